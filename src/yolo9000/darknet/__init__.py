@@ -1,0 +1,1 @@
+"""Darknet's files: read into this project's values and written from them."""

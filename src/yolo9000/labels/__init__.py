@@ -1,0 +1,1 @@
+"""Names, and trees of them."""
