@@ -1,0 +1,241 @@
+"""Detectors in one file, ``.onnx`` or OpenVINO's ``.xml`` + ``.bin``: the graph, and what its numbers mean.
+
+Beside the program's outputs a file may hold the class rows of a split head, as the constant outputs ``class_weights``
+(A, K, C) and ``class_biases`` (A, K). They are taken out on reading: no engine computes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from jaxtyping import Float32
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from yolo9000.config import describe_errors
+from yolo9000.engines.program import ModelProgram, OnnxProgram, OpenVinoProgram, Program
+from yolo9000.errors import EngineError, TreeError, WeightsError
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.network.model import ClassRows
+from yolo9000.postprocess import DenseClassLogits, HeadOutput, HeadSpec, LazyClassLogits
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+__all__ = ["PreparedDetector", "read_onnx", "read_openvino", "to_onnx"]
+
+KEY = "yolo9000"
+CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
+
+
+@dataclass(frozen=True)
+class PreparedDetector:
+    """A detector that an engine can run.
+
+    Attributes:
+        program: the network.
+        spec: what its numbers mean.
+        class_rows: the class half of its last layer where that is kept apart.
+        network_wh: the input's width and height in pixels, unless asked for another.
+        stride: what width and height must be multiples of.
+    """
+
+    program: Program
+    spec: HeadSpec
+    class_rows: ClassRows | None
+    network_wh: tuple[int, int]
+    stride: int
+
+    def head_output(
+        self, arrays: tuple[Float32[np.ndarray, "n _ gh gw"], ...], network_wh: tuple[int, int]
+    ) -> HeadOutput:
+        """Put the arrays that an engine gave for a batch into their places.
+
+        Raises:
+            EngineError: they are not what this detector's network gives.
+        """
+        anchors = len(self.spec.anchors_wh_cells)
+        first = arrays[0]
+        per_anchor = 5 if self.class_rows else 5 + len(self.spec.names)
+        if first.shape[1] != anchors * per_anchor or len(arrays) != (2 if self.class_rows else 1):
+            raise EngineError(f"the network must give {anchors} x {per_anchor} channels, got {first.shape[1]}")
+        n, _, h, w = first.shape
+        t = first.reshape(n, anchors, per_anchor, h, w)
+        if self.class_rows:
+            rows = LazyClassLogits(arrays[1], self.class_rows.weights, self.class_rows.biases)
+            return HeadOutput(t, rows, network_wh)
+        return HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), network_wh)
+
+
+class _TreeMeta(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    parents: list[int]
+    ids: list[str]
+
+
+class _Meta(BaseModel):
+    """What an exported file says about itself."""
+
+    model_config = ConfigDict(extra="forbid")
+    version: Literal[1] = 1
+    network_wh: tuple[int, int]
+    stride: int = Field(ge=1)
+    anchors_wh_cells: list[tuple[float, float]] = Field(min_length=1)
+    names: list[str] = Field(min_length=1)
+    classes: Literal["softmax", "sigmoid", "tree"]
+    tree: _TreeMeta | None
+    image_fit: Literal["letterbox", "stretch"]
+
+
+def to_metadata(detector: PreparedDetector) -> str:
+    """What an exported file says about its numbers, as JSON."""
+    spec = detector.spec
+    tree = None
+    if spec.tree is not None:
+        tree = _TreeMeta(parents=spec.tree.parents.tolist(), ids=list(spec.tree.ids))
+    return _Meta(
+        network_wh=detector.network_wh,
+        stride=detector.stride,
+        anchors_wh_cells=[(float(w), float(h)) for w, h in spec.anchors_wh_cells],
+        names=list(spec.names),
+        classes=spec.classes,
+        tree=tree,
+        image_fit=spec.image_fit,
+    ).model_dump_json()
+
+
+def from_metadata(text: str, program: Program, class_rows: ClassRows | None) -> PreparedDetector:
+    """The detector of an exported file.
+
+    Raises:
+        WeightsError: the metadata is wrong, or does not fit the class rows.
+    """
+    try:
+        meta = _Meta.model_validate_json(text)
+        tree = WordTree.from_parents(meta.tree.parents, meta.names, meta.tree.ids) if meta.tree else None
+    except ValidationError as error:
+        raise WeightsError(f"its metadata are wrong: {describe_errors(error)}") from None
+    except TreeError as error:
+        raise WeightsError(f"its tree is wrong: {error}") from None
+    if (tree is not None) != (meta.classes == "tree"):
+        raise WeightsError("its metadata are wrong: a tree must be given exactly where classes is 'tree'")
+    anchors = np.array(meta.anchors_wh_cells, np.float32)
+    if class_rows is not None and class_rows.weights.shape[:2] != (len(anchors), len(meta.names)):
+        raise WeightsError(
+            f"class_weights must have shape ({len(anchors)}, {len(meta.names)}, C), got {class_rows.weights.shape}"
+        )
+    spec = HeadSpec(anchors, tuple(meta.names), meta.classes, tree, meta.image_fit)
+    return PreparedDetector(program, spec, class_rows, meta.network_wh, meta.stride)
+
+
+def to_onnx(detector: PreparedDetector) -> ModelProto:
+    """The detector as one ONNX file: graph, class rows and metadata.
+
+    Raises:
+        EngineError: the detector was itself read from an exported file.
+    """
+    if not isinstance(detector.program, ModelProgram):
+        raise EngineError("an exported file cannot be exported again: export from the .cfg and .weights")
+    proto = detector.program.to_onnx()
+    if detector.class_rows is not None:
+        for name, values in (
+            (CLASS_WEIGHTS, detector.class_rows.weights),
+            (CLASS_BIASES, detector.class_rows.biases),
+        ):
+            proto.graph.initializer.append(numpy_helper.from_array(values, f"{name}.values"))
+            proto.graph.node.append(helper.make_node("Identity", [f"{name}.values"], [name]))
+            proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape))
+    proto.producer_name = KEY
+    helper.set_model_props(proto, {KEY: to_metadata(detector)})
+    return proto
+
+
+def read_onnx(path: str | Path) -> PreparedDetector:
+    """Read a detector that was exported to ``.onnx``.
+
+    Raises:
+        WeightsError: the file cannot be read, is damaged, or was not exported by this program.
+    """
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    except DecodeError:
+        raise WeightsError(f"{path}: must be an ONNX file, but is damaged or something else") from None
+    props = {prop.key: prop.value for prop in proto.metadata_props}
+    if KEY not in props:
+        raise WeightsError(f"{path}: must be exported by `yolo9000 export`: it does not say what its numbers mean")
+    try:
+        class_rows = _take_class_rows(proto)
+        return from_metadata(props[KEY], OnnxProgram(proto.SerializeToString()), class_rows)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def _take_class_rows(proto: ModelProto) -> ClassRows | None:
+    arrays = [_take_constant(proto, name) for name in (CLASS_WEIGHTS, CLASS_BIASES)]
+    return _class_rows(*arrays)
+
+
+def _class_rows(weights: np.ndarray | None, biases: np.ndarray | None) -> ClassRows | None:
+    if weights is None and biases is None:
+        return None
+    if weights is None or biases is None or weights.ndim != 3 or biases.shape != weights.shape[:2]:
+        raise WeightsError("class_weights and class_biases must be there both, with shapes (A, K, C) and (A, K)")
+    return ClassRows(np.asarray(weights, np.float32), np.asarray(biases, np.float32))
+
+
+def _take_constant(proto: ModelProto, name: str) -> np.ndarray | None:
+    """Take a constant output out of the graph: output, node and values."""
+    graph = proto.graph
+    for repeated, called in (
+        (graph.output, lambda output: output.name == name),
+        (graph.node, lambda node: list(node.output) == [name]),
+    ):
+        for item in [item for item in repeated if called(item)]:
+            repeated.remove(item)
+    values = next((tensor for tensor in graph.initializer if tensor.name == f"{name}.values"), None)
+    if values is None:
+        return None
+    array = numpy_helper.to_array(values)
+    graph.initializer.remove(values)
+    return array
+
+
+def read_openvino(path: str | Path) -> PreparedDetector:
+    """Read a detector that was exported to OpenVINO's ``.xml``.
+
+    Raises:
+        WeightsError: the files cannot be read, or were not exported by this program.
+        EngineError: OpenVINO is not installed.
+    """
+    try:
+        import openvino as ov
+    except ImportError:
+        raise EngineError(f"{path}: needs OpenVINO: pip install yolo9000[openvino]") from None
+    try:
+        model = ov.Core().read_model(str(path))
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: OpenVINO cannot read it: {' '.join(str(error).split())}") from None
+    if not model.has_rt_info([KEY]):
+        raise WeightsError(f"{path}: must be exported by `yolo9000 export`: it does not say what its numbers mean")
+    text = model.get_rt_info([KEY]).astype(str)
+    try:
+        class_rows = _class_rows(*(_take_result(model, name) for name in (CLASS_WEIGHTS, CLASS_BIASES)))
+        return from_metadata(text, OpenVinoProgram(model), class_rows)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def _take_result(model: ov.Model, name: str) -> np.ndarray | None:
+    for result in model.get_results():
+        if name in result.output(0).get_names() | result.input_value(0).get_names():
+            values = np.array(result.input_value(0).get_node().data)
+            model.remove_result(result)
+            return values
+    return None

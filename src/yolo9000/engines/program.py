@@ -1,0 +1,97 @@
+"""What engines run: a network with one of two sets of outputs.
+
+Whole: ``head`` (N, A (5 + K), H, W), all numbers of the last layer. Split: ``boxes`` (N, A 5, H, W) and ``features``
+(N, C, H, W), what the last convolution reads, for class rows that are kept apart and computed on demand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from yolo9000.network.model import ClassRows, Model, fold_batch_norm, split_head
+from yolo9000.network.onnx_graph import build_onnx
+from yolo9000.network.rows import Region
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from openvino import Model as OpenVinoModel
+
+__all__ = ["EngineName", "ModelProgram", "OnnxProgram", "OpenVinoProgram", "Program", "prepare"]
+
+WHOLE = (("head", -1),)
+SPLIT = (("boxes", -1), ("features", -2))
+
+
+@dataclass(frozen=True)
+class ModelProgram:
+    """A model with batch norm folded; any engine runs it.
+
+    Attributes:
+        model: rows and numbers.
+        outputs: name and row of each output.
+    """
+
+    model: Model
+    outputs: tuple[tuple[str, int], ...]
+
+    def to_onnx(self) -> ModelProto:
+        """The same as an ONNX graph."""
+        return build_onnx(self.model, self.outputs)
+
+    def onnx_bytes(self) -> bytes:
+        """The same as the bytes of an ``.onnx`` file."""
+        return bytes(self.to_onnx().SerializeToString())
+
+
+@dataclass(frozen=True)
+class OnnxProgram:
+    """The contents of an ``.onnx`` file."""
+
+    data: bytes
+
+    def onnx_bytes(self) -> bytes:
+        """The bytes of the file."""
+        return self.data
+
+
+@dataclass(frozen=True)
+class OpenVinoProgram:
+    """A network that OpenVINO has read from its own format."""
+
+    model: OpenVinoModel
+
+
+EngineName = Literal["openvino", "onnxruntime", "torch"]
+Program = ModelProgram | OnnxProgram | OpenVinoProgram
+
+
+def prepare(model: Model, *, split: bool | None = None) -> tuple[ModelProgram, ClassRows | None]:
+    """Make a detector ready for an engine.
+
+    Args:
+        model: as read or trained.
+        split: keep the class rows apart; None does so where the head is wider than what it reads, so that computing
+            classes only for the boxes that need them pays.
+
+    Returns:
+        The program, and the class rows where they are kept apart.
+
+    Raises:
+        WeightsError: a convolution has no numbers.
+        ConfigError: the network has no class head that can be split off.
+    """
+    folded = fold_batch_norm(model)
+    if split is None:
+        split = head_is_wide(model)
+    if not split:
+        return ModelProgram(folded, WHOLE), None
+    trunk, class_rows = split_head(folded)
+    return ModelProgram(trunk, SPLIT), class_rows
+
+
+def head_is_wide(model: Model) -> bool:
+    """Whether the last convolution has more filters than input channels."""
+    head = model.table.head
+    last = len(model.table.body) - 1
+    return isinstance(head, Region) and head.filters > model.table.input_channels()[last]
