@@ -1,0 +1,112 @@
+"""Write a detector in another format: ONNX, OpenVINO, or Darknet's own files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from yolo9000.darknet.cfg import read_cfg, write_cfg
+from yolo9000.darknet.detector import weights_file
+from yolo9000.darknet.files import write_tree
+from yolo9000.darknet.weights import read_weights, write_weights
+from yolo9000.engines.exported import KEY, PreparedDetector, to_metadata, to_onnx
+from yolo9000.errors import ConfigError, DataError, EngineError
+from yolo9000.network.rows import Region
+from yolo9000.postprocess import HeadSpec
+
+__all__ = ["SUFFIXES", "ExportFormat", "export_darknet", "export_onnx", "export_openvino"]
+
+ExportFormat = Literal["onnx", "openvino", "darknet"]
+SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
+
+
+def export_onnx(detector: PreparedDetector, path: Path) -> list[Path]:
+    """Write an ``.onnx`` file for any number of pictures of any size; names, anchors and tree are in its metadata.
+
+    The outputs are ``head`` (N, A (5 + K), H, W), or for a split head ``boxes`` (N, A 5, H, W), ``features``
+    (N, C, H, W) and the constants ``class_weights`` (A, K, C) and ``class_biases`` (A, K).
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        EngineError: the detector was itself read from an exported file.
+        DataError: the file cannot be written.
+    """
+    data = to_onnx(detector).SerializeToString()
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+    return [path]
+
+
+def export_openvino(detector: PreparedDetector, path: Path) -> list[Path]:
+    """Write OpenVINO's ``.xml`` and ``.bin``, float32; inputs, outputs and metadata are those of `export_onnx`.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        EngineError: OpenVINO is not installed, or the detector was itself read from an exported file.
+        DataError: the files cannot be written.
+    """
+    try:
+        import openvino as ov
+    except ImportError:
+        raise EngineError("exporting to OpenVINO needs it: pip install yolo9000[openvino]") from None
+    import io
+
+    model = ov.Core().read_model(io.BytesIO(to_onnx(detector).SerializeToString()))
+    model.set_rt_info(to_metadata(detector), [KEY])
+    try:
+        ov.save_model(model, str(path), compress_to_fp16=False)
+    except RuntimeError as error:
+        raise DataError(f"{path}: cannot be written: {' '.join(str(error).split())}") from None
+    return [path, path.with_suffix(".bin")]
+
+
+def export_darknet(cfg: Path, weights: Path | None, spec: HeadSpec, path: Path) -> list[Path]:
+    """Write ``.cfg``, ``.weights`` and ``.names``, and ``.tree`` where there is one, all beside ``path``.
+
+    Args:
+        cfg: the network.
+        weights: its numbers; None takes the file beside the cfg. They come out byte for byte as they were.
+        spec: names and tree.
+        path: the new ``.cfg``.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ConfigError, WeightsError: the model cannot be read.
+        DataError: a file cannot be written.
+    """
+    table = read_cfg(cfg)
+    header, model = read_weights(weights_file(cfg, weights), table)
+    files = [path, path.with_suffix(".weights"), path.with_suffix(".names")]
+    if spec.tree is not None and isinstance(table.head, Region):
+        files.append(path.with_suffix(".tree"))
+        head = replace(table.head, tree=files[-1].name)
+        table = replace(table, rows=tuple(head if row is table.head else row for row in table.rows))
+        write_tree(files[-1], spec.tree)
+    write_weights(files[1], model, header)
+    for file, text in ((files[0], write_cfg(table)), (files[2], "".join(f"{name}\n" for name in spec.names))):
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{file}: cannot be written: {error.strerror}") from None
+    return files
+
+
+def refuse_to_overwrite(path: Path) -> None:
+    """Raise where exporting would replace a file.
+
+    Raises:
+        ConfigError: the file is there.
+    """
+    if path.exists():
+        raise ConfigError(f"{path}: is there already; name another file with --out, or add --overwrite")
