@@ -1,0 +1,134 @@
+"""Boxes, objectness, class probabilities and suppression of the region layer against Darknet's numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from golden import FOLDER, arrays, assert_close, parameters, suppression
+
+from yolo9000.boxes import cxcywh_to_xyxy, nms
+from yolo9000.config import DetectionSettings
+from yolo9000.darknet.files import read_tree
+from yolo9000.letterbox import boxes_to_picture
+from yolo9000.postprocess import (
+    DenseClassLogits,
+    HeadOutput,
+    HeadSpec,
+    LazyClassLogits,
+    decode_boxes,
+    find_candidates,
+    label_candidates,
+    sigmoid,
+    standing,
+)
+
+CASES = {case["name"]: case for case in parameters("region_infer")}
+
+
+def spec_of(case: dict) -> HeadSpec:
+    anchors = np.array(case["anchors"], np.float32).reshape(-1, 2)
+    names = tuple(map(str, range(case["classes"])))
+    if case["tree"]:
+        return HeadSpec(anchors, names, "tree", read_tree(FOLDER / case["tree"]))
+    return HeadSpec(anchors, names, "softmax" if case["softmax"] else "sigmoid")
+
+
+def output_of(case: dict, raw: np.ndarray, *, lazy: bool = False) -> HeadOutput:
+    n, _, h, w = raw.shape
+    t = raw.reshape(n, case["n"], 5 + case["classes"], h, w)
+    logits = lazy_logits(t[:, :, 5:]) if lazy else DenseClassLogits(t[:, :, 5:])
+    return HeadOutput(t[:, :, :5], logits, (case["netw"], case["neth"]))
+
+
+def lazy_logits(scores: np.ndarray) -> LazyClassLogits:
+    """The same scores behind a last layer whose features are the scores themselves, so that each row is an identity."""
+    n, a, k, h, w = scores.shape
+    weights = np.zeros((a, k, a * k), np.float32)
+    for prior in range(a):
+        weights[prior, np.arange(k), prior * k + np.arange(k)] = 1
+    return LazyClassLogits(scores.reshape(n, a * k, h, w), weights, np.zeros((a, k), np.float32))
+
+
+def compare_detections(
+    output: HeadOutput,
+    spec: HeadSpec,
+    settings: DetectionSettings,
+    picture_wh: tuple[int, int],
+    relative: bool,
+    golden: dict[str, np.ndarray],
+    prefix: str,
+    tolerance: float,
+) -> None:
+    """Compare boxes of all anchors, objectness, and the class probabilities that are left after suppression."""
+    t = output.boxes[0]
+    every = np.arange(t.shape[0] * t.shape[2] * t.shape[3])
+    boxes = decode_boxes(t, every, spec.anchors_wh_cells)
+    boxes = boxes_to_picture(boxes, output.network_wh, picture_wh, spec.image_fit)
+    if not relative:
+        boxes = boxes * np.array([*picture_wh, *picture_wh], np.float32)
+    objectness = sigmoid(t[:, 4].reshape(-1))
+    passing = objectness > settings.threshold
+    assert_close(boxes[passing], golden[f"{prefix}_boxes"][passing], 1e-4, 1e-4)
+
+    candidates = find_candidates(output, 0, spec, picture_wh, settings.threshold)
+    np.testing.assert_array_equal(candidates.anchors, np.flatnonzero(passing))
+    if settings.suppression == "objectness":  # the C program then zeroes the objectness of what it suppresses
+        kept = nms(cxcywh_to_xyxy(candidates.boxes_cxcywh), candidates.objectness, settings.nms)
+        passing = np.isin(every, candidates.anchors[kept])
+    assert_close(np.where(passing, objectness, 0), golden[f"{prefix}_obj"], tolerance)
+    found = label_candidates(output, 0, spec, candidates, settings)
+    stand = standing(candidates, found, settings)
+    ours = np.zeros((len(every), len(spec.names)), np.float32)
+    ours[candidates.anchors[found.candidates[stand]], found.labels[stand]] = found.scores[stand]
+    theirs = probabilities(golden, prefix, ours.shape)
+    np.testing.assert_array_equal(ours > 0, theirs > 0)
+    assert_close(ours, theirs, tolerance)
+
+
+def probabilities(golden: dict[str, np.ndarray], prefix: str, shape: tuple[int, int]) -> np.ndarray:
+    if f"{prefix}_probs" in golden:
+        return golden[f"{prefix}_probs"][:, : shape[1]]
+    dense = np.zeros(shape, np.float32)
+    rows, classes = golden[f"{prefix}_probs_nz"].T
+    dense[rows, classes] = golden[f"{prefix}_probs_val"]
+    return dense
+
+
+SETTINGS = [(name, setting["index"]) for name, case in CASES.items() for setting in case["settings"]]
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["dense", "lazy"])
+@pytest.mark.parametrize(("name", "index"), SETTINGS)
+def test_detections(name: str, index: int, lazy: bool) -> None:
+    case, golden = CASES[name], arrays("region_infer")
+    if lazy and case["classes"] > 1000:
+        pytest.skip("identity rows of 9,418 classes would take 5 GB")
+    setting, spec = case["settings"][index], spec_of(case)
+    if setting["uses_map"]:
+        nodes = golden[f"{name}_map"].astype(np.int64)
+        spec = replace(spec, nodes=nodes, names=tuple(map(str, range(len(nodes)))))
+    settings = DetectionSettings(
+        threshold=setting["thresh"],
+        nms=1.0 if setting["nms"] == "none" else setting["nms_thresh"],
+        min_probability=setting["tree_thresh"],
+        walk="darknet",
+        suppression=suppression(setting["nms"]),
+    )
+    output = output_of(case, golden[f"{name}_input"], lazy=lazy)
+    wh = (setting["image_w"], setting["image_h"])
+    compare_detections(output, spec, settings, wh, bool(setting["relative"]), golden, f"{name}_s{index}", 5e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_activations(name: str) -> None:
+    case, golden = CASES[name], arrays("region_infer")
+    raw, theirs = golden[f"{name}_input"], golden[f"{name}_output"]
+    shape = (1, case["n"], 5 + case["classes"], case["h"], case["w"])
+    t, theirs = raw.reshape(shape), theirs.reshape(shape)
+    assert_close(sigmoid(t[:, :, [0, 1, 4]]), theirs[:, :, [0, 1, 4]], 5e-6)
+    spec = spec_of(case)
+    if spec.tree is not None:
+        ours = np.moveaxis(spec.tree.softmax(np.moveaxis(t[:, :, 5:], 2, -1)), -1, 2)
+        assert_close(ours, theirs[:, :, 5:], 5e-6)

@@ -1,0 +1,66 @@
+"""The label tree against Darknet's numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from golden import FOLDER, arrays, assert_close, parameters
+
+from yolo9000.darknet.files import read_tree
+from yolo9000.errors import TreeError
+from yolo9000.labels.wordtree import WordTree
+
+TREES = parameters("tree")
+
+
+def tree_of(name: str) -> WordTree:
+    if name != "split":
+        return read_tree(FOLDER / TREES[name]["file"])
+    lines = (FOLDER / TREES[name]["file"]).read_text().split("\n")
+    pairs = [line.split() for line in lines if line]
+    return WordTree.from_parents([int(parent) for _, parent in pairs], ids=[node for node, _ in pairs])
+
+
+def test_split_sibling_run_is_refused() -> None:
+    if "split" not in TREES:
+        pytest.skip("the case is not here")
+    with pytest.raises(TreeError, match="must stand side by side"):
+        read_tree(FOLDER / TREES["split"]["file"])
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_structure(name: str) -> None:
+    tree, golden = tree_of(name), arrays("tree")
+    np.testing.assert_array_equal(tree.parents, golden[f"{name}_parent"])
+    np.testing.assert_array_equal(tree.child_groups, golden[f"{name}_child"])
+    np.testing.assert_array_equal(tree.groups, golden[f"{name}_group"])
+    np.testing.assert_array_equal(tree.leaves, golden[f"{name}_leaf"].astype(bool))
+    np.testing.assert_array_equal(tree.group_sizes, golden[f"{name}_group_size"])
+    np.testing.assert_array_equal(tree.group_offsets, golden[f"{name}_group_offset"])
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_probabilities(name: str) -> None:
+    tree, golden = tree_of(name), arrays("tree")
+    conditionals = tree.softmax(golden[f"{name}_logits"].T)
+    assert_close(conditionals, golden[f"{name}_cond"].T, 5e-6)
+    assert_close(tree.probabilities(conditionals), golden[f"{name}_abs"].T, 5e-6)
+    assert_close(tree.probabilities(conditionals, only_leaves=True), golden[f"{name}_abs_leaves"].T, 5e-6)
+    for node, theirs in zip(golden[f"{name}_prob_classes"], golden[f"{name}_prob"], strict=True):
+        assert_close(conditionals[:, tree.path(int(node))].prod(axis=1), theirs, 5e-6)
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize(("rule", "column"), [("conditional", "top_on_cond"), ("darknet", "top_on_abs")])
+def test_walk(name: str, rule: str, column: str) -> None:
+    """The C program walks over whatever array it is given; over absolute probabilities it is our rule ``darknet``."""
+    tree, golden = tree_of(name), arrays("tree")
+    conditionals = golden[f"{name}_cond"].T.copy()
+
+    def of_group(objects: np.ndarray, group: int) -> np.ndarray:
+        first = tree.group_offsets[group]
+        return conditionals[objects, first : first + tree.group_sizes[group]]
+
+    for place, threshold in enumerate(TREES[name]["thresholds"]):
+        descents = tree.descend(of_group, len(conditionals), threshold, rule)
+        assert [descent.nodes[-1] for descent in descents] == golden[f"{name}_{column}"][:, place].tolist()

@@ -1,0 +1,70 @@
+"""From a picture file to detections, as Darknet's programs go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from golden import FOLDER, arrays, assert_close, parameters, suppression
+from test_golden_networks import activated, load, run_torch
+from test_golden_region import probabilities
+
+from yolo9000.letterbox import center_crop, fit
+from yolo9000.network.model import fold_batch_norm
+from yolo9000.predict import Detector
+from yolo9000.sources import read_picture
+
+PROGRAMS = parameters("e2e")
+DETECTORS = [name for name, program in PROGRAMS.items() if "nms" in program]
+CLASSIFIERS = [name for name in PROGRAMS if name not in DETECTORS]
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", DETECTORS)
+def test_detector(name: str, engine: str) -> None:
+    golden, program = arrays("e2e"), PROGRAMS[name]
+    detector = Detector.load(
+        FOLDER / program["cfg"],
+        engine=engine,
+        tree=FOLDER / "trees" / "tree26.tree" if "9000" in name else None,
+        threshold=program["thresh"],
+        nms=program["nms_thresh"],
+        min_probability=program["hier_thresh"],
+        walk="darknet",
+        suppression=suppression(program["nms"]),
+    )
+    image = read_picture(FOLDER / program["image"]).image
+    assert_close(fit(image, detector.network_wh)[None], golden[f"{name}_letterboxed"], 5e-6)
+    (found,) = detector.detect([image])
+    boxes, probs = golden[f"{name}_gpu_boxes"], golden[f"{name}_gpu_probs"]
+    rows, labels = np.nonzero(probabilities(golden, f"{name}_gpu", probs.shape))
+    assert len(np.unique(rows)) == program["kept"]  # boxes; one may have several labels
+    assert len(found) == len(rows)
+    order = np.argsort(-probs[rows, labels], kind="stable")
+    np.testing.assert_array_equal(found.labels, labels[order])
+    assert_close(found.scores, probs[rows, labels][order], 2e-5)
+    size = np.array([program["image_w"], program["image_h"]] * 2, np.float32)
+    centre, half = boxes[rows[order], :2], boxes[rows[order], 2:] / 2
+    theirs = np.clip(np.concatenate([centre - half, centre + half], axis=1), 0, 1) * size
+    assert_close(found.boxes_xyxy, theirs, 1e-4 * size.max(), 1e-4)
+
+
+@pytest.mark.parametrize("meaning", ["gpu", "cpu"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier(name: str, meaning: str) -> None:
+    golden, model = arrays("e2e"), fold_batch_norm(load(name, meaning))
+    image = read_picture(FOLDER / PROGRAMS[name]["image"]).image
+    images = center_crop(image, (model.table.width, model.table.height)).transpose(2, 0, 1)[None].copy()
+    assert_close(images, golden[f"{name}_input"], 5e-6)
+    (raw,) = run_torch(model, images, (-1,))
+    if f"{name}_{meaning}_cond" in golden:
+        from test_golden_tree import tree_of
+
+        tree = tree_of("tree26")
+        conditionals = tree.softmax(raw.reshape(-1))
+        assert_close(conditionals, golden[f"{name}_{meaning}_cond"], 2e-5)
+        probs = tree.probabilities(conditionals, only_leaves=True)
+    else:
+        probs = activated(model, raw).reshape(-1)
+    assert_close(probs, golden[f"{name}_{meaning}_probs"], 2e-5)
+    top = np.argsort(-probs, kind="stable")[: PROGRAMS[name]["top"]]
+    np.testing.assert_array_equal(top, golden[f"{name}_{meaning}_top5"])
