@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+import yolo9000.cli  # noqa: F401  before the checks, which do not understand how Typer calls commands
+
 install_import_hook("yolo9000", "beartype.beartype")
 
 ROOT = Path(__file__).parents[1]

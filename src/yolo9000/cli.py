@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from yolo9000 import __version__
 from yolo9000.errors import (
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="yolo9000",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -250,11 +249,15 @@ class _Report:
         width, height = detector.network_wh
         failed = f", {self.failures} failed" if self.failures else ""
         self._print(
-            f"{self._objects} objects in {self._pictures} pictures{failed}; "
+            f"{_count(self._objects, 'object')} in {_count(self._pictures, 'picture')}{failed}; "
             f"{mean:.1f} ms a picture at {width}x{height} with {detector.engine.name}"
         )
         if folder is not None:
             self._print(f"Results in {folder.resolve()}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _printable(text: str) -> str:
@@ -422,23 +425,19 @@ def _quiet_decoders() -> None:
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run the command with the given arguments; its exit code. Errors are printed, one line each."""
     try:
-        code = app(arguments, prog_name="yolo9000", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _say("interrupted", EXIT_INTERRUPTED, debug)
-    except click.ClickException as error:
-        if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            error.show()
-            return EXIT_USAGE
+        code = app(arguments or ["--help"], prog_name="yolo9000", standalone_mode=False)
+    except TyperException as error:
         return _say(f"{error.format_message().rstrip('.')} (see yolo9000 --help)", EXIT_USAGE, debug)
     except YoloError as error:
         return _say(str(error), EXIT_USAGE, debug)
-    except KeyboardInterrupt:
-        return _say("interrupted", EXIT_INTERRUPTED, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+    except SystemExit:  # Typer's way to end where whoever read our output has gone
         return EXIT_INTERRUPTED
     except Exception as error:
         return _say(f"internal error: {type(error).__name__}: {error} (--debug shows where)", EXIT_INTERNAL, debug)
+    if not arguments:
+        return EXIT_USAGE
+    if code == EXIT_INTERRUPTED:  # Typer turns Ctrl-C into this
+        return _say("interrupted", EXIT_INTERRUPTED, debug=False)
     return code if isinstance(code, int) else EXIT_OK
 
 

@@ -45,7 +45,7 @@ class DetectionSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(describe_errors(error)) from None
+            raise ConfigError(f"--{describe_errors(error)}") from None
 
 
 def describe_errors(error: ValidationError) -> str:

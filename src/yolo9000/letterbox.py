@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 __all__ = [
+    "GREY",
     "ImageFit",
     "boxes_to_picture",
     "center_crop",

@@ -21,7 +21,7 @@ from yolo9000.engines.exported import PreparedDetector, read_onnx, read_openvino
 from yolo9000.engines.program import prepare
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.labels.names import nearest
-from yolo9000.letterbox import ImageFit, fit
+from yolo9000.letterbox import GREY, ImageFit, fit
 from yolo9000.network.rows import BatchNormForm
 from yolo9000.postprocess import postprocess
 from yolo9000.records import Detections, Picture
@@ -167,7 +167,14 @@ class Detector:
             image_fit=image_fit,
         )
         started = start_engine(chosen, prepared.program, device=device, precision=precision, threads=threads)
-        return cls(prepared, started, size_wh=size_wh, settings=checked)
+        detector = cls(prepared, started, size_wh=size_wh, settings=checked)
+        detector.warm_up()
+        return detector
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Run a batch of grey pictures, so that the engine plans for it now and the first picture does not wait."""
+        width, height = self.network_wh
+        self.engine.run(np.full((batch, 3, height, width), GREY, np.float32))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,6 +227,8 @@ class Detector:
         if batch < 1:
             raise ConfigError(f"--batch must be at least 1, got {batch}")
         keep = self.labels_named(only) if only else None
+        if batch > 1:
+            self.warm_up(batch)
         readable = _readable(open_sources(sources, max_pixels=max_pixels, every=every), on_error)
         return self._predict(readable, batch, keep)
 

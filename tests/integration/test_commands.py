@@ -1,0 +1,447 @@
+"""The commands as a user types them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import shared
+from PIL import Image
+from small_models import FLAT_NAMES, TREE, write_flat, write_tree_model
+
+from yolo9000.cli import parse_size, run
+from yolo9000.errors import ConfigError
+from yolo9000.predict import Detector
+
+LOW = ["--threshold", "0.05"]  # a random network is never sure
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(3)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, (height, width) in {"a.jpg": (60, 90), "b.png": (75, 41), "c.jpg": (33, 120)}.items():
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> str:
+    return str(write_flat(tmp_path))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> str:
+    return str(write_tree_model(tmp_path))
+
+
+def lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in lines((folder / "detections.jsonl").read_text())]
+
+
+class TestPredict:
+    def test_writes_every_format(self, flat: str, photos: Path, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "out"
+        formats = [word for name in ("jsonl", "coco", "csv", "darknet") for word in ("--format", name)]
+        assert run(["predict", str(photos), "--model", flat, "--out", str(out), *formats, *LOW]) == 0
+        printed = lines(capsys.readouterr().out)
+        assert [line.split(":")[0].rsplit("/", 1)[-1] for line in printed[:3]] == [
+            "a.jpg 90x60",
+            "b.png 41x75",
+            "c.jpg 120x33",
+        ]
+        assert "in 3 pictures" in printed[3]
+        assert printed[4] == f"Results in {out.resolve()}"
+
+        found = records(out)
+        expected = list(Detector.load(flat, threshold=0.05).predict(photos))
+        assert sum(len(prediction.detections) for prediction in expected) > 5
+        for record, prediction in zip(found, expected, strict=True):
+            assert record == {"source": prediction.picture.name, "frame": None, **prediction.detections.to_json()}
+        total = sum(len(record["detections"]) for record in found)
+        assert len(json.loads((out / "coco_results.json").read_text())) == total
+        assert len(list(csv.DictReader(lines((out / "detections.csv").read_text())))) == total
+        assert sum(len(lines((out / "labels" / f"{stem}.txt").read_text())) for stem in "abc") == total
+        for stem, size in {"a": (90, 60), "b": (41, 75), "c": (120, 33)}.items():
+            with Image.open(out / f"{stem}.jpg") as picture:
+                assert picture.size == size
+
+    def test_a_tree_gives_paths(self, tree: str, photos: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-pictures", *LOW]) == 0
+        detections = [item for record in records(out) for item in record["detections"]]
+        assert detections
+        for item in detections:
+            nodes = [step["node"] for step in item["path"]]
+            assert tuple(nodes) == TREE.path(item["label"])
+            product = float(np.prod([step["conditional"] for step in item["path"]]))
+            assert item["path"][-1]["probability"] == pytest.approx(product, rel=1e-6)
+            assert item["stopped"] == ("leaf" if TREE.leaves[item["label"]] else "min_probability")
+        assert sorted(path.name for path in out.iterdir()) == ["detections.jsonl"]
+
+    def test_more_specific_when_asked(self, tree: str, photos: Path, tmp_path: Path) -> None:
+        depths = {}
+        for least in ("0", "0.9"):
+            out = tmp_path / least
+            args = ["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-pictures"]
+            assert run([*args, "--threshold", "0.01", "--nms", "1", "--min-probability", least]) == 0
+            depths[least] = np.mean([len(item["path"]) for record in records(out) for item in record["detections"]])
+        assert depths["0"] > depths["0.9"]
+
+    def test_only_keeps_a_class_and_what_is_below_it(self, tree: str, photos: Path, tmp_path: Path) -> None:
+        args = ["predict", str(photos), "-m", tree, "-f", "jsonl", "--no-pictures", "--min-probability", "0", *LOW]
+        assert run([*args, "-o", str(tmp_path / "all")]) == 0
+        assert run([*args, "-o", str(tmp_path / "dogs"), "--only", "dog"]) == 0
+        below = {"dog", "terrier", "poodle"}
+        every = [item for record in records(tmp_path / "all") for item in record["detections"]]
+        dogs = [item for record in records(tmp_path / "dogs") for item in record["detections"]]
+        assert dogs == [item for item in every if item["name"] in below]
+        assert 0 < len(dogs) < len(every)
+
+    def test_only_takes_ids_of_the_tree(self, tree: str) -> None:
+        detector = Detector.load(tree)
+        assert detector.labels_named(["n2"]).nonzero()[0].tolist() == [2, 4, 5]
+        assert detector.labels_named(["BUS"]).nonzero()[0].tolist() == [6]
+
+    def test_runs_do_not_overwrite_each_other(self, flat: str, photos: Path, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for _ in range(3):
+            assert run(["predict", str(photos / "a.jpg"), "-m", flat]) == 0
+        assert sorted(path.name for path in Path("runs").iterdir()) == ["predict", "predict-2", "predict-3"]
+        assert (tmp_path / "runs" / "predict-3" / "a.jpg").exists()
+
+    def test_a_bad_picture_does_not_stop_the_others(self, flat: str, photos: Path, capsys) -> None:
+        (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
+        assert run(["predict", str(photos), "missing.jpg", "-m", flat, "--no-pictures"]) == 3
+        out, err = capsys.readouterr()
+        assert [line.split(" ")[0].rsplit("/", 1)[-1] for line in lines(out)[:2]] == ["a.jpg", "c.jpg"]
+        assert "in 2 pictures, 2 failed" in out
+        assert len(lines(err)) == 2
+        assert "b.png: must hold a whole PNG picture" in lines(err)[0]
+        assert "missing.jpg: must exist" in lines(err)[1]
+
+    def test_standard_input(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
+        data = io.TextIOWrapper(io.BytesIO((photos / "a.jpg").read_bytes()))
+        monkeypatch.setattr(sys, "stdin", data)
+        assert run(["predict", "-", "-m", flat, "--no-pictures"]) == 0
+        assert lines(capsys.readouterr().out)[0].startswith("stdin 90x60: ")
+
+    def test_a_video_becomes_a_video(self, flat: str, tmp_path: Path, capsys) -> None:
+        import cv2
+
+        writer = cv2.VideoWriter(str(tmp_path / "walk.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
+        for shade in range(7):
+            writer.write(np.full((64, 96, 3), 30 * shade, np.uint8))
+        writer.release()
+        out = tmp_path / "out"
+        assert (
+            run(["predict", str(tmp_path / "walk.avi"), "-m", flat, "-o", str(out), "--every", "2", "-f", "jsonl"]) == 0
+        )
+        assert [record["frame"] for record in records(out)] == [0, 2, 4, 6]
+        video = cv2.VideoCapture(str(out / "walk.mp4"))
+        frames = 0
+        while video.read()[0]:
+            frames += 1
+        assert frames == 4
+        assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (96, 64)
+
+    @pytest.mark.parametrize("batch", ["2", "5"])
+    def test_batches_change_nothing(self, flat: str, photos: Path, tmp_path: Path, batch: str) -> None:
+        args = ["predict", str(photos), "-m", flat, "-f", "jsonl", "--no-pictures", *LOW]
+        assert run([*args, "-o", str(tmp_path / "one")]) == 0
+        assert run([*args, "-o", str(tmp_path / "many"), "--batch", batch]) == 0
+        for one, many in zip(records(tmp_path / "one"), records(tmp_path / "many"), strict=True):
+            assert one["source"] == many["source"]
+            assert [item["name"] for item in one["detections"]] == [item["name"] for item in many["detections"]]
+            for a, b in zip(one["detections"], many["detections"], strict=True):
+                assert a["score"] == pytest.approx(b["score"], abs=1e-5)
+                assert a["box_xyxy"] == pytest.approx(b["box_xyxy"], abs=1e-2)
+
+    def test_predict_is_lazy(self, flat: str, photos: Path) -> None:
+        served = []
+
+        def endless():
+            while True:
+                served.append(len(served))
+                yield photos / "a.jpg"
+
+        predictions = Detector.load(flat).predict(endless(), batch=2)
+        assert next(predictions).picture.name.endswith("a.jpg")
+        next(predictions)
+        assert len(served) <= 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--threshold", "1.5"], "--threshold: input should be less than 1, got 1.5"),
+            (["--nms", "-1"], "--nms: input should be greater than or equal to 0, got -1.0"),
+            (["--max-detections", "0"], "--max-detections: input should be greater than or equal to 1, got 0"),
+            (["--size", "50"], "--size must be multiples of 8, got 50x50"),
+            (["--size", "64x"], "--size must be a number or WIDTHxHEIGHT, got '64x'"),
+            (["--size", "0"], "--size must be a number or WIDTHxHEIGHT, got '0'"),
+            (["--batch", "0"], "--batch must be at least 1, got 0"),
+            (["--every", "0"], "every must be 1 or more, got 0"),
+            (["--only", "dgo"], "--only 'dgo': the model knows no such class (did you mean 'dog'?)"),
+            (
+                ["--format", "cocoo"],
+                "result format must be one of jsonl, coco, csv, darknet; got 'cocoo', did you mean 'coco'?",
+            ),
+            (["--engine", "tensorrt"], "'tensorrt' is not one of"),
+            (["--tresh", "1"], "No such option: --tresh"),
+            (["--names", "gone.names"], "gone.names: cannot be read: No such file or directory"),
+            (["--weights", "gone.weights"], "gone.weights: cannot be read: No such file or directory"),
+            (["--tree", "gone.tree"], "gone.tree: cannot be read: No such file or directory"),
+            (["--data", "gone.data"], "gone.data: cannot be read: No such file or directory"),
+            (["--device", "warp9"], "--device must be"),
+            (
+                ["--precision", "bfloat16", "--engine", "onnxruntime"],
+                "--precision bfloat16: the engine onnxruntime computes in float32",
+            ),
+        ],
+    )
+    def test_wrong_use(self, flat: str, photos: Path, capsys, arguments: list[str], message: str) -> None:
+        assert run(["predict", str(photos), "-m", flat, "--no-pictures", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert len(lines(err)) == 1
+        assert err.startswith("yolo9000: error: ")
+        assert message in err
+        assert not out
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            ("gone.cfg", "gone.cfg: cannot be read: No such file or directory"),
+            ("gone.onnx", "gone.onnx: cannot be read: No such file or directory"),
+            ("best.pt", "best.pt: must be a model file: .cfg, .onnx, .xml"),
+            ("yolov2", "yolov2: must be a model file"),
+        ],
+    )
+    def test_wrong_model(self, photos: Path, capsys, model: str, message: str) -> None:
+        assert run(["predict", str(photos), "-m", model]) == 2
+        assert message in capsys.readouterr().err
+
+    def test_an_internal_error_is_one_line_unless_debugging(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
+        monkeypatch.setattr("yolo9000.predict.postprocess", lambda *_: 1 / 0)
+        assert run(["predict", str(photos), "-m", flat, "--no-pictures"]) == 1
+        err = capsys.readouterr().err
+        assert lines(err) == [
+            "yolo9000: error: internal error: ZeroDivisionError: division by zero (--debug shows where)"
+        ]
+        assert run(["predict", str(photos), "-m", flat, "--no-pictures"], debug=True) == 1
+        assert "Traceback" in capsys.readouterr().err
+
+    def test_full_folder_is_one_line(self, flat: str, photos: Path, tmp_path: Path, capsys) -> None:
+        (tmp_path / "file").write_text("")
+        assert run(["predict", str(photos), "-m", flat, "-o", str(tmp_path / "file" / "out")]) == 2
+        assert "cannot be written" in capsys.readouterr().err
+
+
+class TestInfo:
+    @pytest.mark.parametrize(
+        ("model", "size", "operations"),
+        [
+            ("darknet19", None, "5.58"),
+            ("darknet19", "256", "7.29"),
+            ("darknet19-448", None, "22.33"),
+            ("yolov2-voc", None, "29.36"),
+            ("yolov2", None, "62.94"),
+            ("yolo9000", "416", "28.69"),
+            ("yolo9000", None, "49.06"),
+        ],
+    )
+    def test_operations(self, model: str, size: str | None, operations: str, capsys) -> None:
+        assert run(["info", model, *(["--size", size] if size else [])]) == 0
+        assert f"; {operations} G operations" in capsys.readouterr().out
+
+    def test_a_cfg(self, tree: str, capsys) -> None:
+        assert run(["info", tree]) == 0
+        printed = lines(capsys.readouterr().out)
+        assert printed[1].split() == ["0", "convolutional", "3x3,", "8", "filters", "72x48x8", "248", "0.001"]
+        # conv 0: 3*3*3*8 kernels + 4*8 = 248 numbers; 2 * 27 * 8 * 72 * 48 = 1,492,992 operations
+        assert printed[-1] == "7 classes, tree small.tree; anchors in cells: 0.8 x 1.1  2.5 x 1.7  3.1 x 3.9"
+
+    def test_unknown(self, capsys) -> None:
+        assert run(["info", "yolo2"]) == 2
+        assert "(did you mean 'yolov2'?)" in capsys.readouterr().err
+
+
+class TestExport:
+    @pytest.mark.parametrize("to", ["onnx", "openvino", "darknet"])
+    @pytest.mark.parametrize("head", ["dense", "lazy"])
+    @pytest.mark.parametrize("kind", ["flat", "tree"])
+    def test_the_exported_model_detects_the_same(self, kind, head, to, request, photos, tmp_path, capsys) -> None:
+        cfg = request.getfixturevalue(kind)
+        (tmp_path / "new").mkdir()
+        out = tmp_path / "new" / "model"
+        assert run(["export", cfg, "--to", to, "--out", str(out), "--head", head]) == 0
+        suffix = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}[to]
+        assert str(out.with_suffix(suffix)) in capsys.readouterr().out
+        before = Detector.load(cfg, threshold=0.05, engine="onnxruntime")
+        after = Detector.load(out.with_suffix(suffix), threshold=0.05, engine="openvino")
+        assert after.names == before.names
+        for ours, theirs in zip(after.predict(photos), before.predict(photos), strict=True):
+            assert ours.detections.names == theirs.detections.names
+            assert len(ours.detections) > 0
+            np.testing.assert_allclose(ours.detections.scores, theirs.detections.scores, atol=1e-5)
+            np.testing.assert_allclose(ours.detections.boxes_xyxy, theirs.detections.boxes_xyxy, atol=1e-2)
+            for a, b in zip(ours.detections.answers, theirs.detections.answers, strict=True):
+                assert [step.node for step in a.path] == [step.node for step in b.path]
+
+    def test_darknet_files_come_out_as_they_were(self, tree: str, tmp_path: Path) -> None:
+        (tmp_path / "new").mkdir()
+        assert run(["export", tree, "--to", "darknet", "--out", str(tmp_path / "new" / "again")]) == 0
+        for new, old in {
+            "again.weights": "tree.weights",
+            "again.names": "tree.names",
+            "again.tree": "small.tree",
+        }.items():
+            assert (tmp_path / "new" / new).read_bytes() == (tmp_path / old).read_bytes()
+
+    def test_does_not_overwrite(self, flat: str, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "model.onnx"
+        out.write_text("precious")
+        assert run(["export", flat, "--out", str(out)]) == 2
+        assert "is there already" in capsys.readouterr().err
+        assert out.read_text() == "precious"
+        assert run(["export", flat, "--out", str(out), "--overwrite"]) == 0
+        assert out.read_bytes()[:8] != b"precious"
+
+    def test_exports_are_not_exported_again(self, flat: str, tmp_path: Path, capsys) -> None:
+        assert run(["export", flat, "--out", str(tmp_path / "model.onnx")]) == 0
+        assert run(["export", str(tmp_path / "model.onnx"), "--to", "openvino", "--out", str(tmp_path / "x")]) == 2
+        assert "cannot be exported again" in capsys.readouterr().err
+
+    def test_names_are_for_cfgs(self, flat: str, tmp_path: Path, capsys) -> None:
+        assert run(["export", flat, "--out", str(tmp_path / "model.onnx")]) == 0
+        args = ["predict", "x.jpg", "-m", str(tmp_path / "model.onnx"), "--names", str(tmp_path / "flat.names")]
+        assert run(args) == 2
+        assert "holds its own weights, names and tree" in capsys.readouterr().err
+
+
+class TestProcess:
+    """What only a process of its own can show."""
+
+    @staticmethod
+    def command(*arguments: str, **options) -> subprocess.Popen[str]:
+        code = "from yolo9000.cli import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def test_no_arguments_shows_help(self) -> None:
+        process = self.command()
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "predict" in out
+        assert "export" in out
+        assert not err
+
+    def test_version_and_help_are_quick(self) -> None:
+        start = time.perf_counter()
+        process = self.command("--version")
+        assert process.communicate(timeout=60)[0] == "yolo9000 0.1.0\n"
+        assert process.returncode == 0
+        assert time.perf_counter() - start < 3  # 0.1 s on a quiet machine; a heavy import would take more than this
+
+    def test_interrupt_keeps_what_was_done(self, flat: str, photos: Path, tmp_path: Path) -> None:
+        (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 100_000)
+        out = tmp_path / "out"
+        process = self.command(
+            "predict",
+            str(tmp_path / "list.txt"),
+            "-m",
+            flat,
+            "-o",
+            str(out),
+            "--no-pictures",
+            "-f",
+            "coco",
+            "-f",
+            "jsonl",
+        )
+        assert process.stdout is not None
+        for _ in range(3):
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert lines(err)[-1] == "yolo9000: error: interrupted"
+        assert len(records(out)) >= 3
+        assert isinstance(json.loads((out / "coco_results.json").read_text()), list)
+
+    def test_closed_pipe_is_quiet(self, flat: str, photos: Path, tmp_path: Path) -> None:
+        (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 5_000)
+        process = self.command("predict", str(tmp_path / "list.txt"), "-m", flat, "--no-pictures")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        process.stderr.close()
+        process.wait(timeout=60)
+        assert process.returncode == 130
+        assert not err
+
+    @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+    def test_a_terminal_gets_a_moving_count(self, flat: str, photos: Path) -> None:
+        import pty
+
+        parent, child = pty.openpty()
+        code = "from yolo9000.cli import main; main()"
+        arguments = [sys.executable, "-c", code, "predict", str(photos), "-m", flat, "--no-pictures"]
+        process = subprocess.Popen(arguments, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm"})
+        os.close(child)
+        shown = b""
+        try:
+            while chunk := os.read(parent, 65536):
+                shown += chunk
+        except OSError:
+            pass  # Linux ends a terminal whose other side has gone this way
+        os.close(parent)
+        assert process.wait(timeout=60) == 0
+        assert b"a.jpg 90x60: " in shown
+        assert b"\x1b[" in shown
+        assert b"pictures" in shown
+
+
+def test_parse_size() -> None:
+    assert parse_size("416") == (416, 416)
+    assert parse_size("608x352") == (608, 352)
+    assert parse_size("608X352") == (608, 352)
+    for wrong in ("", "x", "4x", "-4", "4x5x6", "4.5", "a"):
+        with pytest.raises(ConfigError):
+            parse_size(wrong)
+
+
+def test_real_photograph() -> None:
+    """A real network finds the dog, the bicycle and the car of the best known test picture."""
+    model = shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg")
+    (prediction,) = Detector.load(model).predict(shared("data", "photos", "dog.jpg"))
+    found = prediction.detections
+    assert {"dog", "bicycle", "car"} <= set(found.names)
+    boxes = dict(zip(reversed(found.names), reversed(found.boxes_xyxy.tolist()), strict=True))
+    # Where a person would draw them, to within a sixth of the picture (640 x 480).
+    for name, box in {"dog": (105, 185, 258, 455), "bicycle": (105, 100, 470, 350)}.items():
+        np.testing.assert_allclose(boxes[name], box, atol=107)
+
+
+def test_flat_names_are_the_files(flat: str) -> None:
+    assert Detector.load(flat).names == FLAT_NAMES

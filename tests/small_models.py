@@ -1,0 +1,74 @@
+"""Small networks with random numbers, as values and as Darknet's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from yolo9000.darknet.cfg import write_cfg
+from yolo9000.darknet.files import write_tree
+from yolo9000.darknet.weights import write_weights
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.network.model import BatchNorm, ConvParameters, Model
+from yolo9000.network.rows import Conv, MaxPool, Region, Reorg, Route, Table
+
+ANCHORS = ((0.8, 1.1), (2.5, 1.7), (3.1, 3.9))
+FLAT_NAMES = ("cup", "dog", "cat", "kite", "bus")
+# animal(0) thing(1); dog(2) cat(3) under animal; terrier(4) poodle(5) under dog; bus(6) under thing
+TREE = WordTree.from_parents(
+    [-1, -1, 0, 0, 2, 2, 1],
+    names=["animal", "thing", "dog", "cat", "terrier", "poodle", "bus"],
+    ids=["n0", "n1", "n2", "n3", "n4", "n5", "n6"],
+)
+
+
+def small_table(classes: int, *, tree: str | None = None, passthrough: bool = True) -> Table:
+    """A detector of stride 8 at 72 x 48, with a passthrough."""
+    region = Region(ANCHORS, classes, softmax=tree is None, tree=tree)
+    head = Conv(region.filters, 1, padding=0, batch_normalize=False, activation="linear")
+    body = [Conv(8), MaxPool(), Conv(12), MaxPool(), Conv(16), MaxPool(), Conv(20)]
+    if passthrough:
+        body += [Route((4,)), Conv(4, 1, padding=0), Reorg(2), Route((-1, -4))]
+    return Table((*body, Conv(24), head, region), width=72, height=48)
+
+
+def random_model(table: Table, seed: int = 0) -> Model:
+    """The table with random numbers whose outputs stay near 1 in every layer, batch norm included."""
+    rng = np.random.default_rng(seed)
+    channels = table.input_channels()
+    parameters = [
+        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(table.rows)
+    ]
+    return Model(table, tuple(parameters))
+
+
+def random_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    gain = np.float32(np.sqrt(2 / (row.size**2 * channels)))
+    weights = normal(row.filters, channels, row.size, row.size) * gain
+    batch_norm = None
+    if row.batch_normalize:
+        scales, variances = (rng.uniform(0.5, 1.5, row.filters).astype(np.float32) for _ in range(2))
+        batch_norm = BatchNorm(scales, 0.1 * normal(row.filters), variances)
+    return ConvParameters(weights, 0.1 * normal(row.filters), batch_norm)
+
+
+def write_flat(folder: Path, seed: int = 0) -> Path:
+    """A flat detector's ``.cfg``, ``.weights`` and ``.names``; the path of the cfg."""
+    return _write(folder / "flat.cfg", random_model(small_table(len(FLAT_NAMES)), seed), FLAT_NAMES)
+
+
+def write_tree_model(folder: Path, seed: int = 0) -> Path:
+    """A tree detector's ``.cfg``, ``.weights``, ``.names`` and ``.tree``; the path of the cfg."""
+    write_tree(folder / "small.tree", TREE)
+    return _write(folder / "tree.cfg", random_model(small_table(len(TREE), tree="small.tree"), seed), TREE.names)
+
+
+def _write(cfg: Path, model: Model, names: tuple[str, ...]) -> Path:
+    cfg.write_text(write_cfg(model.table))
+    write_weights(cfg.with_suffix(".weights"), model)
+    cfg.with_suffix(".names").write_text("".join(f"{name}\n" for name in names))
+    return cfg
