@@ -1,0 +1,141 @@
+"""How fast each engine runs each network, beside PyTorch as most tools call it.
+
+    python benchmarks/inference.py [--rounds 15] [--networks tiny-yolov2-voc yolov2-voc yolo9000]
+
+Random weights, one picture at a time. Every engine takes its turn in every round: a noisy machine is noisy for all.
+Prints a table with the median of each, and its ratio to plain PyTorch (float32, NCHW, batch norm not folded).
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+import torch
+
+from yolo9000.config import DetectionSettings
+from yolo9000.engines import available_cores, start_engine
+from yolo9000.engines.exported import PreparedDetector
+from yolo9000.engines.program import prepare
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.network.model import BatchNorm, ConvParameters, Model
+from yolo9000.network.network import Network
+from yolo9000.network.rows import Conv, Region, Table
+from yolo9000.network.tables import BUILT_IN
+from yolo9000.postprocess import HeadSpec, postprocess
+
+CHILDREN = 5  # of each node of the stand-in tree: 9,418 nodes with 1,884 sibling groups, where 9k.tree has 1,846
+SURE = -3.0  # bias of t_o: of random boxes about one in thirty passes
+
+
+def random_model(table: Table) -> Model:
+    rng = np.random.default_rng(0)
+    channels = table.input_channels()
+    parameters: list[ConvParameters | None] = []
+    for index, row in enumerate(table.rows):
+        parameters.append(random_conv(row, channels[index], table, rng) if isinstance(row, Conv) else None)
+    return Model(table, tuple(parameters))
+
+
+def random_conv(row: Conv, channels: int, table: Table, rng: np.random.Generator) -> ConvParameters:
+    shape = (row.filters, channels, row.size, row.size)
+    weights = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / (row.size**2 * channels)))
+    biases = np.zeros(row.filters, np.float32)
+    if row.batch_normalize:
+        ones, zeros = np.ones(row.filters, np.float32), np.zeros(row.filters, np.float32)
+        return ConvParameters(weights, biases, BatchNorm(ones, zeros, ones))
+    if isinstance(table.head, Region):
+        biases.reshape(len(table.head.anchors_wh_cells), -1)[:, 4] = SURE
+    return ConvParameters(weights, biases)
+
+
+def head_spec(head: Region) -> HeadSpec:
+    anchors = np.array(head.anchors_wh_cells, np.float32)
+    names = tuple(map(str, range(head.classes)))
+    if head.tree is None:
+        return HeadSpec(anchors, names)
+    parents = [-1 if node < CHILDREN else node // CHILDREN - 1 for node in range(head.classes)]
+    return HeadSpec(anchors, names, "tree", WordTree.from_parents(parents))
+
+
+def end_to_end(model: Model, split: bool, engine: str, precision: str, images: np.ndarray) -> Callable[[], object]:
+    """From the fitted picture to detections."""
+    table, head = model.table, model.table.head
+    assert isinstance(head, Region)
+    program, class_rows = prepare(model, split=split)
+    wh = (table.width, table.height)
+    detector = PreparedDetector(program, head_spec(head), class_rows, wh, table.stride())
+    started = start_engine(engine, program, precision=precision)
+    settings = DetectionSettings(threshold=0.1, min_probability=0.0)
+    return lambda: postprocess(detector.head_output(started.run(images), wh), 0, detector.spec, wh, settings)
+
+
+def plain_torch(model: Model, images: np.ndarray) -> Callable[[], object]:
+    network = Network(model.table).eval()
+    network.load(model)
+    batch = torch.from_numpy(images)
+
+    @torch.inference_mode()
+    def run() -> object:
+        return network(batch)
+
+    return run
+
+
+def contenders(table: Table) -> dict[str, Callable[[], object]]:
+    model = random_model(table)
+    images = np.random.default_rng(1).random((1, 3, table.height, table.width), np.float32)
+    wide = isinstance(table.head, Region) and table.head.tree is not None
+    heads = {"lazy head": True, "dense head": False} if wide else {"": False}
+    runs: dict[str, Callable[[], object]] = {"PyTorch plain, network only": plain_torch(model, images)}
+    for engine, precisions in {
+        "torch": ("float32", "bfloat16"),
+        "onnxruntime": ("float32",),
+        "openvino": ("float32", "bfloat16"),
+    }.items():
+        for precision in precisions:
+            for label, split in heads.items():
+                name = " ".join(word for word in (engine, precision, label) if word)
+                runs[name] = end_to_end(model, split, engine, precision, images)
+    return runs
+
+
+def measure(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 2):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if number >= 2:  # the first two rounds warm up
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--networks", nargs="*", default=["tiny-yolov2-voc", "yolov2-voc", "yolo9000"])
+    arguments = parser.parse_args()
+    torch.set_num_threads(available_cores())
+    print(f"{date.today()}, {platform.machine()}, {available_cores()} cores, {arguments.rounds} rounds, batch 1\n")
+    for network in arguments.networks:
+        table = BUILT_IN[network]()
+        times = measure(contenders(table), arguments.rounds)
+        base = times["PyTorch plain, network only"]
+        print(
+            f"| {network} at {table.width} x {table.height} | median ms | least ms | times as fast as plain PyTorch |"
+        )
+        print("|---|---|---|---|")
+        for name, values in times.items():
+            ratio = statistics.median(b / v for b, v in zip(base, values, strict=True))
+            print(f"| {name} | {statistics.median(values):.1f} | {min(values):.1f} | {ratio:.1f} |")
+        print()
+
+
+if __name__ == "__main__":
+    main()
