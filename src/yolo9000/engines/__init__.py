@@ -7,6 +7,7 @@ is asked for.
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,6 +16,10 @@ from jaxtyping import Float32
 
 from yolo9000.engines.program import EngineName, ModelProgram, OnnxProgram, OpenVinoProgram, Program
 from yolo9000.errors import EngineError
+
+# Importing OpenVINO sends a report of it to Google Analytics, and writes an id into the user's home, unless its telemetry
+# package cannot be imported. Nobody who asks for boxes has asked for that.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = ["ENGINES", "Engine", "EngineName", "Precision", "choose_engine", "start_engine"]
 
