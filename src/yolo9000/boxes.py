@@ -25,17 +25,17 @@ def clip(boxes_xyxy: Float[np.ndarray, "n 4"], size_wh: tuple[int, int]) -> Floa
     return np.asarray(np.clip(boxes_xyxy, 0, limits))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def iou(boxes_xyxy: Float[np.ndarray, "*n 4"], others_xyxy: Float[np.ndarray, "*m 4"]) -> Float[np.ndarray, ...]:
     """Intersection over union, with NumPy's broadcasting over all axes but the last.
 
-    Two boxes without area give NaN (0/0), which is above no threshold.
+    Two boxes without area (0/0) or of infinite area give NaN, which is above no threshold.
     """
     left_top = np.maximum(boxes_xyxy[..., :2], others_xyxy[..., :2])
     right_bottom = np.minimum(boxes_xyxy[..., 2:], others_xyxy[..., 2:])
     width_height = np.maximum(right_bottom - left_top, 0)
     intersection = width_height[..., 0] * width_height[..., 1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(intersection / (_area(boxes_xyxy) + _area(others_xyxy) - intersection))
+    return np.asarray(intersection / (_area(boxes_xyxy) + _area(others_xyxy) - intersection))
 
 
 def _area(boxes_xyxy: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n"]:

@@ -73,7 +73,7 @@ def _sampling(length: int, new_length: int) -> tuple[float, float]:
 
 
 def _last_row_share(height: int, new_height: int) -> np.float32:
-    """What is left of the last row: 1, or nearly 0 where float32 rounds its place to just above the last pixel.
+    """What is left of the last row: 1, or nearly 0 where float32 rounds its place to just below the last pixel.
 
     Darknet's loop gives the last row no second neighbour, so rounding at some sizes leaves it black. Networks were
     trained and tested that way, and the numbers here are to be Darknet's.

@@ -176,9 +176,12 @@ def sigmoid(x: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
 
 
 def softmax(x: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-    """Softmax along the last axis."""
-    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+    """Softmax along the last axis; zeros where scores that are not finite leave it without a meaning."""
+    with np.errstate(invalid="ignore"):
+        exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    probabilities[np.isnan(probabilities)] = 0
+    return np.asarray(probabilities)
 
 
 def decode_boxes(
@@ -212,10 +215,14 @@ def decode_boxes(
 def find_candidates(
     output: HeadOutput, image: int, spec: HeadSpec, picture_wh: tuple[int, int], threshold: float
 ) -> Candidates:
-    """The anchors of one picture of the batch whose objectness is above the threshold, with their boxes."""
+    """The anchors of one picture of the batch whose objectness is above the threshold, with their boxes.
+
+    Anchors whose t is NaN have no box and are left out.
+    """
     t = output.boxes[image]
     objectness = sigmoid(t[:, 4].reshape(-1))
-    anchors = np.flatnonzero(objectness > threshold).astype(np.int64)
+    passing = (objectness > threshold) & ~np.isnan(t[:, :4]).any(axis=1).reshape(-1)
+    anchors = np.flatnonzero(passing).astype(np.int64)
     boxes = decode_boxes(t, anchors, spec.anchors_wh_cells)
     boxes = boxes_to_picture(boxes, output.network_wh, picture_wh, spec.image_fit)
     return Candidates(anchors, objectness[anchors], boxes)
@@ -271,6 +278,7 @@ def _conditionals(
     return conditionals
 
 
+@np.errstate(over="ignore", invalid="ignore")  # boxes may be huge, up to infinite, before they are clipped
 def postprocess(
     output: HeadOutput,
     image: int,

@@ -107,7 +107,7 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def select(self, keep: Iterable[int]) -> Detections:
+    def select(self, keep: Iterable[int] | Int64[np.ndarray, " kept"]) -> Detections:
         """The detections at the given places, in the given order."""
         places = np.asarray(list(keep), dtype=np.int64)
         return Detections(

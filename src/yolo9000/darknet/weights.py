@@ -173,7 +173,7 @@ def _too_short(table: Table, index: int, left: int, have: int) -> str:
     )
     if have == 4 * sum(table.parameter_counts()) - 12 * _filters(table, batch_normalize=True):
         message += "; it would fit without batch_normalize=1"
-    elif left == 0:
+    elif left == 0 < have:
         message += "; it ends where a layer ends, so it may be partial weights"
     return message
 

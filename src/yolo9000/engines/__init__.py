@@ -17,8 +17,8 @@ from jaxtyping import Float32
 from yolo9000.engines.program import EngineName, ModelProgram, OnnxProgram, OpenVinoProgram, Program
 from yolo9000.errors import EngineError
 
-# Importing OpenVINO sends a report of it to Google Analytics, and writes an id into the user's home, unless its telemetry
-# package cannot be imported. Nobody who asks for boxes has asked for that.
+# Importing OpenVINO reports that to Google Analytics and writes an id into the user's home, unless its telemetry package
+# cannot be imported. Nobody who asks for boxes has asked for that.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = ["ENGINES", "Engine", "EngineName", "Precision", "choose_engine", "start_engine"]

@@ -368,7 +368,7 @@ def _pool_length(row: MaxPool, length: int) -> int:
 
 def _positive(out: int, length: int) -> int:
     if out < 1:
-        raise ConfigError(f"leaves nothing of a map {length} wide: the network's input is too small")
+        raise ConfigError(f"leaves nothing of a side of {length} cells: the network's input is too small")
     return out
 
 
