@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from yolo9000.atomic import write_atomically
 from yolo9000.darknet.cfg import read_cfg, write_cfg
 from yolo9000.darknet.detector import weights_file
 from yolo9000.darknet.files import write_tree
@@ -34,11 +35,8 @@ def export_onnx(detector: PreparedDetector, path: Path) -> list[Path]:
         EngineError: the detector was itself read from an exported file.
         DataError: the file cannot be written.
     """
-    data = to_onnx(detector).SerializeToString()
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        write_atomically(path, to_onnx(detector).SerializeToString())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
     return [path]
@@ -96,7 +94,7 @@ def export_darknet(cfg: Path, weights: Path | None, spec: HeadSpec, path: Path) 
     write_weights(files[1], model, header)
     for file, text in ((files[0], write_cfg(table)), (files[2], "".join(f"{name}\n" for name in spec.names))):
         try:
-            file.write_text(text, encoding="utf-8")
+            write_atomically(file, text)
         except OSError as error:
             raise DataError(f"{file}: cannot be written: {error.strerror}") from None
     return files

@@ -9,12 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from yolo9000.atomic import write_atomically
 
 if TYPE_CHECKING:
     import supervision
 
-__all__ = ["Detections", "PathStep", "Picture", "TreeAnswer"]
+__all__ = [
+    "Annotation",
+    "BoxTruth",
+    "Detections",
+    "Fault",
+    "PathStep",
+    "Picture",
+    "PictureFile",
+    "Sample",
+    "TreeAnswer",
+]
 
 
 @dataclass(frozen=True)
@@ -177,5 +189,120 @@ class Detections:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json` to a file, whole."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        """Write `to_json` to a file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_atomically(Path(path), json.dumps(self.to_json(), indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """Where the pixels of a sample are: a file, or a stretch of a tar file, which is read without unpacking.
+
+    Attributes:
+        path: the picture's file, or the tar file that it is in.
+        offset: first byte of the picture in the tar file; None for a file of its own.
+        length: bytes of the picture in the tar file; None for a file of its own.
+    """
+
+    path: Path
+    offset: int | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class BoxTruth:
+    """The boxes that an annotator drew in one picture.
+
+    Attributes:
+        boxes_xyxy: pixels of the picture, (left, top, right, bottom), the far edges exclusive: width = right - left.
+        labels: class index of each box.
+        difficult: VOC's mark: neither finding nor missing such a box counts.
+        crowd: COCO's ``iscrowd``: the box holds many objects; detections in it do not count.
+        areas: square pixels that decide COCO's small, medium, large: of the object's outline where the truth has one,
+            else of the box.
+    """
+
+    boxes_xyxy: Float32[np.ndarray, "n 4"]
+    labels: Int64[np.ndarray, " n"]
+    difficult: Bool[np.ndarray, " n"]
+    crowd: Bool[np.ndarray, " n"]
+    areas: Float32[np.ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes_xyxy)
+        others = {name: len(values) for name, values in vars(self).items()}
+        if any(length != count for length in others.values()):
+            raise ValueError(f"BoxTruth: {count} boxes need as many of everything, got {others}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def plain(cls, boxes_xyxy: Float32[np.ndarray, "n 4"], labels: Int64[np.ndarray, " n"]) -> BoxTruth:
+        """Boxes that are neither difficult nor crowds, with their own areas."""
+        nothing = np.zeros(len(labels), dtype=bool)
+        sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        return cls(boxes_xyxy, labels, nothing, nothing, sides[:, 0] * sides[:, 1])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a data set and what is known of it.
+
+    Attributes:
+        name: of the picture within its data set, unique there; COCO's image id where it has one is in ``image_id``.
+        picture: where its pixels are.
+        where: the annotation's file, with line or object where that helps; for messages.
+        size_wh: width and height that the annotation declares; None where it declares none.
+        boxes: what was boxed; None where nobody drew boxes, which is not the same as a picture without objects.
+        image_labels: classes that are known to be in the picture, without boxes; rising, none twice.
+        image_id: COCO's id of the picture; None elsewhere.
+        source: place of the sample's source in its data-set file; says which classes are labelled exhaustively.
+    """
+
+    name: str
+    picture: PictureFile
+    where: str
+    size_wh: tuple[int, int] | None = None
+    boxes: BoxTruth | None = None
+    image_labels: tuple[int, ...] = ()
+    image_id: int | None = None
+    source: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in a data set.
+
+    Attributes:
+        code: stable name of the kind of fault, such as ``box-outside``.
+        where: file, and line or object number.
+        message: what must hold and what came, one line.
+        advice: what to do about it, one line.
+        fixable: whether ``--on-bad fix`` can mend it (clip the box, drop the line) without losing the picture.
+    """
+
+    code: str
+    where: str
+    message: str
+    advice: str
+    fixable: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.code}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What reading one picture's annotation gave.
+
+    Attributes:
+        sample: the picture as far as it can be used, bad objects mended or left out; None where nothing can be used.
+        faults: everything that was wrong with it; empty for a good one.
+    """
+
+    sample: Sample | None
+    faults: tuple[Fault, ...] = ()

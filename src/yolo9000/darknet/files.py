@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from yolo9000.atomic import write_atomically
 from yolo9000.errors import DataError, TreeError, YoloError
 from yolo9000.labels.wordtree import WordTree
 
@@ -125,8 +126,8 @@ def read_map(path: str | Path, nodes: int | None = None) -> Int64[np.ndarray, " 
     for line, text in enumerate(read_lines(path), 1):
         number = int(text) if re.fullmatch(r"\s*\d{1,9}\s*", text) else -1
         if number < 0 or (nodes is not None and number >= nodes):
-            last = "" if nodes is None else f" to {nodes - 1}"
-            raise DataError(f"{path}:{line}: must be the number of a node, 0{last}, got {text.strip()[:80]!r}")
+            numbered = "0 or more" if nodes is None else f"0 to {nodes - 1}"
+            raise DataError(f"{path}:{line}: must be the number of a node, {numbered}, got {text.strip()[:80]!r}")
         numbers.append(number)
     if not numbers:
         raise DataError(f"{path}: must hold the number of a node a line, got an empty file")
@@ -189,6 +190,6 @@ def write_tree(path: str | Path, tree: WordTree) -> None:
             raise TreeError(f"{path}: node {node}: its id must be one word to stand in a .tree, got {node_id[:80]!r}")
     text = "".join(f"{node_id} {parent}\n" for node_id, parent in zip(tree.ids, tree.parents, strict=True))
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        write_atomically(Path(path), text)
     except OSError as error:
         raise TreeError(f"{path}: cannot be written: {error.strerror}") from None

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from yolo9000.atomic import write_atomically
 from yolo9000.errors import WeightsError
 from yolo9000.network.model import BatchNorm, ConvParameters, Model, check_parameters
 from yolo9000.network.rows import Conv, Table, layer_name
@@ -104,7 +105,7 @@ def write_weights(path: str | Path, model: Model, header: Header | None = None) 
         part.astype(FLOAT).tobytes() for numbers in model.parameters if numbers for part in _in_file_order(numbers)
     ]
     try:
-        Path(path).write_bytes((header or Header()).to_bytes() + b"".join(parts))
+        write_atomically(Path(path), (header or Header()).to_bytes() + b"".join(parts))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,8 +17,8 @@ from jaxtyping import Float32
 from yolo9000.engines.program import EngineName, ModelProgram, OnnxProgram, OpenVinoProgram, Program
 from yolo9000.errors import EngineError
 
-# Importing OpenVINO reports that to Google Analytics and writes an id into the user's home, unless its telemetry package
-# cannot be imported. Nobody who asks for boxes has asked for that.
+# Importing OpenVINO reports that to Google Analytics and writes an id into the user's home, unless its telemetry
+# package cannot be imported. Nobody who asks for boxes has asked for that.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = ["ENGINES", "Engine", "EngineName", "Precision", "choose_engine", "start_engine"]
@@ -57,7 +57,10 @@ def choose_engine(wanted: EngineName | Literal["auto"]) -> EngineName:
         EngineError: it is unknown or not installed.
     """
     if wanted == "auto":
-        return next(name for name in ENGINES if find_spec(name) is not None)
+        installed = [name for name in ENGINES if find_spec(name) is not None]
+        if not installed:
+            raise EngineError(f"no engine is installed: {ENGINES['onnxruntime']}")
+        return installed[0]
     if wanted not in ENGINES:
         raise EngineError(f"--engine must be one of auto, {', '.join(ENGINES)}, got {wanted!r}")
     if find_spec(wanted) is None:
@@ -85,6 +88,10 @@ def start_engine(
     Raises:
         EngineError: the engine cannot run such a program, or has no such device or precision.
     """
+    if precision not in get_args(Precision):
+        raise EngineError(f"--precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
+    if threads is not None and threads < 1:
+        raise EngineError(f"--threads must be at least 1, got {threads}")
     threads = threads or available_cores()
     match name, program:
         case "torch", ModelProgram():

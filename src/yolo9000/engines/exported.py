@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from jaxtyping import Float32
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from yolo9000.config import describe_errors
 from yolo9000.engines.program import ModelProgram, OnnxProgram, OpenVinoProgram, Program
@@ -31,6 +32,7 @@ __all__ = ["PreparedDetector", "read_onnx", "read_openvino", "to_onnx"]
 
 KEY = "yolo9000"
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
+MESSAGE_LENGTH = 300  # an error in the metadata may quote all 9,418 names
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,12 @@ class PreparedDetector:
         anchors = len(self.spec.anchors_wh_cells)
         first = arrays[0]
         per_anchor = 5 if self.class_rows else 5 + len(self.spec.names)
-        if first.shape[1] != anchors * per_anchor or len(arrays) != (2 if self.class_rows else 1):
-            raise EngineError(f"the network must give {anchors} x {per_anchor} channels, got {first.shape[1]}")
+        expected = [anchors * per_anchor]
+        if self.class_rows:
+            expected.append(self.class_rows.weights.shape[2])
+        if [array.shape[1] for array in arrays] != expected:
+            channels = " and ".join(str(array.shape[1]) for array in arrays)
+            raise EngineError(f"the network must give {' and '.join(map(str, expected))} channels, got {channels}")
         n, _, h, w = first.shape
         t = first.reshape(n, anchors, per_anchor, h, w)
         if self.class_rows:
@@ -81,11 +87,11 @@ class _TreeMeta(BaseModel):
 class _Meta(BaseModel):
     """What an exported file says about itself."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     version: Literal[1] = 1
-    network_wh: tuple[int, int]
-    stride: int = Field(ge=1)
-    anchors_wh_cells: list[tuple[float, float]] = Field(min_length=1)
+    network_wh: tuple[PositiveInt, PositiveInt]
+    stride: PositiveInt
+    anchors_wh_cells: list[tuple[PositiveFloat, PositiveFloat]] = Field(min_length=1)
     names: list[str] = Field(min_length=1)
     classes: Literal["softmax", "sigmoid", "tree"]
     tree: _TreeMeta | None
@@ -109,8 +115,13 @@ def to_metadata(detector: PreparedDetector) -> str:
     ).model_dump_json()
 
 
-def from_metadata(text: str, program: Program, class_rows: ClassRows | None) -> PreparedDetector:
+def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | None) -> PreparedDetector:
     """The detector of an exported file.
+
+    Args:
+        text: what `to_metadata` gave; bytes where a damaged file holds no text.
+        program: the file's network.
+        class_rows: its class rows, if any.
 
     Raises:
         WeightsError: the metadata is wrong, or does not fit the class rows.
@@ -119,11 +130,17 @@ def from_metadata(text: str, program: Program, class_rows: ClassRows | None) -> 
         meta = _Meta.model_validate_json(text)
         tree = WordTree.from_parents(meta.tree.parents, meta.names, meta.tree.ids) if meta.tree else None
     except ValidationError as error:
-        raise WeightsError(f"its metadata are wrong: {describe_errors(error)}") from None
-    except TreeError as error:
+        text = shorten(describe_errors(error), MESSAGE_LENGTH, placeholder=" ...")
+        raise WeightsError(f"its metadata are wrong: {text}") from None
+    except (TreeError, OverflowError) as error:
         raise WeightsError(f"its tree is wrong: {error}") from None
     if (tree is not None) != (meta.classes == "tree"):
         raise WeightsError("its metadata are wrong: a tree must be given exactly where classes is 'tree'")
+    width, height = meta.network_wh
+    if width % meta.stride or height % meta.stride:
+        raise WeightsError(
+            f"its metadata are wrong: network-wh must be multiples of {meta.stride}, got {width}x{height}"
+        )
     anchors = np.array(meta.anchors_wh_cells, np.float32)
     if class_rows is not None and class_rows.weights.shape[:2] != (len(anchors), len(meta.names)):
         raise WeightsError(
@@ -187,7 +204,9 @@ def _class_rows(weights: np.ndarray | None, biases: np.ndarray | None) -> ClassR
         return None
     if weights is None or biases is None or weights.ndim != 3 or biases.shape != weights.shape[:2]:
         raise WeightsError("class_weights and class_biases must be there both, with shapes (A, K, C) and (A, K)")
-    return ClassRows(np.asarray(weights, np.float32), np.asarray(biases, np.float32))
+    if not weights.dtype == biases.dtype == np.float32:
+        raise WeightsError(f"class_weights and class_biases must be float32, got {weights.dtype} and {biases.dtype}")
+    return ClassRows(weights, biases)
 
 
 def _take_constant(proto: ModelProto, name: str) -> np.ndarray | None:
@@ -202,7 +221,10 @@ def _take_constant(proto: ModelProto, name: str) -> np.ndarray | None:
     values = next((tensor for tensor in graph.initializer if tensor.name == f"{name}.values"), None)
     if values is None:
         return None
-    array = numpy_helper.to_array(values)
+    try:
+        array = numpy_helper.to_array(values)
+    except Exception as error:  # a damaged tensor ends in errors of half a dozen types
+        raise WeightsError(f"{name} cannot be read: {' '.join(str(error).split())}") from None
     graph.initializer.remove(values)
     return array
 
@@ -235,7 +257,10 @@ def read_openvino(path: str | Path) -> PreparedDetector:
 def _take_result(model: ov.Model, name: str) -> np.ndarray | None:
     for result in model.get_results():
         if name in result.output(0).get_names() | result.input_value(0).get_names():
-            values = np.array(result.input_value(0).get_node().data)
+            node = result.input_value(0).get_node()
+            if node.get_type_name() != "Constant":
+                raise WeightsError(f"{name} must be a constant of float32")
+            values = np.array(node.data)
             model.remove_result(result)
             return values
     return None

@@ -25,11 +25,12 @@ class OnnxRuntimeEngine:
             raise EngineError(
                 f"--precision {precision}: the engine onnxruntime computes in float32; torch and openvino have bfloat16"
             )
+        providers = _providers(device)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = ERRORS_ONLY
         try:
-            self._session = ort.InferenceSession(program.onnx_bytes(), options, providers=_providers(device))
+            self._session = ort.InferenceSession(program.onnx_bytes(), options, providers=providers)
         except Exception as error:  # ONNX Runtime's own error types have no public base class
             raise EngineError(f"ONNX Runtime cannot load the network: {' '.join(str(error).split())}") from None
 

@@ -49,8 +49,8 @@ class OpenVinoEngine:
 
     def _compile(self, shape: tuple[int, ...]) -> ov.CompiledModel:
         model = self._model.clone()
-        model.reshape(list(shape))
         try:
+            model.reshape(list(shape))
             return self._core.compile_model(model, self._device, self._options)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile the network: {' '.join(str(error).split())}") from None
@@ -67,8 +67,7 @@ def _read(core: ov.Core, program: Program) -> ov.Model:
 
 def _device(core: ov.Core, name: str) -> str:
     device = name.upper().replace(":", ".")
-    if device.split(".")[0] not in {found.split(".")[0] for found in core.available_devices}:
-        raise EngineError(
-            f"--device must be one of {', '.join(core.available_devices).lower()} for OpenVINO, got {name!r}"
-        )
+    if device not in {known for found in core.available_devices for known in (found, found.split(".")[0])}:
+        known = ", ".join(core.available_devices).lower().replace(".", ":")
+        raise EngineError(f"--device must be one of {known} for OpenVINO, got {name!r}")
     return device

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from yolo9000.network.model import ClassRows, Model, fold_batch_norm, split_head
 from yolo9000.network.onnx_graph import build_onnx
-from yolo9000.network.rows import Region
+from yolo9000.network.rows import Conv, Region
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -71,8 +71,8 @@ def prepare(model: Model, *, split: bool | None = None) -> tuple[ModelProgram, C
 
     Args:
         model: as read or trained.
-        split: keep the class rows apart; None does so where the head is wider than what it reads, so that computing
-            classes only for the boxes that need them pays.
+        split: keep the class rows apart; None does so where they can be and the head is wider than what it reads, so
+            that computing classes only for the boxes that need them pays.
 
     Returns:
         The program, and the class rows where they are kept apart.
@@ -83,15 +83,17 @@ def prepare(model: Model, *, split: bool | None = None) -> tuple[ModelProgram, C
     """
     folded = fold_batch_norm(model)
     if split is None:
-        split = head_is_wide(model)
+        split = has_wide_plain_head(folded)
     if not split:
         return ModelProgram(folded, WHOLE), None
     trunk, class_rows = split_head(folded)
     return ModelProgram(trunk, SPLIT), class_rows
 
 
-def head_is_wide(model: Model) -> bool:
-    """Whether the last convolution has more filters than input channels."""
-    head = model.table.head
-    last = len(model.table.body) - 1
-    return isinstance(head, Region) and head.filters > model.table.input_channels()[last]
+def has_wide_plain_head(model: Model) -> bool:
+    """Whether a detector's last convolution has more filters than input channels and is one that `split_head` takes."""
+    table = model.table
+    last = len(table.body) - 1
+    row = table.rows[last]
+    plain = last > 0 and isinstance(row, Conv) and row == Conv(row.filters, 1, 1, 0, False, "linear")
+    return isinstance(table.head, Region) and plain and table.head.filters > table.input_channels()[last]

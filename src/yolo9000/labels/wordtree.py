@@ -49,7 +49,7 @@ class WordTree:
 
     Attributes:
         parents: parent of each node, -1 for a top node.
-        names: display name of each node; not unique (662 names of Darknet's ``9k.tree`` stand for several nodes).
+        names: display name of each node; not unique (585 names of Darknet's ``9k.names`` stand for several nodes).
         ids: id of each node, such as ``n02084071``; unique.
 
     Raises:

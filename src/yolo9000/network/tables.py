@@ -99,13 +99,16 @@ def _detector_body(passthrough_filters: int | None, order: ReorgOrder) -> tuple[
     return (*main, *passthrough, join, _conv(1024))
 
 
-def _region(anchors: Anchors, classes: int, *, tree: str | None = None, rescore: bool = True) -> Region:
+def _region(
+    anchors: Anchors, classes: int, *, tree: str | None = None, rescore: bool = True, jitter: float = 0.2
+) -> Region:
     """The region row with the loss weights of every cfg of the family."""
     return Region(
         anchors_wh_cells=anchors,
         classes=classes,
         softmax=True,
         tree=tree,
+        jitter=jitter,
         rescore=rescore,
         object_scale=5.0,
         thresh=0.6,
@@ -137,11 +140,18 @@ def yolov2(
 
     Paper: §2, §3 Training for detection.
     """
-    region = _region(anchors, classes, tree=tree)
+    region = _region(anchors, classes, tree=tree, jitter=0.3)
     return Table((*_detector_body(passthrough_filters, reorg), _last(region.filters), region), width=size, height=size)
 
 
-def tiny_yolov2(classes: int = 80, anchors: Anchors = COCO_ANCHORS, *, size: int = 416, last_width: int = 512) -> Table:
+def tiny_yolov2(
+    classes: int = 80,
+    anchors: Anchors = COCO_ANCHORS,
+    *,
+    size: int = 416,
+    last_width: int = 512,
+    rescore: bool = False,
+) -> Table:
     """Tiny YOLOv2: nine convolutions; not in the paper.
 
     Args:
@@ -149,20 +159,15 @@ def tiny_yolov2(classes: int = 80, anchors: Anchors = COCO_ANCHORS, *, size: int
         anchors: widths and heights in cells.
         size: side of the square input.
         last_width: filters of the second last 3x3 convolution: 512 for COCO, 1024 for VOC.
+        rescore: whether objectness learns the IoU instead of 1: not for COCO, yes for VOC.
 
     Darknet: cfg/yolov2-tiny.cfg and cfg/yolov2-tiny-voc.cfg.
     """
-    region = _region(anchors, classes, rescore=False)
+    region = _region(anchors, classes, rescore=rescore)
     rows: tuple[Row, ...] = (
         *(_conv(16), _POOL, _conv(32), _POOL, _conv(64), _POOL, _conv(128), _POOL, _conv(256), _POOL),
-        *(
-            _conv(512),
-            MaxPool(size=2, stride=1),
-            _conv(1024),
-            _conv(last_width),
-            _last(region.filters),
-            region,
-        ),
+        *(_conv(512), MaxPool(size=2, stride=1), _conv(1024), _conv(last_width)),
+        *(_last(region.filters), region),
     )
     return Table(rows, width=size, height=size)
 
@@ -189,7 +194,7 @@ BUILT_IN: dict[str, Callable[[], Table]] = {
     "yolov2-voc": lambda: yolov2(20, VOC_ANCHORS),
     "yolov2-paper": lambda: yolov2(20, VOC_ANCHORS, passthrough_filters=None, reorg="space_to_depth"),
     "tiny-yolov2": tiny_yolov2,
-    "tiny-yolov2-voc": lambda: tiny_yolov2(20, TINY_VOC_ANCHORS, last_width=1024),
+    "tiny-yolov2-voc": lambda: tiny_yolov2(20, TINY_VOC_ANCHORS, last_width=1024, rescore=True),
     "yolo9000": yolo9000,
     "yolo9000-paper": lambda: yolov2(
         9418, YOLO9000_ANCHORS, passthrough_filters=None, reorg="space_to_depth", tree="data/9k.tree"

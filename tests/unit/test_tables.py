@@ -1,0 +1,365 @@
+"""What a table says of a network: shapes, operations, parameters; and the built-in networks, number by number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import shared
+
+from yolo9000.darknet.cfg import read_cfg
+from yolo9000.errors import ConfigError
+from yolo9000.network.rows import (
+    AvgPool,
+    Conv,
+    Cost,
+    Dropout,
+    MaxPool,
+    Region,
+    Reorg,
+    Route,
+    Row,
+    Softmax,
+    Table,
+    layer_name,
+    route_sources,
+)
+from yolo9000.network.tables import (
+    BUILT_IN,
+    COCO_ANCHORS,
+    VOC_ANCHORS,
+    YOLO9000_ANCHORS,
+    darknet19,
+    tiny_yolov2,
+    yolo9000,
+    yolov2,
+)
+
+# A network of every geometry on a picture 20 wide and 12 high, 2 channels.
+SMALL = Table(
+    rows=(
+        Conv(4, size=3, stride=2, padding=1),  # (20 + 2 - 3) // 2 + 1 = 10 wide, (12 + 2 - 3) // 2 + 1 = 6 high
+        MaxPool(2, 2, padding=1),  # ceil(10 / 2) = 5 wide, ceil(6 / 2) = 3 high
+        MaxPool(2, 1, padding=1),  # the same
+        Route((0,)),  # 4 channels of 10 x 6
+        Reorg(2),  # 4 * 2^2 = 16 channels of 5 x 3
+        Route((-1, 2)),  # 16 + 4 channels
+        Conv(6, size=1, padding=0, batch_normalize=False, activation="linear"),
+        Dropout(0.5),
+        Conv(8, size=2, padding=0, batch_normalize=False, activation="relu"),  # 5 - 1 = 4 wide, 3 - 1 = 2 high
+        Region(((1.0, 2.0),), classes=3),  # 1 x (5 + 3) = 8
+    ),
+    width=20,
+    height=12,
+    channels=2,
+)
+
+
+def test_shapes() -> None:
+    assert SMALL.shapes() == [
+        (4, 6, 10),
+        (4, 3, 5),
+        (4, 3, 5),
+        (4, 6, 10),
+        (16, 3, 5),
+        (20, 3, 5),
+        (6, 3, 5),
+        (6, 3, 5),
+        (8, 2, 4),
+        (8, 2, 4),
+    ]
+    assert SMALL.input_channels() == [2, 4, 4, 4, 4, 16, 20, 6, 6, 8]
+
+
+def test_shapes_at_another_size() -> None:
+    # 36 x 28 -> 18 x 14 -> 9 x 7; the last convolution takes one off each side
+    assert SMALL.shapes(36, 28)[0] == (4, 14, 18)
+    assert SMALL.shapes(width=36, height=28)[-1] == (8, 6, 8)
+    assert SMALL.shapes(width=36)[-1] == (8, 2, 8)
+    assert SMALL.shapes(height=28)[-1] == (8, 6, 4)
+    assert SMALL.shapes()[-1] == (8, 2, 4)
+
+
+def test_parameter_counts() -> None:
+    assert SMALL.parameter_counts() == [
+        4 * 2 * 3**2 + 4 * 4,  # kernels; bias, scale, mean, variance of each filter
+        *[0, 0, 0, 0, 0],
+        6 * 20 * 1 + 6,
+        0,
+        8 * 6 * 2**2 + 8,
+        0,
+    ]
+
+
+def test_operations() -> None:
+    assert SMALL.operations() == [
+        2 * (3 * 3 * 2) * (4 * 6 * 10),  # a multiplication and an addition for each kernel number and output
+        *[0, 0, 0, 0, 0],
+        2 * (1 * 1 * 20) * (6 * 3 * 5),
+        0,
+        2 * (2 * 2 * 6) * (8 * 2 * 4),
+        0,
+    ]
+    assert SMALL.operations(36, 28)[0] == 2 * (3 * 3 * 2) * (4 * 14 * 18)
+
+
+def test_stride_follows_the_last_route() -> None:
+    assert SMALL.stride() == 2 * 2  # 0: 2; 1: 4; 3 goes back to 2; the reorg makes it 4
+    assert Table((Conv(4, stride=2), MaxPool(), Route((0,)))).stride() == 2
+    assert Table((Conv(4), Conv(4))).stride() == 1
+
+
+@pytest.mark.parametrize(("length", "halved"), [(1, 1), (2, 1), (3, 2), (13, 7), (26, 13), (27, 14)])
+def test_pooling_rounds_up(length: int, halved: int) -> None:
+    assert Table((MaxPool(2, 2),), width=length, height=5).shapes() == [(3, 3, halved)]
+    assert Table((MaxPool(2, 1),), width=length, height=5).shapes() == [(3, 5, length)]
+
+
+def test_head_and_body() -> None:
+    conv, region, softmax, cost = Conv(6), Region(((1.0, 1.0),), 1), Softmax(), Cost()
+    assert (Table((conv, region)).head, Table((conv, region)).body) == (region, (conv,))
+    assert (Table((conv, softmax, cost)).head, Table((conv, softmax, cost)).body) == (softmax, (conv,))
+    assert (Table((conv, cost)).head, Table((conv, cost)).body) == (None, (conv,))
+    assert (Table((conv, conv)).head, Table((conv, conv)).body) == (None, (conv, conv))
+    assert Table((conv, AvgPool(), softmax)).body == (conv, AvgPool())
+
+
+@pytest.mark.parametrize("after", [Conv(8), Dropout(), Softmax(), Region(((1.0, 1.0),), 3)])
+def test_nothing_follows_the_head(after: Row) -> None:
+    table = Table((*SMALL.rows, Cost(), after), width=20, height=12, channels=2)
+    with pytest.raises(ConfigError, match=r"^layer 11 \(.*\): must stand before the region, which ends the network$"):
+        table.shapes()
+
+
+def test_region_counts_its_filters() -> None:
+    assert Region(((1.0, 1.0),) * 5, classes=20).filters == 125
+    assert Region(((1.0, 1.0),) * 3, classes=9418).filters == 28269
+    with pytest.raises(
+        ConfigError, match=r"^layer 1 \(region\): 1 anchors x \(5 \+ 3 classes\) need 8 filters .* got 9$"
+    ):
+        Table((Conv(9), SMALL.rows[-1]), width=20, height=12).shapes()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            (Conv(4, size=13, padding=0),),
+            r"^layer 0 \(convolutional 13x13, 4 filters\): leaves nothing of a side of 12",
+        ),
+        ((Conv(4), MaxPool(16, 3, padding=3)), r"^layer 1 \(maxpool 16x16/3\): leaves nothing of a side of 12 cells"),
+        ((Conv(4), Conv(4, stride=2), Route((0, 1))), r"^layer 2 .*: must join maps of one size, got 20x12, 10x6$"),
+        ((Conv(4), Reorg(8)), r"^layer 1 \(reorg /8\): needs width and height that are multiples of 8, got 20x12$"),
+        ((Conv(18), Reorg(4)), r"^layer 1 \(reorg /4\): needs channels that are a multiple of 16, got 18$"),
+        ((Route((0,)),), r"^layer 0 \(route 0\): must read from layers"),
+        ((Conv(4), Route((1,))), r"^layer 1 \(route 1\): must read from layers 0 to 0, got 1$"),
+        ((Conv(4), Route((-2,))), r"^layer 1 \(route -2\): must read from layers 0 to 0, got -2$"),
+    ],
+)
+def test_layers_that_do_not_fit(rows: tuple[Row, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Table(rows, width=20, height=12).shapes()
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 13), (21, 12)])
+def test_reorg_needs_both_sides_even(width: int, height: int) -> None:
+    with pytest.raises(ConfigError, match=rf"multiples of 2, got {width}x{height}$"):
+        Table((Conv(4), Reorg(2)), width=width, height=height).shapes()
+
+
+def test_space_to_depth_takes_any_channels() -> None:
+    table = Table((Conv(5), Reorg(2, "space_to_depth")), width=20, height=12)
+    assert table.shapes()[1] == (20, 6, 10)
+
+
+def test_names_of_layers() -> None:
+    names = [layer_name(row) for row in (*SMALL.rows, Softmax(), Cost(), AvgPool())]
+    assert names == [
+        "convolutional 3x3, 4 filters",
+        "maxpool 2x2/2",
+        "maxpool 2x2/1",
+        "route 0",
+        "reorg /2",
+        "route -1, 2",
+        "convolutional 1x1, 6 filters",
+        "dropout",
+        "convolutional 2x2, 8 filters",
+        "region",
+        "softmax",
+        "cost",
+        "avgpool",
+    ]
+
+
+def test_route_sources() -> None:
+    assert route_sources(9, Route((-1, -9, 0, 8))) == (8, 0, 0, 8)
+
+
+# The built-in networks
+
+
+def giga(operations: list[int]) -> float:
+    return round(sum(operations) / 1e9, 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "operations"),
+    [
+        (darknet19(), 5.58),  # §3: "only requires 5.58 billion operations"
+        (darknet19(256), 7.29),
+        (darknet19(448), 22.33),
+        (yolov2(20, VOC_ANCHORS), 29.36),
+        (yolov2(size=608), 62.94),
+        (yolo9000(size=416), 28.69),
+        (yolo9000(), 49.06),
+        (tiny_yolov2(), 5.41),
+    ],
+    ids=lambda value: str(value) if isinstance(value, float) else f"{value.width}",
+)
+def test_billions_of_operations(table: Table, operations: float) -> None:
+    assert giga(table.operations()) == operations
+
+
+def test_operations_grow_with_the_area() -> None:
+    table = BUILT_IN["yolov2-voc"]()
+    at_416 = sum(table.operations())
+    assert sum(table.operations(width=832)) == 2 * at_416
+    assert sum(table.operations(width=832, height=1248)) == 6 * at_416
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [  # bytes of the published files with a header of 20 bytes
+        ("darknet19", 83_427_124),
+        ("darknet19-448", 83_427_124),
+        ("yolov2", 203_934_264),
+        ("yolov2-voc", 202_704_264),
+        ("tiny-yolov2", 44_948_600),
+        ("yolo9000", 195_230_024),
+    ],
+)
+def test_bytes_of_weights(name: str, size: int) -> None:
+    assert 20 + 4 * sum(BUILT_IN[name]().parameter_counts()) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "filters", "classes", "anchors"),
+    [
+        ("yolov2-voc", 125, 20, 5),
+        ("yolov2-paper", 125, 20, 5),
+        ("tiny-yolov2-voc", 125, 20, 5),
+        ("yolov2", 425, 80, 5),
+        ("tiny-yolov2", 425, 80, 5),
+        ("yolo9000", 28269, 9418, 3),
+        ("yolo9000-paper", 28269, 9418, 3),
+    ],
+)
+def test_last_layer_of_the_detectors(name: str, filters: int, classes: int, anchors: int) -> None:
+    table = BUILT_IN[name]()
+    assert table.body[-1] == Conv(filters, size=1, padding=0, batch_normalize=False, activation="linear")
+    assert isinstance(table.head, Region)
+    assert (table.head.classes, len(table.head.anchors_wh_cells)) == (classes, anchors)
+    assert table.head.softmax
+    assert (table.head.tree is not None) == (classes == 9418)
+    assert table.stride() == 32
+    cells = table.height // 32, table.width // 32
+    assert table.shapes()[-1] == (filters, *cells)
+    assert table.shapes(width=352, height=288)[-1] == (filters, 9, 11)
+
+
+def test_table_6() -> None:
+    """Table 6 of the paper: type, filters, size, and the side of the map that it prints beside."""
+    table = darknet19()
+    printed = """
+        C 32 3 224, M 112, C 64 3 112, M 56, C 128 3 56, C 64 1 56, C 128 3 56, M 28,
+        C 256 3 28, C 128 1 28, C 256 3 28, M 14,
+        C 512 3 14, C 256 1 14, C 512 3 14, C 256 1 14, C 512 3 14, M 7,
+        C 1024 3 7, C 512 1 7, C 1024 3 7, C 512 1 7, C 1024 3 7, C 1000 1 7
+    """
+    ours = [
+        f"C {row.filters} {row.size} {shape[2]}" if isinstance(row, Conv) else f"M {shape[2]}"
+        for row, shape in zip(table.rows[:-2], table.shapes(), strict=False)
+    ]
+    assert ours == [" ".join(layer.split()) for layer in printed.split(",")]
+    assert table.rows[-2:] == (AvgPool(), Softmax())
+    convolutions = [row for row in table.rows if isinstance(row, Conv)]
+    assert len(convolutions) == 19
+    assert sum(isinstance(row, MaxPool) for row in table.rows) == 5
+    assert [row.batch_normalize for row in convolutions] == [True] * 18 + [False]
+
+
+def test_passthrough_of_the_paper() -> None:
+    """§2: "the 26 x 26 x 512 feature map into a 13 x 13 x 2048 feature map, which can be concatenated"."""
+    table = BUILT_IN["yolov2-paper"]()
+    shapes = table.shapes()
+    reorg = next(i for i, row in enumerate(table.rows) if isinstance(row, Reorg))
+    assert table.rows[reorg] == Reorg(2, "space_to_depth")
+    assert shapes[reorg - 1] == (512, 26, 26)
+    assert shapes[reorg] == (2048, 13, 13)
+    assert shapes[reorg + 1] == (2048 + 1024, 13, 13)
+    (source,) = route_sources(reorg - 1, table.rows[reorg - 1])
+    final = max(i for i, row in enumerate(table.rows) if isinstance(row, Conv) and row.filters == 512 and row.size == 3)
+    assert source == final
+    added = [row for row in table.rows[23:] if isinstance(row, Conv) and row.size == 3]
+    assert [row.filters for row in added] == [1024] * 3  # §3: "three 3 x 3 convolutional layers with 1024 filters"
+
+
+def test_passthrough_of_the_files() -> None:
+    table = BUILT_IN["yolov2-voc"]()
+    reorg = next(i for i, row in enumerate(table.rows) if isinstance(row, Reorg))
+    assert table.rows[reorg] == Reorg(2, "darknet")
+    assert table.shapes()[reorg - 1 : reorg + 2] == [(64, 26, 26), (256, 13, 13), (1280, 13, 13)]
+    assert table.rows[reorg + 1] == Route((-1, -4))
+
+
+def test_yolo9000_of_the_paper_has_three_priors() -> None:
+    table = BUILT_IN["yolo9000-paper"]()
+    assert isinstance(table.head, Region)
+    assert table.head.anchors_wh_cells == YOLO9000_ANCHORS
+    assert table.rows[:-2] == BUILT_IN["yolov2-paper"]().rows[:-2]
+
+
+def test_defaults() -> None:
+    table = yolov2()
+    assert (table.width, table.height, table.channels, table.batch_norm) == (416, 416, 3, "inside_1e-5")
+    assert isinstance(table.head, Region)
+    assert table.head.anchors_wh_cells == COCO_ANCHORS
+    assert yolov2(7, size=320).shapes()[-1] == (5 * 12, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("darknet19", "darknet19"),
+        ("darknet19_448", "darknet19-448"),
+        ("yolov2", "yolov2"),
+        ("yolov2-voc", "yolov2-voc"),
+        ("yolov2-tiny", "tiny-yolov2"),
+        ("yolov2-tiny-voc", "tiny-yolov2-voc"),
+        ("yolo9000", "yolo9000"),
+    ],
+)
+def test_built_in_networks_are_darknets(file: str, name: str) -> None:
+    theirs, ours = read_cfg(folder() / f"{file}.cfg"), BUILT_IN[name]()
+    assert ours.body == theirs.body
+    assert len(ours.rows) == len(theirs.rows)
+    assert ours.channels == theirs.channels
+    if file != "darknet19":  # 256 in the file, 224 in the paper
+        assert (ours.width, ours.height) == (theirs.width, theirs.height)
+    if isinstance(theirs.head, Region):
+        assert isinstance(ours.head, Region)
+        for key in ("anchors_wh_cells", "classes", "softmax", "tree", "map", "thresh", "object_scale", "bias_match"):
+            assert getattr(ours.head, key) == getattr(theirs.head, key)
+    else:
+        assert ours.head == theirs.head
+
+
+def test_operations_of_darknets_files() -> None:
+    measured = {
+        file: giga(read_cfg(folder() / f"{file}.cfg").operations()) for file in ("darknet19", "tiny", "yolo9000")
+    }
+    assert measured == {"darknet19": 7.29, "tiny": 0.98, "yolo9000": 49.06}
+
+
+def folder() -> Path:
+    return shared("data", "darknet-cfg")
