@@ -10,6 +10,8 @@ from yolo9000.errors import ConfigError
 
 __all__ = ["DetectionSettings", "describe_errors"]
 
+LONGEST_VALUE = 80  # of a value that an error quotes
+
 
 class DetectionSettings(BaseModel):
     """What counts as a detection.
@@ -53,5 +55,12 @@ def describe_errors(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"]).replace("_", "-")
-        parts.append(f"{place}: {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}")
+        problem = f"{item['msg'][0].lower()}{item['msg'][1:]}"
+        came = "" if item["type"] == "missing" or not place else f", got {_shortened(item['input'])}"
+        parts.append(f"{place}: {problem}{came}" if place else problem)
     return "; ".join(parts)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

@@ -129,6 +129,8 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
     try:
         meta = _Meta.model_validate_json(text)
         tree = WordTree.from_parents(meta.tree.parents, meta.names, meta.tree.ids) if meta.tree else None
+        if tree is not None:
+            tree.check_groups_whole()
     except ValidationError as error:
         text = shorten(describe_errors(error), MESSAGE_LENGTH, placeholder=" ...")
         raise WeightsError(f"its metadata are wrong: {text}") from None
@@ -136,11 +138,6 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
         raise WeightsError(f"its tree is wrong: {error}") from None
     if (tree is not None) != (meta.classes == "tree"):
         raise WeightsError("its metadata are wrong: a tree must be given exactly where classes is 'tree'")
-    width, height = meta.network_wh
-    if width % meta.stride or height % meta.stride:
-        raise WeightsError(
-            f"its metadata are wrong: network-wh must be multiples of {meta.stride}, got {width}x{height}"
-        )
     anchors = np.array(meta.anchors_wh_cells, np.float32)
     if class_rows is not None and class_rows.weights.shape[:2] != (len(anchors), len(meta.names)):
         raise WeightsError(

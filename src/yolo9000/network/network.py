@@ -62,10 +62,10 @@ class Network(nn.Module):
         """Copy a model's numbers into the layers; convolutions for which it has none keep theirs.
 
         Raises:
-            ConfigError: the model's rows, or the channels they read, are not this network's.
+            ConfigError: the model's rows, input channels or form of batch norm are not this network's.
         """
-        if (model.table.body, model.table.channels) != (self.table.body, self.table.channels):
-            raise ConfigError("the model's rows and input channels must be the network's")
+        if any(getattr(model.table, part) != getattr(self.table, part) for part in ("body", "channels", "batch_norm")):
+            raise ConfigError("the model's rows, input channels and form of batch norm must be the network's")
         for layer, numbers in zip(self.layers, model.parameters, strict=False):
             if isinstance(layer, ConvLayer) and numbers is not None:
                 _load_conv(layer, numbers)

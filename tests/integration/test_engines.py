@@ -1,0 +1,813 @@
+"""The engines give the same numbers; exported files come back as they were; errors are one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import yolo9000
+from yolo9000 import engines
+from yolo9000.config import DetectionSettings
+from yolo9000.darknet.cfg import write_cfg
+from yolo9000.darknet.weights import write_weights
+from yolo9000.engines import Engine, choose_engine, start_engine
+from yolo9000.engines.exported import PreparedDetector, read_onnx, read_openvino, to_onnx
+from yolo9000.engines.program import ModelProgram, OnnxProgram, OpenVinoProgram, prepare
+from yolo9000.errors import EngineError, WeightsError, YoloError
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.network.model import BatchNorm, ConvParameters, Model, fold_batch_norm
+from yolo9000.network.rows import Conv, Dropout, MaxPool, Region, Reorg, Route, Row, Table
+from yolo9000.postprocess import HeadSpec, postprocess
+
+OTHERS = ("onnxruntime", "openvino")
+SIZES_WH = ((32, 24), (48, 16), (16, 40), (56, 32))
+BATCHES = (1, 2, 3)
+
+
+# Networks of a few rows, stride 8
+
+
+def conv(filters: int, size: int = 3, **rest: Any) -> Conv:
+    return Conv(filters, size, padding=size // 2, **rest)
+
+
+def detector_table(*rows: Row, anchors: int, classes: int, tree: str | None = None) -> Table:
+    """Rows, then the last convolution and the head."""
+    region = Region(tuple((1.0 + i, 2.5 - i / 2) for i in range(anchors)), classes, softmax=True, tree=tree)
+    return Table((*rows, Conv(region.filters, 1, 1, 0, False, "linear"), region), width=48, height=32)
+
+
+TRUNK = (conv(8), MaxPool(), conv(12), MaxPool(), conv(16), conv(12, 1), conv(16), MaxPool(), conv(24))
+TABLES = {
+    # the cfg files' passthrough: squeezed by a 1x1 convolution, in Darknet's order
+    "squeezed": detector_table(
+        *TRUNK, Route((-3,)), conv(8, 1), Reorg(2, "darknet"), Route((-1, -4)), conv(32), anchors=2, classes=5
+    ),
+    # the paper's: all channels, each block of neighbours stacked
+    "stacked": detector_table(
+        *TRUNK, Route((-3,)), Reorg(2, "space_to_depth"), Route((-1, -3)), conv(32), anchors=3, classes=4
+    ),
+    # Darknet's order with all channels, and the stride-1 pooling of the tiny networks
+    "tiny": detector_table(
+        *(*TRUNK[:-1], conv(16), MaxPool(2, 1), conv(24)),
+        *(Route((6,)), Reorg(2, "darknet"), Route((-1, -4)), conv(32)),
+        anchors=2,
+        classes=3,
+    ),
+    "tree": detector_table(*TRUNK, anchors=3, classes=14, tree="pets.tree"),
+    "activations": detector_table(
+        *(conv(8, activation="relu"), MaxPool(3, 2, 2), conv(8, activation="logistic"), MaxPool(2, 2)),
+        *(conv(12, activation="linear"), Dropout(), conv(12, 1, activation="leaky", batch_normalize=False)),
+        *(Conv(16, 3, 2, 1, True, "relu"), conv(20, 5)),
+        anchors=2,
+        classes=6,
+    ),
+}
+TREE = WordTree.from_parents(
+    [-1, -1, 0, 0, 0, 1, 1, 2, 2, 2, 5, 7, 7, 11],
+    names=["animal", "thing", "dog", "cat", "cat", *(f"name {i}" for i in range(5, 14))],
+    ids=[f"n{i:08}" for i in range(14)],
+)
+
+
+@cache
+def random_model(name: str) -> Model:
+    table = TABLES[name]
+    rng = np.random.default_rng(len(name))
+    parameters: list[ConvParameters | None] = []
+    for row, channels in zip(table.rows, table.input_channels(), strict=True):
+        if not isinstance(row, Conv):
+            parameters.append(None)
+            continue
+        n = row.filters
+        norm = [rng.uniform(0.5, 1.5, n), rng.normal(0, 0.2, n), rng.uniform(0.3, 2, n)]
+        shape = (n, channels, row.size, row.size)
+        weights = rng.normal(0, np.sqrt(2 / (channels * row.size**2)), shape)
+        parameters.append(
+            ConvParameters(
+                weights.astype(np.float32),
+                rng.normal(0, 0.3, n).astype(np.float32),
+                BatchNorm(*(values.astype(np.float32) for values in norm)) if row.batch_normalize else None,
+            )
+        )
+    return Model(table, tuple(parameters))
+
+
+def prepared(name: str, *, split: bool | None = None) -> PreparedDetector:
+    model = random_model(name)
+    program, class_rows = prepare(model, split=split)
+    head = model.table.head
+    assert isinstance(head, Region)
+    anchors = np.array(head.anchors_wh_cells, np.float32)
+    if head.tree:
+        spec = HeadSpec(anchors, TREE.names, "tree", TREE)
+    else:
+        spec = HeadSpec(anchors, tuple(f"class {i}" for i in range(head.classes)), "softmax", image_fit="stretch")
+    return PreparedDetector(program, spec, class_rows, (model.table.width, model.table.height), model.table.stride())
+
+
+def start(name: str, program: Any, **options: Any) -> Engine:
+    pytest.importorskip(name)
+    return start_engine(name, program, **({"threads": 2} | options))  # type: ignore[arg-type]
+
+
+def pictures(size_wh: tuple[int, int], batch: int) -> np.ndarray:
+    rng = np.random.default_rng(size_wh[0] * 100 + batch)
+    return rng.random((batch, 3, size_wh[1], size_wh[0]), np.float32)
+
+
+# The same numbers
+
+
+PROGRAMS = [
+    ("squeezed", None),
+    ("stacked", None),
+    ("tiny", None),
+    ("tree", True),
+    ("tree", False),
+    ("activations", None),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize(("name", "split"), PROGRAMS)
+def test_engines_agree(name: str, split: bool | None, other: str) -> None:
+    detector = prepared(name, split=split)
+    assert isinstance(detector.program, ModelProgram)
+    ours, theirs = start("torch", detector.program), start(other, detector.program)
+    assert isinstance(theirs, Engine)
+    assert (ours.name, theirs.name) == ("torch", other)
+    table = detector.program.model.table
+    for size_wh in SIZES_WH:
+        shapes = table.shapes(*size_wh)
+        expected = [shapes[row % len(table.body)] for _, row in detector.program.outputs]
+        for batch in BATCHES:
+            images = pictures(size_wh, batch)
+            a, b = ours.run(images), theirs.run(images)
+            assert [out.shape for out in a] == [(batch, *shape) for shape in expected]
+            assert [out.shape for out in b] == [(batch, *shape) for shape in expected]
+            for x, y in zip(a, b, strict=True):
+                assert x.dtype == y.dtype == np.float32
+                assert np.abs(x).max() > 0.1
+                np.testing.assert_allclose(y, x, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["torch", *OTHERS])
+def test_split_head_gives_the_whole_heads_numbers(engine: str) -> None:
+    split, whole = prepared("tree"), prepared("tree", split=False)
+    assert split.class_rows is not None  # wider than what it reads: split unless told
+    assert whole.class_rows is None
+    images = pictures((48, 32), 2)
+    lazy = split.head_output(start(engine, split.program).run(images), (48, 32))
+    dense = whole.head_output(start(engine, whole.program).run(images), (48, 32))
+    np.testing.assert_allclose(lazy.boxes, dense.boxes, atol=1e-5)
+    anchors = np.arange(3 * 6 * 4)
+    for image in range(2):
+        np.testing.assert_allclose(
+            lazy.class_logits.rows(image, anchors, 0, 14), dense.class_logits.rows(image, anchors, 0, 14), atol=1e-5
+        )
+
+
+def test_batch_norm_is_folded_without_a_trace() -> None:
+    torch = pytest.importorskip("torch")
+    from yolo9000.network.network import Network
+
+    model = random_model("squeezed")
+    network = Network(model.table).eval()
+    network.load(model)
+    images = pictures((48, 32), 2)
+    with torch.inference_mode():
+        (expected,) = network(torch.from_numpy(images))
+    (out,) = start("torch", prepare(model)[0]).run(images)
+    np.testing.assert_allclose(out, expected.numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["torch", *OTHERS])
+def test_results_are_their_own(engine: str) -> None:
+    """A later run does not write into what an earlier one gave, nor any into the pictures."""
+    running = start(engine, prepared("squeezed").program)
+    images = pictures((48, 32), 1)
+    before = images.copy()
+    (first,) = running.run(images)
+    kept = first.copy()
+    running.run(1 - images)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(images, before)
+    np.testing.assert_array_equal(running.run(images)[0], kept)
+
+
+def has_bfloat16(engine: str) -> bool:
+    library = pytest.importorskip(engine)
+    if engine == "openvino":
+        return "BF16" in library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return bool(library.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("name", ["squeezed", "tree"])
+def test_bfloat16_is_near(engine: str, name: str) -> None:
+    program = prepared(name).program
+    if not has_bfloat16(engine):
+        with pytest.raises(EngineError, match=r"^--precision bfloat16: the device cpu cannot"):
+            start(engine, program, precision="bfloat16")
+        return
+    half = start(engine, program, precision="bfloat16")
+    images = pictures((48, 32), 2)
+    for rough, exact in zip(half.run(images), start(engine, program).run(images), strict=True):
+        assert rough.dtype == np.float32
+        off = np.sqrt(np.mean((rough - exact) ** 2) / np.mean(exact**2))
+        assert 0 < off < 0.1
+
+
+# Exported files
+
+
+def export(detector: PreparedDetector, path: Path) -> Path:
+    onnx.save(to_onnx(detector), str(path))
+    return path
+
+
+def assert_same_spec(ours: PreparedDetector, theirs: PreparedDetector) -> None:
+    a, b = ours.spec, theirs.spec
+    np.testing.assert_array_equal(a.anchors_wh_cells, b.anchors_wh_cells)
+    assert (a.names, a.classes, a.image_fit, a.nodes) == (b.names, b.classes, b.image_fit, b.nodes)
+    assert (a.tree is None) == (b.tree is None)
+    if a.tree is not None and b.tree is not None:
+        np.testing.assert_array_equal(a.tree.parents, b.tree.parents)
+        assert (a.tree.names, a.tree.ids) == (b.tree.names, b.tree.ids)
+    assert (ours.network_wh, ours.stride) == (theirs.network_wh, theirs.stride)
+    assert (ours.class_rows is None) == (theirs.class_rows is None)
+    if ours.class_rows is not None and theirs.class_rows is not None:
+        np.testing.assert_array_equal(ours.class_rows.weights, theirs.class_rows.weights)
+        np.testing.assert_array_equal(ours.class_rows.biases, theirs.class_rows.biases)
+
+
+@pytest.mark.parametrize("engine", OTHERS)
+@pytest.mark.parametrize(("name", "split"), PROGRAMS)
+def test_exported_file_is_the_detector(name: str, split: bool | None, engine: str, tmp_path: Path) -> None:
+    detector = prepared(name, split=split)
+    path = export(detector, tmp_path / "detector.onnx")
+    onnx.checker.check_model(str(path), full_check=True)
+    read = read_onnx(path)
+    assert_same_spec(read, detector)
+    ours, theirs = start(engine, read.program), start(engine, detector.program)
+    settings = DetectionSettings(threshold=0.1)
+    for size_wh in SIZES_WH[:2]:
+        images = pictures(size_wh, 2)
+        a, b = ours.run(images), theirs.run(images)
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
+        found = [
+            postprocess(one.head_output(arrays, size_wh), 1, one.spec, (300, 200), settings)
+            for one, arrays in ((read, a), (detector, b))
+        ]
+        assert len(found[0]) > 0
+        np.testing.assert_array_equal(found[0].labels, found[1].labels)
+        np.testing.assert_allclose(found[0].boxes_xyxy, found[1].boxes_xyxy, atol=1e-3)
+
+
+def test_exported_classes_are_outputs_for_other_programs(tmp_path: Path) -> None:
+    """A program that knows nothing of class rows finds them beside the other outputs."""
+    import onnxruntime
+
+    detector = prepared("tree")
+    assert detector.class_rows is not None
+    path = export(detector, tmp_path / "detector.onnx")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    assert names == ["boxes", "features", "class_weights", "class_biases"]
+    boxes, features, weights, biases = session.run(None, {"images": pictures((48, 32), 1)})
+    assert boxes.shape == (1, 15, 4, 6)
+    np.testing.assert_array_equal(weights, detector.class_rows.weights)
+    np.testing.assert_array_equal(biases, detector.class_rows.biases)
+    assert features.shape == (1, 24, 4, 6)
+    meta = json.loads(session.get_modelmeta().custom_metadata_map["yolo9000"])
+    assert meta["names"] == list(TREE.names)
+
+
+def test_exported_file_is_not_exported_again(tmp_path: Path) -> None:
+    read = read_onnx(export(prepared("tree"), tmp_path / "detector.onnx"))
+    with pytest.raises(EngineError) as caught:
+        to_onnx(read)
+    assert "export from the .cfg and .weights" in one_line(caught.value)
+
+
+# Which head can be split
+
+
+def test_head_that_cannot_be_split_is_run_whole() -> None:
+    """Wide, but with an activation: all its numbers are computed, as Darknet does."""
+    table = TABLES["tree"]
+    last = len(table.body) - 1
+    for row in (replace(table.rows[last], activation="leaky"), replace(table.rows[last], size=3, padding=1)):
+        rows = (*table.rows[:last], row, *table.rows[last + 1 :])
+        numbers = random_model("tree").parameters[last]
+        assert numbers is not None
+        weights = np.zeros((row.filters, 24, row.size, row.size), np.float32)
+        weights[:, :, :1, :1] = numbers.weights
+        parameters = list(random_model("tree").parameters)
+        parameters[last] = ConvParameters(weights, numbers.biases)
+        program, class_rows = prepare(Model(replace(table, rows=rows), tuple(parameters)))
+        assert class_rows is None
+        (out,) = start("onnxruntime", program).run(pictures((48, 32), 1))
+        assert out.shape == (1, 57, 4, 6)
+
+
+def test_model_with_a_gap_is_refused() -> None:
+    model = random_model("squeezed")
+    gap = replace(model, parameters=(*model.parameters[:4], None, *model.parameters[5:]))
+    with pytest.raises(WeightsError) as caught:
+        prepare(gap)
+    assert one_line(caught.value) == "layer 4 (convolutional 3x3, 16 filters): has no weights"
+
+
+def test_graph_of_an_unfolded_model_is_refused() -> None:
+    with pytest.raises(WeightsError) as caught:
+        ModelProgram(random_model("squeezed"), (("head", -1),)).to_onnx()
+    assert "with batch norm folded" in one_line(caught.value)
+    folded = fold_batch_norm(random_model("squeezed"))
+    assert len(ModelProgram(folded, (("head", -1),)).to_onnx().graph.output) == 1
+
+
+# Errors
+
+
+def one_line(error: BaseException) -> str:
+    text = str(error)
+    assert isinstance(error, YoloError)
+    assert text
+    assert "\n" not in text
+    assert len(text) < 1000
+    return text
+
+
+@pytest.mark.parametrize(
+    ("engine", "device"),
+    [
+        *(("torch", device) for device in ("", "tpu", "meta", "mps", "cuda:99", "cuda:x", "cuda:-1", "gpu:x")),
+        *(("onnxruntime", device) for device in ("", "tpu", "cpu:0", "cuda:x", "cuda:-1", "CPU")),
+        *(("openvino", device) for device in ("", "tpu", "cuda", "cuda:0", "cpu:foo", "cpu.foo", "gpu:99", "npu:9")),
+    ],
+)
+def test_wrong_devices(engine: str, device: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        start(engine, prepared("squeezed").program, device=device)
+    text = one_line(caught.value)
+    assert text.startswith((f"--device {device}: ", "--device must be "))
+    assert text.startswith(f"--device {device}: ") or text.endswith(f"got {device!r}")
+
+
+def test_cuda_that_is_not_there() -> None:
+    import onnxruntime
+
+    program = prepared("squeezed").program
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(EngineError) as caught:
+            start("onnxruntime", program, device="cuda")
+        assert one_line(caught.value).startswith("--device cuda: this ONNX Runtime has no CUDA")
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        with pytest.raises(EngineError) as caught:
+            start("torch", program, device="cuda:0")
+        assert one_line(caught.value) == "--device cuda:0: torch finds no CUDA device here"
+
+
+def test_bfloat16_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = prepared("squeezed").program
+    with pytest.raises(EngineError) as caught:
+        start("onnxruntime", program, precision="bfloat16")
+    assert "onnxruntime computes in float32" in one_line(caught.value)
+    pytest.importorskip("torch")
+    from yolo9000.engines import torch as engine
+
+    monkeypatch.setattr(engine, "_has_bfloat16", lambda device: False)
+    with pytest.raises(EngineError) as caught:
+        start("torch", program, precision="bfloat16")
+    assert one_line(caught.value) == "--precision bfloat16: the device cpu cannot compute in bfloat16"
+
+
+def test_engines_refuse_programs_that_are_not_theirs(tmp_path: Path) -> None:
+    read = read_onnx(export(prepared("squeezed"), tmp_path / "detector.onnx"))
+    with pytest.raises(EngineError) as caught:
+        start("torch", read.program)
+    assert "onnxruntime and openvino can" in one_line(caught.value)
+    ov = pytest.importorskip("openvino")
+    assert isinstance(read.program, OnnxProgram)
+    program = OpenVinoProgram(ov.Core().read_model(read.program.data))
+    for engine in ("torch", "onnxruntime"):
+        with pytest.raises(EngineError) as caught:
+            start(engine, program)
+        assert (
+            one_line(caught.value) == f"the engine {engine} cannot run an OpenVINO file (.xml); the engine openvino can"
+        )
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_wrong_threads(threads: int) -> None:
+    for engine in ("torch", *OTHERS):
+        with pytest.raises(EngineError) as caught:
+            start(engine, prepared("squeezed").program, threads=threads)
+        assert one_line(caught.value) == f"--threads must be at least 1, got {threads}"
+
+
+@pytest.mark.parametrize(
+    ("engine", "how"),
+    [
+        ("openvino", "pip install yolo9000[openvino]"),
+        ("onnxruntime", "pip install onnxruntime"),
+        ("torch", "pip install yolo9000[train]"),
+    ],
+)
+def test_engine_that_is_not_installed(engine: Any, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(EngineError) as caught:
+        choose_engine(engine)
+    assert one_line(caught.value) == f"the engine {engine} is not installed: {how}"
+
+
+def test_auto_takes_the_first_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for installed, chosen in (
+        ({"torch", "onnxruntime", "openvino"}, "openvino"),
+        ({"torch", "onnxruntime"}, "onnxruntime"),
+        ({"torch"}, "torch"),
+    ):
+        monkeypatch.setattr(engines, "find_spec", lambda name, found=installed: object() if name in found else None)
+        assert choose_engine("auto") == chosen
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(EngineError) as caught:
+        choose_engine("auto")
+    assert "pip install onnxruntime" in one_line(caught.value)
+
+
+def test_openvino_files_need_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineError) as caught:
+        read_openvino("detector.xml")
+    assert one_line(caught.value) == "detector.xml: needs OpenVINO: pip install yolo9000[openvino]"
+
+
+# Files that are something else, or damaged
+
+
+def refused_onnx(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        read_onnx(path)
+    text = one_line(caught.value)
+    assert text.startswith(f"{path}: ")
+    return text.removeprefix(f"{path}: ")
+
+
+def test_files_that_are_no_exported_onnx(tmp_path: Path) -> None:
+    whole = export(prepared("tree"), tmp_path / "whole.onnx").read_bytes()
+    path = tmp_path / "detector.onnx"
+    assert refused_onnx(path) == "cannot be read: No such file or directory"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert refused_onnx(path) == "must be an ONNX file, but is damaged or something else"
+    path.write_text("[net]\nwidth=416\n")
+    assert refused_onnx(path) == "must be an ONNX file, but is damaged or something else"
+    path.write_bytes(b"")
+    assert "must be exported by `yolo9000 export`" in refused_onnx(path)
+    foreign = prepared("tree").program
+    assert isinstance(foreign, ModelProgram)
+    path.write_bytes(foreign.onnx_bytes())
+    assert "must be exported by `yolo9000 export`" in refused_onnx(path)
+    path.unlink()
+    path.mkdir()
+    assert refused_onnx(path) == "cannot be read: Is a directory"
+
+
+def test_any_byte_may_be_damaged(tmp_path: Path) -> None:
+    """A file is read, or refused in one line; what is read goes no further than an engine's one line."""
+    whole = export(prepared("tree"), tmp_path / "whole.onnx").read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / "detector.onnx"
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(300):
+        damaged = bytearray(whole)
+        # the first kilobytes hold the graph, the last the outputs, class rows and metadata
+        first = int(rng.choice([0, len(whole) - 6000]))
+        for place in first + rng.integers(0, 6000, 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            read_onnx(path)
+            outcomes["read"] += 1
+        except WeightsError as error:
+            one_line(error)
+            outcomes["refused"] += 1
+    assert outcomes["read"] > 0
+    assert outcomes["refused"] > 0
+
+
+def changed(**values: Any) -> Callable[[dict[str, Any]], str]:
+    return lambda meta: json.dumps(meta | values)
+
+
+def without(key: str) -> Callable[[dict[str, Any]], str]:
+    return lambda meta: json.dumps({name: value for name, value in meta.items() if name != key})
+
+
+def tree_with(**values: Any) -> Callable[[dict[str, Any]], str]:
+    return lambda meta: json.dumps(meta | {"tree": meta["tree"] | values})
+
+
+DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
+    "empty": (lambda meta: "", "metadata are wrong"),
+    "not json": (lambda meta: json.dumps(meta)[:-2], "metadata are wrong"),
+    "no object": (lambda meta: "[1, 2]", "metadata are wrong"),
+    "nothing in it": (lambda meta: "{}", "metadata are wrong"),
+    "another version": (changed(version=2), "version"),
+    "an unknown key": (changed(surprise=1), "surprise"),
+    "no names": (without("names"), "names"),
+    "no anchors": (without("anchors_wh_cells"), "anchors"),
+    "no stride": (without("stride"), "stride"),
+    "empty names": (changed(names=[]), "names"),
+    "names that are numbers": (changed(names=[1] * 14), "names"),
+    "a name too few": (changed(names=["x"] * 13), "tree is wrong"),
+    "empty anchors": (changed(anchors_wh_cells=[]), "anchors"),
+    "anchors of three": (changed(anchors_wh_cells=[[1, 2, 3]] * 3), "anchors"),
+    "an anchor of no width": (changed(anchors_wh_cells=[[0, 2], [1, 1], [1, 1]]), "anchors"),
+    "an anchor that is no number": (changed(anchors_wh_cells=[[float("nan"), 2], [1, 1], [1, 1]]), "anchors"),
+    "an infinite anchor": (changed(anchors_wh_cells=[[1, float("inf")], [1, 1], [1, 1]]), "anchors"),
+    "an anchor too few": (changed(anchors_wh_cells=[[1, 2]] * 2), "class_weights must have shape (2, 14, C)"),
+    "stride 0": (changed(stride=0), "stride"),
+    "a size of no width": (changed(network_wh=[0, 32]), "network-wh"),
+    "a negative size": (changed(network_wh=[48, -32]), "network-wh"),
+    "a size of one number": (changed(network_wh=[48]), "network-wh"),
+    "another kind of classes": (changed(classes="hinge"), "classes"),
+    "a tree that is not used": (changed(classes="softmax"), "a tree must be given exactly where"),
+    "a tree that is not there": (changed(tree=None), "a tree must be given exactly where"),
+    "another fit": (changed(image_fit="crop"), "image-fit"),
+    "a tree without ids": (changed(tree={"parents": [-1] * 14}), "ids"),
+    "a parent after its child": (tree_with(parents=[3, *TREE.parents.tolist()[1:]]), "tree is wrong: node 0"),
+    "a parent out of all bounds": (tree_with(parents=[10**30, *TREE.parents.tolist()[1:]]), "tree is wrong"),
+    "a parent too few": (tree_with(parents=[-1] * 13), "tree is wrong"),
+    "an id twice": (tree_with(ids=["n0"] * 14), "ids must be unique"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_metadata(kind: str, tmp_path: Path) -> None:
+    damage, expected = DAMAGES[kind]
+    proto = to_onnx(prepared("tree"))
+    (prop,) = proto.metadata_props
+    prop.value = damage(json.loads(prop.value))
+    onnx.save(proto, str(tmp_path / "detector.onnx"))
+    assert expected in refused_onnx(tmp_path / "detector.onnx")
+
+
+def test_errors_do_not_quote_nine_thousand_names(tmp_path: Path) -> None:
+    proto = to_onnx(prepared("tree"))
+    meta = json.loads(proto.metadata_props[0].value) | {"names": [f"name {i}" for i in range(9418)]}
+    del meta["stride"]
+    for text in (json.dumps(meta), json.dumps(meta)[:-1]):
+        proto.metadata_props[0].value = text
+        onnx.save(proto, str(tmp_path / "detector.onnx"))
+        assert refused_onnx(tmp_path / "detector.onnx").startswith("its metadata are wrong: ")
+
+
+def test_metadata_that_are_not_text(tmp_path: Path) -> None:
+    path = export(prepared("tree"), tmp_path / "detector.onnx")
+    data = path.read_bytes()
+    assert data.count(b'"letterbox"') == 1
+    path.write_bytes(data.replace(b'"letterbox"', b'"letter\xff\xfex"'))
+    assert "metadata are wrong" in refused_onnx(path)
+
+
+def damaged_constant(proto: onnx.ModelProto, damage: str) -> None:
+    (weights,) = (tensor for tensor in proto.graph.initializer if tensor.name == "class_weights.values")
+    match damage:
+        case "missing":
+            proto.graph.initializer.remove(weights)
+        case "flat":
+            weights.CopyFrom(numpy_helper.from_array(np.zeros(7, np.float32), weights.name))
+        case "short":
+            weights.raw_data = weights.raw_data[:-4]
+        case "unknown type":
+            weights.data_type = 99
+        case "text":
+            weights.CopyFrom(helper.make_tensor(weights.name, TensorProto.STRING, [1, 1, 1], [b"dog"]))
+        case "elsewhere":
+            weights.data_location = TensorProto.EXTERNAL
+            weights.external_data.add(key="location", value="values.bin")
+
+
+@pytest.mark.parametrize("damage", ["missing", "flat", "short", "unknown type", "text", "elsewhere"])
+def test_damaged_class_rows(damage: str, tmp_path: Path) -> None:
+    proto = to_onnx(prepared("tree"))
+    damaged_constant(proto, damage)
+    onnx.save(proto, str(tmp_path / "detector.onnx"))
+    assert "class_weights" in refused_onnx(tmp_path / "detector.onnx")
+
+
+def test_graph_that_an_engine_cannot_load(tmp_path: Path) -> None:
+    proto = to_onnx(prepared("squeezed"))
+    proto.graph.node[0].op_type = "Convolve"
+    onnx.save(proto, str(tmp_path / "detector.onnx"))
+    read = read_onnx(tmp_path / "detector.onnx")
+    for engine, name in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):
+        with pytest.raises(EngineError) as caught:
+            start(engine, read.program).run(pictures((48, 32), 1))
+        assert one_line(caught.value).startswith(f"{name} cannot load the network: ")
+
+
+def test_outputs_that_are_not_the_specs() -> None:
+    split, whole = prepared("tree"), prepared("tree", split=False)
+    boxes, features = start("onnxruntime", split.program).run(pictures((48, 32), 1))
+    (head,) = start("onnxruntime", whole.program).run(pictures((48, 32), 1))
+    for detector, arrays in (
+        (whole, (boxes,)),
+        (whole, (head, features)),
+        (split, (head, features)),
+        (split, (boxes,)),
+        (split, (boxes, features[:, :-1])),
+        (split, (boxes, features, features)),
+    ):
+        with pytest.raises(EngineError) as caught:
+            detector.head_output(arrays, (48, 32))
+        assert one_line(caught.value).startswith("the network must give ")
+
+
+def refused_openvino(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        read_openvino(path)
+    text = one_line(caught.value)
+    assert text.startswith(f"{path}: ")
+    return text.removeprefix(f"{path}: ")
+
+
+def test_files_that_are_no_exported_openvino(tmp_path: Path) -> None:
+    ov = pytest.importorskip("openvino")
+    path = tmp_path / "detector.xml"
+    assert "OpenVINO cannot read it" in refused_openvino(path)
+    path.write_text("<net")
+    assert "OpenVINO cannot read it" in refused_openvino(path)
+    program = prepared("tree").program
+    assert isinstance(program, ModelProgram)
+    ov.save_model(ov.Core().read_model(program.onnx_bytes()), path, compress_to_fp16=False)
+    assert "must be exported by `yolo9000 export`" in refused_openvino(path)
+    path.with_suffix(".bin").write_bytes(b"short")
+    assert "OpenVINO cannot read it" in refused_openvino(path)
+
+
+def exported_openvino(path: Path, text: object, *, compress_to_fp16: bool = False) -> Path:
+    """The detector with a tree in OpenVINO's format, with the given metadata."""
+    ov = pytest.importorskip("openvino")
+    model = ov.Core().read_model(to_onnx(prepared("tree")).SerializeToString())
+    model.set_rt_info(text, ["yolo9000"])
+    ov.save_model(model, path, compress_to_fp16=compress_to_fp16)
+    return path
+
+
+def test_damaged_openvino_files(tmp_path: Path) -> None:
+    (prop,) = to_onnx(prepared("tree")).metadata_props
+    assert_same_spec(read_openvino(exported_openvino(tmp_path / "a.xml", prop.value)), prepared("tree"))
+    text = refused_openvino(exported_openvino(tmp_path / "b.xml", prop.value.replace('"stride":8', '"stride":0')))
+    assert "stride" in text
+    assert "metadata are wrong" in refused_openvino(exported_openvino(tmp_path / "c.xml", 17))
+    text = refused_openvino(exported_openvino(tmp_path / "d.xml", prop.value, compress_to_fp16=True))
+    assert "class_weights" in text  # half of a float32 is not what was exported
+
+
+# Other processes
+
+
+def run_python(script: str, *arguments: str | Path, before: Path | None = None) -> Any:
+    """Run a script without the test run's checks of shapes; what it prints last, read as JSON."""
+    source = Path(yolo9000.__file__).parents[1]
+    folders = [source] if before is None else [before, source]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def darknet_files(folder: Path, name: str) -> Path:
+    """A detector as Darknet's files."""
+    cfg = folder / "detector.cfg"
+    cfg.write_text(write_cfg(TABLES[name]))
+    write_weights(folder / "detector.weights", random_model(name))
+    if name == "tree":
+        lines = [f"{node} {parent}\n" for node, parent in zip(TREE.ids, TREE.parents, strict=True)]
+        (folder / "pets.tree").write_text("".join(lines))
+    return cfg
+
+
+WITHOUT_TORCH = [
+    "yolo9000",
+    "yolo9000.config",
+    "yolo9000.darknet.cfg",
+    "yolo9000.darknet.detector",
+    "yolo9000.darknet.files",
+    "yolo9000.darknet.weights",
+    "yolo9000.draw",
+    "yolo9000.engines",
+    "yolo9000.engines.exported",
+    "yolo9000.engines.onnxruntime",
+    "yolo9000.engines.program",
+    "yolo9000.labels.names",
+    "yolo9000.labels.wordtree",
+    "yolo9000.network.onnx_graph",
+    "yolo9000.network.tables",
+    "yolo9000.postprocess",
+    "yolo9000.predict",
+    "yolo9000.records",
+    "yolo9000.results",
+    "yolo9000.sources",
+]
+
+
+def test_predicting_does_not_import_torch() -> None:
+    names = WITHOUT_TORCH + [name for name in ("yolo9000.export", "yolo9000.evaluate") if find_spec(name)]
+    script = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps(sorted(set(sys.modules) & {"torch", "openvino"})))
+"""
+    assert run_python(script, *names) == []
+
+
+STUB = 'raise ImportError("there is no torch here")\n'
+DETECT = """
+import json, sys
+import numpy as np
+try:
+    import torch
+except ImportError as error:
+    assert "no torch here" in str(error)
+else:
+    raise SystemExit("torch can be imported")
+from yolo9000 import Detector
+from yolo9000.engines.exported import to_onnx
+cfg, *engines = sys.argv[1:]
+image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+found = []
+for engine in engines:
+    detector = Detector.load(cfg, engine=engine, threshold=0.1, size_wh=(56, 32))
+    found.append(detector.detect([image, image[:, :13]])[0].to_json())
+to_onnx(detector.prepared)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("name", ["squeezed", "tree"])
+def test_detecting_and_exporting_without_torch(name: str, tmp_path: Path) -> None:
+    stub = tmp_path / "stub"
+    (stub / "torch").mkdir(parents=True)
+    (stub / "torch" / "__init__.py").write_text(STUB)
+    installed = [engine for engine in OTHERS if find_spec(engine)]
+    found = run_python(DETECT, darknet_files(tmp_path, name), *installed, before=stub)
+    assert len(found) == len(installed)
+    for one in found:
+        assert (one["width"], one["height"]) == (30, 20)
+        assert len(one["detections"]) > 0
+        assert ("path" in one["detections"][0]) == (name == "tree")
+        labels = [detection["label"] for detection in one["detections"]]
+        assert labels == [detection["label"] for detection in found[0]["detections"]]
+
+
+REFUSED = """
+import json, sys
+from yolo9000 import Detector
+from yolo9000.engines import choose_engine
+from yolo9000.errors import EngineError
+cfg, *engines = sys.argv[1:]
+texts = []
+for options in [dict(engine="tensorrt"), dict(engine="")] + [dict(engine=e, precision="int8") for e in engines]:
+    try:
+        Detector.load(cfg, **options)
+    except EngineError as error:
+        texts.append(str(error))
+print(json.dumps(texts))
+"""
+
+
+def test_engines_and_precisions_that_do_not_exist(tmp_path: Path) -> None:
+    """In another process, where the checks of arguments that tests switch on do not come first."""
+    installed = [engine for engine in ("torch", *OTHERS) if find_spec(engine)]
+    texts = run_python(REFUSED, darknet_files(tmp_path, "squeezed"), *installed)
+    known = "--engine must be one of auto, openvino, onnxruntime, torch, got "
+    assert texts[:2] == [f"{known}'tensorrt'", f"{known}''"]
+    assert texts[2:] == ["--precision must be one of float32, bfloat16, got 'int8'"] * len(installed)

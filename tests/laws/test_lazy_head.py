@@ -1,0 +1,144 @@
+"""Class scores on demand give what class scores computed in full give, and every walk tells the truth about itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from heads import Head, HeadRecipe, detection_settings, heads
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yolo9000.config import DetectionSettings
+from yolo9000.postprocess import find_candidates, label_candidates, postprocess
+from yolo9000.records import Detections, TreeAnswer
+
+WALKS = ("conditional", "darknet")
+SUPPRESSIONS = ("label", "path", "objectness", None)
+CLOSE = 1e-6
+
+
+def assert_identical(ours: Detections, theirs: Detections) -> None:
+    np.testing.assert_array_equal(ours.boxes_xyxy, theirs.boxes_xyxy)
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert ours.names == theirs.names
+    assert ours.size_wh == theirs.size_wh
+    assert ours.answers == theirs.answers
+
+
+@settings(deadline=None, max_examples=25)
+@given(recipe=heads(), chosen=detection_settings())
+def test_on_demand_equals_in_full(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
+    head = recipe.make()
+    for image, walk, suppression in product(range(recipe.images), WALKS, SUPPRESSIONS):
+        how = chosen.model_copy(update={"walk": walk, "suppression": suppression})
+        lazy = postprocess(head.lazy, image, head.spec, head.picture_wh, how)
+        dense = postprocess(head.dense, image, head.spec, head.picture_wh, how)
+        assert_identical(lazy, dense)
+
+
+@settings(deadline=None, max_examples=60)
+@given(recipe=heads("tree"), chosen=detection_settings(), data=st.data())
+def test_chosen_nodes_on_demand_equal_in_full(
+    recipe: HeadRecipe, chosen: DetectionSettings, data: st.DataObject
+) -> None:
+    """A coarser set of classes: chosen nodes of the tree, in any order, some of them twice."""
+    head = recipe.make()
+    nodes = data.draw(st.lists(st.integers(0, len(head.spec.names) - 1), min_size=1, max_size=8))
+    spec = replace(head.spec, nodes=np.array(nodes, np.int64), names=tuple(f"class {i}" for i in range(len(nodes))))
+    lazy = postprocess(head.lazy, 0, spec, head.picture_wh, chosen)
+    assert_identical(lazy, postprocess(head.dense, 0, spec, head.picture_wh, chosen))
+    assert lazy.answers == ()
+
+
+# Each detection stands for one anchor: nothing is suppressed at IoU 1 and nothing cut off.
+EVERY = {"nms": 1.0, "suppression": "objectness", "max_detections": 100_000}
+
+
+@settings(deadline=None, max_examples=100)
+@given(recipe=heads("tree", images=st.just(1)), chosen=detection_settings(**EVERY))
+def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
+    head = recipe.make()
+    tree = head.spec.tree
+    assert tree is not None
+    found = postprocess(head.lazy, 0, head.spec, head.picture_wh, chosen)
+    candidates = find_candidates(head.lazy, 0, head.spec, head.picture_wh, chosen.threshold)
+    labelled = label_candidates(head.lazy, 0, head.spec, candidates, chosen)
+    best_first = labelled.candidates[np.argsort(-labelled.scores, kind="stable")]
+    assert len(found) == len(found.answers) == len(best_first)
+    conditionals = tree.softmax(head.logits[0, candidates.anchors[best_first]])
+    absolute = tree.probabilities(conditionals)
+    for i, answer in enumerate(found.answers):
+        check_answer(head, answer, conditionals[i], absolute[i], chosen)
+        objectness = float(candidates.objectness[best_first[i]])
+        share = answer.path[-1].probability if chosen.walk == "conditional" else 1.0
+        assert found.scores[i] == pytest.approx(objectness * share, rel=1e-5)
+        assert found.labels[i] == answer.path[-1].node
+        assert found.names[i] == answer.path[-1].name
+
+
+def check_answer(
+    head: Head, answer: TreeAnswer, conditionals: np.ndarray, absolute: np.ndarray, chosen: DetectionSettings
+) -> None:
+    tree = head.spec.tree
+    assert tree is not None
+    nodes = [step.node for step in answer.path]
+    label = nodes[-1]
+    assert tuple(nodes) == tree.path(label)
+    beside = [step for step in (answer.next_best, answer.runner_up) if step is not None]
+    for step in (*answer.path, *beside):
+        assert step.name == tree.names[step.node]
+        assert step.conditional == pytest.approx(conditionals[step.node], abs=CLOSE)
+        assert step.probability == pytest.approx(absolute[step.node], abs=CLOSE)
+    assert answer.path[-1].probability == pytest.approx(np.prod([step.conditional for step in answer.path]), rel=1e-12)
+
+    for node in nodes:  # at every split the likeliest
+        siblings = np.flatnonzero(tree.parents == tree.parents[node])
+        assert conditionals[node] >= conditionals[siblings].max() - CLOSE
+    for place in range(1, len(nodes)):  # and likely enough, but for the top node
+        assert weight(absolute[nodes[: place + 1]], chosen) > chosen.min_probability - CLOSE
+
+    children = np.flatnonzero(tree.parents == label)
+    if len(children) == 0:
+        assert answer.stopped == "leaf"
+        assert answer.next_best is None
+    else:
+        assert answer.stopped == "min_probability"
+        assert answer.next_best is not None or weight(absolute[nodes], chosen) <= chosen.min_probability + CLOSE
+    if answer.next_best is not None:
+        assert answer.next_best.node in children
+        assert answer.next_best.conditional == pytest.approx(conditionals[children].max(), abs=CLOSE)
+        assert weight(absolute[[*nodes, answer.next_best.node]], chosen) <= chosen.min_probability + CLOSE
+
+    others = [node for node in np.flatnonzero(tree.parents == tree.parents[label]) if node != label]
+    if others:
+        assert answer.runner_up is not None
+        assert answer.runner_up.node in others
+        assert answer.runner_up.conditional == pytest.approx(conditionals[others].max(), abs=CLOSE)
+    else:
+        assert answer.runner_up is None
+
+
+def weight(absolute_of_path: np.ndarray, chosen: DetectionSettings) -> float:
+    """What is compared with ``min_probability``: P(node), or the product of P over the path as Darknet takes it."""
+    return float(absolute_of_path[-1] if chosen.walk == "conditional" else np.prod(absolute_of_path))
+
+
+@settings(deadline=None, max_examples=60)
+@given(recipe=heads("tree", images=st.just(1)), chosen=detection_settings(**EVERY))
+def test_chosen_nodes_get_their_probability(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
+    """All nodes of the tree as classes: objectness x P(node) of every node."""
+    head = recipe.make()
+    tree = head.spec.tree
+    assert tree is not None
+    spec = replace(head.spec, nodes=np.arange(len(tree)))
+    candidates = find_candidates(head.lazy, 0, spec, head.picture_wh, 0.0)
+    everything = label_candidates(head.lazy, 0, spec, candidates, chosen.model_copy(update={"threshold": 0.0}))
+    absolute = tree.probabilities(tree.softmax(head.logits[0, candidates.anchors]))
+    theirs = candidates.objectness[:, None] * absolute
+    ours = np.zeros_like(theirs)
+    ours[everything.candidates, everything.labels] = everything.scores
+    np.testing.assert_allclose(ours, theirs, atol=CLOSE)

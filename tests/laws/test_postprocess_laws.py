@@ -1,0 +1,444 @@
+"""Laws of the way from head output to detections, against oracles written plainly here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from heads import (
+    Head,
+    HeadRecipe,
+    detection_settings,
+    heads,
+    parents_of_trees,
+    picture_sizes,
+    tree_of,
+)
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from yolo9000.boxes import cxcywh_to_xyxy, iou, nms
+from yolo9000.config import DetectionSettings
+from yolo9000.labels.wordtree import Descent
+from yolo9000.letterbox import boxes_to_picture, letterbox_size
+from yolo9000.postprocess import (
+    Candidates,
+    DenseClassLogits,
+    HeadOutput,
+    HeadSpec,
+    Labelled,
+    find_candidates,
+    flat_scores,
+    postprocess,
+    standing,
+    tree_nms,
+    walk_tree,
+)
+from yolo9000.records import Detections
+
+CLOSE = 1e-5
+UNLIMITED = 100_000
+
+
+def assert_identical(ours: Detections, theirs: Detections) -> None:
+    np.testing.assert_array_equal(ours.boxes_xyxy, theirs.boxes_xyxy)
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert (ours.names, ours.size_wh, ours.answers) == (theirs.names, theirs.size_wh, theirs.answers)
+
+
+def scores_of(output: HeadOutput) -> np.ndarray:
+    assert isinstance(output.class_logits, DenseClassLogits)
+    return output.class_logits.scores
+
+
+@settings(deadline=None, max_examples=40)
+@given(recipe=heads(images=st.integers(2, 4)), chosen=detection_settings())
+def test_one_by_one_is_the_batch(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
+    head = recipe.make()
+    for image in range(recipe.images):
+        alone = slice(image, image + 1)
+        scores = DenseClassLogits(scores_of(head.dense)[alone])
+        single = HeadOutput(head.dense.boxes[alone], scores, head.dense.network_wh)
+        ours = postprocess(single, 0, head.spec, head.picture_wh, chosen)
+        assert_identical(ours, postprocess(head.dense, image, head.spec, head.picture_wh, chosen))
+
+
+@settings(deadline=None, max_examples=40)
+@given(recipe=heads(), chosen=detection_settings(threshold=0.25), few_nodes=st.booleans())
+def test_nothing_gives_nothing(recipe: HeadRecipe, chosen: DetectionSettings, few_nodes: bool) -> None:
+    head = recipe.make()
+    boxes = head.dense.boxes.copy()
+    boxes[:, :, 4] = -2  # sigma(-2) = 0.12
+    spec = replace(head.spec, nodes=np.zeros(1, np.int64), names=("top",)) if few_nodes else head.spec
+    if head.spec.tree is None:
+        spec = head.spec
+    found = postprocess(replace(head.lazy, boxes=boxes), 0, spec, head.picture_wh, chosen)
+    assert len(found) == 0
+    assert found.boxes_xyxy.shape == (0, 4)
+    assert (found.names, found.answers, found.size_wh) == ((), (), head.picture_wh)
+    assert found.to_json()["detections"] == found.to_coco(7) == []
+
+
+@settings(deadline=None, max_examples=60)
+@given(recipe=heads(images=st.just(1)), chosen=detection_settings())
+def test_detections_are_sound(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
+    head = recipe.make()
+    found = postprocess(head.dense, 0, head.spec, head.picture_wh, chosen)
+    left, top, right, bottom = found.boxes_xyxy.T
+    width, height = head.picture_wh
+    assert ((left >= 0) & (left <= right) & (right <= width)).all()
+    assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert ((found.scores > chosen.threshold) & (found.scores <= 1)).all()
+    assert len(found) <= chosen.max_detections
+    assert found.names == tuple(head.spec.names[label] for label in found.labels)
+    assert len(found.answers) == (len(found) if head.spec.tree else 0)
+    most = postprocess(
+        head.dense, 0, head.spec, head.picture_wh, chosen.model_copy(update={"max_detections": UNLIMITED})
+    )
+    assert_identical(found, most.select(range(min(len(most), chosen.max_detections))))
+
+
+@settings(deadline=None, max_examples=60)
+@given(recipe=heads(images=st.just(1)), chosen=detection_settings(), data=st.data())
+def test_keep_is_choosing_afterwards(recipe: HeadRecipe, chosen: DetectionSettings, data: st.DataObject) -> None:
+    head = recipe.make()
+    count = len(head.spec.names)
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    every = postprocess(
+        head.dense, 0, head.spec, head.picture_wh, chosen.model_copy(update={"max_detections": UNLIMITED})
+    )
+    afterwards = every.select(np.flatnonzero(keep[every.labels])[: chosen.max_detections])
+    assert_identical(postprocess(head.dense, 0, head.spec, head.picture_wh, chosen, keep), afterwards)
+
+
+WILD = [0.0, -0.0, 1.0, -3.0, 87.0, -87.0, 88.7, 89.0, 300.0, 1e30, -1e30, 3e38, -3e38, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["dense", "lazy"])
+@settings(deadline=None, max_examples=80)
+@given(recipe=heads(images=st.just(1)), chosen=detection_settings(), wild_scores=st.booleans())
+def test_wild_numbers_never_raise(lazy: bool, recipe: HeadRecipe, chosen: DetectionSettings, wild_scores: bool) -> None:
+    """Warnings are errors in the test run, so that this also says: no warning of NumPy's."""
+    head = recipe.make()
+    rng = np.random.default_rng(recipe.seed)
+    boxes = rng.choice(WILD, head.dense.boxes.shape).astype(np.float32)
+    output = replace(head.lazy if lazy else head.dense, boxes=boxes)
+    if wild_scores:
+        rows = output.class_logits
+        field = "features" if lazy else "scores"
+        wild = rng.choice(WILD, getattr(rows, field).shape).astype(np.float32)
+        output = replace(output, class_logits=replace(rows, **{field: wild}))  # type: ignore[type-var]
+    found = postprocess(output, 0, head.spec, head.picture_wh, chosen)
+    left, top, right, bottom = found.boxes_xyxy.T
+    width, height = head.picture_wh
+    assert ((left >= 0) & (left <= right) & (right <= width)).all()
+    assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
+    assert ((found.scores > chosen.threshold) & (found.scores <= 1)).all()
+    for answer in found.answers:
+        beside = [step for step in (answer.next_best, answer.runner_up) if step]
+        assert all(0 <= step.probability <= 1 + CLOSE for step in (*answer.path, *beside))
+
+
+# A tree of one level against flat classes, computed one number at a time
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """What one anchor gives: its box in pixels of the picture, not clipped, and its best class."""
+
+    box_xyxy: tuple[float, float, float, float]
+    label: int
+    score: float
+
+
+def logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def oracle_of_anchors(head: Head, threshold: float) -> list[Oracle]:
+    """The formulas of §2, for pictures that are stretched, each class a softmax over all."""
+    t, scores = head.dense.boxes[0], scores_of(head.dense)[0]
+    prior_count, _, height, width = t.shape
+    picture_width, picture_height = head.picture_wh
+    found = []
+    for prior in range(prior_count):
+        for row in range(height):
+            for column in range(width):
+                tx, ty, tw, th, to = (float(v) for v in t[prior, :, row, column])
+                logits = [float(v) for v in scores[prior, :, row, column]]
+                exponentials = [math.exp(v - max(logits)) for v in logits]
+                label = exponentials.index(max(exponentials))
+                score = logistic(to) * exponentials[label] / sum(exponentials)
+                x = (column + logistic(tx)) / width * picture_width
+                y = (row + logistic(ty)) / height * picture_height
+                w = float(head.spec.anchors_wh_cells[prior, 0]) * math.exp(tw) / width * picture_width
+                h = float(head.spec.anchors_wh_cells[prior, 1]) * math.exp(th) / height * picture_height
+                if score > threshold:
+                    found.append(Oracle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), label, score))
+    return found
+
+
+def plain_iou(a: tuple, b: tuple) -> float | Fraction:
+    """Intersection over union of two boxes of Python numbers; 0 where both have no area."""
+    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
+    return width * height / union if union else 0
+
+
+def oracle_of_detections(anchors: list[Oracle], overlap: float) -> list[Oracle]:
+    """Suppression within each class: from the best down, what overlaps one that stands falls."""
+    stand: list[Oracle] = []
+    for one in sorted(anchors, key=lambda one: -one.score):
+        if all(other.label != one.label or plain_iou(other.box_xyxy, one.box_xyxy) <= overlap for other in stand):
+            stand.append(one)
+    return stand
+
+
+def is_clear(head: Head, threshold: float, overlap: float) -> bool:
+    """Whether no comparison is so close that float32 could decide it the other way."""
+    anchors = oracle_of_anchors(head, 0.0)
+    scores = sorted(one.score for one in anchors)
+    overlaps = [plain_iou(a.box_xyxy, b.box_xyxy) for a in anchors for b in anchors if a is not b]
+    gaps = [abs(score - threshold) for score in scores] + [abs(value - overlap) for value in overlaps]
+    gaps += [b - a for a, b in pairwise(scores)]
+    return min(gaps, default=1.0) > CLOSE
+
+
+@settings(deadline=None, max_examples=60)
+@given(recipe=heads("tree", images=st.just(1), parents=st.integers(1, 12).map(lambda count: [-1] * count)))
+def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
+    threshold, overlap = 0.1, 0.35
+    head = replace(recipe, image_fit="stretch").make()
+    assume(is_clear(head, threshold, overlap))
+    found = postprocess(
+        head.dense,
+        0,
+        head.spec,
+        head.picture_wh,
+        DetectionSettings(threshold=threshold, nms=overlap, max_detections=999),
+    )
+    theirs = oracle_of_detections(oracle_of_anchors(head, threshold), overlap)
+    assert found.labels.tolist() == [one.label for one in theirs]
+    np.testing.assert_allclose(found.scores, [one.score for one in theirs], rtol=CLOSE)
+    size = np.array([*head.picture_wh, *head.picture_wh])
+    boxes = np.array([one.box_xyxy for one in theirs]).reshape(-1, 4).clip(0, size)
+    np.testing.assert_allclose(found.boxes_xyxy, boxes, atol=1e-4 * size.max())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    recipe=heads("tree", images=st.just(1), parents=st.integers(1, 40).map(lambda count: [-1] * count)),
+    chosen=detection_settings(walk="conditional"),
+)
+def test_a_tree_of_one_level_scores_as_softmax(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
+    head = recipe.make()
+    assert head.spec.tree is not None
+    candidates = find_candidates(head.dense, 0, head.spec, head.picture_wh, chosen.threshold)
+    flat = flat_scores(head.dense, 0, replace(head.spec, classes="softmax", tree=None), candidates)
+    descents = walk_tree(head.dense, 0, head.spec.tree, candidates, chosen)
+    assert [descent.nodes for descent in descents] == [(int(label),) for label in flat.argmax(axis=1)]
+    ours = candidates.objectness * np.array([descent.conditionals[0] for descent in descents], np.float32)
+    np.testing.assert_array_equal(ours, flat.max(axis=1))
+
+
+# Suppression
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Labelled boxes at whole numbers, so that exact IoU can be had; few scores, so that many are equal."""
+
+    corners: list[tuple[int, int, int, int]]
+    objectness: list[int]
+    parents: list[int]
+    seed: int
+
+    def candidates(self) -> Candidates:
+        corners = np.array(self.corners, np.float32).reshape(-1, 4)
+        boxes = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1)
+        return Candidates(np.arange(len(corners)), np.array(self.objectness, np.float32) / 8, boxes)
+
+    def labelled(self, *, flat: bool) -> Labelled:
+        """Each box with one label of a tree; as flat classes some with several labels and some with none."""
+        rng = np.random.default_rng(self.seed)
+        tree, count = tree_of(self.parents), len(self.corners)
+        each = rng.integers(0, 3, count).clip(max=len(tree)) if flat else np.ones(count, np.int64)
+        places = np.repeat(np.arange(count), each)
+        labels = np.array([label for n in each for label in rng.permutation(len(tree))[:n]], np.int64)
+        scores = (rng.integers(1, 5, len(labels)) / 4).astype(np.float32)
+        descents = [Descent(path, (0.5,) * len(path), None, None) for path in map(tree.path, labels.tolist())]
+        return Labelled(places, labels, scores, () if flat else descents)
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> Scene:
+    count = draw(st.integers(0, 14))
+    side = st.tuples(st.integers(0, 6), st.integers(0, 5))  # from, and how long: 0 is no area
+    pairs = draw(st.lists(st.tuples(side, side), min_size=count, max_size=count))
+    return Scene(
+        corners=[(x, y, x + w, y + h) for (x, w), (y, h) in pairs],
+        objectness=draw(st.lists(st.integers(1, 7), min_size=count, max_size=count)),
+        parents=draw(parents_of_trees(st.integers(1, 9))),
+        seed=draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+def plain_suppression(
+    boxes: list[tuple[int, int, int, int]],
+    order: list[int],
+    overlap: float,
+    same: Callable[[int, int], bool],
+) -> set[int]:
+    """From the first down: a box falls if it can be one object with one that stands and overlaps it by more."""
+    stand: list[int] = []
+    for place in order:
+        exact = [tuple(map(Fraction, boxes[i])) for i in (*stand, place)]
+        if not any(
+            same(other, place) and plain_iou(box, exact[-1]) > Fraction(overlap)
+            for other, box in zip(stand, exact, strict=False)
+        ):
+            stand.append(place)
+    return set(stand)
+
+
+OVERLAPS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
+
+
+@settings(deadline=None, max_examples=150)
+@given(scene=scenes(), overlap=OVERLAPS, flat=st.booleans(), walk=st.sampled_from(["conditional", "darknet"]))
+def test_suppression_within_labels(scene: Scene, overlap: float, flat: bool, walk: str) -> None:
+    candidates, found = scene.candidates(), scene.labelled(flat=flat)
+    how = DetectionSettings(nms=overlap, suppression="label", walk=walk)
+    boxes = [scene.corners[place] for place in found.candidates]
+    order = sorted(range(len(boxes)), key=lambda i: -found.scores[i])
+    theirs = plain_suppression(boxes, order, overlap, lambda a, b: found.labels[a] == found.labels[b])
+    stand = standing(candidates, found, how).tolist()
+    assert len(stand) == len(set(stand))
+    assert set(stand) == theirs
+    if flat or walk == "darknet":  # then it is what is done where nothing is asked for
+        assert standing(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
+    if flat:  # flat classes have no paths
+        assert standing(candidates, found, how.model_copy(update={"suppression": "path"})).tolist() == stand
+
+
+@settings(deadline=None, max_examples=150)
+@given(scene=scenes(), overlap=OVERLAPS)
+def test_suppression_along_paths(scene: Scene, overlap: float) -> None:
+    candidates, found, tree = scene.candidates(), scene.labelled(flat=False), tree_of(scene.parents)
+    how = DetectionSettings(nms=overlap, suppression="path")
+    depths = [len(tree.path(int(label))) for label in found.labels]
+    order = sorted(range(len(depths)), key=lambda i: (-depths[i], -found.scores[i]))
+
+    def one_path(a: int, b: int) -> bool:
+        la, lb = int(found.labels[a]), int(found.labels[b])
+        return la in tree.path(lb) or lb in tree.path(la)
+
+    stand = standing(candidates, found, how).tolist()
+    assert stand == [place for place in order if place in plain_suppression(scene.corners, order, overlap, one_path)]
+    assert standing(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
+
+    again = [stand[i] for i in tree_nms(*tree_nms_arguments(scene, found, stand), overlap)]
+    assert again == stand
+
+
+def tree_nms_arguments(scene: Scene, found: Labelled, places: list[int]) -> tuple:
+    boxes = np.array([scene.corners[found.candidates[i]] for i in places], np.float32).reshape(-1, 4)
+    return boxes, found.scores[places], [found.descents[i].nodes for i in places]
+
+
+@settings(deadline=None, max_examples=150)
+@given(scene=scenes(), overlap=OVERLAPS, flat=st.booleans())
+def test_suppression_by_objectness(scene: Scene, overlap: float, flat: bool) -> None:
+    """The best box stays with all its labels; the rest go with all theirs."""
+    candidates, found = scene.candidates(), scene.labelled(flat=flat)
+    order = sorted(range(len(scene.corners)), key=lambda i: -scene.objectness[i])
+    best = plain_suppression(scene.corners, order, overlap, lambda a, b: True)
+    stand = standing(candidates, found, DetectionSettings(nms=overlap, suppression="objectness"))
+    assert stand.tolist() == [i for i, place in enumerate(found.candidates) if place in best]
+
+
+@settings(deadline=None, max_examples=100)
+@given(scene=scenes(), overlap=OVERLAPS)
+def test_nms_of_what_stands_changes_nothing(scene: Scene, overlap: float) -> None:
+    boxes = np.array(scene.corners, np.float32).reshape(-1, 4)
+    scores = np.array(scene.objectness, np.float32)
+    kept = nms(boxes, scores, overlap)
+    assert (np.diff(scores[kept]) <= 0).all()
+    np.testing.assert_array_equal(kept[nms(boxes[kept], scores[kept], overlap)], kept)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    scene=scenes(),
+    overlap=st.floats(0, 1),
+    scale=st.sampled_from([2.0**-12, 0.5, 2.0, 2.0**20]),
+    shift=st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)),
+)
+def test_nms_does_not_depend_on_place_and_size(
+    scene: Scene, overlap: float, scale: float, shift: tuple[int, int]
+) -> None:
+    """Powers of two and whole numbers change no digit of a float32, so the equality is exact."""
+    boxes = np.array(scene.corners, np.float32).reshape(-1, 4)
+    scores = np.array(scene.objectness, np.float32)
+    moved = boxes * np.float32(scale) + np.float32(scale) * np.array([*shift, *shift], np.float32)
+    np.testing.assert_array_equal(nms(moved, scores, overlap), nms(boxes, scores, overlap))
+    np.testing.assert_array_equal(iou(moved[:, None], moved), iou(boxes[:, None], boxes))
+
+
+# Boxes back to the picture
+
+
+@settings(deadline=None)
+@given(
+    picture_wh=picture_sizes(3000),
+    cells_wh=st.tuples(st.integers(1, 20), st.integers(1, 20)).filter(lambda wh: wh[0] != wh[1]),
+    box=st.tuples(*[st.floats(0, 1, width=32)] * 4),
+)
+def test_boxes_come_back_from_where_letterbox_put_them(
+    picture_wh: tuple[int, int], cells_wh: tuple[int, int], box: tuple[float, float, float, float]
+) -> None:
+    """`letterbox` leaves a whole number of pixels left and top, the way back takes half of what is free."""
+    network_wh = (32 * cells_wh[0], 32 * cells_wh[1])
+    sizes = letterbox_size(picture_wh, network_wh)
+    assert all(1 <= size <= most for size, most in zip(sizes, network_wh, strict=True))
+    assert any(size == most for size, most in zip(sizes, network_wh, strict=True))
+    centres, lengths = np.array(box[:2]), np.array(box[2:])
+    border = np.array([(most - size) // 2 for size, most in zip(sizes, network_wh, strict=True)])
+    placed = np.concatenate([border + centres * sizes, lengths * sizes]) / np.array([*network_wh, *network_wh])
+    back = boxes_to_picture(placed[None].astype(np.float32), network_wh, picture_wh, "letterbox")[0]
+    pixels_off = np.abs(back[:2] - centres) * sizes
+    assert (pixels_off <= 0.5 + 1e-3).all()
+    np.testing.assert_allclose(back[2:], lengths, rtol=1e-5, atol=1e-6)
+    even = [(most - size) % 2 == 0 for size, most in zip(sizes, network_wh, strict=True)]
+    assert (pixels_off[even] <= 1e-3).all()
+
+
+@settings(deadline=None)
+@given(picture_wh=picture_sizes(3000), box=st.tuples(*[st.floats(-2, 2, width=32)] * 4))
+def test_stretched_boxes_stay_as_they_are(picture_wh: tuple[int, int], box: tuple[float, ...]) -> None:
+    boxes = np.array([box], np.float32)
+    back = boxes_to_picture(boxes, (64, 96), picture_wh, "stretch")
+    np.testing.assert_array_equal(back, boxes)
+    assert back is not boxes
+
+
+@settings(deadline=None)
+@given(box=st.tuples(*[st.integers(-4000, 4000).map(lambda n: n / 4)] * 4))
+def test_corners_are_half_a_side_from_the_centre(box: tuple[float, float, float, float]) -> None:
+    x, y, width, height = box
+    corners = cxcywh_to_xyxy(np.array([box]))[0]
+    assert corners.tolist() == [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+
+
+def test_a_head_without_the_named_anchors_is_no_head() -> None:
+    """The shapes in the signatures are checked while tests run; here is the proof."""
+    with pytest.raises(TypeError):
+        HeadSpec(np.zeros((2, 3), np.float32), ("dog",))
