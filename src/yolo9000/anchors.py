@@ -1,0 +1,544 @@
+"""Dimension clusters: anchors from the boxes of a data set by k-means with the distance 1 - IoU. NumPy only.
+
+Boxes and anchors are compared as if they shared a centre, so only widths and heights matter. The unit is the caller's:
+cells of a network, pixels, or fractions of the picture; anchors come out in the unit that the sizes went in.
+
+1 - IoU obeys the triangle inequality (it is the Jaccard distance), so k-means here looks again only at boxes that the
+centroids' moves can have brought to another cluster; the answer is the one that looking at all of them gives.
+
+Paper: §2 Dimension Clusters, Table 1, Figure 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64, Num
+
+from yolo9000.errors import ConfigError, DataError
+
+__all__ = [
+    "AnchorReport",
+    "AnchorRow",
+    "Clusters",
+    "Coverage",
+    "DefaultRow",
+    "anchor_forms",
+    "average_iou",
+    "cfg_line",
+    "cluster",
+    "format_report",
+    "knee",
+    "recall",
+    "report",
+    "size_iou",
+    "to_cells",
+]
+
+Distance = Literal["iou", "euclidean"]
+Unit = Literal["cells", "pixels", "relative"]
+
+STRIDE = 32  # pixels of the network's input in a cell (§2)
+COCO_AREAS = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # least square pixels of COCO's three sizes
+COCO_PICTURE = (640, 480)  # what relative sizes are taken for where no network size is given
+
+_RESTARTS = 10
+_MOST_ITERATIONS = 1000  # k-means with means under 1 - IoU may walk in a circle; real data needed at most a few hundred
+_SAMPLE = 1 << 15  # sizes that the restarts compete on; of more only the winner sees all
+_BLOCK = 1 << 14  # sizes handled at a time: what is computed for them stays in the processor's cache
+_LEAST_SIDE = 1e-75  # from it to its inverse, areas and their ratios are numbers
+_ROUNDING = 1e-9  # far above the rounding of a distance, far below any distance that matters
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What k-means found.
+
+    Attributes:
+        anchors_wh: (k, 2) the centroids, smallest area first.
+        average_iou: mean over the boxes of the IoU with the closest anchor; whatever the distance was.
+        counts: boxes in each cluster.
+        iterations: of the run that gave them.
+    """
+
+    anchors_wh: Float64[np.ndarray, "k 2"]
+    average_iou: float
+    counts: Int64[np.ndarray, " k"]
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How well anchors fit boxes before a network moves them.
+
+    Attributes:
+        boxes: how many.
+        average_iou: mean IoU with the closest anchor.
+        recall_50: share of the boxes that some anchor meets with an IoU of at least .5.
+        recall_75: the same at .75.
+    """
+
+    boxes: int
+    average_iou: float
+    recall_50: float
+    recall_75: float
+
+
+@dataclass(frozen=True)
+class AnchorRow:
+    """One k of a report.
+
+    Attributes:
+        k: number of anchors.
+        iou: clusters under 1 - IoU.
+        euclidean: clusters under the Euclidean distance, for comparison.
+        coverage: of the anchors under 1 - IoU: of ``all`` boxes, and of the ``small``, ``medium`` and ``large``;
+            sizes without boxes are left out.
+    """
+
+    k: int
+    iou: Clusters
+    euclidean: Clusters
+    coverage: Mapping[str, Coverage]
+
+
+@dataclass(frozen=True)
+class DefaultRow:
+    """Anchors that were there before, such as Darknet's, on the same boxes.
+
+    Attributes:
+        name: what they are called.
+        anchors_wh: (k, 2) in the unit of the report.
+        coverage: as in `AnchorRow`.
+    """
+
+    name: str
+    anchors_wh: Float64[np.ndarray, "k 2"]
+    coverage: Mapping[str, Coverage]
+
+
+@dataclass(frozen=True)
+class AnchorReport:
+    """Anchors for every k (Figure 2), and how others do on the same boxes.
+
+    Attributes:
+        unit: of all sizes and anchors.
+        rows: one for each k, rising.
+        knee: the k that `knee` chooses from the average IoU under 1 - IoU.
+        defaults: the other anchors.
+    """
+
+    unit: Unit
+    rows: tuple[AnchorRow, ...]
+    knee: int
+    defaults: tuple[DefaultRow, ...]
+
+    def row(self, k: int) -> AnchorRow:
+        """The row of one k.
+
+        Raises:
+            ConfigError: the report has none.
+        """
+        for row in self.rows:
+            if row.k == k:
+                return row
+        raise ConfigError(f"k must be one of {', '.join(str(row.k) for row in self.rows)}, got {k}")
+
+
+def size_iou(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "n k"]:
+    """IoU of every box with every centroid, as if they shared a centre.
+
+    Both must be positive. Paper: §2 Dimension Clusters, the IOU in d(box, centroid) = 1 - IOU(box, centroid).
+    """
+    common = np.minimum(sizes_wh[:, None], centroids_wh[None])
+    intersection = common[..., 0] * common[..., 1]
+    union = (sizes_wh[:, 0] * sizes_wh[:, 1])[:, None] + centroids_wh[:, 0] * centroids_wh[:, 1] - intersection
+    return np.asarray(intersection / union)
+
+
+def average_iou(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarray, "k 2"]) -> float:
+    """Mean over the boxes of the IoU with the closest centroid: the last column of Table 1.
+
+    Raises:
+        DataError: there is no box, or a box or a centroid is not finite and positive.
+    """
+    return float(_best_iou(sizes_wh, centroids_wh).mean())
+
+
+def recall(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarray, "k 2"], iou: float) -> float:
+    """Share of the boxes that some centroid meets with at least this IoU.
+
+    Raises:
+        DataError: there is no box, or a box or a centroid is not finite and positive.
+    """
+    return float((_best_iou(sizes_wh, centroids_wh) >= iou).mean())
+
+
+def _best_iou(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarray, "k 2"]) -> Float64[np.ndarray, " n"]:
+    sizes, centroids = _checked(sizes_wh, "box"), _checked(centroids_wh, "anchor")
+    return np.concatenate([size_iou(sizes[part], centroids).max(axis=1) for part in _blocks(len(sizes))])
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, count, _BLOCK))
+
+
+def _checked(sizes_wh: Float[np.ndarray, "n 2"], what: str) -> Float64[np.ndarray, "n 2"]:
+    """The sizes in float64; at least one, and all positive and finite."""
+    sizes = np.asarray(sizes_wh, np.float64)
+    if not len(sizes):
+        raise DataError(f"there must be at least one {what}, got none")
+    good = ((sizes >= _LEAST_SIDE) & (sizes <= 1 / _LEAST_SIDE)).all(axis=1)
+    if not good.all():
+        first = int(np.argmin(good))
+        width, height = sizes[first]
+        raise DataError(
+            f"{what} {first}: width and height must be positive numbers "
+            f"({_LEAST_SIDE:g} to {1 / _LEAST_SIDE:g}), got {width:g} x {height:g}"
+        )
+    return sizes
+
+
+def cluster(
+    sizes_wh: Float[np.ndarray, "n 2"],
+    k: int,
+    *,
+    distance: Distance = "iou",
+    restarts: int = _RESTARTS,
+    seed: int = 0,
+) -> Clusters:
+    """k-means on the widths and heights of boxes; the best of several restarts.
+
+    What the paper leaves open is decided so: a centroid is the mean of its boxes, which gives the numbers of Table 1
+    on VOC 2007 (61.1 and 67.7 for k = 5 and 9; the median would give 62.2 and 69.0, the paper has 61.0 and 67.2); the
+    first centroids are drawn as in k-means++, by squared distance; a run ends when no box changes its cluster; a
+    cluster without boxes starts anew at the box that is farthest from its centroid. Of more than 32,768 different
+    sizes the restarts compete on that many, and the best of them goes on over all.
+
+    Args:
+        sizes_wh: the boxes; their order does not matter.
+        k: number of anchors.
+        distance: ``iou`` for 1 - IoU, or ``euclidean``, which the paper found worse.
+        restarts: number of runs; the one with the least sum of distances (squared where Euclidean) wins.
+        seed: of the draws; the same one gives the same anchors.
+
+    Raises:
+        ConfigError: k or restarts is less than 1, or there are fewer different sizes than k.
+        DataError: there is no box, or one is not finite and positive.
+
+    Paper: §2 Dimension Clusters.
+    """
+    if k < 1 or restarts < 1:
+        raise ConfigError(f"k and restarts must be at least 1, got {k} and {restarts}")
+    sizes = _checked(sizes_wh, "box")
+    scale = 2.0 ** np.frexp(sizes.max())[1]  # a power of two: scaling by it rounds nothing
+    boxes = _Boxes.of(sizes / scale)
+    if len(boxes) < k:
+        raise ConfigError(f"k must be at most the number of different box sizes, {len(boxes)}, got {k}")
+    run = _best_run(boxes, k, distance, restarts, np.random.default_rng(seed))
+    anchors = run.centroids_wh * scale
+    order = np.lexsort((anchors[:, 0], anchors[:, 0] * anchors[:, 1]))
+    average = float(boxes.weights @ _best_iou(boxes.sides.T * scale, anchors) / len(sizes))
+    return Clusters(anchors[order], average, run.counts[order], run.iterations)
+
+
+@dataclass(frozen=True)
+class _Boxes:
+    """Different sizes, sorted by width and height, and how many boxes have each: the same for every order of boxes."""
+
+    sides: Float64[np.ndarray, "2 n"]
+    weights: Float64[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @classmethod
+    def of(cls, sizes_wh: Float64[np.ndarray, "n 2"]) -> _Boxes:
+        # As complex numbers, which NumPy sorts by both parts and many times as fast as rows.
+        different, counts = np.unique(sizes_wh[:, 0] + 1j * sizes_wh[:, 1], return_counts=True)
+        return cls(np.stack([different.real, different.imag]), counts.astype(np.float64))
+
+    def take(self, places: Int64[np.ndarray, " m"]) -> _Boxes:
+        return _Boxes(self.sides[:, places], self.weights[places])
+
+
+def _distances(
+    sides: Float64[np.ndarray, "2 n"], others: Float64[np.ndarray, "2 m"], distance: Distance
+) -> Float64[np.ndarray, " n"]:
+    """From each box to the other one in its place, or to the only other one."""
+    if distance == "euclidean":
+        return np.asarray(np.sqrt((sides[0] - others[0]) ** 2 + (sides[1] - others[1]) ** 2))
+    intersection = np.minimum(sides[0], others[0]) * np.minimum(sides[1], others[1])
+    return np.asarray(1 - intersection / (sides[0] * sides[1] + others[0] * others[1] - intersection))
+
+
+@dataclass(frozen=True)
+class _Run:
+    centroids_wh: Float64[np.ndarray, "k 2"]
+    counts: Int64[np.ndarray, " k"]
+    cost: float
+    iterations: int
+
+
+def _best_run(boxes: _Boxes, k: int, distance: Distance, restarts: int, rng: np.random.Generator) -> _Run:
+    few = _sample(boxes, max(_SAMPLE, k), rng)
+    runs = (_run(few, _first_centroids(few, k, distance, rng), distance) for _ in range(restarts))
+    best = min(runs, key=lambda run: run.cost)
+    return best if few is boxes else _run(boxes, best.centroids_wh, distance)
+
+
+def _sample(boxes: _Boxes, most: int, rng: np.random.Generator) -> _Boxes:
+    if len(boxes) <= most:
+        return boxes
+    return boxes.take(rng.choice(len(boxes), most, replace=False))
+
+
+def _first_centroids(boxes: _Boxes, k: int, distance: Distance, rng: np.random.Generator) -> Float64[np.ndarray, "k 2"]:
+    """k-means++: each is a box, drawn with a chance proportional to its squared distance from those before."""
+    places = [_draw(boxes.weights, rng)]
+    nearest = np.full(len(boxes), np.inf)
+    for _ in range(1, k):
+        nearest = np.minimum(nearest, _distances(boxes.sides, boxes.sides[:, places[-1:]], distance))
+        chances = boxes.weights * nearest**2
+        places.append(_draw(chances if chances.any() else boxes.weights, rng))
+    return boxes.sides[:, places].T
+
+
+def _draw(chances: Float64[np.ndarray, " n"], rng: np.random.Generator) -> int:
+    """A place, with its chance."""
+    steps = np.cumsum(chances)
+    return int(np.searchsorted(steps, rng.random() * steps[-1], side="right"))
+
+
+def _run(boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Distance) -> _Run:
+    """k-means from given centroids until no box changes its cluster."""
+    assignment = _Assignment(boxes, len(centroids_wh), distance)
+    moved = 0.0  # over all iterations the sum of the farthest moves of a centroid
+    iterations = 0
+    while assignment.renew(centroids_wh, moved) and iterations < _MOST_ITERATIONS:
+        iterations += 1
+        before, centroids_wh = centroids_wh, assignment.means(centroids_wh)
+        moved += float(_distances(before.T, centroids_wh.T, distance).max())
+    own = assignment.own_distances(centroids_wh)
+    cost = float(boxes.weights @ (own if distance == "iou" else own**2))
+    return _Run(centroids_wh, assignment.counts(), cost, iterations)
+
+
+class _Assignment:
+    """Which box is in which cluster, and how far the centroids must move before that can change.
+
+    A box stays where it is until the centroids have moved by half of its margin, which is how much farther the second
+    nearest centroid is than the nearest: by the triangle inequality neither distance changes by more than the move.
+    """
+
+    def __init__(self, boxes: _Boxes, k: int, distance: Distance) -> None:
+        self._boxes = boxes
+        self._weighted_sides = boxes.sides * boxes.weights
+        self._k = k
+        self._distance = distance
+        self._labels = np.full(len(boxes), -1)  # in no cluster yet
+        self._due = np.full(len(boxes), -np.inf)  # what `moved` must reach before the box is looked at again
+
+    def renew(self, centroids_wh: Float64[np.ndarray, "k 2"], moved: float) -> bool:
+        """Put every box into the cluster of its nearest centroid; whether any changed."""
+        stale = np.flatnonzero(self._due <= moved)
+        changes = [self._renew_block(stale[block], centroids_wh, moved) for block in _blocks(len(stale))]
+        return any(changes)
+
+    def _renew_block(
+        self, places: Int64[np.ndarray, " m"], centroids_wh: Float64[np.ndarray, "k 2"], moved: float
+    ) -> bool:
+        labels, margins = _nearest(self._boxes.take(places), centroids_wh, self._distance)
+        self._due[places] = moved + margins / 2 - _ROUNDING
+        changed = bool((labels != self._labels[places]).any())
+        self._labels[places] = labels
+        return changed
+
+    def means(self, centroids_wh: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, "k 2"]:
+        """The mean of each cluster; for one without boxes the box that is farthest from its present centroid."""
+        counts = self.counts()
+        sums = [np.bincount(self._labels, sides, self._k) for sides in self._weighted_sides]
+        means = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
+        empty = np.flatnonzero(counts == 0)
+        if len(empty):
+            farthest = np.argsort(-self.own_distances(centroids_wh), kind="stable")[: len(empty)]
+            means[empty] = self._boxes.sides[:, farthest].T
+        return np.asarray(means)
+
+    def own_distances(self, centroids_wh: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, " n"]:
+        """Distance of every box from the centroid of its cluster."""
+        return _distances(self._boxes.sides, centroids_wh.T[:, self._labels], self._distance)
+
+    def counts(self) -> Int64[np.ndarray, " k"]:
+        return np.bincount(self._labels, self._boxes.weights, self._k).astype(np.int64)
+
+
+def _nearest(
+    boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Distance
+) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """For each box its nearest centroid, of equals the first, and how much farther the second nearest is."""
+    labels = np.zeros(len(boxes), np.int64)
+    nearest = _distances(boxes.sides, centroids_wh.T[:, :1], distance)
+    second = np.full(len(boxes), np.inf)
+    for label in range(1, len(centroids_wh)):
+        other = _distances(boxes.sides, centroids_wh.T[:, label : label + 1], distance)
+        labels[other < nearest] = label
+        second = np.minimum(second, np.maximum(nearest, other))
+        nearest = np.minimum(nearest, other)
+    return labels, second - nearest
+
+
+def report(
+    sizes_wh: Float[np.ndarray, "n 2"],
+    ks: Iterable[int],
+    *,
+    unit: Unit = "cells",
+    network_wh: tuple[int, int] | None = None,
+    defaults: Mapping[str, Float[np.ndarray, "_ 2"]] | None = None,
+    restarts: int = _RESTARTS,
+    seed: int = 0,
+) -> AnchorReport:
+    """Cluster with every k, under 1 - IoU and under the Euclidean distance, and tell how well the anchors fit.
+
+    Small, medium and large are COCO's, less than 32 x 32 pixels, less than 96 x 96, and the rest: of the pictures
+    where the unit is pixels, of the network's input where it is cells, and of a picture of ``network_wh`` where sizes
+    are relative.
+
+    Args:
+        sizes_wh: the boxes.
+        ks: the numbers of anchors, in any order.
+        unit: of the sizes.
+        network_wh: width and height that relative sizes are fractions of; None: 640 x 480, as most COCO pictures.
+        defaults: anchors to compare with, in the same unit, and what they are called.
+        restarts: as in `cluster`.
+        seed: as in `cluster`.
+
+    Raises:
+        ConfigError: there is no k, one is less than 1, or one is greater than the number of different sizes.
+        DataError: there is no box, or a box or a default anchor is not finite and positive.
+
+    Paper: §2 Dimension Clusters, Table 1, Figure 2.
+    """
+    numbers = sorted(set(ks))
+    if not numbers:
+        raise ConfigError("there must be at least one k, got none")
+    areas = _square_pixels(_checked(sizes_wh, "box"), unit, network_wh)
+    rows = []
+    for k in numbers:
+        iou = cluster(sizes_wh, k, distance="iou", restarts=restarts, seed=seed)
+        euclidean = cluster(sizes_wh, k, distance="euclidean", restarts=restarts, seed=seed)
+        rows.append(AnchorRow(k, iou, euclidean, _coverage(sizes_wh, iou.anchors_wh, areas)))
+    others = tuple(
+        DefaultRow(name, np.asarray(anchors, np.float64), _coverage(sizes_wh, anchors, areas))
+        for name, anchors in (defaults or {}).items()
+    )
+    return AnchorReport(unit, tuple(rows), knee(numbers, [row.iou.average_iou for row in rows]), others)
+
+
+def _square_pixels(
+    sizes_wh: Float64[np.ndarray, "n 2"], unit: Unit, network_wh: tuple[int, int] | None
+) -> Float64[np.ndarray, " n"]:
+    width, height = network_wh or COCO_PICTURE
+    unit_area = {"pixels": 1, "cells": STRIDE * STRIDE, "relative": width * height}[unit]
+    return np.asarray(sizes_wh[:, 0] * sizes_wh[:, 1] * unit_area)
+
+
+def _coverage(
+    sizes_wh: Float[np.ndarray, "n 2"], anchors_wh: Float[np.ndarray, "k 2"], areas: Float64[np.ndarray, " n"]
+) -> dict[str, Coverage]:
+    best = _best_iou(sizes_wh, anchors_wh)
+    bins = np.digitize(areas, list(COCO_AREAS.values())) - 1
+    by_size = {name: best[bins == place] for place, name in enumerate(COCO_AREAS)}
+    return {name: _cover(ious) for name, ious in {"all": best, **by_size}.items() if len(ious)}
+
+
+def _cover(ious: Float64[np.ndarray, " n"]) -> Coverage:
+    return Coverage(len(ious), float(ious.mean()), float((ious >= 0.5).mean()), float((ious >= 0.75).mean()))
+
+
+def knee(ks: Sequence[int], average_ious: Sequence[float]) -> int:
+    """The k at which the curve of average IoU is highest above the straight line between its ends (Kneedle).
+
+    Of equals the smallest. It depends on the ends: the paper chose 5 by eye, "a good tradeoff between model
+    complexity and high recall"; on VOC 2007 and k = 1 to 15 this rule gives 4, with 5 close behind.
+
+    Args:
+        ks: at least one, rising.
+        average_ious: one for each k.
+    """
+    line = np.interp(ks, [ks[0], ks[-1]], [average_ious[0], average_ious[-1]])
+    return ks[int(np.argmax(np.asarray(average_ious) - line))]
+
+
+def to_cells(
+    sizes_wh: Float[np.ndarray, "n 2"],
+    network_wh: tuple[int, int],
+    *,
+    pictures_wh: Num[np.ndarray, "#n 2"] | None = None,
+    image_fit: Literal["letterbox", "stretch"] = "letterbox",
+    stride: int = STRIDE,
+) -> Float64[np.ndarray, "n 2"]:
+    """Sizes of boxes or anchors in cells of a network.
+
+    Args:
+        sizes_wh: fractions of the picture, or, with ``pictures_wh``, pixels of it.
+        network_wh: width and height of the network's input in pixels.
+        pictures_wh: width and height of the picture that each size is from, or one row for all; None: the sizes are
+            fractions, which says nothing of the pictures' shape, so that they are taken as stretched to the input.
+        image_fit: how pictures in pixels are fitted to the input: the whole picture at one scale, or each side at its
+            own.
+        stride: pixels of the input in a cell.
+
+    Raises:
+        DataError: a size or a picture is not finite and positive.
+    """
+    scale = np.array([network_wh], np.float64)
+    if pictures_wh is not None:
+        scale = scale / _checked(np.asarray(pictures_wh, np.float64), "picture")
+        if image_fit == "letterbox":
+            scale = scale.min(axis=1, keepdims=True)
+    return np.asarray(_checked(sizes_wh, "box") * scale / stride)
+
+
+def cfg_line(anchors_wh_cells: Float[np.ndarray, "k 2"]) -> str:
+    """The line of a ``.cfg``'s region section: ``anchors = 1.3221, 1.73145, 3.19275, ...``.
+
+    Six digits, as Darknet's own files have. Darknet: cfg/yolov2-voc.cfg.
+    """
+    return "anchors = " + ", ".join(f"{side:g}" for side in anchors_wh_cells.ravel())
+
+
+def anchor_forms(anchors_wh_cells: Float[np.ndarray, "k 2"], *, stride: int = STRIDE) -> str:
+    """Three lines: the anchors in cells, in pixels of the network's input, and as the line of a ``.cfg``."""
+    cells = "  ".join(f"{width:.2f} x {height:.2f}" for width, height in anchors_wh_cells)
+    pixels = "  ".join(f"{width:.0f} x {height:.0f}" for width, height in anchors_wh_cells * stride)
+    return f"cells:  {cells}\npixels: {pixels}\n{cfg_line(anchors_wh_cells)}"
+
+
+def format_report(report: AnchorReport) -> str:
+    """The report as lines of text: one for each k, the knee marked, then the other anchors."""
+    everything = report.rows[0].coverage
+    names = [name for name in COCO_AREAS if name in everything]
+    counts = ", ".join(f"{everything[name].boxes:,} {name}" for name in names)
+    by_size = "".join(f"{name:>8}" for name in names)
+    lines = [
+        f"{everything['all'].boxes:,} boxes: {counts}",
+        "",
+        f"{'':>3}  {'average IoU, %':>15}  {'recall, %':>12}  recall at .5 by size, %",
+        f"{'k':>3}  {'IoU':>5} {'Euclidean':>9}  {'at .5':>5} {'at .75':>6}  {by_size}".rstrip(),
+    ]
+    for row in report.rows:
+        mark = "  knee" if row.k == report.knee else ""
+        lines.append(_format_row(row.k, row.coverage, f"{100 * row.euclidean.average_iou:.1f}", names) + mark)
+    lines += [_format_row(len(row.anchors_wh), row.coverage, "", names) + f"  {row.name}" for row in report.defaults]
+    return "\n".join(lines)
+
+
+def _format_row(k: int, coverage: Mapping[str, Coverage], euclidean: str, names: Sequence[str]) -> str:
+    every = coverage["all"]
+    by_size = "".join(f"{100 * coverage[name].recall_50:>8.1f}" for name in names)
+    recalls = f"{100 * every.recall_50:>5.1f} {100 * every.recall_75:>6.1f}"
+    return f"{k:>3}  {100 * every.average_iou:>5.1f} {euclidean:>9}  {recalls}  {by_size}"
