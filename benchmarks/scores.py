@@ -1,0 +1,167 @@
+"""How fast scores are computed, beside pycocotools.
+
+    python benchmarks/scores.py [--images 5000] [--found 100] [--classes 80] [--rounds 3] [--without-pycocotools]
+
+Random truths and detections, half of them near a truth. Every program takes its turn in every round: a noisy machine is
+noisy for all. Prints a table with the median of each. It fails unless both COCO programs give one result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.metrics.coco import coco_scores
+from yolo9000.metrics.curves import confusion_matrix, f1_curve
+from yolo9000.metrics.hierarchy import ap_by_depth, credited_ap, severity
+from yolo9000.metrics.scored import Scored
+from yolo9000.metrics.voc import voc_ap
+
+TRUTHS = 7  # in a picture, on average, as in COCO's val2017
+WIDTH, HEIGHT = 640, 480
+CHILDREN = 4  # of each inner node of the stand-in tree
+
+
+def random_boxes(count: int, rng: np.random.Generator) -> np.ndarray:
+    sides = np.exp(rng.uniform(np.log(12), np.log(300), (count, 2)))
+    left_top = rng.random((count, 2)) * np.maximum([WIDTH, HEIGHT] - sides, 1)
+    return np.concatenate([left_top, left_top + sides], axis=1)
+
+
+def random_scored(images: int, found: int, classes: int, rng: np.random.Generator) -> Scored:
+    truths, detections = images * TRUTHS, images * found
+    truth_images = np.sort(rng.integers(0, images, truths))
+    truth_boxes = random_boxes(truths, rng)
+    truth_labels = rng.integers(0, classes, truths)
+    near = rng.integers(0, truths, detections)
+    is_near = rng.random(detections) < 0.5
+    sides = np.tile(truth_boxes[near, 2:] - truth_boxes[near, :2], 2)
+    near_boxes = truth_boxes[near] + rng.normal(0, 0.08, (detections, 4)) * sides
+    boxes = np.where(is_near[:, None], near_boxes, random_boxes(detections, rng))
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    right_label = is_near & (rng.random(detections) < 0.8)
+    sides = truth_boxes[:, 2:] - truth_boxes[:, :2]
+    return Scored(
+        classes=classes,
+        sizes_wh=np.tile(np.array([WIDTH, HEIGHT], np.int64), (images, 1)),
+        truth_images=truth_images,
+        truth_boxes_xyxy=truth_boxes.astype(np.float32),
+        truth_labels=truth_labels,
+        truth_difficult=np.zeros(truths, bool),
+        truth_crowd=rng.random(truths) < 0.01,
+        truth_areas=(sides[:, 0] * sides[:, 1] * 0.7).astype(np.float32),
+        found_images=np.where(is_near, truth_images[near], rng.integers(0, images, detections)),
+        found_boxes_xyxy=boxes.astype(np.float32),
+        found_scores=rng.random(detections).astype(np.float32),
+        found_labels=np.where(right_label, truth_labels[near], rng.integers(0, classes, detections)),
+    )
+
+
+def tree_with(nodes: int) -> WordTree:
+    return WordTree.from_parents([-1] + [(node - 1) // CHILDREN for node in range(1, nodes)])
+
+
+def coco_files(scored: Scored) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def boxes(values: np.ndarray) -> list[list[float]]:
+        values = values.astype(np.float64)
+        return np.concatenate([values[:, :2], values[:, 2:] - values[:, :2]], axis=1).tolist()
+
+    columns = (
+        scored.truth_images.tolist(),
+        scored.truth_labels.tolist(),
+        boxes(scored.truth_boxes_xyxy),
+        scored.truth_areas.tolist(),
+        scored.truth_crowd.astype(int).tolist(),
+    )
+    truth = {
+        "images": [{"id": image} for image in range(scored.images)],
+        "categories": [{"id": label} for label in range(scored.classes)],
+        "annotations": [
+            {"id": number, "image_id": image, "category_id": label, "bbox": box, "area": area, "iscrowd": crowd}
+            for number, (image, label, box, area, crowd) in enumerate(zip(*columns, strict=True), start=1)
+        ],
+    }
+    columns = (
+        scored.found_images.tolist(),
+        scored.found_labels.tolist(),
+        boxes(scored.found_boxes_xyxy),
+        scored.found_scores.tolist(),
+    )
+    found = [
+        {"image_id": image, "category_id": label, "bbox": box, "score": score}
+        for image, label, box, score in zip(*columns, strict=True)
+    ]
+    return truth, found
+
+
+def pycocotools_numbers(scored: Scored) -> list[float]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth_file, found_file = coco_files(scored)
+        truth = COCO()
+        truth.dataset = truth_file
+        truth.createIndex()
+        evaluator = COCOeval(truth, truth.loadRes(found_file), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return list(evaluator.stats)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the scores beside pycocotools.")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--found", type=int, default=100, help="detections in a picture, on average")
+    parser.add_argument("--classes", type=int, default=80)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without-pycocotools", action="store_true", help="which takes most of the time")
+    options = parser.parse_args()
+    scored = random_scored(options.images, options.found, options.classes, np.random.default_rng(0))
+    tree = tree_with(options.classes)
+    contenders: dict[str, Callable[[], object]] = {
+        "VOC AP (area) at .5": lambda: voc_ap(scored).mean,
+        "F1 curve": lambda: f1_curve(scored).best_f1,
+        "confusion matrix": lambda: confusion_matrix(scored),
+        f"AP at {int(tree.depths.max()) + 1} depths": lambda: ap_by_depth(scored, tree),
+        "credited AP": lambda: credited_ap(scored, tree).mean,
+        "mistake severity": lambda: severity(scored, tree),
+        "COCO, 12 numbers": lambda: list(coco_scores(scored).numbers.values()),
+    }
+    if not options.without_pycocotools:
+        contenders["pycocotools, 12 numbers"] = lambda: pycocotools_numbers(scored)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    answers: dict[str, Any] = {}
+    for _ in range(options.rounds):
+        for name, contender in contenders.items():
+            start = time.perf_counter()
+            answers[name] = contender()
+            seconds[name].append(time.perf_counter() - start)
+    if not options.without_pycocotools:
+        np.testing.assert_allclose(answers["COCO, 12 numbers"], answers["pycocotools, 12 numbers"], rtol=0, atol=1e-12)
+    print_table(seconds, scored)
+
+
+def print_table(seconds: dict[str, list[float]], scored: Scored) -> None:
+    print(
+        f"\n{date.today()}, {platform.processor() or platform.machine()}, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}: {scored.images:,} pictures, {len(scored.truth_labels):,} truths, "
+        f"{len(scored.found_labels):,} detections, {scored.classes} classes\n"
+    )
+    print("| score | seconds, median |\n|---|---|")
+    for name, taken in seconds.items():
+        print(f"| {name} | {statistics.median(taken):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""Scores on a label tree by hand.
+
+animal 0            thing 1          paths: terrier = animal, dog, terrier
+dog 2  cat 3  bird 4    cup 5        credit of cat for terrier: 1 of 3 nodes; of dog: 2 of 3; of cup: none
+terrier 6  hound 7
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from test_metrics_boxes import NOWHERE, A, B, C, Found, Truth, scored_of
+
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.metrics.hierarchy import (
+    Lineage,
+    ap_by_depth,
+    back_off_curve,
+    credited_ap,
+    credited_precision_recall,
+    deepest_kept,
+    localise,
+    risk_curve,
+    roll_up,
+    severity,
+    split,
+)
+from yolo9000.metrics.scored import Scored
+from yolo9000.metrics.voc import ApByClass, voc_ap
+from yolo9000.records import PathStep, TreeAnswer
+
+NAMES = ("animal", "thing", "dog", "cat", "bird", "cup", "terrier", "hound")
+ANIMAL, THING, DOG, CAT, BIRD, CUP, TERRIER, HOUND = range(8)
+TREE = WordTree.from_parents([-1, -1, 0, 0, 0, 1, 2, 2], NAMES)
+
+
+def scored_tree(truths: list[Truth], found: list[Found]) -> Scored:
+    return scored_of(truths, found, classes=len(TREE))
+
+
+def nodes(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def answer(*steps: tuple[int, float]) -> TreeAnswer:
+    """From (node, P(node)) from the top down; what is not looked at here is made up."""
+    path = tuple(PathStep(node, NAMES[node], 0.5, probability) for node, probability in steps)
+    return TreeAnswer(path, "leaf", None, None)
+
+
+# --- paths
+
+
+def test_lineage() -> None:
+    lineage = Lineage.of(TREE)
+    assert lineage.paths.tolist() == [
+        [0, -1, -1],
+        [1, -1, -1],
+        [0, 2, -1],
+        [0, 3, -1],
+        [0, 4, -1],
+        [1, 5, -1],
+        [0, 2, 6],
+        [0, 2, 7],
+    ]
+    assert lineage.lengths.tolist() == [1, 1, 2, 2, 2, 2, 3, 3]
+
+
+def test_credit_and_distance() -> None:
+    lineage = Lineage.of(TREE)
+    answers = nodes(TERRIER, DOG, ANIMAL, HOUND, CAT, CUP)
+    terriers = np.full(6, TERRIER)
+    # nodes shared with animal-dog-terrier, of 3
+    assert lineage.credit(answers, terriers).tolist() == [1, 2 / 3, 1 / 3, 2 / 3, 1 / 3, 0]
+    # hound-dog-terrier: 2; cat-animal-dog-terrier: 3; cup-thing-root-animal-dog-terrier: 5
+    assert lineage.distance(answers, terriers).tolist() == [0, 1, 2, 2, 3, 5]
+    # the truth is a dog: a terrier is right as far as is known, and 1 edge away
+    assert lineage.credit(nodes(TERRIER), nodes(DOG)).tolist() == [1]
+    assert lineage.distance(nodes(TERRIER), nodes(DOG)).tolist() == [1]
+    assert lineage.above(nodes(DOG, TERRIER, DOG, CAT), nodes(TERRIER, DOG, DOG, DOG)).tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_siblings_need_not_stand_side_by_side() -> None:
+    # 0 and 1 at the top; 2, 3 under 1; 4 under 3; 5 under 0; 6 under 1
+    lineage = Lineage.of(WordTree.from_parents([-1, -1, 1, 1, 3, 0, 1]))
+    assert lineage.paths.tolist() == [
+        [0, -1, -1],
+        [1, -1, -1],
+        [1, 2, -1],
+        [1, 3, -1],
+        [1, 3, 4],
+        [0, 5, -1],
+        [1, 6, -1],
+    ]
+
+
+@pytest.mark.parametrize(
+    "score", [ap_by_depth, credited_ap, severity, lambda scored, tree: roll_up(scored, tree, tree.leaves)]
+)
+def test_labels_must_be_nodes(score: Callable[[Scored, WordTree], object]) -> None:
+    with pytest.raises(ValueError, match="labels must be nodes of the tree: it has 8, and there are 2 labels"):
+        score(scored_of([(0, A)], [(0, A, 0.9)]), TREE)
+
+
+# --- rolling up
+
+
+def test_deepest_kept() -> None:
+    assert deepest_kept(TREE, TREE.depths <= 0).tolist() == [0, 1, 0, 0, 0, 1, 0, 0]
+    assert deepest_kept(TREE, TREE.depths <= 1).tolist() == [0, 1, 2, 3, 4, 5, 2, 2]
+    kept = np.zeros(8, bool)
+    kept[[DOG, HOUND]] = True
+    assert deepest_kept(TREE, kept).tolist() == [0, 1, 2, 3, 4, 5, 2, 7]
+
+
+def test_ap_by_depth() -> None:
+    truths: list[Truth] = [(TERRIER, A), (CAT, B)]
+    found = [(HOUND, A, 0.9), (CAT, B, 0.8), (CUP, C, 0.7)]
+    depths = ap_by_depth(scored_tree(truths, found), TREE)
+    assert len(depths) == 3
+    # depth 0: two animals, both found, and a false thing, which has no truths
+    np.testing.assert_array_equal(depths[0].values, [1] + [np.nan] * 7)
+    # depth 1: dog and cat, both found
+    np.testing.assert_array_equal(depths[1].values, [np.nan, np.nan, 1, 1] + [np.nan] * 4)
+    # depth 2: the terrier is called a hound
+    np.testing.assert_array_equal(depths[2].values, [np.nan] * 3 + [1, np.nan, np.nan, 0, np.nan])
+    assert [depth.mean for depth in depths] == [1, 1, 1 / 2]
+
+
+def test_answers_that_are_not_as_deep_stay() -> None:
+    depths = ap_by_depth(scored_tree([(TERRIER, A)], [(ANIMAL, A, 0.9)]), TREE)
+    # an animal at depth 0; at depth 1 the truth is a dog and the answer still an animal
+    assert [depth.mean for depth in depths] == [1, 0, 0]
+
+
+def test_two_labels_of_one_object_become_one() -> None:
+    # A terrier and, one column aside (39/41 of overlap), a hound, which becomes a second dog and falls.
+    aside = (1, 0, 41, 20)
+    found = [(TERRIER, A, 0.6), (HOUND, aside, 0.9), (HOUND, B, 0.3)]
+    dogs = roll_up(scored_tree([(TERRIER, A)], found), TREE, TREE.depths <= 1)
+    assert dogs.truth_labels.tolist() == [DOG]
+    assert dogs.found_labels.tolist() == [DOG, DOG]
+    assert dogs.found_scores.tolist() == np.float32([0.9, 0.3]).tolist()
+    # two of one label before are not ours to judge
+    twice = [(TERRIER, A, 0.6), (TERRIER, aside, 0.9)]
+    assert len(roll_up(scored_tree([], twice), TREE, TREE.depths <= 1).found_labels) == 2
+
+
+def test_what_has_fallen_takes_no_other_with_it() -> None:
+    # terrier, hound, terrier, each 10 columns right of the one before: neighbours overlap by 30/50, the ends by 20/60
+    found = [(TERRIER, (0, 0, 40, 20), 0.9), (HOUND, (10, 0, 50, 20), 0.8), (CAT, (20, 0, 60, 20), 0.7)]
+    animals = roll_up(scored_tree([], found), TREE, TREE.depths <= 0)
+    assert animals.found_scores.tolist() == np.float32([0.9, 0.7]).tolist()
+
+
+# --- credit
+
+
+def test_hit_is_worth_the_shared_part_of_the_path() -> None:
+    # one truth: precision 2/3 at recall 2/3, area 4/9; eleven points: 0 ... .6 at 2/3
+    scored = scored_tree([(TERRIER, A)], [(HOUND, A, 0.9)])
+    assert credited_ap(scored, TREE).values[TERRIER] == pytest.approx(4 / 9)
+    assert credited_ap(scored, TREE, method="eleven_point").values[TERRIER] == pytest.approx(7 * 2 / 3 / 11)
+    assert voc_ap(scored).values[TERRIER] == 0
+    assert np.isnan(credited_ap(scored, TREE).values[HOUND])
+
+
+def test_answers_above_and_below_the_truth() -> None:
+    assert credited_ap(scored_tree([(TERRIER, A)], [(ANIMAL, A, 0.9)]), TREE).mean == pytest.approx(1 / 9)
+    assert credited_ap(scored_tree([(DOG, A)], [(TERRIER, A, 0.9)]), TREE).mean == 1
+    assert credited_ap(scored_tree([(TERRIER, A)], [(CUP, A, 0.9)]), TREE).mean == 0
+
+
+def precisions(truths: list[Truth], found: list[Found]) -> dict[int, list[float]]:
+    curves = credited_precision_recall(scored_tree(truths, found), TREE)
+    return {label: curve.precision.tolist() for label, curve in curves.items()}
+
+
+def test_false_positive_counts_in_the_class_at_or_above_its_label() -> None:
+    right = [(TERRIER, A, 0.8), (DOG, B, 0.7), (ANIMAL, C, 0.6)]
+    truths: list[Truth] = [(TERRIER, A), (DOG, B), (ANIMAL, C)]
+    # its own class has truths
+    assert precisions(truths, [(TERRIER, NOWHERE, 0.9), *right]) == {TERRIER: [0, 1 / 2], DOG: [1], ANIMAL: [1]}
+    # a hound is a dog; a cat is an animal
+    assert precisions(truths, [(HOUND, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [0, 1 / 2], ANIMAL: [1]}
+    assert precisions(truths, [(CAT, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [0, 1 / 2]}
+    # a cup is nothing that has truths
+    assert precisions(truths, [(CUP, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [1]}
+
+
+def test_false_positive_above_all_classes_is_shared_by_those_below() -> None:
+    right = [(TERRIER, A, 0.8), (HOUND, B, 0.7), (CAT, C, 0.6)]
+    truths: list[Truth] = [(TERRIER, A), (HOUND, B), (CAT, C)]
+    # half a terrier and half a hound; a third of each
+    assert precisions(truths, [(DOG, NOWHERE, 0.9), *right]) == {
+        TERRIER: [0, 1 / 1.5],
+        HOUND: [0, 1 / 1.5],
+        CAT: [1],
+    }
+    shared = precisions(truths, [(ANIMAL, NOWHERE, 0.9), *right])
+    assert [shared[label] for label in (TERRIER, HOUND, CAT)] == [pytest.approx([0, 1 / (1 + 1 / 3)])] * 3
+
+
+def test_truth_goes_to_the_answer_with_more_credit() -> None:
+    # The hound has the higher score, but the terrier is right; the hound then is false, in a class without truths.
+    scored = scored_tree([(TERRIER, A)], [(HOUND, A, 0.9), (TERRIER, A, 0.2)])
+    curve = credited_precision_recall(scored, TREE)[TERRIER]
+    assert curve.precision.tolist() == [1]
+    assert curve.thresholds.tolist() == np.float32([0.2]).tolist()
+
+
+def test_answer_goes_to_the_nearer_of_two_truths_of_equal_credit() -> None:
+    # A terrier has full credit for both; the dog's box fits better (1 against 30/50), the terrier is nearer.
+    scored = scored_tree([(DOG, A), (TERRIER, (10, 0, 50, 20))], [(TERRIER, A, 0.9)])
+    np.testing.assert_array_equal(credited_ap(scored, TREE).values[[DOG, TERRIER]], [0, 1])
+
+
+def test_credit_leaves_out_difficult_truths() -> None:
+    scored = scored_tree([(TERRIER, A, "difficult"), (TERRIER, B)], [(HOUND, A, 0.9), (TERRIER, B, 0.8)])
+    assert credited_ap(scored, TREE).values[TERRIER] == 1
+
+
+# --- how wrong labels are
+
+
+def test_severity() -> None:
+    truths: list[Truth] = [(TERRIER, A), (CAT, B), (CUP, C)]
+    found = [(HOUND, A, 0.9), (CAT, B, 0.8), (BIRD, NOWHERE, 0.7), (DOG, A, 0.1)]
+    # The terrier goes to the dog (1 edge) rather than to the hound (2; both have credit 2/3), the cat is right,
+    # the cup is not found, and the bird found nothing.
+    result = severity(scored_tree(truths, found), TREE)
+    assert (result.found, result.mistakes) == (2, 1)
+    assert result.mean_distance == 1 / 2
+    assert result.mean_distance_of_mistakes == 1
+    pairs = localise(scored_tree(truths, found), TREE)
+    assert (pairs.found.tolist(), pairs.truths.tolist()) == ([1, 3], [1, 0])
+
+
+def test_severity_across_the_tops() -> None:
+    result = severity(scored_tree([(TERRIER, A)], [(CUP, A, 0.9)]), TREE)
+    assert (result.mean_distance, result.found) == (5, 1)
+
+
+def test_severity_of_nothing() -> None:
+    result = severity(scored_tree([(TERRIER, A)], []), TREE)
+    assert (result.found, result.mistakes) == (0, 0)
+    assert np.isnan([result.mean_distance, result.mean_distance_of_mistakes]).all()
+
+
+# --- specificity against risk
+
+
+def test_risk_curve() -> None:
+    answers, truths = nodes(TERRIER, DOG, CUP, HOUND), nodes(TERRIER, TERRIER, CAT, DOG)
+    curve = risk_curve(answers, truths, np.array([0.5, 0.9, 0.7, 0.7]), TREE)
+    # by falling score: dog for a terrier, right, specificity 2/3; then together cup for a cat, wrong, leaf, and hound
+    # for what is known to be a dog, not to be a hound, wrong by the rule, leaf; then terrier, right, leaf
+    assert curve.thresholds.tolist() == [0.9, 0.7, 0.5]
+    assert curve.coverage.tolist() == [1 / 4, 3 / 4, 1]
+    assert curve.specificity.tolist() == pytest.approx([2 / 3, (2 / 3 + 2) / 3, (2 / 3 + 3) / 4])
+    assert curve.risk.tolist() == pytest.approx([0, 2 / 3, 1 / 2])
+
+
+def test_back_off_curve() -> None:
+    answers = [
+        answer((ANIMAL, 0.9), (DOG, 0.8), (TERRIER, 0.5)),
+        answer((ANIMAL, 0.7), (CAT, 0.6)),
+    ]
+    thresholds = np.array([1, 0.8, 0.6, 0.0])
+    curve = back_off_curve(answers, nodes(HOUND, CAT), TREE, thresholds)
+    # 1: animal and animal (nothing is likelier than that, the top node stays); animal is 1 of 3 nodes
+    # .8: dog and animal; .6: dog and cat; 0: terrier, wrong, and cat
+    assert curve.specificity.tolist() == pytest.approx([1 / 3, (2 / 3 + 1 / 3) / 2, (2 / 3 + 1) / 2, 1])
+    assert curve.risk.tolist() == [0, 0, 0, 1 / 2]
+    assert curve.coverage.tolist() == [1] * 4
+    assert len(back_off_curve(answers, nodes(HOUND, CAT), TREE).thresholds) == 101
+
+
+def test_curves_of_nothing() -> None:
+    assert len(risk_curve(nodes(), nodes(), np.empty(0), TREE).risk) == 0
+    nothing = back_off_curve([], nodes(), TREE, np.array([0.5]))
+    assert np.isnan([nothing.risk, nothing.specificity, nothing.coverage]).all()
+
+
+# --- classes with boxes and classes with labels
+
+
+def test_split() -> None:
+    ap = ApByClass(np.array([0.5, 0.25, np.nan, 0.75, np.nan]))
+    result = split(ap, had_boxes=[0, 2], only_labels={1, 3})
+    assert (result.had_boxes, result.only_labels) == (0.5, 0.5)
+    assert (result.had_boxes_classes, result.only_labels_classes) == (1, 2)
+    assert np.isnan(split(ap, had_boxes=[], only_labels=[4]).only_labels)
+    with pytest.raises(ValueError, match="not both, got 3 twice"):
+        split(ap, had_boxes=[0, 3], only_labels=[3])
