@@ -49,7 +49,8 @@ def _draw_curves(axes: Axes, report: AnchorReport) -> None:
     axes.plot(ks, [row.iou.average_iou for row in report.rows], "o-", color=_IOU, label="clusters under 1 − IoU")
     euclidean = [row.euclidean.average_iou for row in report.rows]
     axes.plot(ks, euclidean, "s--", color=_EUCLIDEAN, markersize=4, label="clusters under Euclidean distance")
-    _mark_knee(axes, report)
+    if len(ks) > 1:
+        _mark_knee(axes, report)
     for place, row in enumerate(report.defaults):
         count, height = len(row.anchors_wh), row.coverage["all"].average_iou
         marker = "x+*dv"[place % 5]

@@ -47,7 +47,7 @@ COCO_PICTURE = (640, 480)  # what relative sizes are taken for where no network 
 
 _RESTARTS = 10
 _MOST_ITERATIONS = 1000  # k-means with means under 1 - IoU may walk in a circle; real data needed at most a few hundred
-_SAMPLE = 1 << 15  # sizes that the restarts compete on; of more only the winner sees all
+_SAMPLE = 1 << 14  # sizes that the restarts compete on; of more only the winner sees all
 _BLOCK = 1 << 14  # sizes handled at a time: what is computed for them stays in the processor's cache
 _LEAST_SIDE = 1e-75  # from it to its inverse, areas and their ratios are numbers
 _ROUNDING = 1e-9  # far above the rounding of a distance, far below any distance that matters
@@ -215,7 +215,7 @@ def cluster(
     What the paper leaves open is decided so: a centroid is the mean of its boxes, which gives the numbers of Table 1
     on VOC 2007 (61.1 and 67.7 for k = 5 and 9; the median would give 62.2 and 69.0, the paper has 61.0 and 67.2); the
     first centroids are drawn as in k-means++, by squared distance; a run ends when no box changes its cluster; a
-    cluster without boxes starts anew at the box that is farthest from its centroid. Of more than 32,768 different
+    cluster without boxes starts anew at the box that is farthest from its centroid. Of more than 16,384 different
     sizes the restarts compete on that many, and the best of them goes on over all.
 
     Args:
@@ -241,7 +241,7 @@ def cluster(
     run = _best_run(boxes, k, distance, restarts, np.random.default_rng(seed))
     anchors = run.centroids_wh * scale
     order = np.lexsort((anchors[:, 0], anchors[:, 0] * anchors[:, 1]))
-    average = float(boxes.weights @ _best_iou(boxes.sides.T * scale, anchors) / len(sizes))
+    average = float((boxes.weights * _best_iou(boxes.sides.T * scale, anchors)).sum() / len(sizes))
     return Clusters(anchors[order], average, run.counts[order], run.iterations)
 
 
@@ -323,7 +323,7 @@ def _run(boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Dist
         before, centroids_wh = centroids_wh, assignment.means(centroids_wh)
         moved += float(_distances(before.T, centroids_wh.T, distance).max())
     own = assignment.own_distances(centroids_wh)
-    cost = float(boxes.weights @ (own if distance == "iou" else own**2))
+    cost = float((boxes.weights * (own if distance == "iou" else own**2)).sum())
     return _Run(centroids_wh, assignment.counts(), cost, iterations)
 
 
@@ -531,7 +531,7 @@ def format_report(report: AnchorReport) -> str:
         f"{'k':>3}  {'IoU':>5} {'Euclidean':>9}  {'at .5':>5} {'at .75':>6}  {by_size}".rstrip(),
     ]
     for row in report.rows:
-        mark = "  knee" if row.k == report.knee else ""
+        mark = "  knee" if row.k == report.knee and len(report.rows) > 1 else ""
         lines.append(_format_row(row.k, row.coverage, f"{100 * row.euclidean.average_iou:.1f}", names) + mark)
     lines += [_format_row(len(row.anchors_wh), row.coverage, "", names) + f"  {row.name}" for row in report.defaults]
     return "\n".join(lines)

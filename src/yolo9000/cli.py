@@ -15,6 +15,23 @@ import typer
 from typer.exceptions import TyperException
 
 from yolo9000 import __version__
+from yolo9000.cli_data import anchors, data_app, val
+from yolo9000.cli_options import (
+    BatchNormOption,
+    DataOption,
+    DeviceOption,
+    EngineOption,
+    ImageFitOption,
+    ModelArgument,
+    NamesOption,
+    PrecisionOption,
+    ThreadsOption,
+    TreeOption,
+    WeightsOption,
+    next_run,
+    parse_size,
+    printable,
+)
 from yolo9000.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
@@ -38,25 +55,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Detect thousands of kinds of things in pictures.",
-    epilog="Exit codes: 0 all well, 2 wrong usage or model, 3 some inputs failed, 1 internal error, 130 interrupted. "
-    "--debug anywhere shows where an error came from.",
+    epilog="Exit codes: 0 all well, 2 wrong usage or model, 3 some inputs failed, 4 data has faults, 1 internal error, "
+    "130 interrupted. --debug anywhere shows where an error came from.",
 )
 
-ModelArgument = Annotated[str, typer.Argument(help="A .cfg, .onnx or .xml file.", show_default=False)]
-WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
-NamesOption = Annotated[
-    Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)
-]
-TreeOption = Annotated[Path | None, typer.Option(help="Label tree [the one that the .cfg names].", show_default=False)]
-DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
-ImageFitOption = Annotated[
-    Literal["letterbox", "stretch"],
-    typer.Option(help="How a .cfg's training fitted pictures; Darknet until March 2017: stretch."),
-]
-BatchNormOption = Annotated[
-    Literal["inside_1e-5", "outside_1e-6"],
-    typer.Option(help="Where epsilon stood in a .cfg's training; Darknet until March 2017: outside."),
-]
+app.add_typer(data_app, name="data")
+app.command()(anchors)
+app.command()(val)
 
 
 def _version(wanted: bool) -> None:
@@ -98,7 +103,10 @@ def predict(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", "-f", help="Also write jsonl, coco, csv or darknet files; may be repeated.", show_default=False
+            "--format",
+            "-f",
+            help="Also write jsonl, coco, csv, darknet or voc files; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     only: Annotated[
@@ -126,15 +134,10 @@ def predict(
     ] = None,
     batch: Annotated[int, typer.Option(help="Pictures run at a time.")] = 1,
     every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
-    engine: Annotated[
-        Literal["auto", "openvino", "onnxruntime", "torch"],
-        typer.Option(help="What runs the network; auto: the first that is installed."),
-    ] = "auto",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; OpenVINO also gpu.")] = "cpu",
-    precision: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the processor has it.")
-    ] = "float32",
-    threads: Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)] = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
     image_fit: ImageFitOption = "letterbox",
     batch_norm: BatchNormOption = "inside_1e-5",
     max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures before decoding them.")] = 64_000_000,
@@ -171,7 +174,7 @@ def predict(
     found = detector.predict(
         sources, batch=batch, only=only or (), every=every, max_pixels=max_pixels, on_error=report.failed
     )
-    folder = (out or _next_run(Path("runs/predict"))) if pictures or formats else None
+    folder = (out or next_run(Path("runs/predict"))) if pictures or formats else None
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
     with ExitStack() as stack:
         stack.enter_context(report)
@@ -225,7 +228,7 @@ class _Report:
         width, height = picture.size_wh
         counts = Counter(detections.names)
         what = ", ".join(label if n == 1 else f"{n} x {label}" for label, n in counts.items()) or "nothing"
-        self._print(f"{_printable(name)} {width}x{height}: {what} ({prediction.seconds * 1e3:.1f} ms)")
+        self._print(f"{printable(name)} {width}x{height}: {what} ({prediction.seconds * 1e3:.1f} ms)")
         self._pictures += 1
         self._objects += len(detections)
         self._seconds += prediction.seconds
@@ -234,7 +237,7 @@ class _Report:
 
     def failed(self, error: YoloError) -> None:
         self.failures += 1
-        line = f"yolo9000: error: {_printable(str(error))}"
+        line = f"yolo9000: error: {printable(str(error))}"
         if self._bar:
             self._bar.stop()
         print(line, file=sys.stderr, flush=True)
@@ -258,34 +261,6 @@ class _Report:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _printable(text: str) -> str:
-    """The text without what would end its line or steer the terminal; bytes of odd file names become ``?``."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
-
-
-def _next_run(folder: Path) -> Path:
-    """The folder, or the first of ``folder-2``, ``folder-3``, ... that is not there yet."""
-    number = 1
-    candidate = folder
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``416`` or ``608x352`` to width and height.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"--size must be a number or WIDTHxHEIGHT, got {text!r}")
-    return int(parts[0]), int(parts[-1])
 
 
 @app.command()
@@ -444,5 +419,5 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 def _say(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"yolo9000: error: {_printable(message)}", file=sys.stderr)
+    print(f"yolo9000: error: {printable(message)}", file=sys.stderr)
     return code

@@ -56,7 +56,7 @@ class _Tag:
 
 
 def annotate(
-    image: UInt8[np.ndarray, "h w 3"], detections: Detections, *, show_path: bool = True
+    image: UInt8[np.ndarray, "h w 3"], detections: Detections, *, show_path: bool = True, show_score: bool = True
 ) -> UInt8[np.ndarray, "h w 3"]:
     """A new picture with an outline and a tag for each detection; the given picture stays as it is.
 
@@ -69,6 +69,7 @@ def annotate(
         detections: of this picture, in any order; none gives a copy of the picture.
         show_path: with tree detections, add a smaller line with the path from the top of the tree, such as
             ``animal > mammal > dog``; its beginning is left out where it is too long.
+        show_score: write each score behind its name; truth has none.
 
     Raises:
         ValueError: the detections are of a picture of another size.
@@ -80,7 +81,7 @@ def annotate(
     style = _style_for(width, height)
     boxes = [_outline_pixels(box, width, height) for box in detections.boxes_xyxy]
     colours = [label_colour(int(label)) for label in detections.labels]
-    tags = [_tag(detections, i, boxes[i], style, show_path) for i in range(len(detections))]
+    tags = [_tag(detections, i, boxes[i], style, show_path, show_score) for i in range(len(detections))]
     corners = _place_tags([(boxes[i], tags[i]) for i in best_first], width, height)
 
     canvas = Image.fromarray(image)
@@ -136,10 +137,11 @@ def _outline_pixels(box_xyxy: Float32[np.ndarray, " 4"], width: int, height: int
     return left, top, right, bottom
 
 
-def _tag(detections: Detections, i: int, box: _Box, style: _Style, show_path: bool) -> _Tag:
+def _tag(detections: Detections, i: int, box: _Box, style: _Style, show_path: bool, show_score: bool) -> _Tag:
     """The tag of the detection ``i``, no wider than the picture where its score fits into that."""
     picture_room = detections.size_wh[0] - 2 * style.pad
-    label = _label_text(detections.names[i], float(detections.scores[i]), style.font, picture_room)
+    score = f" {detections.scores[i]:.2f}" if show_score else ""
+    label = _label_text(detections.names[i], score, style.font, picture_room)
     lines = [(label, style.font)]
     if show_path and detections.answers:
         box_room = box[2] - box[0] + 1 - 2 * style.pad
@@ -158,14 +160,14 @@ def _line_height(font: ImageFont.FreeTypeFont) -> int:
     return sum(font.getmetrics())
 
 
-def _label_text(name: str, score: float, font: ImageFont.FreeTypeFont, room: int) -> str:
+def _label_text(name: str, score: str, font: ImageFont.FreeTypeFont, room: int) -> str:
     """Name and score; the name loses its end where both are wider than the room, the score never."""
     name = _drawable(name)
 
     def cut(length: int) -> str:
-        return f"{name[:length]}… {score:.2f}"
+        return f"{name[:length]}…{score}"
 
-    whole = f"{name} {score:.2f}"
+    whole = f"{name}{score}"
     if font.getlength(whole) <= room:
         return whole
     fitting = bisect_right(range(len(name)), room, key=lambda length: math.ceil(font.getlength(cut(length))))

@@ -240,6 +240,10 @@ class BoxTruth:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def select(self, keep: Bool[np.ndarray, " n"]) -> BoxTruth:
+        """The boxes of a mask."""
+        return BoxTruth(**{name: values[keep] for name, values in vars(self).items()})
+
     @classmethod
     def plain(cls, boxes_xyxy: Float32[np.ndarray, "n 4"], labels: Int64[np.ndarray, " n"]) -> BoxTruth:
         """Boxes that are neither difficult nor crowds, with their own areas."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "OutputNames", "PictureWriter", "ResultWriter"]
 
-FORMATS = ("jsonl", "coco", "csv", "darknet")
+FORMATS = ("jsonl", "coco", "csv", "darknet", "voc")
 
 _JPEG_QUALITY = 92
 _FRAMES_PER_SECOND = 25.0  # of a stream that does not say
@@ -111,7 +111,10 @@ class ResultWriter:
       gives 17; Darknet: detector.c get_coco_image_id), otherwise the stem; for a frame ``stem/frame``;
     - ``csv``: ``detections.csv``, a line for each detection, with a header; pixels; path joined with `` > ``;
     - ``darknet``: ``labels/<stem>.txt`` for each picture, a line ``label cx cy w h score`` for each
-      detection, centre and size relative to the picture's (0..1).
+      detection, centre and size relative to the picture's (0..1);
+    - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
+      each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
+      valid`` writes the same files, its far sides one pixel further.
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
 
@@ -275,6 +278,8 @@ def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) 
             return _CocoResults(folder / "coco_results.json", category_ids)
         case "csv":
             return _Csv(folder / "detections.csv")
+        case "voc":
+            return _VocResults(folder / "results")
         case _:
             return _DarknetLabels(folder / "labels")
 
@@ -390,3 +395,29 @@ def _darknet_lines(detections: Detections) -> Iterator[str]:
         cx, cy = (left + right) / 2 / width, (top + bottom) / 2 / height
         w, h = (right - left) / width, (bottom - top) / height
         yield f"{label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f} {score:.6f}\n"
+
+
+class _VocResults:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._begun: set[str] = set()
+        with _disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+
+    def write(self, result: _Result) -> None:
+        found = result.detections
+        for name in dict.fromkeys(found.names):
+            path = self._folder / f"comp4_det_test_{_NOT_IN_FILE_NAMES.sub('_', name)}.txt"
+            lines = "".join(_voc_line(result.stem, found, i) for i in range(len(found)) if found.names[i] == name)
+            # Opened each time, since there may be more classes than a process may have files open.
+            with _disk_errors(path), path.open("a" if name in self._begun else "w", encoding="utf-8") as file:
+                file.write(lines)
+            self._begun.add(name)
+
+    def close(self) -> None:
+        """Every file is closed as soon as it is written."""
+
+
+def _voc_line(stem: str, found: Detections, i: int) -> str:
+    left, top, right, bottom = found.boxes_xyxy[i].tolist()
+    return f"{stem} {found.scores[i]:f} {left + 1:f} {top + 1:f} {right:f} {bottom:f}\n"

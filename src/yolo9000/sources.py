@@ -39,11 +39,12 @@ from PIL import (
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.records import Picture
 
-__all__ = ["MAX_PIXELS", "Source", "open_sources", "read_picture"]
+__all__ = ["MAX_PIXELS", "PICTURE_SUFFIXES", "Source", "open_sources", "read_picture", "read_size"]
 
 Source = str | Path | bytes | np.ndarray | Image.Image
 
 MAX_PIXELS = 64_000_000
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 _MAX_FILE_BYTES = 1 << 30  # of a picture's file or a list; a video may be larger
 _MAX_STREAM_BYTES = 256 << 20  # of a URL or of stdin, which are held in memory whole
@@ -51,7 +52,6 @@ _FETCH_SECONDS = 30
 _NAMES_TO_COMPARE = 2000  # the nearest name is a kindness, not worth reading a folder of a million names for
 _LONGEST_MESSAGE = 600
 
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 # These containers write down how many frames they hold. For the others OpenCV guesses, duration x rate, and
 # is far off where the rate varies, as in recordings of a screen; so only these are held to their number.
 _COUNTED_VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".m4v")
@@ -107,6 +107,14 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNS_ON_SIDE = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
+_PNG_SIGNATURE_BYTES = 8
+_PNG_TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
 def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -138,6 +146,28 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
         with _open_encoded(source, called) as stream:
             image = _decode(stream, called, max_pixels)
     return Picture(called, image)
+
+
+def read_size(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height that `read_picture` would give, an EXIF turn applied, from the header alone.
+
+    Args:
+        source: the path of a file of at most 1 GiB, never a URL or stdin; or the bytes of an encoded picture.
+        name: what the errors call it; None takes it from the source.
+        max_pixels: the largest width x height that is accepted.
+
+    Raises:
+        DataError: the source is not a picture by its header, is too large, or cannot be read. Whether the pixels are
+            whole is not looked at.
+    """
+    called = _name_of(source) if name is None else name
+    _let_pillow_decode(max_pixels)
+    with (
+        io.BytesIO(source) if isinstance(source, bytes) else _open_regular_file(Path(source), called) as stream,
+        _open_image(stream, called, max_pixels) as image,
+    ):
+        width, height = image.size
+        return (height, width) if _lies_on_side(image, stream) else (width, height)
 
 
 def open_sources(
@@ -269,7 +299,7 @@ def _find_listed(listed: str, folder: Path) -> Path:
 def _pictures_in(folder: Path, name: str) -> list[Path]:
     with _any_error_as_data_error(name, "must be a folder that can be read"):
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return _in_natural_order(paths, _PICTURE_SUFFIXES, name)
+    return _in_natural_order(paths, PICTURE_SUFFIXES, name)
 
 
 def _matches_of(pattern: str) -> list[Path]:
@@ -279,7 +309,7 @@ def _matches_of(pattern: str) -> list[Path]:
     with _any_error_as_data_error(pattern, "must be a pattern"):
         # not Path.glob, whose ** matches folders only before Python 3.13
         paths = [folder / match for match in glob.iglob(rest, root_dir=folder, recursive=True)]  # noqa: PTH207
-    return _in_natural_order(paths, _PICTURE_SUFFIXES + _VIDEO_SUFFIXES, pattern)
+    return _in_natural_order(paths, PICTURE_SUFFIXES + _VIDEO_SUFFIXES, pattern)
 
 
 def _in_natural_order(paths: list[Path], suffixes: tuple[str, ...], name: str) -> list[Path]:
@@ -417,6 +447,13 @@ def _why_missing(path: Path) -> str:
 
 
 def _decode(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
+    with _open_image(stream, name, max_pixels) as image:
+        return _rgb_of_image(image, name, max_pixels)
+
+
+@contextmanager
+def _open_image(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+    """The picture with its header read; an error while it is open is one about the picture."""
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     kind = next((kind for kind, (signature, _) in _FORMATS.items() if signature.match(head)), None)
@@ -427,7 +464,8 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) 
         if kind == "GIF":  # Pillow may fill a whole frame while it opens one
             _check_size(struct.unpack("<HH", head[6:10]), name, max_pixels)
         with image_class(stream) as image:
-            return _rgb_of_image(image, name, max_pixels)
+            _check_size(image.size, name, max_pixels)
+            yield image
 
 
 def _contents(head: bytes) -> str:
@@ -480,12 +518,38 @@ def _let_pillow_decode(max_pixels: int) -> None:
         Image.MAX_IMAGE_PIXELS = max_pixels
 
 
-def _turn_of(image: Image.Image) -> Image.Transpose | None:
-    """The turn that EXIF asks for; not exif_transpose, which fails where it cannot write the EXIF anew."""
+def _turn_of(image: Image.Image, *, decode: bool = True) -> Image.Transpose | None:
+    """The turn that EXIF asks for; not exif_transpose, which fails where it cannot write the EXIF anew.
+
+    Args:
+        image: any image.
+        decode: whether a PNG may be decoded to look for EXIF behind its pixels, as its own getexif does.
+    """
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        exif = image.getexif() if decode else Image.Image.getexif(image)
+        return _TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
     except Exception:  # Pillow may raise anything; EXIF that cannot be read does no harm to the pixels
         return None
+
+
+def _lies_on_side(image: ImageFile.ImageFile, stream: io.BytesIO | io.BufferedReader) -> bool:
+    """Whether EXIF asks for a turn that swaps the width and height that the image has before it is decoded."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow has swapped them
+        return False
+    png = isinstance(image, PngImagePlugin.PngImageFile)
+    return _turn_of(image, decode=png and _has_text_after_pixels(stream)) in _TURNS_ON_SIDE
+
+
+def _has_text_after_pixels(stream: io.BytesIO | io.BufferedReader) -> bool:
+    stream.seek(_PNG_SIGNATURE_BYTES)
+    pixels_came = False
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        pixels_came = pixels_came or kind == b"IDAT"
+        if pixels_came and kind in _PNG_TEXTS:
+            return True
+        stream.seek(length + 4, io.SEEK_CUR)  # a checksum of 4 bytes comes after the data
+    return False
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

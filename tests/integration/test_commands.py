@@ -198,7 +198,7 @@ class TestPredict:
             (["--only", "dgo"], "--only 'dgo': the model knows no such class (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
-                "result format must be one of jsonl, coco, csv, darknet; got 'cocoo', did you mean 'coco'?",
+                "result format must be one of jsonl, coco, csv, darknet, voc; got 'cocoo', did you mean 'coco'?",
             ),
             (["--engine", "tensorrt"], "'tensorrt' is not one of"),
             (["--tresh", "1"], "No such option: --tresh"),

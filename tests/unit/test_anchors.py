@@ -240,6 +240,7 @@ def test_report_as_text() -> None:
     # with 4 x 4: 3/16, 1 and 12/31
     assert lines[7].split() == ["1", "52.5", "33.3", "33.3", "0.0", "50.0", "mine"]
     assert sum(line.endswith("knee") for line in lines) == 1
+    assert "knee" not in format_report(report(sizes((1, 3), (4, 4)), [1]))
 
 
 def test_cells() -> None:

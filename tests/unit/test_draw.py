@@ -349,3 +349,8 @@ def test_any_boxes_and_names_can_be_drawn(values):
     picture = annotate(image, detections)
     assert (picture.shape, picture.dtype) == (image.shape, np.uint8)
     assert (image == GREY).all()
+
+
+def test_truth_has_no_scores(written: list[str]) -> None:
+    annotate(blank(200, 120), found((200, 120), [[20, 40, 90, 100]], names=["dog"]), show_score=False)
+    assert written == ["dog"]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.records import Detections, PathStep, TreeAnswer
-from yolo9000.results import FORMATS, OutputNames, ResultWriter
+from yolo9000.records import Detections, PathStep, Picture, TreeAnswer
+from yolo9000.results import FORMATS, OutputNames, PictureWriter, ResultWriter
 
 NONE = Detections(
     boxes_xyxy=np.zeros((0, 4), np.float32),
@@ -153,6 +154,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path, interruption):
         "detections.csv",
         "detections.jsonl",
         "labels",
+        "results",
     ]
 
 
@@ -349,3 +351,36 @@ def test_different_pictures_never_share_a_file(pictures):
         assert len(stem.encode()) < 240
         assert not set(stem) & set('/\\:*?"<>|\0')
     assert {picture: names.stem(*picture) for picture in pictures} == stems
+
+
+def test_voc_results_count_pixels_from_one_and_include_the_last(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "comp4_det_test_dog.txt").write_text("of an earlier run\n")
+    write_all(tmp_path, ["voc"], ("a/2007_000027.jpg", None, two()), ("b/x.png", None, two()), ("c.png", None, NONE))
+    # left 30, top 20 from 0 are 31, 21 from 1; right 180 and bottom 100, exclusive, are the last pixels counted from 1
+    assert (tmp_path / "results" / "comp4_det_test_dog.txt").read_text() == (
+        "2007_000027 0.875000 31.000000 21.000000 180.000000 100.000000\n"
+        "x 0.875000 31.000000 21.000000 180.000000 100.000000\n"
+    )
+    names = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert names == ["comp4_det_test_a _big_, red car.txt", "comp4_det_test_dog.txt"]
+
+
+def test_pictures_and_frames(tmp_path: Path) -> None:
+    names = OutputNames()
+    still = Picture("a/dog.png", np.zeros((20, 30, 3), np.uint8))
+    frames = [Picture("walk.avi", np.zeros((48, 64, 3), np.uint8), frame, 10.0) for frame in (0, 1)]
+    with PictureWriter(tmp_path, names) as writer:
+        assert writer.write(still, np.full((20, 30, 3), 255, np.uint8)) == tmp_path / "dog.jpg"
+        for frame in frames:
+            assert writer.write(frame, frame.image) == tmp_path / "walk.mp4"
+    with Image.open(tmp_path / "dog.jpg") as picture:
+        assert picture.size == (30, 20)
+        assert picture.getpixel((15, 10)) == (255, 255, 255)
+    assert (tmp_path / "walk.mp4").stat().st_size > 0
+
+
+def test_pictures_cannot_be_written_to_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        PictureWriter(tmp_path / "file", OutputNames())

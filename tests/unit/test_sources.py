@@ -2,9 +2,12 @@
 
 import io
 import os
+import struct
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count, islice
 from pathlib import Path
@@ -13,12 +16,14 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from yolo9000 import sources
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.records import Picture
-from yolo9000.sources import open_sources, read_picture
+from yolo9000.sources import open_sources, read_picture, read_size
 
 # 3 wide, 2 high, no two pixels alike
 PIXELS = np.array(
@@ -863,3 +868,96 @@ def test_stdin_that_is_too_long_or_closed(monkeypatch):
     assert "stdin: must be at most 10 bytes" in only_error(open_sources("-"))
     monkeypatch.setattr(sys, "stdin", None)
     assert only_error(open_sources("-")).startswith("stdin: must be open")
+
+
+# --- the size alone ---
+
+
+@pytest.mark.parametrize("orientation", [None, *TURNED])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_the_size_is_that_of_the_turned_picture(tmp_path, kind, orientation):
+    kept = orientation is not None and kind not in ("BMP", "GIF")  # which hold no EXIF
+    data = encoded(PIXELS, kind, **({"exif": exif_of(orientation)} if kept else {}))
+    expected = (2, 3) if kept and orientation >= 5 else (3, 2)
+    path = tmp_path / "picture"
+    path.write_bytes(data)
+    assert read_size(data) == read_size(path) == read_size(str(path)) == read_picture(data).size_wh == expected
+
+
+def with_png_chunk(kind: bytes, data: bytes, *, behind_pixels: bool) -> bytes:
+    png = encoded(PIXELS)
+    chunk = struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))
+    place = png.index(b"IEND" if behind_pixels else b"IDAT") - 4
+    return png[:place] + chunk + png[place:]
+
+
+XMP = b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>'
+RAW_PROFILE = b"Raw profile type exif\0\nexif\n26\n" + exif_of(6).tobytes().hex().encode() + b"\n"
+
+
+@pytest.mark.parametrize("behind_pixels", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "data"), [(b"eXIf", exif_of(6).tobytes()[6:]), (b"iTXt", XMP), (b"tEXt", RAW_PROFILE)]
+)
+def test_the_size_of_a_png_that_is_turned_in_any_way(kind, data, behind_pixels):
+    png = with_png_chunk(kind, data, behind_pixels=behind_pixels)
+    assert read_size(png) == read_picture(png).size_wh == (2, 3)
+
+
+def test_the_size_needs_no_pixels():
+    png = encoded(np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8))
+    assert read_size(png[:100]) == (300, 200)
+    with pytest.raises(DataError, match="whole PNG"):
+        read_picture(png[:100])
+
+
+def test_the_size_of_a_picture_with_damaged_exif_is_not_turned():
+    jpeg = encoded(PIXELS, "JPEG", exif=b"Exif\0\0garbage")
+    assert read_size(jpeg) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (b"", "holds nothing"),
+        (b"no picture", "holds text"),
+        (encoded(PIXELS)[:20], "must hold a whole PNG picture"),
+        ("-", "must exist"),
+        ("http://127.0.0.1/a.png", "must exist"),
+    ],
+)
+def test_the_size_of_what_is_no_picture(source, problem):
+    with pytest.raises(DataError, match=problem):
+        read_size(source)
+
+
+def test_the_size_is_limited_and_the_error_named():
+    with pytest.raises(DataError, match=r"^mine: must have at most 5 pixels \(--max-pixels\), has 3 x 2 = 6 pixels$"):
+        read_size(encoded(PIXELS), name="mine", max_pixels=5)
+    assert read_size(encoded(PIXELS), max_pixels=6) == (3, 2)
+
+
+def test_the_size_of_files_that_are_none(tmp_path):
+    with pytest.raises(DataError, match="is a folder"):
+        read_size(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is a pipe"):
+        read_size(tmp_path / "pipe")
+
+
+DAMAGE = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=5)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+@settings(max_examples=60, deadline=None)
+@given(damage=DAMAGE)
+def test_the_size_of_a_damaged_picture_is_that_of_its_pixels_if_they_can_be_read(kind, damage):
+    kept = {} if kind in ("BMP", "GIF") else {"exif": exif_of(6)}
+    data = bytearray(encoded(PIXELS, kind, **kept))
+    for place, value in damage:
+        data[place % len(data)] = value
+    size_wh = None
+    with suppress(DataError):
+        size_wh = read_size(bytes(data), max_pixels=10_000)
+    with suppress(DataError):
+        assert read_picture(bytes(data), max_pixels=10_000).size_wh == size_wh

@@ -1,0 +1,1 @@
+"""Data sets: pictures, and what their annotators say is in them. Every format comes out as the same `Sample`."""

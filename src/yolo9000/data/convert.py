@@ -1,0 +1,80 @@
+"""Write a data set in another format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from yolo9000.data.datasets import DataSet, OnBad, Split
+from yolo9000.data.formats.coco import write_coco
+from yolo9000.data.formats.darknet import write_darknet
+from yolo9000.data.formats.voc import write_voc
+from yolo9000.data.pictures import copy_picture
+from yolo9000.errors import DataError
+from yolo9000.records import Sample
+
+__all__ = ["convert"]
+
+
+def convert(
+    data_set: DataSet,
+    to: Literal["voc", "coco", "darknet"],
+    folder: Path,
+    split: Split,
+    *,
+    on_bad: OnBad = "error",
+    copy: bool = True,
+) -> int:
+    """Write one split of a data set in another format.
+
+    Args:
+        data_set: the split.
+        to: the format: ``voc`` (always with its pictures), ``coco`` (``annotations/<split>.json``) or ``darknet``.
+        folder: where to.
+        split: what the split is called there.
+        on_bad: what to do with faulty annotations.
+        copy: put the pictures into ``images`` too; else they are referred to.
+
+    Returns:
+        Number of pictures written.
+
+    Raises:
+        DataError: see `DataSet.samples` and the writers.
+    """
+    counted = _Counted(data_set.samples(on_bad))
+    match to:
+        case "voc":
+            write_voc(folder, counted, data_set.classes, split)
+        case "coco":
+            (folder / "annotations").mkdir(parents=True, exist_ok=True)
+            samples = _copying(counted, folder / "images") if copy else counted
+            write_coco(folder / "annotations" / f"{split}.json", samples, data_set.classes)
+        case "darknet":
+            write_darknet(folder, counted, data_set.classes, split, copy=copy)
+    return counted.count
+
+
+class _Counted:
+    """Passes samples on and counts them."""
+
+    def __init__(self, samples: Iterator[Sample]) -> None:
+        self.count = 0
+        self._samples = samples
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._samples:
+            self.count += 1
+            yield sample
+
+
+def _copying(samples: _Counted, folder: Path) -> Iterator[Sample]:
+    """Copy each picture to its name below the folder as it passes."""
+    for sample in samples:
+        target = folder / sample.name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy_picture(sample.picture, target)
+        except OSError as error:
+            raise DataError(f"{target}: cannot be written: {error.strerror}") from None
+        yield sample
