@@ -1,0 +1,83 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from yolo9000.errors import ConfigError
+
+__all__ = [
+    "BatchNormOption",
+    "DataOption",
+    "DeviceOption",
+    "EngineOption",
+    "ImageFitOption",
+    "ModelArgument",
+    "NamesOption",
+    "PrecisionOption",
+    "ThreadsOption",
+    "TreeOption",
+    "WeightsOption",
+    "next_run",
+    "parse_size",
+    "printable",
+]
+
+ModelArgument = Annotated[str, typer.Argument(help="A .cfg, .onnx or .xml file.", show_default=False)]
+WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
+NamesOption = Annotated[
+    Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)
+]
+TreeOption = Annotated[Path | None, typer.Option(help="Label tree [the one that the .cfg names].", show_default=False)]
+DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
+ImageFitOption = Annotated[
+    Literal["letterbox", "stretch"],
+    typer.Option(help="How a .cfg's training fitted pictures; Darknet until March 2017: stretch."),
+]
+BatchNormOption = Annotated[
+    Literal["inside_1e-5", "outside_1e-6"],
+    typer.Option(help="Where epsilon stood in a .cfg's training; Darknet until March 2017: outside."),
+]
+
+
+EngineOption = Annotated[
+    Literal["auto", "openvino", "onnxruntime", "torch"],
+    typer.Option(help="What runs the network; auto: the first that is installed."),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; OpenVINO also gpu.")]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the processor has it.")
+]
+ThreadsOption = Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)]
+
+
+def printable(text: str) -> str:
+    """The text without what would end its line or steer the terminal; bytes of odd file names become ``?``."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
+
+
+def next_run(folder: Path) -> Path:
+    """The folder, or the first of ``folder-2``, ``folder-3``, ... that is not there yet."""
+    number = 1
+    candidate = folder
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``416`` or ``608x352`` to width and height.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"--size must be a number or WIDTHxHEIGHT, got {text!r}")
+    return int(parts[0]), int(parts[-1])

@@ -1,0 +1,417 @@
+"""Data sets as a user has them: opened, checked, converted, clustered, scored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import shared
+from PIL import Image
+from small_data import CLASSES, SIZE_WH, boxes_of, write_voc_set
+from small_models import TREE, random_model, small_table, write_tree_model
+
+from yolo9000.cli import run
+from yolo9000.cli_data import parse_range
+from yolo9000.darknet.cfg import write_cfg
+from yolo9000.darknet.weights import write_weights
+from yolo9000.data.check import find_near_duplicates, picture_hash
+from yolo9000.data.datasets import open_data, splits_of
+from yolo9000.errors import ConfigError, DataError
+from yolo9000.records import Sample
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    return write_voc_set(tmp_path / "shapes")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """A random detector that knows the small data set's classes, in the other order, and one more."""
+    cfg = tmp_path / "net.cfg"
+    network = random_model(small_table(3))
+    cfg.write_text(write_cfg(network.table))
+    write_weights(cfg.with_suffix(".weights"), network)
+    cfg.with_suffix(".names").write_text("red\nblue\ngreen\n")
+    return str(cfg)
+
+
+def lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+def truth(sample: Sample, classes: tuple[str, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    assert sample.boxes is not None
+    boxes = np.rint(sample.boxes.boxes_xyxy).astype(int).tolist()
+    return [(classes[label], tuple(box)) for label, box in zip(sample.boxes.labels, boxes, strict=True)]
+
+
+def number_of(sample: Sample) -> int:
+    return int(Path(sample.name).stem[1:])
+
+
+class TestOpen:
+    def test_voc_folder(self, voc: Path) -> None:
+        assert splits_of(voc) == ["train", "val"]
+        data = open_data(voc, "val")
+        assert data.classes == CLASSES
+        samples = list(data.samples())
+        assert [number_of(sample) for sample in samples] == [9, 10, 11, 12, 13]
+        for sample in samples:
+            assert truth(sample, data.classes) == boxes_of(number_of(sample))
+            assert sample.size_wh == SIZE_WH
+        with pytest.raises(ConfigError, match="has no split 'test'; there: train, val"):
+            open_data(voc, "test")
+
+    @pytest.mark.parametrize("to", ["voc", "coco", "darknet"])
+    def test_every_format_converts_into_every_other(self, voc: Path, tmp_path: Path, to: str, capsys) -> None:
+        out = tmp_path / to
+        assert run(["data", "convert", str(voc), "--to", to, "--out", str(out), "--split", "train"]) == 0
+        assert "9 pictures written" in capsys.readouterr().out
+        opened = {"voc": out, "coco": out / "annotations" / "train.json", "darknet": out / "dataset.yaml"}[to]
+        data = open_data(opened, "train")
+        assert set(data.classes) == set(CLASSES)
+        found = {number_of(sample): truth(sample, data.classes) for sample in data.samples()}
+        assert found == {number: boxes_of(number) for number in range(9)}
+
+    def test_convert_does_not_overwrite(self, voc: Path, capsys) -> None:
+        assert run(["data", "convert", str(voc), "--to", "coco", "--out", str(voc)]) == 2
+        assert "must be a new or empty folder" in capsys.readouterr().err
+
+    def test_class_folders(self, tmp_path: Path) -> None:
+        for split in ("train", "val"):
+            for name in ("n02084071", "n02121620"):
+                folder = tmp_path / "set" / split / name
+                folder.mkdir(parents=True)
+                Image.new("RGB", (12, 9)).save(folder / "a.png")
+        assert splits_of(tmp_path / "set") == ["train", "val"]
+        data = open_data(tmp_path / "set", "val")
+        assert data.classes == ("n02084071", "n02121620")
+        assert [(sample.boxes, sample.image_labels) for sample in data.samples()] == [(None, (0,)), (None, (1,))]
+
+    def test_data_set_file_maps_leaves_out_and_numbers_sources(self, voc: Path, tmp_path: Path) -> None:
+        shelf = tmp_path / "shelf" / "crimson"
+        shelf.mkdir(parents=True)
+        Image.new("RGB", (12, 9)).save(shelf / "a.png")
+        (tmp_path / "set.yaml").write_text(
+            "classes: [thing, red]\n"
+            "train:\n"
+            "  - {format: voc, path: shapes, list: ImageSets/Main/train.txt, leave_out: [blue]}\n"
+            "  - {format: folder, path: shelf, map: {crimson: red}, exhaustive: none}\n"
+            "val:\n"
+            "  - {format: voc, path: shapes, list: ImageSets/Main/val.txt, map: {blue: thing}, exhaustive: [red]}\n"
+        )
+        train = open_data(tmp_path / "set.yaml", "train")
+        samples = list(train.samples())
+        assert [sample.source for sample in samples] == [0] * 9 + [1]
+        assert samples[-1].image_labels == (1,)
+        for sample in samples[:-1]:
+            assert truth(sample, train.classes) == [box for box in boxes_of(number_of(sample)) if box[0] == "red"]
+        assert train.exhaustive(0).tolist() == [True, True]
+        assert train.exhaustive(1).tolist() == [False, False]
+        val = open_data(tmp_path / "set.yaml", "val")
+        assert val.exhaustive(0).tolist() == [False, True]
+        renamed = {"blue": "thing", "red": "red"}
+        for sample in val.samples():
+            expected = [(renamed[name], box) for name, box in boxes_of(number_of(sample))]
+            assert truth(sample, val.classes) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a: [", "must be YAML"),
+            ("just text", "must be YAML with keys such as classes, train, val"),
+            ("classes: [red, yes]\ntrain: [{format: voc, path: shapes}]", "input should be a valid string, got True"),
+            ("classes: [red, red]\ntrain: [{format: voc, path: shapes}]", "'red' is named 2 times"),
+            ("train: [{format: vocc, path: shapes}]", "vocc"),
+            ("train: [{format: voc, path: shapes, lst: x}]", "lst: extra inputs are not permitted"),
+            ("train: [{format: voc}]", "path: field required"),
+            ("classes: [red]\ntrain: []", "has no split 'train'; there: none"),
+            ("classes: gone.txt\ntrain: [{format: voc, path: shapes}]", "gone.txt: cannot be read"),
+            ("classes: [red]\ndownload: http://example.org/x.zip\ntrain: []", "download: extra inputs"),
+            ("train: [{format: tar, path: x.tar}]", "must name its classes"),
+            ("classes: [red]\ntree: gone.tree\ntrain: [{format: voc, path: shapes}]", "gone.tree: cannot be read"),
+            ("classes: !!python/object/apply:os.system [x]\ntrain: []", "must be YAML"),
+        ],
+    )
+    def test_wrong_files(self, voc: Path, tmp_path: Path, text: str, message: str, capsys) -> None:
+        (tmp_path / "set.yaml").write_text(text)
+        assert run(["data", "check", str(tmp_path / "set.yaml"), "--split", "train"]) == 2
+        err = capsys.readouterr().err
+        assert len(lines(err)) == 1
+        assert message in err
+
+    def test_a_class_that_is_none(self, voc: Path, tmp_path: Path) -> None:
+        (tmp_path / "set.yaml").write_text("classes: [red, blau]\ntrain: [{format: voc, path: shapes}]")
+        with pytest.raises(DataError, match="must be one of the 2 classes, got 'blue'"):
+            list(open_data(tmp_path / "set.yaml").samples())
+        (tmp_path / "set.yaml").write_text("classes: [red]\ntrain: [{format: voc, path: shapes, map: {blue: rde}}]")
+        with pytest.raises(
+            ConfigError, match=r"'rde' must be one of the classes, or in leave_out \(did you mean 'red'\?\)"
+        ):
+            list(open_data(tmp_path / "set.yaml").samples())
+
+    def test_nothing_recognised(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(DataError, match="must hold a data set"):
+            open_data(tmp_path / "empty")
+        with pytest.raises(DataError, match="must be a data set"):
+            open_data(tmp_path / "set.zip")
+
+
+def break_one(voc: Path, number: int, old: str, new: str) -> None:
+    path = voc / "Annotations" / f"p{number:02}.xml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+class TestOnBad:
+    def test_error_skip_fix(self, voc: Path) -> None:
+        break_one(voc, 2, "<xmax>33</xmax>", "<xmax>330</xmax>")  # red of picture 2: left 13, width 20
+        data = open_data(voc, "train")
+        with pytest.raises(DataError, match=r"p02\.xml: object 1: box-outside: .*; .*data check"):
+            list(data.samples())
+        assert [number_of(sample) for sample in data.samples("skip")] == [0, 1, 3, 4, 5, 6, 7, 8]
+        fixed = list(data.samples("fix"))
+        assert len(fixed) == 9
+        assert truth(fixed[2], data.classes)[0] == ("red", (13, 10, 90, 22))  # clipped to the picture's 90
+
+
+class TestCheck:
+    def test_a_good_set(self, voc: Path, tmp_path: Path, capsys) -> None:
+        assert run(["data", "check", str(voc), "--out", str(tmp_path / "report")]) == 0
+        out = capsys.readouterr().out
+        # pictures 0 to 8 hold 0, 1, 2, 0, 1, 2, 0, 1, 2 boxes; 9 to 13 hold 0, 1, 2, 0, 1
+        assert "train: 9 pictures, 9 with boxes (9), 0 with image-level labels, 0 faults" in out
+        assert "val: 5 pictures, 5 with boxes (4), 0 with image-level labels, 0 faults" in out
+        report = json.loads((tmp_path / "report" / "report.json").read_text())
+        assert report["splits"]["train"]["boxes"] == {"blue": 3, "red": 6}
+        assert report["faults"] == []
+        page = (tmp_path / "report" / "report.html").read_text()
+        assert page.count("<img") == 9 + 5 + 2  # every picture, and a plot of sizes for each split
+        assert "http" not in page
+
+    def test_every_fault_is_told(self, voc: Path, tmp_path: Path, capsys) -> None:
+        break_one(voc, 1, "<name>red</name>", "<name>purple</name>")
+        break_one(voc, 2, "<xmax>33</xmax>", "<xmax>3</xmax>")
+        whole = (voc / "JPEGImages" / "p04.png").read_bytes()
+        (voc / "JPEGImages" / "p04.png").write_bytes(whole[: len(whole) // 2])
+        (voc / "JPEGImages" / "p05.png").unlink()
+        (voc / "JPEGImages" / "p09.png").write_bytes((voc / "JPEGImages" / "p08.png").read_bytes())
+        (tmp_path / "set.yaml").write_text(
+            "classes: [red, blue]\n"
+            "train: [{format: voc, path: shapes, list: ImageSets/Main/train.txt}]\n"
+            "val: [{format: voc, path: shapes, list: ImageSets/Main/val.txt}]\n"
+        )
+        assert run(["data", "check", str(tmp_path / "set.yaml"), "-o", str(tmp_path / "report"), "--all"]) == 4
+        out = capsys.readouterr().out
+        for place, code in {
+            "p01.xml: object 1": "class-unknown",
+            "p02.xml: object 1": "box-inverted",
+            "p04.png": "picture-unreadable",
+            "p05.xml": "label-orphan",
+            "val: p09.png": "picture-in-two-splits",
+        }.items():
+            assert any(f"{place}: {code}: " in line for line in lines(out)), (code, out)
+        faults = json.loads((tmp_path / "report" / "report.json").read_text())["faults"]
+        assert len(faults) == 5
+        assert all(fault["advice"] for fault in faults)
+
+    def test_near_duplicates(self) -> None:
+        rng = np.random.default_rng(0)
+        coarse = rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+        picture = np.asarray(Image.fromarray(coarse).resize((140, 180), Image.Resampling.BICUBIC))
+        smaller = np.asarray(Image.fromarray(picture).resize((100, 130), Image.Resampling.BILINEAR))
+        other = np.asarray(Image.fromarray(coarse[:, ::-1].copy()).resize((140, 180), Image.Resampling.BICUBIC))
+        plain = np.full((50, 60, 3), 128, np.uint8)
+        one = [picture_hash(image) for image in (picture, plain)]
+        two = [picture_hash(image) for image in (plain, other, smaller)]
+        assert list(find_near_duplicates(one, two)) == [(0, 2)]
+        assert list(find_near_duplicates([], two)) == []
+
+
+class TestAnchors:
+    def test_prints_table_and_cfg_line(self, voc: Path, tmp_path: Path, capsys) -> None:
+        plot = tmp_path / "anchors.png"
+        args = ["anchors", str(voc), "--k", "2", "--size", "288x192", "--plot", str(plot)]
+        assert run(args) == 0
+        out = capsys.readouterr().out
+        assert "9 boxes" in out
+        # Letterboxed from 90 x 60 to 288 x 192, scale 3.2: 20 x 12 pixels are 64 x 38.4, in cells 2 x 1.2;
+        # 12 x 20 pixels are 1.2 x 2. With k = 2 the clusters are exactly these.
+        assert "anchors = 1.2, 2, 2, 1.2" in out or "anchors = 2, 1.2, 1.2, 2" in out
+        with Image.open(plot) as picture:
+            assert picture.format == "PNG"
+
+    @pytest.mark.parametrize("k", ["0", "5-3", "x", "1-", "101", "-3"])
+    def test_wrong_k(self, voc: Path, k: str, capsys) -> None:
+        assert run(["anchors", str(voc), f"--k={k}"]) == 2
+        assert "--k must be numbers from 1 to 100" in capsys.readouterr().err
+
+    def test_ranges(self) -> None:
+        assert parse_range("1-3,9,2") == [1, 2, 3, 9]
+
+
+class TestVal:
+    def test_detections_file_and_model_agree_with_pycocotools(self, voc, model, tmp_path, capsys) -> None:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+
+        out = tmp_path / "val"
+        assert run(["val", model, str(voc), "--out", str(out), "--format", "coco", "--format", "voc"]) == 0
+        scores = json.loads((out / "scores.json").read_text())
+        assert scores["images"] == 5
+        assert {item["name"]: item["truths"] for item in scores["classes"]} == {"red": 3, "blue": 1}
+        assert {path.name for path in out.iterdir()} >= {"report.html", "f1.png", "confusion.png", "calibration.png"}
+
+        data = open_data(voc, "val")
+        samples = list(data.samples())
+        images = [{"id": number_of(s), "width": 90, "height": 60, "file_name": s.name} for s in samples]
+        annotations = []
+        for sample in samples:
+            for name, (left, top, right, bottom) in truth(sample, data.classes):
+                width, height = right - left, bottom - top
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": number_of(sample),
+                        "category_id": CLASSES.index(name),
+                        "bbox": [left, top, width, height],
+                        "area": width * height,
+                        "iscrowd": 0,
+                    }
+                )
+        coco = COCO()
+        coco.dataset = {
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
+        }
+        coco.createIndex()
+        results = json.loads((out / "coco_results.json").read_text())
+        results = [record | {"image_id": int(record["image_id"][1:])} for record in results]
+        judge = COCOeval(coco, coco.loadRes(results), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+        ours = [value for name, value in scores["numbers"].items() if name.startswith(("AP", "AR"))]
+        theirs = [None if value == -1 else value for value in judge.stats]
+        assert ours == pytest.approx(theirs, abs=1e-12)
+
+        assert run(["val", "--detections", str(out / "coco_results.json"), str(voc), "--out", str(tmp_path / "b")]) == 0
+        again = json.loads((tmp_path / "b" / "scores.json").read_text())
+        assert again["numbers"] == pytest.approx(scores["numbers"], abs=1e-6, nan_ok=True)
+        capsys.readouterr()
+
+    def test_perfect_detections(self, voc: Path, tmp_path: Path, capsys) -> None:
+        data = open_data(voc, "val")
+        results = [
+            {
+                "image_id": Path(s.name).stem,
+                "category_id": CLASSES.index(name),
+                "bbox": [x, y, x2 - x, y2 - y],
+                "score": 0.9,
+            }
+            for s in data.samples()
+            for name, (x, y, x2, y2) in truth(s, data.classes)
+        ]
+        (tmp_path / "all.json").write_text(json.dumps(results))
+        assert run(["val", "--detections", str(tmp_path / "all.json"), str(voc), "--out", str(tmp_path / "val")]) == 0
+        numbers = json.loads((tmp_path / "val" / "scores.json").read_text())["numbers"]
+        assert (numbers["mAP50"], numbers["AP"], numbers["best F1"]) == (1.0, pytest.approx(1.0), 1.0)
+
+    def test_a_tree_is_scored_by_depth(self, tmp_path: Path, capsys) -> None:
+        cfg = write_tree_model(tmp_path)
+        voc = write_voc_set(tmp_path / "shapes")
+        (tmp_path / "set.yaml").write_text(
+            "classes: [terrier, bus]\n"
+            "val: [{format: voc, path: shapes, list: ImageSets/Main/val.txt, map: {red: terrier, blue: bus}}]\n"
+        )
+        assert voc.exists()
+        (tmp_path / "weak.txt").write_text("bus\n")
+        args = ["val", str(cfg), str(tmp_path / "set.yaml"), "-o", str(tmp_path / "val"), "--min-probability", "0"]
+        assert run([*args, "--only-labels", str(tmp_path / "weak.txt")]) == 0
+        scores = json.loads((tmp_path / "val" / "scores.json").read_text())
+        assert list(scores["by_depth"]) == ["0", "1", "2"]
+        names = set(scores["numbers"])
+        assert {"mAP50 with credit", "mean distance", "mAP50 of boxed classes", "mAP50 of label-only classes"} <= names
+        assert scores["by_depth"]["2"] == scores["numbers"]["mAP50"]
+        assert (tmp_path / "val" / "specificity_risk.png").exists()
+        assert {"all", "depth 0"} <= set(scores["ece"])
+        assert TREE.names[4] == "terrier"
+
+    @pytest.mark.parametrize(
+        ("contents", "message"),
+        [
+            ("{", "must be JSON"),
+            ("{}", "must be a list of results"),
+            ("[3]", "result 0: must be an object"),
+            (
+                '[{"image_id": "p09", "category_id": 7, "bbox": [1, 2, 3, 4], "score": 1}]',
+                "category_id 7 is not one of",
+            ),
+            ('[{"image_id": "p77", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "'p77' is no picture of"),
+            ('[{"image_id": "p09", "category_id": true, "bbox": [1, 2, 3, 4], "score": 1}]', "must be a whole number"),
+            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3], "score": 1}]', "bbox must be [left"),
+            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, -3, 4], "score": 1}]', "not negative"),
+            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3, NaN], "score": 1}]', "bbox must be"),
+            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3, 4], "score": "x"}]', "score must be a number"),
+        ],
+    )
+    def test_wrong_results(self, voc: Path, tmp_path: Path, contents: str, message: str, capsys) -> None:
+        (tmp_path / "x.json").write_text(contents)
+        assert run(["val", "--detections", str(tmp_path / "x.json"), str(voc), "-o", str(tmp_path / "val")]) == 2
+        err = capsys.readouterr().err
+        assert len(lines(err)) == 1
+        assert message in err
+
+    @pytest.mark.parametrize(
+        "arguments", [["net.cfg"], [], ["--detections", "x.json"], ["--detections", "x.json", "a", "b"]]
+    )
+    def test_wrong_use(self, arguments: list[str], capsys) -> None:
+        assert run(["val", *arguments]) == 2
+        assert "val takes MODEL DATA, or --detections FILE DATA" in capsys.readouterr().err
+
+    def test_a_class_that_the_model_does_not_know(self, voc: Path, model: str, tmp_path: Path, capsys) -> None:
+        Path(model).with_suffix(".names").write_text("rosso\nblue\ngreen\n")
+        assert run(["val", model, str(voc), "-o", str(tmp_path / "val")]) == 2
+        assert "class 'red' must be one of the model's 3 labels, none has it" in capsys.readouterr().err
+
+    def test_no_boxes_no_scores(self, model: str, tmp_path: Path, capsys) -> None:
+        for name in ("red", "blue"):
+            (tmp_path / "set" / name).mkdir(parents=True)
+            Image.new("RGB", (12, 9)).save(tmp_path / "set" / name / "a.png")
+        assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 2
+        assert "must have pictures with boxes" in capsys.readouterr().err
+
+
+def test_samples_can_be_replaced() -> None:
+    """`Sample` is a value: a copy with one change leaves the first as it was."""
+    from yolo9000.records import PictureFile
+
+    sample = Sample("a", PictureFile(Path("a.jpg")), "a.xml")
+    assert replace(sample, source=3).source == 3
+    assert sample.source == 0
+
+
+@pytest.mark.parametrize(
+    ("parts", "splits", "pictures", "boxes", "codes"),
+    [
+        (("bccd",), ["train", "val", "test"], 364, 4886, {"box-empty": 2}),
+        (("fruit",), ["train", "test"], 300, 582, {}),
+        (("coco128",), ["train"], 126, 929, {"label-orphan": 2}),
+    ],
+)
+def test_real_data_sets(parts, splits, pictures, boxes, codes, tmp_path, capsys) -> None:
+    folder = shared("data", *parts)
+    assert splits_of(folder) == splits
+    assert run(["data", "check", str(folder), "-o", str(tmp_path / "report")]) == (4 if codes else 0)
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert sum(split["pictures"] for split in report["splits"].values()) == pictures
+    assert sum(sum(split["boxes"].values()) for split in report["splits"].values()) == boxes
+    found = [fault["code"] for fault in report["faults"]]
+    assert {code: found.count(code) for code in set(found)} == codes
