@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.anchors import average_iou, cluster, recall, size_iou
+from yolo9000.anchor_plot import plot_report
+from yolo9000.anchors import average_iou, cluster, recall, report, size_iou
 
 BOXES, JITTER = 850_000, 0.05  # as many as COCO's training set; the spread of the factors that make sizes differ
 K = 5
@@ -120,12 +121,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--plot", type=Path, help="write Figure 2, average IoU against k, as PNG")
     arguments = parser.parse_args()
     with np.load(arguments.folder / "box_sizes.npz") as boxes:
         pixels = boxes["voc07_trainval_nondifficult_pixels"].astype(np.float64)
         relative = boxes["voc0712_trainval_all"].astype(np.float64)
     print(f"{date.today()}, {platform.machine()}, one thread, {arguments.rounds} rounds\n")
     table_1(pixels)
+    if arguments.plot:
+        plot_report(report(pixels, range(1, 16), unit="pixels"), arguments.plot, k=5)
     timing(many_boxes(relative), arguments.rounds)
 
 

@@ -237,6 +237,7 @@ def test_orphans_beside_the_pictures_and_below_a_root(tmp_path):
     (tmp_path / "y" / "labels" / "b.txt").write_text("")
     (tmp_path / "y" / "train.txt").write_text("")
     assert codes(list(read_darknet([tmp_path / "y"], CLASSES))) == ["label-orphan"]
+    assert codes(list(read_darknet([tmp_path / "x", tmp_path / "y"], CLASSES))) == ["label-orphan"] * 2
 
 
 def test_lists(tmp_path, monkeypatch):

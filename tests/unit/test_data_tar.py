@@ -126,6 +126,13 @@ def test_members_that_are_no_pictures(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar"]
 
 
+def test_a_folder_is_a_name_and_not_a_number(tmp_path):
+    path = tar(tmp_path / "a.tar", ("0/a.png", png()), ("7/b.png", png()))
+    told, annotation = read(path)
+    assert [(fault.code, fault.fixable) for fault in told.faults] == [("class-unknown", False)]
+    assert annotation.sample.image_labels == (2,)
+
+
 def test_a_sparse_member(tmp_path):
     tar(tmp_path / "a.tar", ("cat/a.png", png()), ("cat/b.png", png()))
     data = bytearray((tmp_path / "a.tar").read_bytes())
@@ -275,6 +282,14 @@ def test_boxes_of_a_table(tmp_path):
     assert (a.boxes.labels.tolist(), a.image_labels, a.size_wh) == ([1], (), (40, 20))
     assert a.where == f"{tmp_path}/boxes.tsv:3"
     assert (c.boxes, c.image_labels) == (None, (1,))  # without a row its folder counts
+
+
+def test_a_picture_that_is_called_in_two_ways(tmp_path):
+    path = tar(tmp_path / "a.tar", ("a.png", png()))
+    (tmp_path / "boxes.tsv").write_text(TABLE + "a.png\tdog\t1\t2\t3\t4\n./a.png\tcat\t1\t2\t3\t4\n")
+    told, annotation = read(path, tmp_path / "boxes.tsv")
+    assert [fault.code for fault in told.faults] == ["picture-duplicate"]
+    assert annotation.sample.boxes.labels.tolist() == [1]
 
 
 def test_rows_that_cannot_be_used(tmp_path):

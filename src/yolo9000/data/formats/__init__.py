@@ -44,10 +44,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from yolo9000.data.boxes import FaultError, make_fault, shown
 from yolo9000.data.pictures import picture_size
@@ -60,6 +61,7 @@ __all__ = [
     "MAX_LABEL_BYTES",
     "NOTE_NAMES",
     "ClassNumbers",
+    "add_labels",
     "boxes_to_write",
     "check_declared_size",
     "check_there",
@@ -87,10 +89,13 @@ __all__ = [
 ]
 
 MAX_LABEL_BYTES = 16 << 20  # of what is said of one picture
+NOTE_NAMES = ("readme", "license", "licence", "copying")
+
+Label = TypeVar("Label")
+
 _MAX_LINE_BYTES = 1 << 20
 _MOST_HINTS = 100  # the nearest class is a kindness; with thousands of classes it takes long to find
 _NOTE_SUFFIXES = (".txt", ".csv", ".tsv", ".md", ".xml", ".json", ".yaml", ".yml", ".html", ".log")
-NOTE_NAMES = ("readme", "license", "licence", "copying")
 _FOREIGN_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}  # what file managers leave behind
 
 
@@ -152,6 +157,33 @@ def class_of_digits(text: str, count: int, where: str) -> int:
         advice = "correct the number, or name more classes; numbers begin at 0"
         raise FaultError(make_fault("class-unknown", where, message, advice, fixable=True))
     return int(digits)
+
+
+def add_labels(
+    labels: set[int], named: Iterable[tuple[Label, str]], number_of: Callable[[Label, str], int]
+) -> list[Fault]:
+    """Add image-level labels, each with what names it.
+
+    Args:
+        labels: those that are there; each may be there once.
+        named: the labels as they are written, and where.
+        number_of: the number of a class that is written so; it may raise a `FaultError`.
+
+    Returns:
+        The faults of those that were not added.
+    """
+    faults = []
+    for name, where in named:
+        try:
+            label = number_of(name, where)
+        except FaultError as error:
+            faults.append(error.fault)
+            continue
+        if label in labels:
+            message = f"a picture must have a class once, {shown(name)} was there before"
+            faults.append(make_fault("label-duplicate", where, message, "delete it", fixable=True))
+        labels.add(label)
+    return faults
 
 
 def to_number(text: str) -> float | None:

@@ -25,6 +25,7 @@ from yolo9000.darknet.files import read_data, read_names
 from yolo9000.data.boxes import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.data.formats import (
     ClassNumbers,
+    add_labels,
     check_there,
     class_of_digits,
     duplicate_picture,
@@ -129,7 +130,7 @@ def parse_label_lines(text: str, where: str, count: int) -> LabelLines:
         if not line.strip():
             continue
         try:
-            _parse_line(line, f"{where}:{number}", count, rows, labels)
+            _parse_line(line, f"{where}:{number}", count, rows, labels, faults)
         except FaultError as error:
             faults.append(error.fault)
     return LabelLines(rows, tuple(sorted(labels)), faults)
@@ -150,7 +151,7 @@ def make_truth(lines: LabelLines, sample: Sample) -> Annotation:
     """
     if lines.image_labels and not lines.rows:
         return image_level(sample, lines.image_labels, lines.faults)
-    size_wh = size_of(sample.picture, sample.where) if lines.rows else None
+    size_wh = size_of(sample.picture, sample.where) if lines.rows else None  # pictures without boxes stay unopened
     width, height = size_wh or (1, 1)
     rows = [
         row._replace(left=row.left * width, top=row.top * height, right=row.right * width, bottom=row.bottom * height)
@@ -320,7 +321,8 @@ def _label_folder_of(path: Path) -> Path:
 def _orphans(folder: Path, used: set[Path | None]) -> Iterator[Fault]:
     """The label files of a folder that belong to none of its pictures."""
     label_folder = _label_folder_of(folder)
-    folders = [label_folder] if label_folder != folder else sorted({path.parent for path in used if path})
+    below = {path.parent for path in used if path is not None and path.is_relative_to(folder)}
+    folders = [label_folder] if label_folder != folder else sorted(below)
     for path in folders:
         for item in walk_files(path) if is_folder(path) else ():
             if isinstance(item, Fault):
@@ -334,7 +336,7 @@ def _orphans(folder: Path, used: set[Path | None]) -> Iterator[Fault]:
 # --- Lines. ---
 
 
-def _parse_line(line: str, where: str, count: int, rows: list[RawBox], labels: set[int]) -> None:
+def _parse_line(line: str, where: str, count: int, rows: list[RawBox], labels: set[int], faults: list[Fault]) -> None:
     parts = line.split()
     if len(parts) != 5:
         message = f"must be a class and 4 numbers, got {len(parts)} columns: {shown(line.strip())}"
@@ -347,18 +349,11 @@ def _parse_line(line: str, where: str, count: int, rows: list[RawBox], labels: s
         raise FaultError(make_fault("label-syntax", where, message, "correct or delete the line", fixable=True))
     x, y, width, height = numbers
     if x == 0 and y == 0:
-        _add_image_label(label, where, labels)
+        faults += add_labels(labels, [(label, where)], lambda number, _: number)
     else:
         written = f"centre {x:g} {y:g}, size {width:g} {height:g} of the picture"
         sides = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         rows.append(RawBox(label, *sides, where, written))
-
-
-def _add_image_label(label: int, where: str, labels: set[int]) -> None:
-    if label in labels:
-        message = f"a class must be said to be in the picture once, {label} was there before"
-        raise FaultError(make_fault("label-duplicate", where, message, "delete the line", fixable=True))
-    labels.add(label)
 
 
 # --- YAML. Nodes, not values: they know their lines, and whether `no` was meant as text. ---

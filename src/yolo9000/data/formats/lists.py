@@ -15,6 +15,7 @@ from typing import NamedTuple
 from yolo9000.data.boxes import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.data.formats import (
     ClassNumbers,
+    add_labels,
     check_there,
     class_of_digits,
     duplicate_picture,
@@ -238,15 +239,11 @@ def _take_labels(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: 
     cells = row.cells[1 : 1 + len(columns.labels)]
     if columns.rest:
         cells += [cell for cell in row.rest if cell]
-    for cell in cells:
-        try:
-            label = _class_of(cell, row.where, columns, numbers, count)
-            if label in group.labels:
-                message = f"a picture must have a class once, {shown(cell)} was there before"
-                raise FaultError(make_fault("label-duplicate", row.where, message, "delete it", fixable=True))
-            group.labels.add(label)
-        except FaultError as error:
-            group.faults.append(error.fault)
+    group.faults += add_labels(
+        group.labels,
+        ((cell, row.where) for cell in cells),
+        lambda cell, where: _class_of(cell, where, columns, numbers, count),
+    )
 
 
 def _take_box(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: int, group: RowGroup) -> None:

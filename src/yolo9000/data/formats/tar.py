@@ -29,6 +29,7 @@ from yolo9000.data.formats import (
     MAX_LABEL_BYTES,
     NOTE_NAMES,
     ClassNumbers,
+    add_labels,
     class_of_digits,
     decode_text,
     duplicate_picture,
@@ -225,12 +226,13 @@ class _Reader:
     def add_groups(self, groups: Iterable[RowGroup]) -> None:
         """Take the rows of a table."""
         for group in groups:
+            name = str(PurePosixPath(group.picture))
             if not group.picture:
                 self._faults += group.faults
-            elif group.repeated:
+            elif group.repeated or name in self._groups:
                 self._faults.append(duplicate_picture(group.picture, group.where))
             else:
-                self._groups[str(PurePosixPath(group.picture))] = group
+                self._groups[name] = group
 
     def read(self) -> Iterator[Annotation]:
         """All pictures and faults."""
@@ -262,7 +264,7 @@ class _Reader:
         try:
             annotation = self._truth_of(sample, group, labels)
         except FaultError as error:
-            annotation = Annotation(None, (error.fault, *(group.faults if group else ())))
+            annotation = Annotation(None, (replace(error.fault, fixable=False), *(group.faults if group else ())))
         return replace(annotation, faults=(*faults, *annotation.faults))
 
     def _truth_of(self, sample: Sample, group: RowGroup | None, labels: dict[str, _Stretch]) -> Annotation:
@@ -295,7 +297,7 @@ class _Reader:
         if len(parts) < 2:
             message = "a picture must be in the folder of its class, or have a label, has neither"
             raise FaultError(make_fault("label-missing", sample.where, message, "label it, or put it in a folder"))
-        return self._image_level([(parts[0], sample.where)], sample)
+        return image_level(sample, [self._numbers.of(parts[0], sample.where)], [])
 
     def _by_json(self, text: str, sample: Sample) -> Annotation:
         record = _json_of(text, sample.where)
@@ -326,16 +328,7 @@ class _Reader:
     def _image_level(self, named: Iterable[tuple[object, str]], sample: Sample) -> Annotation:
         """The sample with labels, each with what names it."""
         labels: set[int] = set()
-        faults = []
-        for name, where in named:
-            try:
-                label = self._class_of(name, where)
-                if label in labels:
-                    message = f"a picture must have a class once, {shown(name)} was there before"
-                    raise FaultError(make_fault("label-duplicate", where, message, "delete it", fixable=True))
-                labels.add(label)
-            except FaultError as error:
-                faults.append(error.fault)
+        faults = add_labels(labels, named, self._class_of)
         if not labels and not faults:
             faults.append(make_fault("label-syntax", sample.where, "must name a class, names none", "name its class"))
         return image_level(sample, labels, faults)

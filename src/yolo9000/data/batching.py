@@ -1,0 +1,141 @@
+"""Which pictures make up a batch, at which size, and the batch itself. NumPy only.
+
+Order and sizes are functions of the seed and of where training stands, with no state of their own: a resumed run goes
+on as the other would have, and more processes see the same pictures in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from yolo9000.data.augment import Purpose, keyed
+from yolo9000.records import BoxTruth
+
+__all__ = ["SIZES", "Batch", "Example", "collate", "epoch_order", "multi_scale_size"]
+
+SIZES = tuple(range(320, 608 + 1, 32))  # pixels; Paper: §2 Multi-Scale Training
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture as the network is to see it, and what is known of it.
+
+    Attributes:
+        image: RGB, 8 bits, at the size of the batch.
+        boxes: in pixels of `image`; None where nobody drew boxes.
+        image_labels: classes that are known to be in the picture, without boxes.
+        name: of the picture within its data set.
+        index: place in the order of the whole epoch.
+        source: place of the picture's source in its data-set file.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    boxes: BoxTruth | None
+    image_labels: tuple[int, ...]
+    name: str
+    index: int
+    source: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one size, and what is known of each; entry i of everything is picture i.
+
+    Attributes:
+        images: RGB, 8 bits, contiguous.
+        boxes: in pixels of the images; None where nobody drew boxes.
+        image_labels: classes that are known to be in a picture, without boxes.
+        names: of the pictures within their data sets.
+        indices: places in the order of the whole epoch.
+        sources: places of the pictures' sources in their data-set file.
+    """
+
+    images: UInt8[np.ndarray, "n h w 3"]
+    boxes: tuple[BoxTruth | None, ...]
+    image_labels: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+    indices: tuple[int, ...]
+    sources: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(values) for name, values in vars(self).items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"Batch: all must have one entry for each picture, got {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the pictures in pixels."""
+        _, height, width, _ = self.images.shape
+        return width, height
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """The examples as one batch, in their order.
+
+    Raises:
+        ValueError: there are none, or their sizes differ.
+    """
+    shapes = {example.image.shape for example in examples}
+    if len(shapes) != 1:
+        raise ValueError(f"a batch needs one or more pictures of one size, got {sorted(shapes)}")
+    return Batch(
+        images=np.stack([example.image for example in examples]),
+        boxes=tuple(example.boxes for example in examples),
+        image_labels=tuple(example.image_labels for example in examples),
+        names=tuple(example.name for example in examples),
+        indices=tuple(example.index for example in examples),
+        sources=tuple(example.source for example in examples),
+    )
+
+
+def epoch_order(seed: int, epoch: int, count: int, shard: int = 0, shards: int = 1) -> Int64[np.ndarray, " n"]:
+    """A random order in which every picture comes once, or one process's share of it.
+
+    Shares are dealt like cards: picture i of a share stands at ``shard + i * shards`` in the order of the whole epoch,
+    which is the index that `draws` wants. So equal batches of all processes are together the batch that one process
+    would have had. Shares differ in length by one where `shards` does not divide `count`.
+
+    Darknet draws each picture at random instead, with repetition and without epochs: src/data.c get_random_paths.
+
+    Args:
+        seed: of the run.
+        epoch: 0-based.
+        count: of all pictures.
+        shard: number of the process, 0 .. shards - 1.
+        shards: number of processes.
+
+    Returns:
+        Numbers of pictures, 0 .. count - 1.
+
+    Raises:
+        ValueError: there is no such shard.
+    """
+    if not 0 <= shard < shards:
+        raise ValueError(f"shard must be in 0..{shards - 1}, got {shard}")
+    # Sorting by random keys, because NumPy does not promise that `permutation` stays what it is; see `keyed`.
+    order = np.argsort(keyed(seed, Purpose.ORDER, epoch).random(count), kind="stable")
+    return order[shard::shards].astype(np.int64)
+
+
+def multi_scale_size(seed: int, batch_number: int, sizes: Sequence[int] = SIZES, every: int = 10) -> int:
+    """The side of the network's input for a batch, in pixels; one for every so many batches.
+
+    Paper: §2 Multi-Scale Training: "every 10 batches our network randomly chooses a new image dimension size". It may
+    choose the same one again. Darknet: examples/detector.c train_detector, where the last 200 batches are all at 608;
+    that is left to the schedule here.
+
+    Args:
+        seed: of the run.
+        batch_number: 0-based, counted from the beginning of training, not of the epoch.
+        sizes: what there is to choose from; all equally likely.
+        every: number of batches that share a size.
+    """
+    drawn = keyed(seed, Purpose.SIZE, batch_number // every).random()
+    return sizes[int(len(sizes) * drawn)]
