@@ -260,7 +260,7 @@ class Sample:
         name: of the picture within its data set, unique there; COCO's image id where it has one is in ``image_id``.
         picture: where its pixels are.
         where: the annotation's file, with line or object where that helps; for messages.
-        size_wh: width and height that the annotation declares; None where it declares none.
+        size_wh: width and height of the upright picture, from its header; None where nothing needed them.
         boxes: what was boxed; None where nobody drew boxes, which is not the same as a picture without objects.
         image_labels: classes that are known to be in the picture, without boxes; rising, none twice.
         image_id: COCO's id of the picture; None elsewhere.

@@ -34,7 +34,8 @@ def main() -> None:
     keep("box", lambda key: True, lambda info: info)
     keep("tree", starting(TREES), only(TREES))
     keep("region_infer", starting(REGIONS), lambda info: [case for case in info if case["name"] in REGIONS])
-    keep("preproc", lambda key: key in PHOTO_KEYS or starting((*PICTURES, "aug"))(key), only((*PICTURES, "photo", "aug")))
+    wanted = starting((*PICTURES, "aug"))
+    keep("preproc", lambda key: key in PHOTO_KEYS or wanted(key), only((*PICTURES, "photo", "aug")))
     keep("e2e", starting(PROGRAMS), only(PROGRAMS))
     keep_networks()
     for tree in TREES:

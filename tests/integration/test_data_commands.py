@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -389,13 +388,59 @@ class TestVal:
         assert "must have pictures with boxes" in capsys.readouterr().err
 
 
-def test_samples_can_be_replaced() -> None:
-    """`Sample` is a value: a copy with one change leaves the first as it was."""
-    from yolo9000.records import PictureFile
+def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path, capsys) -> None:
+    """yolo-lite-voc on coco128, VOC's classes only: truth read by other code, AP by pycocotools on exported results."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 
-    sample = Sample("a", PictureFile(Path("a.jpg")), "a.xml")
-    assert replace(sample, source=3).source == 3
-    assert sample.source == 0
+    from yolo9000.labels.names import VOC
+
+    folder = shared("data", "coco128")
+    (tmp_path / "voc.txt").write_text("\n".join(VOC))
+    source = f"{{format: darknet, path: {folder}/images/train2017, names: {folder}/classes.txt, leave_out: others}}"
+    (tmp_path / "set.yaml").write_text(f"classes: voc.txt\nval: [{source}]\n")
+    model = str(shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg"))
+    out = tmp_path / "val"
+    assert run(["val", model, str(tmp_path / "set.yaml"), "-o", str(out), "--on-bad", "fix", "-f", "coco"]) == 0
+    ours = json.loads((out / "scores.json").read_text())["numbers"]
+
+    names = (folder / "classes.txt").read_text().split("\n")
+    images, annotations = [], []
+    for picture in sorted((folder / "images" / "train2017").iterdir()):
+        with Image.open(picture) as header:
+            width, height = header.size
+        images.append({"id": int(picture.stem), "width": width, "height": height})
+        for line in (folder / "labels" / "train2017" / f"{picture.stem}.txt").read_text().splitlines():
+            number, cx, cy, w, h = line.split()
+            if names[int(number)] in VOC:
+                box = [
+                    (float(cx) - float(w) / 2) * width,
+                    (float(cy) - float(h) / 2) * height,
+                    float(w) * width,
+                    float(h) * height,
+                ]
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": int(picture.stem),
+                        "category_id": VOC.index(names[int(number)]),
+                        "bbox": box,
+                        "area": box[2] * box[3],
+                        "iscrowd": 0,
+                    }
+                )
+    coco = COCO()
+    categories = [{"id": i, "name": name} for i, name in enumerate(VOC)]
+    coco.dataset = {"images": images, "annotations": annotations, "categories": categories}
+    coco.createIndex()
+    judge = COCOeval(coco, coco.loadRes(str(out / "coco_results.json")), "bbox")
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    numbers = [value for name, value in ours.items() if name.startswith(("AP", "AR"))]
+    assert numbers == pytest.approx(list(judge.stats), abs=1e-3)  # labels have six digits: sizes differ in the last one
+    assert ours["AP50"] == pytest.approx(judge.stats[1], abs=1e-6)
+    assert 0.1 < ours["AP50"] < 0.3
 
 
 @pytest.mark.parametrize(
