@@ -1,0 +1,85 @@
+"""Detections as other programs want them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from yolo9000.records import BoxTruth, Detections, PathStep, TreeAnswer
+
+
+def two() -> Detections:
+    answers = tuple(
+        TreeAnswer(
+            (PathStep(0, "animal", 0.5, 0.5), PathStep(2, name, 0.5, 0.25)),
+            "leaf",
+            None,
+            PathStep(3, "cat", 0.25, 0.125),
+        )
+        for name in ("dog", "fox")
+    )
+    return Detections(
+        boxes_xyxy=np.array([[10, 20, 40, 60], [0, 5, 90, 50]], np.float32),
+        scores=np.array([0.75, 0.5], np.float32),
+        labels=np.array([2, 5], np.int64),
+        names=("dog", "fox"),
+        size_wh=(100, 80),
+        answers=answers,
+    )
+
+
+def test_json() -> None:
+    record = two().to_json()
+    assert (record["width"], record["height"]) == (100, 80)
+    first = record["detections"][0]
+    assert first["box_xyxy"] == [10.0, 20.0, 40.0, 60.0]
+    assert first["path"][1] == {"node": 2, "name": "dog", "conditional": 0.5, "probability": 0.25}
+    assert (first["stopped"], first["next_best"]) == ("leaf", None)
+    assert first["runner_up"]["name"] == "cat"
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_coco_has_width_and_height() -> None:
+    first, second = two().to_coco(7, {2: 18, 5: 90})
+    # 40 - 10 = 30 wide, 60 - 20 = 40 high
+    assert first == {"image_id": 7, "category_id": 18, "bbox": [10.0, 20.0, 30.0, 40.0], "score": 0.75}
+    assert (second["category_id"], two().to_coco("a")[1]["category_id"]) == (90, 5)
+
+
+def test_supervision(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("supervision")
+    module.Detections = SimpleNamespace  # takes what it is given, as the real one does with these four
+    monkeypatch.setitem(sys.modules, "supervision", module)
+    theirs = two().to_supervision()
+    np.testing.assert_array_equal(theirs.xyxy, two().boxes_xyxy)
+    np.testing.assert_array_equal(theirs.confidence, [0.75, 0.5])
+    np.testing.assert_array_equal(theirs.class_id, [2, 5])
+    assert theirs.data["class_name"].tolist() == ["dog", "fox"]
+
+
+def test_save_and_select(tmp_path: Path) -> None:
+    two().save(tmp_path / "found.json")
+    assert json.loads((tmp_path / "found.json").read_text()) == two().to_json()
+    chosen = two().select([1])
+    assert (chosen.names, chosen.labels.tolist(), len(chosen.answers)) == (("fox",), [5], 1)
+
+
+def test_lengths_must_agree() -> None:
+    found = two()
+    with pytest.raises(ValueError, match="2 boxes need as many scores, labels and names, got 2, 2 and 1"):
+        Detections(found.boxes_xyxy, found.scores, found.labels, found.names[:1], found.size_wh)
+    with pytest.raises(ValueError, match="2 boxes need as many answers, got 1"):
+        Detections(found.boxes_xyxy, found.scores, found.labels, found.names, found.size_wh, found.answers[:1])
+
+
+def test_plain_truth() -> None:
+    truth = BoxTruth.plain(np.array([[1, 2, 4, 8], [0, 0, 10, 3]], np.float32), np.array([1, 0], np.int64))
+    assert truth.areas.tolist() == [18.0, 30.0]  # 3 x 6 and 10 x 3
+    assert not truth.difficult.any()
+    chosen = truth.select(np.array([False, True]))
+    assert (len(chosen), chosen.labels.tolist()) == (1, [0])
