@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from yolo9000.evaluate import Evaluation
     from yolo9000.records import Detections, Sample
 
-data_app = typer.Typer(help="Look at data sets and convert them.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at data sets and convert them.")
 
 DataArgument = Annotated[
     str,

@@ -157,8 +157,15 @@ class TestOpen:
         (tmp_path / "empty").mkdir()
         with pytest.raises(DataError, match="must hold a data set"):
             open_data(tmp_path / "empty")
+        (tmp_path / "set.zip").write_text("")
         with pytest.raises(DataError, match="must be a data set"):
             open_data(tmp_path / "set.zip")
+        with pytest.raises(DataError, match="must exist"):
+            open_data(tmp_path / "gone")
+
+    def test_data_alone_names_what_is_missing(self, capsys) -> None:
+        assert run(["data"]) == 2
+        assert lines(capsys.readouterr().err) == ["yolo9000: error: Missing command (see yolo9000 --help)"]
 
 
 def break_one(voc: Path, number: int, old: str, new: str) -> None:

@@ -326,6 +326,8 @@ def splits_of(path: str | Path) -> list[Split]:
 
 def _read(path: Path) -> _Divided:
     """What the user points at, as a data-set file."""
+    if not path.exists():
+        raise DataError(f"{path}: must exist; there is no such file or folder")
     if path.is_dir():
         return _single_sources(_recognise(path))
     match path.suffix:
