@@ -306,7 +306,7 @@ def _print_scores(evaluation: Evaluation) -> None:
     for label in sorted(np.flatnonzero(evaluation.truths), key=lambda i: -evaluation.ap[i]):
         print(
             f"{evaluation.classes[label][:28]:<28} {evaluation.truths[label]:>8} "
-            f"{evaluation.ap[label]:>7.4f} {evaluation.ap_coco[label]:>7.4f}"
+            f"{evaluation.ap[label]:>7.4f} {evaluation.ap_coco[label, 0]:>7.4f}"
         )
     print(f"{evaluation.images} pictures")
     for name, value in evaluation.numbers.items():

@@ -68,7 +68,7 @@ class Evaluation:
         images: pictures.
         numbers: the scores that one number says, by name; NaN where there is no truth.
         ap: AP at IoU .5 (VOC, area) of every class; NaN without truths.
-        ap_coco: AP over IoUs .5 to .95 of every class.
+        ap_coco: AP over IoUs .5 to .95 of every class: of objects of all sizes, of small, medium and large ones.
         truths: objects of each class that must be found.
         curves: precision and recall of every class with truths.
         f1: F1 against threshold, of all classes together.
@@ -84,7 +84,7 @@ class Evaluation:
     images: int
     numbers: dict[str, float]
     ap: Float64[np.ndarray, " k"]
-    ap_coco: Float64[np.ndarray, " k"]
+    ap_coco: Float64[np.ndarray, "k 4"]
     truths: Int64[np.ndarray, " k"]
     curves: dict[int, PrecisionRecall]
     f1: F1Curve
@@ -106,7 +106,7 @@ class Evaluation:
                     "name": self.classes[label],
                     "truths": int(self.truths[label]),
                     "AP50": _known(self.ap[label]),
-                    "AP": _known(self.ap_coco[label]),
+                    **{name: _known(value) for name, value in zip(AP_BY_SIZE, self.ap_coco[label], strict=True)},
                 }
                 for label in np.flatnonzero(self.truths)
             ],
@@ -118,6 +118,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+AP_BY_SIZE = ("AP", "AP_small", "AP_medium", "AP_large")
 MOST_CONFUSED = 200  # classes; a larger confusion matrix says nothing to the eye
 
 
@@ -175,7 +176,7 @@ def evaluate(
         images=len(samples),
         numbers=numbers,
         ap=area.values,
-        ap_coco=coco.by_class.values,
+        ap_coco=coco.by_class_and_size,
         truths=scored.truths_by_class,
         curves=precision_recall(scored),
         f1=f1,

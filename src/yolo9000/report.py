@@ -22,7 +22,7 @@ from yolo9000.data.datasets import DataSet
 from yolo9000.data.pictures import load_picture
 from yolo9000.draw import annotate
 from yolo9000.errors import DataError
-from yolo9000.evaluate import Evaluation, Mistake, truth_as_detections
+from yolo9000.evaluate import AP_BY_SIZE, Evaluation, Mistake, truth_as_detections
 from yolo9000.metrics.plots import (
     plot_confusion,
     plot_f1,
@@ -204,11 +204,11 @@ def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
 def _class_table(evaluation: Evaluation) -> Section:
     order = sorted(np.flatnonzero(evaluation.truths), key=lambda label: -evaluation.ap[label])
     rows = [
-        (evaluation.classes[i], int(evaluation.truths[i]), _shown(evaluation.ap[i]), _shown(evaluation.ap_coco[i]))
+        (evaluation.classes[i], int(evaluation.truths[i]), *map(_shown, (evaluation.ap[i], *evaluation.ap_coco[i])))
         for i in order[:CLASSES_SHOWN]
     ]
     bars = [100 * evaluation.ap[i] for i in order[:CLASSES_SHOWN]]
-    return Section("Classes", columns=("class", "objects", "AP50", "AP", ""), rows=rows, bars=bars)
+    return Section("Classes", columns=("class", "objects", "AP50", *AP_BY_SIZE, ""), rows=rows, bars=bars)
 
 
 def _shown(value: float) -> float | str:
