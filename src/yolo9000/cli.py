@@ -405,6 +405,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         return _say(f"{error.format_message().rstrip('.')} (see yolo9000 --help)", EXIT_USAGE, debug)
     except YoloError as error:
         return _say(str(error), EXIT_USAGE, debug)
+    except OSError as error:  # a disk that is full, a folder that may not be written: whoever runs this can mend it
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
     except SystemExit:  # Typer's way to end where whoever read our output has gone
         return EXIT_INTERRUPTED
     except Exception as error:

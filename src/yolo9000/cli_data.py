@@ -27,7 +27,7 @@ from yolo9000.errors import EXIT_DATA_INVALID, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from yolo9000.data.datasets import DataSet
+    from yolo9000.data.datasets import DataSet, Split
     from yolo9000.evaluate import Evaluation
     from yolo9000.records import Detections, Sample
 
@@ -40,6 +40,7 @@ DataArgument = Annotated[
         show_default=False,
     ),
 ]
+WhichSplits = Annotated[Literal["all", "train", "val", "test"], typer.Option(help="Which split.")]
 SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")]
 OnBadOption = Annotated[
     Literal["error", "skip", "fix"],
@@ -51,7 +52,7 @@ FAULTS_PRINTED = 20
 @data_app.command()
 def check(
     data: DataArgument,
-    split: Annotated[Literal["all", "train", "val", "test"], typer.Option(help="Which split.")] = "all",
+    split: WhichSplits = "all",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/check, ...].", show_default=False)
     ] = None,
@@ -85,10 +86,10 @@ def check(
         raise typer.Exit(EXIT_DATA_INVALID)
 
 
-def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> dict[str, DataSet]:
+def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> dict[Split, DataSet]:
     from yolo9000.data.datasets import open_data, splits_of
 
-    names = splits_of(data) if wanted == "all" else [wanted]
+    names: list[Split] = splits_of(data) if wanted == "all" else [wanted]
     if not names:
         raise ConfigError(f"{data}: has no split")
     return {name: open_data(data, name) for name in names}
@@ -97,10 +98,7 @@ def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> d
 def _write(path: Path, text: str) -> None:
     from yolo9000.atomic import write_atomically
 
-    try:
-        write_atomically(path, text + "\n")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+    write_atomically(path, text + "\n")
 
 
 @data_app.command()
@@ -108,18 +106,18 @@ def convert(
     data: DataArgument,
     to: Annotated[Literal["voc", "coco", "darknet"], typer.Option(help="Format to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.", show_default=False)],
-    split: SplitOption = "train",
+    split: WhichSplits = "all",
     on_bad: OnBadOption = "error",
     copy: Annotated[bool, typer.Option(help="Copy the pictures too, or else refer to them.")] = True,
 ) -> None:
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
-    from yolo9000.data.datasets import open_data
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: must be a new or empty folder")
-    count = convert_samples(open_data(data, split), to, out, split, on_bad=on_bad, copy=copy)
-    print(f"{count} pictures written to {out.resolve()}")
+    for name, data_set in _open_splits(data, split).items():
+        count = convert_samples(data_set, to, out, name, on_bad=on_bad, copy=copy)
+        print(f"{name}: {count} pictures written to {out.resolve()}")
 
 
 def anchors(

@@ -18,7 +18,7 @@ from PIL import Image
 from yolo9000 import __version__
 from yolo9000.atomic import write_atomically
 from yolo9000.data.check import CheckResult, SplitCheck
-from yolo9000.data.datasets import DataSet
+from yolo9000.data.datasets import DataSet, Split
 from yolo9000.data.pictures import load_picture
 from yolo9000.draw import annotate
 from yolo9000.errors import DataError
@@ -98,7 +98,7 @@ def write_page(page: Page, path: Path) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def check_page(result: CheckResult, data_sets: Mapping[str, DataSet]) -> Page:
+def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
     """The report of `yolo9000 data check`: counts, faults, classes, sizes of boxes, pictures with their labels."""
     sections = [_overview(result), _faults(result)]
     for name, split in result.splits.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +69,32 @@ class TestOpen:
     @pytest.mark.parametrize("to", ["voc", "coco", "darknet"])
     def test_every_format_converts_into_every_other(self, voc: Path, tmp_path: Path, to: str, capsys) -> None:
         out = tmp_path / to
-        assert run(["data", "convert", str(voc), "--to", to, "--out", str(out), "--split", "train"]) == 0
-        assert "9 pictures written" in capsys.readouterr().out
+        assert run(["data", "convert", str(voc), "--to", to, "--out", str(out)]) == 0
+        printed = lines(capsys.readouterr().out)
+        assert [line.split(" written")[0] for line in printed] == ["train: 9 pictures", "val: 5 pictures"]
         opened = {"voc": out, "coco": out / "annotations" / "train.json", "darknet": out / "dataset.yaml"}[to]
         data = open_data(opened, "train")
         assert set(data.classes) == set(CLASSES)
         found = {number_of(sample): truth(sample, data.classes) for sample in data.samples()}
         assert found == {number: boxes_of(number) for number in range(9)}
+
+    @pytest.mark.parametrize("to", ["voc", "coco", "darknet"])
+    def test_from_darknet(self, voc: Path, tmp_path: Path, to: str) -> None:
+        """Darknet's pictures are known by whole paths; what is written must not point back at them."""
+        assert run(["data", "convert", str(voc), "--to", "darknet", "--out", str(tmp_path / "one")]) == 0
+        assert (
+            run(["data", "convert", str(tmp_path / "one" / "dataset.yaml"), "--to", to, "--out", str(tmp_path / to)])
+            == 0
+        )
+        shutil.rmtree(tmp_path / "one")
+        files = {"voc": "", "coco": "annotations/val.json", "darknet": "dataset.yaml"}
+        data = open_data(tmp_path / to / files[to], "val")
+        found = {number_of(sample): truth(sample, data.classes) for sample in data.samples()}
+        assert found == {number: boxes_of(number) for number in range(9, 14)}
+
+    def test_one_split(self, voc: Path, tmp_path: Path) -> None:
+        assert run(["data", "convert", str(voc), "--to", "voc", "--out", str(tmp_path / "x"), "--split", "val"]) == 0
+        assert splits_of(tmp_path / "x") == ["val"]
 
     def test_convert_does_not_overwrite(self, voc: Path, capsys) -> None:
         assert run(["data", "convert", str(voc), "--to", "coco", "--out", str(voc)]) == 2
@@ -252,6 +272,12 @@ class TestAnchors:
         assert "anchors = 1.2, 2, 2, 1.2" in out or "anchors = 2, 1.2, 1.2, 2" in out
         with Image.open(plot) as picture:
             assert picture.format == "PNG"
+
+    def test_a_plot_that_cannot_be_written(self, voc: Path, tmp_path: Path, capsys) -> None:
+        assert run(["anchors", str(voc), "--k", "2", "--plot", str(tmp_path / "gone" / "x.png")]) == 2
+        assert lines(capsys.readouterr().err) == [
+            f"yolo9000: error: {tmp_path / 'gone' / 'x.png'}: No such file or directory"
+        ]
 
     @pytest.mark.parametrize("k", ["0", "5-3", "x", "1-", "101", "-3"])
     def test_wrong_k(self, voc: Path, k: str, capsys) -> None:

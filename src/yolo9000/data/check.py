@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt64
 
-from yolo9000.data.datasets import DataSet
+from yolo9000.data.datasets import DataSet, Split
 from yolo9000.data.pictures import load_picture
 from yolo9000.errors import DataError
 from yolo9000.records import Fault, Sample
@@ -66,7 +66,7 @@ class CheckResult:
 
     name: str
     classes: tuple[str, ...]
-    splits: Mapping[str, SplitCheck]
+    splits: Mapping[Split, SplitCheck]
     near_duplicates: tuple[Fault, ...] = ()
 
     def faults(self) -> list[Fault]:
@@ -92,7 +92,7 @@ class CheckResult:
         }
 
 
-def check_splits(data_sets: Mapping[str, DataSet], max_pixels: int = MAX_PIXELS) -> CheckResult:
+def check_splits(data_sets: Mapping[Split, DataSet], max_pixels: int = MAX_PIXELS) -> CheckResult:
     """Read every annotation and decode every picture of some splits of a data set.
 
     Args:
@@ -160,7 +160,7 @@ def picture_hash(image: UInt8[np.ndarray, "h w 3"]) -> UInt64[np.ndarray, " 4"]:
     return bits.view(np.uint64)
 
 
-def _between_splits(splits: Mapping[str, SplitCheck]) -> Iterator[Fault]:
+def _between_splits(splits: Mapping[Split, SplitCheck]) -> Iterator[Fault]:
     names = list(splits)
     for i, one in enumerate(names):
         for other in names[i + 1 :]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Literal
 
 from yolo9000.data.datasets import DataSet, OnBad, Split
@@ -13,6 +14,7 @@ from yolo9000.data.formats.voc import write_voc
 from yolo9000.data.pictures import copy_picture
 from yolo9000.errors import DataError
 from yolo9000.records import Sample
+from yolo9000.results import OutputNames
 
 __all__ = ["convert"]
 
@@ -69,12 +71,17 @@ class _Counted:
 
 
 def _copying(samples: _Counted, folder: Path) -> Iterator[Sample]:
-    """Copy each picture to its name below the folder as it passes."""
+    """Copy each picture to its name below the folder as it passes; pictures named by whole paths get short names."""
+    names = OutputNames()
     for sample in samples:
-        target = folder / sample.name
+        path = PurePath(sample.name)
+        name = (
+            f"{names.stem(sample.name, None)}{path.suffix}" if path.is_absolute() or ".." in path.parts else sample.name
+        )
+        target = folder / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             copy_picture(sample.picture, target)
         except OSError as error:
             raise DataError(f"{target}: cannot be written: {error.strerror}") from None
-        yield sample
+        yield replace(sample, name=name)
