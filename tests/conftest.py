@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import yolo9000.cli  # noqa: F401  before the checks, which do not understand how Typer calls commands
 
 install_import_hook("yolo9000", "beartype.beartype")
+
+# No time limit on an example, since machines may be busy; the same examples every time where a run decides on a change.
+settings.register_profile("steady", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("steady")
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
