@@ -32,6 +32,7 @@ from yolo9000.cli_options import (
     parse_size,
     printable,
 )
+from yolo9000.cli_train import train
 from yolo9000.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
@@ -62,6 +63,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(anchors)
 app.command()(val)
+app.command()(train)
 
 
 def _version(wanted: bool) -> None:
@@ -88,7 +90,9 @@ def predict(
             show_default=False,
         ),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="A .cfg, .onnx or .xml file.", show_default=False)],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A .safetensors, .cfg, .onnx or .xml file.", show_default=False)
+    ],
     weights: WeightsOption = None,
     names: NamesOption = None,
     tree: TreeOption = None,
@@ -266,7 +270,10 @@ def _count(number: int, noun: str) -> str:
 @app.command()
 def info(
     model: Annotated[
-        str, typer.Argument(help="A .cfg, .onnx or .xml file, or the name of a built-in network.", show_default=False)
+        str,
+        typer.Argument(
+            help="A .safetensors, .cfg, .onnx or .xml file, or the name of a built-in network.", show_default=False
+        ),
     ],
     size: Annotated[
         str | None,
@@ -283,11 +290,14 @@ def info(
         _print_table(BUILT_IN[model](), size_wh)
     elif model.endswith(".cfg"):
         _print_table(read_cfg(model), size_wh)
+    elif model.endswith(".safetensors"):
+        _print_model_file(model, size_wh)
     elif model.endswith((".onnx", ".xml")):
         _print_exported(model)
     else:
         raise ConfigError(
-            f"{model}: must be a .cfg, .onnx or .xml file or one of {', '.join(BUILT_IN)}{nearest(model, BUILT_IN)}"
+            f"{model}: must be a .safetensors, .cfg, .onnx or .xml file "
+            f"or one of {', '.join(BUILT_IN)}{nearest(model, BUILT_IN)}"
         )
 
 
@@ -322,7 +332,21 @@ def _print_exported(model: str) -> None:
     print(f"input {width}x{height}, any multiple of {detector.stride}; {spec.image_fit}")
     print(f"{kind}; class scores {head}")
     print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in spec.anchors_wh_cells))
-    print("names: " + ", ".join(spec.names[:12]) + (", ..." if len(spec.names) > 12 else ""))
+    _print_names(spec.names)
+
+
+def _print_names(names: tuple[str, ...]) -> None:
+    print("names: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
+
+
+def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
+    from yolo9000.model_file import read_model_file
+
+    file = read_model_file(model)
+    _print_table(file.model.table, size_wh)
+    _print_names(file.names)
+    for name, value in file.trained.items():
+        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 @app.command()
@@ -349,7 +373,7 @@ def export(
     batch_norm: BatchNormOption = "inside_1e-5",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Write a .cfg and .weights as ONNX, OpenVINO or Darknet files."""
+    """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
     from yolo9000.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
     from yolo9000.predict import read_model
 
@@ -373,11 +397,7 @@ def export(
         case "openvino":
             files = export_openvino(detector, path)
         case "darknet":
-            if not model.endswith(".cfg"):
-                raise ConfigError(
-                    f"{model}: only a .cfg can be written as Darknet files: exports have batch norm folded in"
-                )
-            files = export_darknet(Path(model), weights, detector.spec, path)
+            files = export_darknet(model, weights, detector.spec, path)
     for file in files:
         print(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 

@@ -173,7 +173,7 @@ def parse_range(text: str) -> list[int]:
 
 def val(
     model: Annotated[
-        str | None, typer.Argument(help="A .cfg, .onnx or .xml file; leave out with --detections.")
+        str | None, typer.Argument(help="A .safetensors, .cfg, .onnx or .xml file; leave out with --detections.")
     ] = None,
     data: Annotated[
         str | None, typer.Argument(help="The data set; see `yolo9000 data check`.", show_default=False)

@@ -27,7 +27,7 @@ __all__ = [
     "printable",
 ]
 
-ModelArgument = Annotated[str, typer.Argument(help="A .cfg, .onnx or .xml file.", show_default=False)]
+ModelArgument = Annotated[str, typer.Argument(help="A .safetensors, .cfg, .onnx or .xml file.", show_default=False)]
 WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
 NamesOption = Annotated[
     Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)

@@ -47,14 +47,20 @@ class DetectionSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"--{describe_errors(error)}") from None
+            raise ConfigError(f"--{describe_errors(error, options=True)}") from None
 
 
-def describe_errors(error: ValidationError) -> str:
-    """One line that names each wrong setting, what must hold and what came."""
+def describe_errors(error: ValidationError, *, options: bool = False) -> str:
+    """One line that names each wrong setting, what must hold and what came.
+
+    Args:
+        error: what pydantic found.
+        options: the settings are options of the command line, which have dashes.
+    """
     parts = []
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]).replace("_", "-")
+        place = ".".join(str(part) for part in item["loc"])
+        place = place.replace("_", "-") if options else place
         problem = f"{item['msg'][0].lower()}{item['msg'][1:]}"
         came = "" if item["type"] == "missing" or not place else f", got {_shortened(item['input'])}"
         parts.append(f"{place}: {problem}{came}" if place else problem)

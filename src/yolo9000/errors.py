@@ -34,3 +34,7 @@ class TreeError(YoloError):
 
 class EngineError(YoloError):
     """An engine that is not installed, or cannot do what was asked of it."""
+
+
+class TrainingError(YoloError):
+    """A training that cannot begin, go on, or be resumed."""

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 
+from yolo9000.classifier import Classifier
 from yolo9000.data.datasets import DataSet, OnBad
 from yolo9000.data.pictures import load_picture, picture_size
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.labels.wordtree import WordTree
 from yolo9000.metrics.calibration import Reliability, path_steps, reliability, reliability_by_depth
+from yolo9000.metrics.classification import accuracy_by_depth, top_k_accuracy
 from yolo9000.metrics.coco import coco_scores
 from yolo9000.metrics.curves import F1Curve, confusion_matrix, f1_curve
 from yolo9000.metrics.hierarchy import (
@@ -34,10 +36,21 @@ from yolo9000.metrics.voc import PrecisionRecall, precision_recall, voc_ap
 from yolo9000.predict import Detector
 from yolo9000.records import BoxTruth, Detections, Sample
 
-__all__ = ["Evaluation", "Mistake", "category_ids_of", "detect_samples", "evaluate", "read_coco_results"]
+__all__ = [
+    "Evaluation",
+    "Mistake",
+    "category_ids_of",
+    "classification_scores",
+    "detect_samples",
+    "evaluate",
+    "image_label",
+    "labels_among",
+    "read_coco_results",
+]
 
 LEAST_SCORE = 0.005  # Darknet: examples/detector.c validate_detector; lower scores hardly change an AP
 BATCH = 8
+CLASSIFIER_BATCH = 64
 MISTAKES_SHOWN = 12
 
 
@@ -252,8 +265,8 @@ def detect_samples(
         DataError: see `DataSet.samples`; a picture cannot be read.
     """
     low = detector.with_settings(threshold=LEAST_SCORE)
-    numbers = _model_labels(detector, data_set)
     tree = detector.prepared.spec.tree
+    numbers = labels_among(detector.names, tree, data_set)
     keep = None if tree is not None else np.isin(np.arange(len(detector.names)), numbers)
     group: list[Sample] = []
     for sample in data_set.samples(on_bad):
@@ -276,25 +289,77 @@ def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | N
     """The category id of each of the model's labels for a results file; None on a tree: nodes stay as they are."""
     if detector.prepared.spec.tree is not None:
         return None
-    numbers = _model_labels(detector, data_set)
+    numbers = labels_among(detector.names, None, data_set)
     return {int(numbers[label]): category for label, category in data_set.category_ids().items()}
 
 
-def _model_labels(detector: Detector, data_set: DataSet) -> Int64[np.ndarray, " k"]:
-    """The model's label of each class of the data set."""
-    tree = detector.prepared.spec.tree
+def labels_among(names: Sequence[str], tree: WordTree | None, data_set: DataSet) -> Int64[np.ndarray, " k"]:
+    """The label of each class of a data set among a model's: by name, on a tree also by id.
+
+    Args:
+        names: the model's labels; on a tree of all its nodes.
+        tree: its tree.
+        data_set: whose classes are looked for.
+
+    Raises:
+        ConfigError: a class of the data set is none of the model's, or several of a tree's nodes bear its name.
+    """
     labels = []
     for name in data_set.classes:
-        bearing = [label for label, known in enumerate(detector.names) if known == name]
+        bearing = [label for label, known in enumerate(names) if known == name]
         if tree is not None and name in tree.ids:
             bearing = [tree.ids.index(name)]
         if len(bearing) != 1:
             how_many = f"{len(bearing)} of them bear it: name its id" if bearing else "none has it"
             raise ConfigError(
-                f"{data_set.name}: class {name!r} must be one of the model's {len(detector.names)} labels, {how_many}"
+                f"{data_set.name}: class {name!r} must be one of the model's {len(names)} labels, {how_many}"
             )
         labels.append(bearing[0])
     return np.array(labels, np.int64)
+
+
+def image_label(sample: Sample) -> int:
+    """The one class that a picture shows, by its image-level label or else by its boxes.
+
+    Raises:
+        DataError: it has no class, or several.
+    """
+    boxed = () if sample.boxes is None else np.unique(sample.boxes.labels).tolist()
+    labels = sample.image_labels or boxed
+    if len(labels) != 1:
+        raise DataError(f"{sample.where}: a classifier's picture must have one class, got {len(labels)}")
+    return int(labels[0])
+
+
+def classification_scores(classifier: Classifier, data_set: DataSet, *, on_bad: OnBad = "error") -> dict[str, float]:
+    """Top-1 and Top-5 of a classifier among the classes of a data set; on a tree also Top-1 at each depth.
+
+    Args:
+        classifier: scores pictures.
+        data_set: pictures of one class each.
+        on_bad: what to do with faulty annotations.
+
+    Raises:
+        ConfigError: see `labels_among`.
+        DataError: a picture does not have one class, or cannot be read; there is no picture.
+    """
+    nodes = labels_among(classifier.names, classifier.tree, data_set)
+    samples = list(data_set.samples(on_bad))
+    if not samples:
+        raise DataError(f"{data_set.name}: must have pictures to score a classifier on, has none")
+    truths = np.array([image_label(sample) for sample in samples], np.int64)
+    groups = (samples[start : start + CLASSIFIER_BATCH] for start in range(0, len(samples), CLASSIFIER_BATCH))
+    scores = np.concatenate([_class_scores(classifier, group)[:, nodes] for group in groups])
+    numbers = {"top-1": top_k_accuracy(scores, truths), "top-5": top_k_accuracy(scores, truths, 5)}
+    if classifier.tree is not None:
+        answers = nodes[scores.argmax(axis=1)]
+        by_depth = accuracy_by_depth(answers, nodes[truths], classifier.tree)
+        numbers |= {f"top-1 at depth {depth}": float(share) for depth, share in enumerate(by_depth)}
+    return numbers
+
+
+def _class_scores(classifier: Classifier, samples: Sequence[Sample]) -> Float[np.ndarray, "n k"]:
+    return classifier.probabilities([load_picture(sample.picture, sample.name).image for sample in samples])
 
 
 def read_coco_results(file: Path, data_set: DataSet, on_bad: OnBad = "error") -> Iterator[tuple[Sample, Detections]]:

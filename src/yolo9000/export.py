@@ -10,9 +10,11 @@ from yolo9000.atomic import write_atomically
 from yolo9000.darknet.cfg import read_cfg, write_cfg
 from yolo9000.darknet.detector import weights_file
 from yolo9000.darknet.files import write_tree
-from yolo9000.darknet.weights import read_weights, write_weights
+from yolo9000.darknet.weights import Header, read_weights, write_weights
 from yolo9000.engines.exported import KEY, PreparedDetector, to_metadata, to_onnx
 from yolo9000.errors import ConfigError, DataError, EngineError
+from yolo9000.model_file import read_model_file
+from yolo9000.network.model import Model
 from yolo9000.network.rows import Region
 from yolo9000.postprocess import HeadSpec
 
@@ -67,12 +69,12 @@ def export_openvino(detector: PreparedDetector, path: Path) -> list[Path]:
     return [path, path.with_suffix(".bin")]
 
 
-def export_darknet(cfg: Path, weights: Path | None, spec: HeadSpec, path: Path) -> list[Path]:
+def export_darknet(source: str | Path, weights: Path | None, spec: HeadSpec, path: Path) -> list[Path]:
     """Write ``.cfg``, ``.weights`` and ``.names``, and ``.tree`` where there is one, all beside ``path``.
 
     Args:
-        cfg: the network.
-        weights: its numbers; None takes the file beside the cfg. They come out byte for byte as they were.
+        source: the network: a ``.cfg``, or a ``.safetensors`` model.
+        weights: the numbers of a ``.cfg``; None takes the file beside it. They come out byte for byte as they were.
         spec: names and tree.
         path: the new ``.cfg``.
 
@@ -80,24 +82,35 @@ def export_darknet(cfg: Path, weights: Path | None, spec: HeadSpec, path: Path) 
         The files that were written.
 
     Raises:
-        ConfigError, WeightsError: the model cannot be read.
+        ConfigError, WeightsError: the model cannot be read, or has something that Darknet has not.
         DataError: a file cannot be written.
     """
-    table = read_cfg(cfg)
-    header, model = read_weights(weights_file(cfg, weights), table)
+    header, model = _read_numbers(Path(source), weights)
+    table = model.table
     files = [path, path.with_suffix(".weights"), path.with_suffix(".names")]
     if spec.tree is not None and isinstance(table.head, Region):
         files.append(path.with_suffix(".tree"))
         head = replace(table.head, tree=files[-1].name)
         table = replace(table, rows=tuple(head if row is table.head else row for row in table.rows))
         write_tree(files[-1], spec.tree)
+    cfg = write_cfg(table)
     write_weights(files[1], model, header)
-    for file, text in ((files[0], write_cfg(table)), (files[2], "".join(f"{name}\n" for name in spec.names))):
+    for file, text in ((files[0], cfg), (files[2], "".join(f"{name}\n" for name in spec.names))):
         try:
             write_atomically(file, text)
         except OSError as error:
             raise DataError(f"{file}: cannot be written: {error.strerror}") from None
     return files
+
+
+def _read_numbers(source: Path, weights: Path | None) -> tuple[Header | None, Model]:
+    match source.suffix:
+        case ".cfg":
+            return read_weights(weights_file(source, weights), read_cfg(source))
+        case ".safetensors":
+            return None, read_model_file(source).model
+        case _:
+            raise ConfigError(f"{source}: cannot be written as Darknet files: exports have batch norm folded in")
 
 
 def refuse_to_overwrite(path: Path) -> None:

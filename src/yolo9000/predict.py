@@ -22,14 +22,16 @@ from yolo9000.engines.program import prepare
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.labels.names import nearest
 from yolo9000.letterbox import GREY, ImageFit, fit
+from yolo9000.model_file import read_model_file
+from yolo9000.network.model import Model
 from yolo9000.network.rows import BatchNormForm
-from yolo9000.postprocess import postprocess
+from yolo9000.postprocess import HeadSpec, postprocess
 from yolo9000.records import Detections, Picture
 from yolo9000.sources import MAX_PIXELS, Source, open_sources
 
-__all__ = ["Detector", "Prediction", "read_model"]
+__all__ = ["Detector", "Prediction", "prepared_detector", "read_model"]
 
-MODEL_SUFFIXES = (".cfg", ".onnx", ".xml")
+MODEL_SUFFIXES = (".safetensors", ".cfg", ".onnx", ".xml")
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,41 @@ def read_model(
     if path.suffix != ".cfg":
         if any((weights, names, tree, data)):
             raise ConfigError(f"{model}: holds its own weights, names and tree; others can be given only for a .cfg")
-        return read_onnx(path) if path.suffix == ".onnx" else read_openvino(path)
+        match path.suffix:
+            case ".onnx":
+                return read_onnx(path)
+            case ".xml":
+                return read_openvino(path)
+            case _:
+                return prepared_detector(*_from_model_file(path), split=split)
     numbers, spec = read_detector(
         path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, image_fit=image_fit
     )
+    return prepared_detector(numbers, spec, split=split)
+
+
+def prepared_detector(numbers: Model, spec: HeadSpec, *, split: bool | None = None) -> PreparedDetector:
+    """Make a detector that is in memory ready for an engine.
+
+    Args:
+        numbers: the network and its numbers.
+        spec: what they mean.
+        split: keep the class rows apart; None does so where it pays.
+
+    Raises:
+        WeightsError: a convolution has no numbers.
+    """
     program, class_rows = prepare(numbers, split=split)
     table = numbers.table
     return PreparedDetector(program, spec, class_rows, (table.width, table.height), table.stride())
+
+
+def _from_model_file(path: Path) -> tuple[Model, HeadSpec]:
+    file = read_model_file(path)
+    try:
+        return file.model, file.head_spec()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 class Detector:
@@ -137,7 +167,8 @@ class Detector:
         """Load a detector.
 
         Args:
-            model: Darknet's ``.cfg``, or a file that ``yolo9000 export`` made (``.onnx``, ``.xml``).
+            model: what training left (``.safetensors``), Darknet's ``.cfg``, or a file that ``yolo9000 export`` made
+                (``.onnx``, ``.xml``).
             weights: Darknet's ``.weights``; None looks beside the cfg.
             names: display names, one a line; None looks at ``data``, then beside the cfg, then takes VOC's names for 20
                 classes and COCO's for 80.

@@ -32,7 +32,7 @@ from yolo9000.metrics.plots import (
 )
 from yolo9000.records import Sample
 
-__all__ = ["Page", "Section", "check_page", "evaluation_page", "plots_of", "write_page"]
+__all__ = ["Page", "PageFigure", "Section", "check_page", "evaluation_page", "plots_of", "write_page"]
 
 SHOWN_WIDTH = 320  # pixels of a picture in a report
 FAULTS_SHOWN = 500
@@ -40,7 +40,16 @@ CLASSES_SHOWN = 200
 
 
 @dataclass(frozen=True)
-class _Figure:
+class PageFigure:
+    """A picture in a report.
+
+    Attributes:
+        caption: the line below it.
+        media_type: such as ``image/png``.
+        data: the contents of its file.
+        width: that it is shown at, in pixels.
+    """
+
     caption: str
     media_type: str
     data: bytes
@@ -48,6 +57,7 @@ class _Figure:
 
     @property
     def base64(self) -> str:
+        """The contents as they stand in HTML."""
         return base64.b64encode(self.data).decode()
 
 
@@ -69,7 +79,7 @@ class Section:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[object]] = ()
     bars: Sequence[float] = ()
-    figures: Sequence[_Figure] = ()
+    figures: Sequence[PageFigure] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
     for name, split in result.splits.items():
         sections.append(_classes(name, split, result.classes))
         if split.sizes_wh:
-            figure = _Figure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), 420)
+            figure = PageFigure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), 420)
             text = "Width and height of every box, as shares of its picture."
             sections.append(Section(f"Sizes of boxes: {name}", text, figures=[figure]))
         figures = [_sample_figure(sample, data_sets[name].classes) for sample in split.shown]
@@ -154,7 +164,7 @@ def _plot_sizes(sizes_wh: Float32[np.ndarray, "n 2"]) -> bytes:
     return stream.getvalue()
 
 
-def _sample_figure(sample: Sample, classes: Sequence[str]) -> _Figure:
+def _sample_figure(sample: Sample, classes: Sequence[str]) -> PageFigure:
     image = load_picture(sample.picture, sample.name).image
     if sample.boxes is not None:
         truth = truth_as_detections(sample, classes, (image.shape[1], image.shape[0]))
@@ -163,12 +173,12 @@ def _sample_figure(sample: Sample, classes: Sequence[str]) -> _Figure:
     return _picture_figure(image, f"{sample.name}{': ' if labels else ''}{labels}")
 
 
-def _picture_figure(image: UInt8[np.ndarray, "h w 3"], caption: str) -> _Figure:
+def _picture_figure(image: UInt8[np.ndarray, "h w 3"], caption: str) -> PageFigure:
     picture = Image.fromarray(image)
     picture.thumbnail((2 * SHOWN_WIDTH, 2 * SHOWN_WIDTH))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=85)
-    return _Figure(caption, "image/jpeg", stream.getvalue(), SHOWN_WIDTH)
+    return PageFigure(caption, "image/jpeg", stream.getvalue(), SHOWN_WIDTH)
 
 
 def plots_of(evaluation: Evaluation) -> dict[str, bytes]:
@@ -193,7 +203,7 @@ def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
         rows = [(depth, _shown(value)) for depth, value in evaluation.by_depth.items()]
         sections.append(Section("By depth of the tree", columns=("depth", "mAP50"), rows=rows))
     sections.append(_class_table(evaluation))
-    figures = [_Figure(name.replace("_", " "), "image/png", data, 500) for name, data in plots.items()]
+    figures = [PageFigure(name.replace("_", " "), "image/png", data, 500) for name, data in plots.items()]
     sections.append(Section("Curves", figures=figures))
     text = "Truth left, answers at the best threshold right; pictures with the most wrong or missed objects."
     pictures = [figure for mistake in evaluation.mistakes for figure in _mistake_figures(mistake, evaluation.classes)]
@@ -215,7 +225,7 @@ def _shown(value: float) -> float | str:
     return "no truth" if math.isnan(value) else round(float(value), 4)
 
 
-def _mistake_figures(mistake: Mistake, classes: Sequence[str]) -> Iterable[_Figure]:
+def _mistake_figures(mistake: Mistake, classes: Sequence[str]) -> Iterable[PageFigure]:
     image = load_picture(mistake.sample.picture, mistake.sample.name).image
     truth = truth_as_detections(mistake.sample, classes, (image.shape[1], image.shape[0]))
     yield _picture_figure(annotate(image, truth, show_score=False), f"{mistake.sample.name}: truth")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from yolo9000.errors import ConfigError
 from yolo9000.network.rows import (
@@ -23,6 +23,7 @@ from yolo9000.network.rows import (
     MaxPool,
     Region,
     Reorg,
+    ReorgOrder,
     Route,
     Row,
     Schedule,
@@ -206,8 +207,14 @@ def _read_route(section: _Section) -> Route:
     return Route(layers)
 
 
+def _reorg_order(text: str) -> ReorgOrder:
+    if text not in get_args(ReorgOrder):
+        raise ValueError(f"must be one of {', '.join(get_args(ReorgOrder))}")
+    return cast(ReorgOrder, text)
+
+
 def _read_reorg(section: _Section) -> Reorg:
-    return Reorg(section.take("stride", _length, 1))
+    return Reorg(section.take("stride", _length, 1), section.take("order", _reorg_order, "darknet"))
 
 
 def _read_dropout(section: _Section) -> Dropout:
@@ -324,23 +331,27 @@ _READERS: dict[str, Callable[[_Section], Row]] = {
 }
 
 
-def write_cfg(table: Table) -> str:
+def write_cfg(table: Table, *, for_darknet: bool = True) -> str:
     """The text of a ``.cfg`` that `parse_cfg` reads back into the same table (but for `Table.batch_norm`).
 
+    Args:
+        table: the network.
+        for_darknet: Darknet is to understand it; else a ``[reorg]`` may also have the option ``order``.
+
     Raises:
-        ConfigError: what no ``.cfg`` can say: a reorg in ``space_to_depth`` order, a file name with blanks.
+        ConfigError: what no ``.cfg`` can say: for Darknet a reorg in ``space_to_depth`` order; a file name with blanks.
     """
     net = {"width": table.width, "height": table.height, "channels": table.channels}
     schedule = {field.name: getattr(table.schedule, field.name) for field in fields(Schedule)}
     sections = [("net", net | {key: value for key, value in schedule.items() if value is not None})]
-    sections += [_write_row(index, row) for index, row in enumerate(table.rows)]
+    sections += [_write_row(index, row, for_darknet) for index, row in enumerate(table.rows)]
     return "\n".join(
         f"[{name}]\n" + "".join(f"{key}={_write_value(value)}\n" for key, value in options.items())
         for name, options in sections
     )
 
 
-def _write_row(index: int, row: Row) -> tuple[str, dict[str, Any]]:
+def _write_row(index: int, row: Row, for_darknet: bool) -> tuple[str, dict[str, Any]]:
     match row:
         case Conv():
             options: dict[str, Any] = {"batch_normalize": True} if row.batch_normalize else {}
@@ -355,9 +366,11 @@ def _write_row(index: int, row: Row) -> tuple[str, dict[str, Any]]:
         case Route():
             return "route", {"layers": row.layers}
         case Reorg():
-            if row.order != "darknet":
+            if row.order == "darknet":
+                return "reorg", {"stride": row.stride}
+            if for_darknet:
                 raise ConfigError(f"layer {index}: Darknet has no reorg in the order {row.order!r}")
-            return "reorg", {"stride": row.stride}
+            return "reorg", {"stride": row.stride, "order": row.order}
         case Dropout():
             return "dropout", {"probability": row.probability}
         case Softmax():

@@ -132,6 +132,7 @@ class Purpose(IntEnum):
     AUGMENT = 0
     ORDER = 1
     SIZE = 2
+    SAMPLE = 3
 
 
 def keyed(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -11,7 +11,7 @@ from yolo9000.engines.program import EngineName, ModelProgram
 from yolo9000.errors import EngineError
 from yolo9000.network.network import Network
 
-__all__ = ["TorchEngine"]
+__all__ = ["TorchEngine", "has_bfloat16"]
 
 
 class TorchEngine:
@@ -21,7 +21,7 @@ class TorchEngine:
 
     def __init__(self, program: ModelProgram, device: str, precision: str, threads: int) -> None:
         self._device = _device(device)
-        if precision == "bfloat16" and not _has_bfloat16(self._device):
+        if precision == "bfloat16" and not has_bfloat16(self._device):
             raise EngineError(f"--precision bfloat16: the device {device} cannot compute in bfloat16")
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._taps = tuple(row for _, row in program.outputs)
@@ -52,7 +52,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device itself computes in bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,82 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from yolo9000.cli_options import next_run, printable
+from yolo9000.errors import ConfigError
+
+if TYPE_CHECKING:
+    from yolo9000.train.conduct import Outcome
+    from yolo9000.train.run import Tell
+
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option(help="Go on with the run in this folder, as it would have gone on.", show_default=False),
+]
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A TOML file, or the name of a recipe that comes along.", show_default=False),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Go over what the recipe says: data=DIR epochs=20.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run [runs/train, ...].", show_default=False)
+    ] = None,
+    resume: ResumeOption = None,
+    device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:1.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads of each process [its share of the cores].", show_default=False)
+    ] = None,
+) -> None:
+    """Train a classifier or a detector by a recipe; several processes under torchrun."""
+    if (recipe is None) == (resume is None):
+        raise ConfigError("train needs either a recipe or --resume RUN")
+    if resume is not None and (out is not None or threads is not None):
+        raise ConfigError(
+            "--resume goes on in the run's own folder with its own threads: --out and --threads do not go with it"
+        )
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads must be at least 1, got {threads}")
+    from yolo9000.train.conduct import resume_run, start_run
+    from yolo9000.train.distributed import join_world
+    from yolo9000.train.recipe import read_recipe
+
+    with join_world(device) as world:
+
+        def tell(line: str) -> None:
+            if world.first:
+                print(printable(line), flush=True)
+
+        if resume is not None:
+            outcome = resume_run(resume, world, tell=tell)
+        else:
+            wanted = read_recipe(str(recipe), changes or ())
+            folder = out or next_run(Path("runs/train"))
+            outcome = start_run(wanted, folder, world, threads=threads, arguments=sys.argv[1:], tell=tell)
+        _tell_end(outcome, tell)
+    if outcome.signal is not None:
+        raise typer.Exit(128 + outcome.signal)
+
+
+def _tell_end(outcome: Outcome, tell: Tell) -> None:
+    if outcome.signal is not None:
+        tell(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")
+        return
+    if outcome.pictures_per_second:
+        tell(f"{outcome.pictures_per_second:.1f} pictures/s; {outcome.waited:.1%} of the time waiting for pictures")
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in outcome.scores.items())
+    tell(f"best: {scores}" if scores else "no validation split: nothing was scored")
+    tell(f"Results in {outcome.folder.resolve()}")

@@ -1,0 +1,112 @@
+"""Which anchor of which cell learns which object.
+
+Paper: not stated. Darknet: src/region_layer.c forward_region_layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+__all__ = ["Assignment", "Truths", "assign", "best_ious", "box_iou", "last_of_each", "size_iou"]
+
+
+@dataclass(frozen=True)
+class Truths:
+    """The boxed objects of a batch.
+
+    Attributes:
+        images: place of each object's picture in the batch, never falling.
+        boxes_cxcywh: centre, width and height as fractions of the input; the centre in [0, 1), sizes above 0.
+        labels: class, or node of the tree.
+    """
+
+    images: Int64[Tensor, " t"]
+    boxes_cxcywh: Float[Tensor, "t 4"]
+    labels: Int64[Tensor, " t"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where each object of a batch is learnt.
+
+    Attributes:
+        anchors, rows, columns: anchor and cell of each object.
+        places: the same as one number, with the picture's: no two anchors of the batch share it.
+    """
+
+    anchors: Int64[Tensor, " t"]
+    rows: Int64[Tensor, " t"]
+    columns: Int64[Tensor, " t"]
+    places: Int64[Tensor, " t"]
+
+
+def assign(
+    truths: Truths,
+    anchors_wh: Float[Tensor, "a 2"],
+    grid_hw: tuple[int, int],
+    predicted_wh: Float[Tensor, "n a 2 h w"] | None = None,
+) -> Assignment:
+    """Give each object to the cell that its centre lies in, and there to the anchor whose shape is most like it.
+
+    Shapes are compared by IoU at a common centre; of equal ones the first anchor wins.
+
+    Args:
+        truths: the objects.
+        anchors_wh: widths and heights of the anchors as fractions of the input.
+        grid_hw: rows and columns of cells.
+        predicted_wh: the sizes of the predicted boxes, which are compared instead of the anchors (``bias_match=0``).
+    """
+    height, width = grid_hw
+    x, y, *_ = truths.boxes_cxcywh.unbind(-1)
+    columns = (x * width).long().clamp(0, width - 1)
+    rows = (y * height).long().clamp(0, height - 1)
+    candidates = anchors_wh.expand(len(truths), -1, -1)
+    if predicted_wh is not None:
+        candidates = predicted_wh[truths.images, :, :, rows, columns]
+    anchors = size_iou(truths.boxes_cxcywh[:, None, 2:], candidates).argmax(dim=1)
+    places = ((truths.images * len(anchors_wh) + anchors) * height + rows) * width + columns
+    return Assignment(anchors, rows, columns, places)
+
+
+def last_of_each(values: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:
+    """Which entries are the last with their value."""
+    _, which = values.unique(return_inverse=True)
+    order = torch.arange(len(values), device=values.device)
+    last = torch.zeros_like(order).scatter_reduce(0, which, order, "amax", include_self=False)
+    return last[which] == order
+
+
+def best_ious(boxes_cxcywh: Float[Tensor, "n b 4"], truths: Truths) -> Float[Tensor, "n b"]:
+    """The greatest IoU of each predicted box with an object of its picture; 0 where there is none."""
+    images = truths.images
+    counts = torch.bincount(images, minlength=len(boxes_cxcywh))
+    most = int(counts.max())
+    padded = boxes_cxcywh.new_zeros((len(boxes_cxcywh), most, 4))
+    padded[images, torch.arange(len(truths), device=images.device) - (counts.cumsum(0) - counts)[images]] = (
+        truths.boxes_cxcywh.to(padded.dtype)
+    )
+    if not most:
+        return boxes_cxcywh.new_zeros(boxes_cxcywh.shape[:2])
+    return box_iou(boxes_cxcywh[:, :, None], padded[:, None]).amax(dim=-1)
+
+
+def box_iou(a_cxcywh: Float[Tensor, "*#shape 4"], b_cxcywh: Float[Tensor, "*#shape 4"]) -> Float[Tensor, "*shape"]:
+    """IoU of boxes given by centre and size; 0 for boxes without area."""
+    (a_xy, a_wh), (b_xy, b_wh) = a_cxcywh.split(2, dim=-1), b_cxcywh.split(2, dim=-1)
+    near = torch.maximum(a_xy - a_wh / 2, b_xy - b_wh / 2)
+    far = torch.minimum(a_xy + a_wh / 2, b_xy + b_wh / 2)
+    common = (far - near).clamp(min=0).prod(-1)
+    return torch.nan_to_num(common / (a_wh.prod(-1) + b_wh.prod(-1) - common), 0.0)
+
+
+def size_iou(a_wh: Float[Tensor, "*#shape 2"], b_wh: Float[Tensor, "*#shape 2"]) -> Float[Tensor, "*shape"]:
+    """IoU of boxes that share a centre; 0 for boxes without area."""
+    common = torch.minimum(a_wh, b_wh).prod(-1)
+    return (common / (a_wh.prod(-1) + b_wh.prod(-1) - common)).nan_to_num(0.0)

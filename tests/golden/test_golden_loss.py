@@ -1,0 +1,128 @@
+"""The region loss and the class loss against the deltas that Darknet's C program computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from golden import FOLDER, arrays, assert_close, parameters
+
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.loss.assign import Truths
+from yolo9000.loss.hierarchy import SiblingGroups, class_loss
+from yolo9000.loss.region import LossParts, region_loss
+from yolo9000.network.rows import Region
+
+WARM_UP_IMAGES = 12_800
+IMAGE_LEVEL = 100_000  # Darknet marks an image-level label by coordinates above this
+# Sigmoids instead of a softmax: no network of the family has them, and ours are not trained so.
+CASES = {case["name"]: case for case in parameters("region_train") if case["softmax"]}
+
+
+def region_of(case: dict) -> Region:
+    anchors = np.array(case["anchors"]).reshape(-1, 2)
+    return Region(
+        anchors_wh_cells=tuple((float(w), float(h)) for w, h in anchors),
+        classes=case["classes"],
+        softmax=True,
+        rescore=bool(case["rescore"]),
+        object_scale=case["object_scale"],
+        noobject_scale=case["noobject_scale"],
+        class_scale=case["class_scale"],
+        coord_scale=case["coord_scale"],
+        thresh=case["thresh"],
+        bias_match=bool(case["bias_match"]),
+    )
+
+
+def tree_of(case: dict) -> WordTree | None:
+    """The case's tree. One has siblings in two runs, which `read_tree` refuses and Darknet takes for two groups."""
+    if case["tree"] is None:
+        return None
+    return WordTree.from_parents([int(line.split()[1]) for line in (FOLDER / case["tree"]).read_text().splitlines()])
+
+
+def truths_of(truth: np.ndarray, mapping: np.ndarray | None) -> tuple[Truths, torch.Tensor]:
+    """Boxes up to the first whose x is 0; the class of each picture that has an image-level label, else -1."""
+    images, boxes, labels = [], [], []
+    image_labels = np.full(len(truth), -1)
+    for image, rows in enumerate(truth):
+        for row in rows:
+            if row[0] == 0:
+                break
+            if row[0] > IMAGE_LEVEL:
+                image_labels[image] = int(row[4])
+                break
+            images.append(image)
+            boxes.append(row[:4])
+            labels.append(int(row[4]) if mapping is None else int(mapping[int(row[4])]))
+    # What stood before an image-level label of the same picture plays no part
+    keep = [image_labels[image] < 0 for image in images]
+    tensors = (
+        torch.tensor(np.array(images, np.int64)[keep]),
+        torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)[keep]),
+        torch.tensor(np.array(labels, np.int64)[keep]),
+    )
+    return Truths(*tensors), torch.tensor(image_labels)
+
+
+def loss_of(name: str) -> tuple[LossParts, np.ndarray]:
+    case, numbers = CASES[name], arrays("region_train")
+    raw = torch.tensor(numbers[f"{name}_input"], requires_grad=True)
+    truths, image_labels = truths_of(numbers[f"{name}_truth"], numbers.get(f"{name}_map"))
+    tree = tree_of(case)
+    parts = region_loss(
+        raw,
+        truths,
+        region_of(case),
+        tree=None if tree is None else SiblingGroups.of(tree),
+        warm_up=case["seen"] < WARM_UP_IMAGES,
+        image_labels=image_labels,
+        weak="head",
+    )
+    parts.total().backward()
+    assert raw.grad is not None
+    return parts, raw.grad.numpy()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_is_darknets_delta(name: str) -> None:
+    _, gradient = loss_of(name)
+    assert_close(-gradient, arrays("region_train")[f"{name}_delta_in"], 1e-4, 1e-4)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_statistics_are_those_that_darknet_prints(name: str) -> None:
+    parts, _ = loss_of(name)
+    seen = parts.statistics
+    iou, probability, objectness, all_objectness, recall, count = arrays("region_train")[f"{name}_stats"]
+    assert seen.objects == count
+    if count:
+        sums = torch.stack([seen.iou, seen.objectness, seen.recall]) / seen.objects
+        assert sums.tolist() == pytest.approx([iou, objectness, recall], abs=1e-5)
+    weak = np.empty(0) if parts.image_level is None else parts.image_level.probability.numpy()
+    if taught := seen.objects + len(weak):  # Darknet's mean is over both kinds
+        assert (float(seen.probability) + weak.sum()) / taught == pytest.approx(probability, abs=1e-5)
+    case = CASES[name]
+    assert float(seen.all_objectness) / (case["batch"] * case["n"] * case["h"] * case["w"]) == pytest.approx(
+        all_objectness, abs=1e-5
+    )
+
+
+CLASSIFIERS = [case for case in parameters("classifier") if case.get("groups") == 1 and case["temperature"] == 1]
+
+
+@pytest.mark.parametrize("case", CLASSIFIERS, ids=lambda case: case["name"])
+def test_class_loss_is_darknets(case: dict) -> None:
+    numbers, name = arrays("classifier"), case["name"]
+    truth = numbers[f"{name}_truth"]
+    tree = tree_of(case)
+    # The label is the class that is marked, on a tree the deepest node that is
+    depths = np.zeros(truth.shape[1]) if tree is None else tree.depths + 1
+    labels = torch.tensor(np.where(truth == 1, 1 + depths, 0).argmax(axis=1))
+    logits = torch.tensor(numbers[f"{name}_logits"], requires_grad=True)
+    loss = class_loss(logits, labels, None if tree is None else SiblingGroups.of(tree)).sum()
+    loss.backward()
+    assert logits.grad is not None
+    assert_close(-logits.grad.numpy(), numbers[f"{name}_delta"], 2e-5, 1e-5)
+    assert float(loss.detach()) == pytest.approx(float(numbers[f"{name}_cost"][0]), rel=1e-4)

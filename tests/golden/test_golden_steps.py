@@ -1,0 +1,82 @@
+"""Five training steps of Darknet's C program, repeated: batch norm as cuDNN's, loss, gradients, momentum, decay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from golden import FOLDER, WHOLE, arrays, assert_close, parameters
+from test_golden_loss import WARM_UP_IMAGES, truths_of
+
+from yolo9000.darknet.cfg import read_cfg
+from yolo9000.darknet.weights import read_weights
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.loss.hierarchy import SiblingGroups, class_loss
+from yolo9000.loss.region import region_loss
+from yolo9000.network.network import Network
+from yolo9000.network.rows import Region
+from yolo9000.train.recipe import OptimiserSettings
+from yolo9000.train.training import make_optimiser
+
+pytestmark = pytest.mark.skipif(
+    FOLDER != WHOLE, reason="the recorded training steps are not here: shared/golden/dev/train"
+)
+
+NAMES = ("train_region", "train_region_tree", "train_softmax", "train_softmax_tree")
+STEPS = 5
+
+
+def tree_of(name: str) -> SiblingGroups | None:
+    if not name.endswith("tree"):
+        return None
+    lines = (FOLDER / "trees" / "tree26.tree").read_text().splitlines()
+    return SiblingGroups.of(WordTree.from_parents([int(line.split()[1]) for line in lines]))
+
+
+@pytest.mark.parametrize("subdivisions", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
+    facts, numbers = parameters("train/train")[name], arrays(f"train/{name}")
+    table = read_cfg(FOLDER / "train" / f"{name}_sub{subdivisions}.cfg")
+    header, model = read_weights(FOLDER / "train" / f"{name}.weights", table)
+    network = Network(table).train()
+    network.load(model)
+    settings = OptimiserSettings(momentum=facts["momentum"], decay=facts["decay"])
+    optimiser = make_optimiser(network, settings)
+    tree, tag, batch = tree_of(name), f"sub{subdivisions}_cudnn", facts["batch"]
+    seen = header.seen
+    for step in range(STEPS):
+        optimiser.zero_grad()
+        for part in np.split(np.arange(batch), subdivisions):
+            seen += len(part)
+            (raw,) = network(torch.tensor(numbers["input"][step, part]))
+            truth = numbers["truth"][step, part]
+            (loss_of(raw, truth, table.head, tree, seen) / batch).backward()
+        for group in optimiser.param_groups:
+            group["lr"] = float(numbers[f"{tag}_lr"][step])
+        optimiser.step()
+        compare(
+            network, {key.removeprefix(f"{tag}_"): value[step] for key, value in numbers.items() if f"{tag}_L" in key}
+        )
+
+
+def loss_of(raw: torch.Tensor, truth: np.ndarray, head: object, tree: SiblingGroups | None, seen: int) -> torch.Tensor:
+    if isinstance(head, Region):
+        truths, image_labels = truths_of(truth, None)
+        return region_loss(
+            raw, truths, head, tree=tree, warm_up=seen < WARM_UP_IMAGES, image_labels=image_labels, weak="head"
+        ).total()
+    marked = np.where(truth == 1, 1, 0)
+    depths = np.zeros(truth.shape[1]) if tree is None else (tree.paths >= 0).sum(1).numpy()
+    labels = torch.tensor((marked * (1 + depths)).argmax(axis=1))
+    return class_loss(raw.flatten(1), labels, tree).sum()
+
+
+def compare(network: Network, theirs: dict[str, np.ndarray]) -> None:
+    parameters_ = network.to_model().parameters
+    for key, value in theirs.items():
+        layer, kind = key[1:].split("_", 1)
+        own = parameters_[int(layer)]
+        assert own is not None
+        holder = own if kind in ("weights", "biases") else own.batch_norm
+        assert_close(getattr(holder, kind), value, 3e-5)

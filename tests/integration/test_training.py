@@ -1,0 +1,303 @@
+"""Training as a user runs it: to the end, killed and resumed, on two processes, and when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from small_data import write_voc_set
+from small_models import small_table
+
+from yolo9000.cli import run
+from yolo9000.darknet.cfg import write_cfg
+
+RECIPE = """
+task = "detect"
+data = "shapes"
+epochs = 8
+batch = 4
+seed = 5
+workers = 1
+evaluate_every = 2
+checkpoint_every = 2
+
+[network]
+name = "net.cfg"
+size = [72, 48]
+clusters = 2
+
+[optimiser]
+learning_rate = 0.003
+burn_in = 3
+steps = [6]
+scales = [0.1]
+
+[multi_scale]
+sizes = [64, 72, 96]
+every = 2
+"""
+STEPS = 18  # 8 epochs of 9 pictures in batches of 4
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe for the small data set, which lies beside it."""
+    write_voc_set(tmp_path / "shapes")
+    (tmp_path / "net.cfg").write_text(write_cfg(small_table(2)))
+    file = tmp_path / "small.toml"
+    file.write_text(RECIPE)
+    return file
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "yolo9000", "train", *map(str, arguments)]
+
+
+def start(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def log_of(folder: Path) -> list[dict[str, object]]:
+    """The log, but for what no two runs share: times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+
+
+TIMES = {"seconds", "images/s", "waited"}
+
+
+def test_a_run_leaves_what_it_promises(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert run(["train", str(recipe), "--out", str(folder), "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "9 pictures, 2 classes; all layers from nothing" in out
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["recipe"]["optimiser"]["learning_rate"] == 0.003
+    assert facts["steps"] == STEPS
+    steps = [line for line in log_of(folder) if line["kind"] == "step"]
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
+    scores = [line["step"] for line in log_of(folder) if line["kind"] == "scores"]
+    assert scores == [5, 9, 14, 18]  # the first steps past epochs 2, 4, 6 (4.5, 9, 13.5 batches) and the end
+    for name in ("results.csv", "best.safetensors", "last.safetensors", "report.html", "curves.png"):
+        assert (folder / name).stat().st_size > 0, name
+    assert len(list((folder / "checkpoints").iterdir())) == 2
+    assert len(list((folder / "pictures").glob("batch-*.jpg"))) == 3
+    assert len(list((folder / "pictures").glob("validation-*.jpg"))) == 4
+    assert run(["info", str(folder / "best.safetensors")]) == 0
+    assert run(["val", str(folder / "last.safetensors"), str(tmp_path / "shapes"), "--out", str(tmp_path / "val")]) == 0
+    assert run(["train", "--resume", str(folder)]) == 0
+    assert f"is finished: all {STEPS} steps are done" in capsys.readouterr().out
+
+
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(recipe: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert finish(start(recipe, "--out", whole, "--threads", "1"))[0] == 0
+    seconds = json.loads((whole / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
+    rng = np.random.default_rng()
+    process = start(recipe, "--out", broken, "--threads", "1")
+    kills = 0
+    while kills < 5:
+        wait_for(lambda running=process: (broken / "metrics.jsonl").exists() or running.poll() is not None)
+        time.sleep(rng.uniform(0, seconds / 2))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.communicate()
+        kills += 1
+        process = start("--resume", broken)
+    code, _, err = finish(process)
+    assert code == 0, err
+    assert kills >= 1
+    assert (broken / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+    assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    assert log_of(broken) == log_of(whole)
+
+
+def wait_for(event: object, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not event():  # type: ignore[operator]
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, number: int, code: int) -> None:
+    folder = tmp_path / "run"
+    process = start(
+        recipe, "epochs=100000", "evaluate_every=100000", "checkpoint_every=none", "--out", folder, "--threads", "1"
+    )
+    wait_for(
+        lambda: (folder / "metrics.jsonl").exists() and len((folder / "metrics.jsonl").read_text().splitlines()) > 3
+    )
+    asked = time.monotonic()
+    process.send_signal(number)
+    ended, out, err = finish(process)
+    assert ended == code, err
+    assert time.monotonic() - asked < 5
+    assert "Traceback" not in err
+    assert f"--resume {folder}" in out
+    assert len(list((folder / "checkpoints").iterdir())) == 1
+
+
+def torchrun(processes: int, *arguments: str | Path) -> subprocess.Popen[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launcher, *command(*arguments)[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> None:
+    settings = ["precision=float32", "synchronise=true", "workers=0", "epochs=4", "average=0.9"]
+    assert finish(start(recipe, *settings, "--out", tmp_path / "one", "--threads", "1"))[0] == 0
+    code, _, err = finish(torchrun(2, recipe, *settings, "--out", tmp_path / "two", "--threads", "1"))
+    assert code == 0, err
+    one, two = (load_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    for first, second in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
+        assert first["step"] == second["step"]
+        if first["kind"] == "step":
+            assert second["total"] == pytest.approx(first["total"], rel=1e-4)
+
+
+def test_a_dead_process_ends_all(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = torchrun(2, recipe, "epochs=100000", "workers=0", "--out", folder, "--threads", "1")
+    wait_for(
+        lambda: (folder / "metrics.jsonl").exists() and len((folder / "metrics.jsonl").read_text().splitlines()) > 3
+    )
+    ranks = subprocess.run(["pgrep", "-f", f"yolo9000 train.*{folder}"], capture_output=True, text=True, check=True)
+    children = [int(line) for line in ranks.stdout.split() if int(line) != process.pid]
+    died = time.monotonic()
+    os.kill(children[-1], signal.SIGKILL)
+    code, _, _ = finish(process)
+    assert code != 0
+    assert time.monotonic() - died < 30
+    assert all(not Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_a_loss_that_is_no_number_stops_before_any_weight_follows(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    settings = ["optimiser.learning_rate=1e30", "optimiser.burn_in=0", "workers=0", "checkpoint_every=1"]
+    assert run(["train", str(recipe), *settings, "--out", str(folder), "--threads", "1"]) == 2
+    err = capsys.readouterr().err
+    assert "the loss and its gradient must be finite" in err
+    (fault,) = (folder / "faults").iterdir()
+    batch = json.loads((fault / "batch.json").read_text())
+    assert len(batch["pictures"]) == 4
+    assert all((fault / picture["file"]).exists() for picture in batch["pictures"])
+    newest = max((folder / "checkpoints").iterdir())
+    assert all(np.isfinite(values).all() for values in load_file(newest / "tensors.safetensors").values())
+
+
+def test_a_picture_that_broke_since_the_start_is_named(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "shapes" / "JPEGImages" / "p04.png"
+    data = picture.read_bytes()
+    picture.write_bytes(data[: len(data) // 2])  # its header is whole
+    assert run(["train", str(recipe), "--out", str(tmp_path / "run"), "--threads", "1"]) == 2
+    err = capsys.readouterr().err
+    assert "p04.png" in err
+    assert "Traceback" not in err
+
+
+def test_wrong_data_are_told_before_the_first_step(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shapes" / "JPEGImages" / "p04.png").write_text("no picture")
+    assert run(["train", str(recipe), "--out", str(tmp_path / "run")]) == 2
+    assert "p04" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dead_worker_names_the_picture(recipe: Path, tmp_path: Path) -> None:
+    # A worker that takes the machine's memory is killed by the system; here it kills itself at picture p04.
+    script = tmp_path / "deadly.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "import yolo9000.train.detect as detect\n"
+        "from yolo9000.cli import run\n"
+        "load = detect.load_picture\n"
+        "def deadly(picture, name):\n"
+        "    if 'p04' in name: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return load(picture, name)\n"
+        "detect.load_picture = deadly\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, script, *command(recipe, "--out", tmp_path / "run", "--threads", "1")[3:]],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "p04" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert time.monotonic() - began < 30
+
+
+def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert run(["train", str(recipe), "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
+    annotation = tmp_path / "shapes" / "Annotations" / "p02.xml"
+    annotation.write_text(annotation.read_text().replace("<xmin>14</xmin>", "<xmin>15</xmin>"))
+    assert run(["train", "--resume", str(folder)]) == 2
+    assert "the data must be those that the run began with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either a recipe or --resume"),
+        (["RECIPE", "--resume", "run"], "either a recipe or --resume"),
+        (["--resume", "run"], "run"),
+        (["RECIPE", "epoch=3"], "did you mean 'epochs'"),
+        (["RECIPE", "network.name=yolov3"], "did you mean 'yolov2'"),
+        (["RECIPE", "network.size=70"], "multiple"),
+        (["RECIPE", "network.name=darknet19"], "must be a detector"),
+        (["RECIPE", "data=nowhere"], "nowhere"),
+        (["RECIPE", "start=nothing.weights"], "nothing.weights"),
+        (["RECIPE", "network.clusters=500"], "clusters"),
+        (["RECIPE", "--device", "tpu"], "tpu"),
+        (["RECIPE", "--threads", "0"], "--threads must be at least 1"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(
+    recipe: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [
+        str(recipe) if word == "RECIPE" else str(tmp_path / word) if word == "run" else word for word in arguments
+    ]
+    assert run(["train", *filled, *([] if "--resume" in arguments else ["--out", str(tmp_path / "out")])]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1

@@ -1,0 +1,81 @@
+"""Tables made from tables, first numbers, and what one network hands on to another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from yolo9000.errors import ConfigError
+from yolo9000.network.model import check_parameters
+from yolo9000.network.rows import Conv, MaxPool, Region, Table
+from yolo9000.network.shaping import hand_on, initial_model, narrow, with_classes
+from yolo9000.network.tables import BUILT_IN, darknet19, tiny_yolov2, yolov2
+
+
+def test_narrow_keeps_the_last_layer_and_rounds_to_eight() -> None:
+    table = narrow(tiny_yolov2(classes=3, anchors=((1.0, 2.0), (3.0, 1.0))), 0.4)
+    filters = [row.filters for row in table.rows if isinstance(row, Conv)]
+    # 16 32 64 128 256 512 1024 512 times .4 = 6.4 12.8 25.6 51.2 102.4 204.8 409.6 204.8; the last is 2 x (5 + 3)
+    assert filters == [8, 16, 24, 48, 104, 208, 408, 208, 16]
+    table.shapes()
+
+
+@pytest.mark.parametrize("name", ["darknet19", "yolov2-paper", "yolov2-voc", "tiny-yolov2", "yolo9000"])
+@pytest.mark.parametrize("width", [0.25, 0.5, 1.0, 1.5])
+def test_every_network_can_be_narrowed(name: str, width: float) -> None:
+    narrow(BUILT_IN[name](), width).shapes()
+
+
+def test_a_detector_gets_the_classes_and_anchors_of_the_data() -> None:
+    anchors = ((1.0, 2.0), (3.0, 4.0), (5.0, 1.0))
+    table = with_classes(yolov2(), 7, anchors=anchors)
+    assert isinstance(table.head, Region)
+    assert (table.head.classes, table.head.anchors_wh_cells) == (7, anchors)
+    assert table.shapes()[-1] == (3 * (5 + 7), 13, 13)
+    kept = with_classes(yolov2(), 7).head
+    assert isinstance(kept, Region)
+    assert kept.anchors_wh_cells == yolov2().head.anchors_wh_cells  # type: ignore[union-attr]
+
+
+def test_a_classifier_gets_the_classes_of_the_data() -> None:
+    assert with_classes(darknet19(), 11).shapes()[-1] == (11, 1, 1)
+
+
+def test_a_table_without_a_head_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"must end in \[region\] or \[softmax\]"):
+        with_classes(Table((Conv(8),)), 3)
+
+
+def test_first_numbers_have_the_variance_that_keeps_signals_alive() -> None:
+    model = initial_model(Table((Conv(64), Conv(128), Conv(10, 1, padding=0, batch_normalize=False)), 64, 32), seed=1)
+    check_parameters(model)
+    second = model.parameters[1]
+    assert second is not None
+    assert second.weights.std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
+    assert second.weights.mean() == pytest.approx(0, abs=2e-3)
+    assert second.batch_norm is not None
+    assert (second.biases == 0).all()
+    assert (second.batch_norm.scales == 1).all()
+    assert (initial_model(model.table, 1).parameters[0].weights == model.parameters[0].weights).all()  # type: ignore[union-attr]
+    assert (initial_model(model.table, 2).parameters[0].weights != model.parameters[0].weights).any()  # type: ignore[union-attr]
+
+
+def test_a_detector_takes_all_of_a_classifier_but_the_last_layer() -> None:
+    classifier, detector = (initial_model(narrow(table, 0.125), i) for i, table in enumerate((darknet19(), yolov2(4))))
+    model, taken = hand_on(classifier, detector)
+    assert taken == 18  # Darknet-19's 19 convolutions but one
+    assert all(model.parameters[i] is classifier.parameters[i] for i in range(23) if model.parameters[i] is not None)
+    assert all(model.parameters[i] is detector.parameters[i] for i in range(23, len(detector.parameters)))
+
+
+def test_all_is_taken_of_the_same_network() -> None:
+    table = narrow(darknet19(classes=5), 0.125)
+    model, taken = hand_on(initial_model(table, 0), initial_model(table, 1))
+    assert taken == 19
+    assert all(own is other for own, other in zip(model.parameters, hand_on(model, model)[0].parameters, strict=True))
+
+
+def test_what_has_no_layer_in_common_is_refused() -> None:
+    first, second = (initial_model(Table((Conv(filters), MaxPool())), 0) for filters in (8, 16))
+    with pytest.raises(ConfigError, match="no layer in common"):
+        hand_on(first, second)
