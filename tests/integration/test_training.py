@@ -169,13 +169,20 @@ def torchrun(processes: int, *arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> None:
-    settings = ["precision=float32", "synchronise=true", "workers=0", "epochs=4", "average=0.9"]
+    settings = [
+        "precision=float32",
+        "synchronise=true",
+        "workers=0",
+        "epochs=4",
+        "average=0.9",
+        "optimiser.learning_rate=1e-5",
+    ]
     assert finish(start(recipe, *settings, "--out", tmp_path / "one", "--threads", "1"))[0] == 0
     code, _, err = finish(torchrun(2, recipe, *settings, "--out", tmp_path / "two", "--threads", "1"))
     assert code == 0, err
     one, two = (load_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
     for name in one:
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-5, err_msg=name)
     for first, second in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
         assert first["step"] == second["step"]
         if first["kind"] == "step":
@@ -286,7 +293,7 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
         (["RECIPE", "network.name=darknet19"], "must be a detector"),
         (["RECIPE", "data=nowhere"], "nowhere"),
         (["RECIPE", "start=nothing.weights"], "nothing.weights"),
-        (["RECIPE", "network.clusters=500"], "clusters"),
+        (["RECIPE", "network.clusters=500"], "number of different box sizes"),
         (["RECIPE", "--device", "tpu"], "tpu"),
         (["RECIPE", "--threads", "0"], "--threads must be at least 1"),
     ],

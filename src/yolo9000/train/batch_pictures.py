@@ -19,10 +19,11 @@ from yolo9000.records import BoxTruth, Detections, Sample
 __all__ = ["Marks", "draw_batch", "draw_validation"]
 
 MOST = 16  # pictures of a batch that are drawn
-COLUMNS = 4
+MOST_FOUND = 30  # detections in a picture that are drawn: a detector that has learnt little finds hundreds
 TILE = 420  # pixels: the width that each picture is drawn at
-GAP = 6
-WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+GAP, WIDE_GAP = 6, 24  # pixels between pictures; between pairs
+DASH = 4  # pixels
+WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (208, 208, 208)
 
 
 @dataclass(frozen=True)
@@ -46,40 +47,48 @@ def draw_batch(batch: Batch, names: Sequence[str], marks: Marks | None = None) -
     Args:
         batch: the pictures.
         names: of the classes.
-        marks: cells (filled) and anchors (thin outlines) that learn objects.
+        marks: cells (bright squares) and anchors (dashed) that learn objects.
+
+    Raises:
+        ValueError: the batch is empty.
     """
     tiles = []
     for place in range(min(len(batch), MOST)):
         image, boxes = batch.images[place], batch.boxes[place]
         scale = TILE / image.shape[1]
         tile = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-        if boxes is not None:
-            tile = _with_boxes(tile, boxes, scale, names)
         if marks is not None:
             _draw_marks(tile, marks, place, scale)
+        if boxes is not None:  # after the marks, so that names stay legible
+            tile = _with_boxes(tile, boxes, scale, names)
         if batch.image_labels[place]:
             _write(tile, ", ".join(names[label] for label in batch.image_labels[place]))
         tiles.append(tile)
-    return _grid(tiles, min(COLUMNS, len(tiles)))
+    return _grid(tiles, columns=4, gap=GAP)
 
 
 def draw_validation(
     pairs: Sequence[tuple[Sample, Detections]], names: Sequence[str], threshold: float
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Pictures with their truth (left) and with what was found (right).
+    """Pictures with their truth (left) and with what was found (right), at most the best 30 of it.
 
     Args:
         pairs: pictures with boxes, and detections in them.
         names: of the classes.
         threshold: score from which on detections are drawn; NaN draws none.
+
+    Raises:
+        DataError: a picture cannot be read.
+        ValueError: there are no pairs.
     """
     tiles = []
     for sample, found in pairs:
         image = load_picture(sample.picture, sample.name).image
         truth = truth_as_detections(sample, names, (image.shape[1], image.shape[0]))
-        kept = found.select(np.flatnonzero(found.scores >= threshold))
-        tiles += [_at_tile_width(annotate(image, truth, show_score=False)), _at_tile_width(annotate(image, kept))]
-    return _grid(tiles, COLUMNS)
+        kept = found.select(np.flatnonzero(found.scores >= threshold)[:MOST_FOUND])
+        both = (annotate(image, truth, show_score=False), annotate(image, kept))
+        tiles.append(_grid([_at_tile_width(drawn) for drawn in both], columns=2, gap=GAP))
+    return _grid(tiles, columns=2, gap=WIDE_GAP)
 
 
 def _with_boxes(
@@ -103,8 +112,18 @@ def _draw_marks(tile: UInt8[np.ndarray, "h w 3"], marks: Marks, place: int, scal
     for left, top, right, bottom in cells:
         part = tile[max(0, top) : bottom, max(0, left) : right]
         part[:] = part // 2 + np.array(WHITE, np.uint8) // 2
+        cv2.rectangle(tile, (left, top), (right, bottom), BLACK)  # or it would not be seen on white
     for left, top, right, bottom in anchors:
-        cv2.rectangle(tile, (left, top), (right, bottom), WHITE, 1, cv2.LINE_AA)
+        _dash(tile, np.arange(left, right + 1), np.array([top, bottom]))
+        _dash(tile, np.array([left, right]), np.arange(top, bottom + 1))
+
+
+def _dash(tile: UInt8[np.ndarray, "h w 3"], columns: Int64[np.ndarray, " c"], rows: Int64[np.ndarray, " r"]) -> None:
+    """Colour the pixels where the columns and rows meet, as far as they are in the tile, black and white in turn."""
+    height, width = tile.shape[:2]
+    columns, rows = columns[(columns >= 0) & (columns < width)], rows[(rows >= 0) & (rows < height)]
+    white = (columns // DASH + rows[:, None] // DASH) % 2
+    tile[rows[:, None], columns] = white[:, :, None] * np.uint8(255)
 
 
 def _write(tile: UInt8[np.ndarray, "h w 3"], text: str) -> None:
@@ -121,12 +140,13 @@ def _at_tile_width(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _grid(tiles: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Tiles in rows, on white."""
+def _grid(tiles: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Tiles in rows, on grey; fewer columns where there are not as many tiles."""
+    columns = min(columns, len(tiles))
     height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
     rows = math.ceil(len(tiles) / columns)
-    canvas = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), GREY, np.uint8)
     for place, tile in enumerate(tiles):
-        top, left = place // columns * (height + GAP), place % columns * (width + GAP)
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
         canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     return canvas

@@ -142,11 +142,26 @@ def make_training(task: Task, recipe: Recipe, world: World, model: Model, thread
             f"batch must be a multiple of {shares} (processes {world.size} x accumulate {recipe.accumulate}), "
             f"got {recipe.batch}"
         )
+    check_sizes(recipe, task.table.stride())
     torch.set_num_threads(threads)
     keep_memory()
     weights = picture_weights(recipe, task.samples, len(task.names))
     plan = Plan(recipe, Stream(recipe.seed, len(task.samples), weights), world, task.table.stride())
     return Training(task, recipe, plan, model, chosen_precision(recipe, world.device))
+
+
+def check_sizes(recipe: Recipe, stride: int) -> None:
+    """Check that the sizes of the input are multiples of the network's stride.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    sizes: dict[str, tuple[int, ...]] = {"network.size": recipe.network.size_wh}
+    if recipe.multi_scale is not None:
+        sizes["multi_scale.sizes"] = tuple(recipe.multi_scale.sizes)
+    for name, lengths in sizes.items():
+        if any(length % stride for length in lengths):
+            raise ConfigError(f"{name} must be multiples of {stride}, got {', '.join(map(str, lengths))}")
 
 
 def picture_weights(recipe: Recipe, samples: Sequence[Sample], classes: int) -> Float64[np.ndarray, " n"] | None:

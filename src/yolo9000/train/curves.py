@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from yolo9000.errors import ConfigError
+from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.train.run_folder import RunFolder
 
 __all__ = ["plot_run", "plot_scores"]
@@ -20,31 +22,42 @@ FAINT = "#d3d8e0"
 NOT_A_LOSS = {"kind", "step", "epoch", "seconds", "rate", "gradient norm", "width", "height", "pictures"}
 NOT_A_SCORE = {"kind", "step", "epoch", "seconds", "at threshold"}
 SCORES_SHOWN = ("mAP50", "AP50", "AP", "top-1", "top-5")
-SMOOTHED_OVER = 50  # at most so many points of a loss are drawn; each is the mean of the steps between
+POINTS = 50  # of a curve, at most; each is the mean of the steps around it
 
 
 def plot_run(folder: RunFolder) -> bytes:
-    """Losses, scores, learning rate and speed of a run against epochs."""
-    figure = Figure(figsize=(11, 7), dpi=110, layout="constrained")
+    """Losses, scores, learning rate and speed of a run against epochs.
+
+    Raises:
+        TrainingError: the run has not done a step yet; its log is damaged.
+    """
     steps, scores = folder.lines("step"), folder.lines("scores")
+    if not steps:
+        raise TrainingError(f"{folder.path}: must have done a step, or there is nothing to draw")
+    figure = Figure(figsize=(11, 7), dpi=110, layout="constrained")
     (losses, of_scores), (rate, speed) = figure.subplots(2, 2)
-    epochs = _smooth([line["epoch"] for line in steps])
+    epochs = _thinned(_known(steps, "epoch"))
     for name in [name for name in steps[0] if name not in NOT_A_LOSS]:
-        losses.plot(epochs, _smooth([line[name] for line in steps]), lw=2.2 if name == "total" else 1.2, label=name)
-    _finish(losses, "loss a picture", log=True)
+        losses.plot(epochs, _thinned(_known(steps, name)), lw=2.2 if name == "total" else 1.2, label=name)
+    losses.set_yscale("log")
+    _finish(losses, "loss a picture")
     for name in SCORES_SHOWN:
         if scores and name in scores[0]:
-            of_scores.plot([line["epoch"] for line in scores], _known(scores, name), "o-", ms=3, label=name)
+            of_scores.plot(_known(scores, "epoch"), _known(scores, name), "o-", ms=3, label=name)
+    _from_zero(of_scores)
     _finish(of_scores, "scores on the validation split")
-    rate.plot([line["epoch"] for line in steps], [line["rate"] for line in steps])
+    rate.plot(_known(steps, "epoch"), _known(steps, "rate"))
+    _from_zero(rate)
     _finish(rate, "learning rate")
-    speed.plot(epochs, _smooth(_pictures_per_second(steps)))
+    seconds = np.diff(_known(steps, "seconds"), prepend=0.0)
+    speed.plot(epochs, _thinned(_known(steps, "pictures")) / _thinned(seconds))
+    _from_zero(speed)
     _finish(speed, "pictures/s, scoring included")
     return _png(figure)
 
 
 def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "epoch") -> bytes:
-    """One score of several runs in one picture.
+    """One score of several runs in one picture, with the best of each beside its name.
 
     Args:
         runs: what to call each, and its folder.
@@ -53,6 +66,7 @@ def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "e
 
     Raises:
         ConfigError: a run has no such score.
+        TrainingError: the log of a run is damaged.
     """
     figure = Figure(figsize=(7.5, 4.8), dpi=110, layout="constrained")
     axes = figure.subplots()
@@ -61,31 +75,35 @@ def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "e
         if not lines or score not in lines[0]:
             known = sorted(set(lines[0]) - NOT_A_SCORE) if lines else ["none"]
             raise ConfigError(f"{folder.path}: must have the score {score!r}; there: {', '.join(known)}")
-        places = [line["epoch"] if against == "epoch" else line["seconds"] / 60 for line in lines]
+        places = _known(lines, "epoch") if against == "epoch" else _known(lines, "seconds") / 60
         values = _known(lines, score)
-        axes.plot(places, values, "o-", ms=3.5, label=f"{name}  {values[-1]:.3f}")
+        axes.plot(places, values, "o-", ms=3.5, label=f"{name}  {max(values, key=_or_least):.3f}")
+    _from_zero(axes)
     _finish(axes, score, against)
     return _png(figure)
 
 
-def _known(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    return [float("nan") if line[name] is None else line[name] for line in lines]
+def _known(lines: Sequence[Mapping[str, Any]], name: str) -> Float64[np.ndarray, " n"]:
+    """The values of all lines under a name; NaN for null."""
+    return np.array([math.nan if line[name] is None else line[name] for line in lines], np.float64)
 
 
-def _pictures_per_second(steps: Sequence[Mapping[str, Any]]) -> list[float]:
-    seconds = np.diff([line["seconds"] for line in steps], prepend=0.0)
-    return [line["pictures"] / max(time, 1e-9) for line, time in zip(steps, seconds, strict=True)]
+def _thinned(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:
+    """At most `POINTS` values, each the mean of its neighbourhood."""
+    return np.array([part.mean() for part in np.array_split(values, min(POINTS, len(values)))])
 
 
-def _smooth(values: Sequence[float]) -> list[float]:
-    return [float(np.mean(part)) for part in np.array_split(values, min(SMOOTHED_OVER, len(values)))]
+def _or_least(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
 
 
-def _finish(axes: Axes, title: str, xlabel: str = "epoch", *, log: bool = False) -> None:
+def _from_zero(axes: Axes) -> None:
+    axes.set_ylim(0, max(1.05 * axes.dataLim.y1, 1e-9))
+
+
+def _finish(axes: Axes, title: str, xlabel: str = "epoch") -> None:
     axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel(xlabel)
-    if log:
-        axes.set_yscale("log")
+    axes.set(xlabel=xlabel, xlim=(0, None))
     axes.grid(color=FAINT, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[1]:

@@ -102,6 +102,7 @@ class Feed:
             steps: to prepare.
             workers: processes; 0 prepares each batch when it is asked for.
         """
+        cv2.setNumThreads(0)  # here and in the workers; where OpenCV has threads, one that is forked off waits for them
         self.waited = 0.0
         self._names = names
         self._working_on = torch.full((max(workers, 1),), NOTHING).share_memory_()
@@ -200,8 +201,7 @@ def _as_it_is(part: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
-    """One thread a worker; Ctrl-C is for the process that trains."""
-    cv2.setNumThreads(1)
+    """Ctrl-C is for the process that trains."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory()
 

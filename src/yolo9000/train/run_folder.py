@@ -1,7 +1,7 @@
 """The folder of a run.
 
-``run.json`` what it began with; ``metrics.jsonl`` a line for every step and every score; ``results.csv`` a row for
-every score; ``checkpoints/``; ``pictures/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
+``run.json`` what it began with; ``metrics.jsonl`` a line for every step and every scoring; ``results.csv`` a row for
+every scoring; ``checkpoints/``; ``pictures/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
 ``report.html``; for TensorBoard, where it is installed, ``tensorboard/``.
 """
 
@@ -14,7 +14,8 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,7 @@ __all__ = ["Kind", "RunFolder", "data_fingerprint"]
 
 Kind = Literal["step", "scores"]
 PACKAGES = ("yolo9000", "torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
-LOG = "metrics.jsonl"
+FACTS, LOG, RESULTS = "run.json", "metrics.jsonl", "results.csv"
 
 
 class RunFolder:
@@ -41,6 +42,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._board: Any = None
+        self._board_starts = 1  # at this step: TensorBoard drops what it knows of later ones
 
     @property
     def checkpoints(self) -> Path:
@@ -57,8 +59,9 @@ class RunFolder:
 
         Raises:
             TrainingError: the folder holds a run already.
+            OSError: it cannot be made.
         """
-        if (self.path / "run.json").exists():
+        if (self.path / FACTS).exists():
             raise TrainingError(
                 f"{self.path}: holds a run already: go on with --resume {self.path}, or name another --out"
             )
@@ -68,7 +71,7 @@ class RunFolder:
             "machine": {"system": platform.platform(), "processor": platform.processor() or platform.machine()},
             "git": _git_state(),
         }
-        write_atomically(self.path / "run.json", json.dumps({**facts, **surroundings}, indent=1) + "\n")
+        write_atomically(self.path / FACTS, json.dumps({**facts, **surroundings}, indent=1) + "\n")
         (self.path / LOG).touch()
 
     def facts(self) -> dict[str, Any]:
@@ -78,49 +81,72 @@ class RunFolder:
             TrainingError: the folder holds no run.
         """
         try:
-            facts = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            return {key: facts[key] for key in (*_NEEDED, *facts)}
+            facts = json.loads((self.path / FACTS).read_text(encoding="utf-8"))
         except OSError:
-            raise TrainingError(f"{self.path}: must be the folder of a run; it has no run.json") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{self.path / 'run.json'}: must be what a run wrote: {error}") from None
+            raise TrainingError(f"{self.path}: must be the folder of a run; it has no {FACTS}") from None
+        except ValueError as error:
+            raise TrainingError(f"{self.path / FACTS}: must be JSON: {error}") from None
+        if not isinstance(facts, dict) or not _NEEDED.issubset(facts):
+            raise TrainingError(f"{self.path / FACTS}: must be what a run wrote, with {', '.join(sorted(_NEEDED))}")
+        return facts
 
     def log(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
-        """Add a line to the log; numbers that are none are null."""
+        """Add a line to the log, where it stays even if the process is killed; NaN and infinity are null."""
         line = {"kind": kind, "step": step, **{name: _finite(value) for name, value in values.items()}}
         with (self.path / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         self._tell_tensorboard(kind, step, values)
 
     def lines(self, kind: Kind) -> list[dict[str, Any]]:
-        """The lines of the log of a kind; a last one that was cut off is left out."""
+        """The lines of the log of a kind; a last one that was cut off is left out.
+
+        Raises:
+            TrainingError: a line in the log is damaged.
+        """
         return [line for line in self._whole_lines() if line["kind"] == kind]
 
     def rewind(self, step: int) -> None:
-        """Drop all lines of the log after a step, so that a resumed run neither repeats nor misses any."""
+        """Drop all that was logged after a step, so that a resumed run neither repeats nor misses any.
+
+        Raises:
+            TrainingError: a line in the log is damaged.
+        """
         kept = [line for line in self._whole_lines() if line["step"] <= step]
         write_atomically(self.path / LOG, "".join(json.dumps(line) + "\n" for line in kept))
+        self.write_results()
+        self._board_starts = step + 1
 
     def write_results(self) -> None:
-        """Write ``results.csv``: for each score the epoch, the mean losses since the one before, and the scores."""
-        rows, since = [], 0
-        steps = self.lines("step")
+        """Write ``results.csv`` from the log: for each scoring when it was, the losses since the one before, scores.
+
+        Raises:
+            TrainingError: a line in the log is damaged.
+        """
+        steps, done, rows = self.lines("step"), 0, []
         for scores in self.lines("scores"):
-            between = [line for line in steps if since < line["step"] <= scores["step"]]
-            since = scores["step"]
-            rows.append({name: value for name, value in scores.items() if name != "kind"} | _mean_of(between))
+            upto = bisect_right(steps, scores["step"], key=lambda line: line["step"])
+            rows.append(_result(scores, steps[done:upto]))
+            done = upto
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["step"], lineterminator="\n")
+        writer = csv.DictWriter(text, rows[0] if rows else _WHEN, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(self.path / "results.csv", text.getvalue())
+        write_atomically(self.path / RESULTS, text.getvalue())
 
     def _whole_lines(self) -> list[dict[str, Any]]:
         try:
             text = (self.path / LOG).read_text(encoding="utf-8")
-        except OSError:
+        except FileNotFoundError:  # the run was killed before it could make the file
             return []
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        lines = text.splitlines(keepends=True)
+        return [self._read_line(number, line) for number, line in enumerate(lines, 1) if line.endswith("\n")]
+
+    def _read_line(self, number: int, text: str) -> dict[str, Any]:
+        try:
+            line = json.loads(text)
+            return {"kind": line["kind"], "step": line["step"], **line}
+        except (ValueError, KeyError, TypeError):
+            raise TrainingError(f"{self.path / LOG}:{number}: must be a line that a run wrote") from None
 
     def _tell_tensorboard(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
         if find_spec("tensorboard") is None:
@@ -128,18 +154,28 @@ class RunFolder:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.path / "tensorboard"))
+            self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._board_starts)
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._board.flush()  # else what it holds back is lost with the process
 
 
-_NEEDED = ("recipe", "threads", "data")  # what a resumed run reads
-_TIMES = ("kind", "step", "epoch", "seconds", "pictures", "width", "height")
+_NEEDED = {"recipe", "threads", "data"}  # what a resumed run reads
+_WHEN = ("epoch", "step", "seconds", "rate")
+_NO_LOSS = {"kind", *_WHEN, "pictures", "width", "height"}
 
 
-def _mean_of(lines: list[dict[str, Any]]) -> dict[str, float]:
-    names = [name for name in (lines[0] if lines else {}) if name not in _TIMES]
-    return {f"mean {name}": sum(line[name] for line in lines) / len(lines) for name in names}
+def _result(scores: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A row of the results: when, the mean of every loss over the steps, the scores."""
+    last = steps[-1]
+    when = {name: scores.get(name, last.get(name)) for name in _WHEN}
+    losses = {f"mean {name}": _mean_known([line[name] for line in steps]) for name in last if name not in _NO_LOSS}
+    return when | losses | {name: value for name, value in scores.items() if name not in _NO_LOSS}
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _finite(value: int | float) -> int | float | None:
@@ -166,11 +202,18 @@ def _git_state() -> dict[str, Any] | None:
 
 
 def data_fingerprint(samples: Iterable[Sample]) -> str:
-    """A hash over the pictures of a data set and what is known of them, in their order: names, lengths, labels."""
+    """A hash over the pictures of a data set, in their order: name, length in bytes, boxes and labels of each.
+
+    Pixels are not read, so that it takes a moment even for many pictures.
+
+    Raises:
+        OSError: a picture is not there.
+    """
     digest = hashlib.sha256()
     for sample in samples:
         length = sample.picture.length if sample.picture.length is not None else sample.picture.path.stat().st_size
-        digest.update(f"{sample.name} {length} {sample.image_labels} {sample.source}\n".encode())
+        known = None if sample.boxes is None else len(sample.boxes)
+        digest.update(repr((sample.name, length, sample.image_labels, sample.source, known)).encode())
         if sample.boxes is not None:
             digest.update(sample.boxes.boxes_xyxy.tobytes() + sample.boxes.labels.tobytes())
             digest.update(sample.boxes.difficult.tobytes() + sample.boxes.crowd.tobytes())

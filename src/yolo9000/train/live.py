@@ -1,0 +1,124 @@
+"""What a training tells whoever watches it: a moving line on a terminal, else a plain line now and then."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+__all__ = ["Live"]
+
+EVERY = 30.0  # seconds between plain lines
+RECENT = 50  # steps that losses and speed are means of
+STATM = Path("/proc/self/statm")  # Linux
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that is done: the time then, seconds waited since the beginning, its loss by parts."""
+
+    clock: float
+    waited: float
+    losses: Mapping[str, float]
+
+
+class Live:
+    """The progress of a training; a context, within which `tell` is the way to write a line.
+
+    Speed, waiting and losses are means of the last 50 steps; the time that is left follows from all steps that this
+    process has done, scoring included.
+    """
+
+    def __init__(
+        self, console: Console, step: int, total_steps: int, batch: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Make it; the training begins now.
+
+        Args:
+            console: where it is written.
+            step: steps done before, of a resumed run.
+            total_steps: of the whole training.
+            batch: pictures a step.
+            clock: in seconds, from any beginning.
+        """
+        self._console = console
+        self._first, self._total, self._batch = step, total_steps, batch
+        self._clock = clock
+        self._began = self._told = clock()
+        self._recent = deque([_Step(self._began, 0.0, {})], maxlen=RECENT + 1)
+        line = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+        columns = (BarColumn(bar_width=20), line)
+        self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task("", total=total_steps, completed=step) if self._bar else None
+
+    def __enter__(self) -> Live:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def tell(self, line: str) -> None:
+        """Write a line, above the moving one."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def step_done(
+        self, step: int, epoch: float, losses: Mapping[str, float], waited: float, gpu_bytes: int | None = None
+    ) -> None:
+        """Show how far training has come.
+
+        Args:
+            step: steps done.
+            epoch: how often all pictures have been seen.
+            losses: the loss as ``total`` and its parts.
+            waited: seconds that this process has waited for pictures since it began.
+            gpu_bytes: memory in use on the GPU; None: there is none.
+        """
+        now = self._clock()
+        self._recent.append(_Step(now, waited, losses))
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=step, description=self._line(step, epoch, gpu_bytes))
+        elif now - self._told >= EVERY:
+            self._told = now
+            self.tell(self._line(step, epoch, gpu_bytes))
+
+    def _line(self, step: int, epoch: float, gpu_bytes: int | None) -> str:
+        seconds = max(self._recent[-1].clock - self._recent[0].clock, 1e-9)
+        waited = self._recent[-1].waited - self._recent[0].waited
+        pace = (self._recent[-1].clock - self._began) / (step - self._first)
+        memory = {"memory": _resident_bytes(), "GPU": gpu_bytes}
+        return ", ".join(
+            [
+                f"step {step:,} of {self._total:,}",
+                f"epoch {epoch:.2f}",
+                f"loss {self._losses()}",
+                f"{(len(self._recent) - 1) * self._batch / seconds:.1f} pictures/s",
+                f"{waited / seconds:.0%} waiting",
+                f"{timedelta(seconds=round(pace * (self._total - step)))} left",
+                *(f"{name} {size / 2**30:.1f} GiB" for name, size in memory.items() if size is not None),
+            ]
+        )
+
+    def _losses(self) -> str:
+        done = [step.losses for step in self._recent if step.losses]
+        means = {name: sum(losses[name] for losses in done) / len(done) for name in done[-1]}
+        parts = " + ".join(f"{name} {value:.2f}" for name, value in means.items() if name != "total")
+        return f"{means['total']:.2f} = {parts}"
+
+
+def _resident_bytes() -> int | None:
+    """Memory of this process; None where the system does not say."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
