@@ -2,7 +2,7 @@
 
     python tests/golden/select_data.py
 
-Kept are all kinds of checks on small cases, about 1 MB of 11.
+Kept are all kinds of checks on small cases, about 3 MB of 11.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ REGIONS = ("low", "nosoftmax", "tree26")
 PICTURES = ("rgb", "gray", "rgba", "thin")
 PHOTO_KEYS = ("photo_load", "photo_letterbox_48x80", "photo_resize_20x20", "photo_center_crop", "photo_resize_min")
 PROGRAMS = ("d_tiny", "d_yolo9000", "d_yolov2", "d_darknet9000")
+LOSSES = ("_input", "_truth", "_map", "_delta_in", "_cost", "_stats")
+LARGE_LOSS = "9k_mixed"
+CLASSIFIERS = ("plain10", "tree26", "split")
+TRAININGS = ("train_region", "train_region_tree", "train_softmax", "train_softmax_tree")
 
 
 def main() -> None:
     if HERE.exists():
         shutil.rmtree(HERE)
-    for folder in ("nets", "trees", "images"):
+    for folder in ("nets", "trees", "images", "train"):
         (HERE / folder).mkdir(parents=True)
     keep("box", lambda key: True, lambda info: info)
     keep("tree", starting(TREES), only(TREES))
@@ -37,7 +41,14 @@ def main() -> None:
     wanted = starting((*PICTURES, "aug"))
     keep("preproc", lambda key: key in PHOTO_KEYS or wanted(key), only((*PICTURES, "photo", "aug")))
     keep("e2e", starting(PROGRAMS), only(PROGRAMS))
+    keep(
+        "region_train",
+        lambda key: key.endswith(LOSSES) and not key.startswith(LARGE_LOSS),
+        lambda info: [case for case in info if case["name"] != LARGE_LOSS],
+    )
+    keep("classifier", starting(CLASSIFIERS), lambda info: [case for case in info if case["name"] in CLASSIFIERS])
     keep_networks()
+    keep_trainings()
     for tree in TREES:
         shutil.copy(WHOLE / "trees" / f"{tree}.tree", HERE / "trees")
     for picture in (*PICTURES, "photo"):
@@ -45,10 +56,14 @@ def main() -> None:
 
 
 def keep(name: str, wanted: Any, choose: Any) -> None:
-    with np.load(WHOLE / f"{name}.npz") as file:
-        np.savez_compressed(HERE / f"{name}.npz", **{key: file[key] for key in file.files if wanted(key)})
+    keep_arrays(name, wanted)
     info = choose(json.loads((WHOLE / f"{name}.json").read_text()))
     (HERE / f"{name}.json").write_text(json.dumps(info, indent=1) + "\n")
+
+
+def keep_arrays(name: str, wanted: Any) -> None:
+    with np.load(WHOLE / f"{name}.npz") as file:
+        np.savez_compressed(HERE / f"{name}.npz", **{key: file[key] for key in file.files if wanted(key)})
 
 
 def starting(names: tuple[str, ...]) -> Any:
@@ -66,13 +81,19 @@ def keep_networks() -> None:
             if path.suffix in (".cfg", ".weights"):
                 shutil.copy(path, HERE / "nets")
         layers = len(info[name]["layers"])
-        with np.load(WHOLE / "nets" / f"{name}.npz") as file:
-            chosen = {key: file[key] for key in file.files if wanted_of_network(key, layers)}
-        np.savez_compressed(HERE / "nets" / f"{name}.npz", **chosen)
+        keep_arrays(f"nets/{name}", lambda key, layers=layers: wanted_of_network(key, layers))
     shutil.copy(WHOLE / info["partial"]["file"], HERE / "nets")
     shutil.copy(WHOLE / "nets" / "partial.npz", HERE / "nets")
     kept = {name: info[name] for name in (*NETS, "partial")}
     (HERE / "nets" / "nets.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def keep_trainings() -> None:
+    for name in TRAININGS:
+        keep_arrays(f"train/{name}", lambda key: key in ("input", "truth") or "_cudnn_" in key)
+        for file in (f"{name}_sub1.cfg", f"{name}_sub2.cfg", f"{name}.weights"):
+            shutil.copy(WHOLE / "train" / file, HERE / "train")
+    shutil.copy(WHOLE / "train" / "train.json", HERE / "train")
 
 
 def wanted_of_network(key: str, layers: int) -> bool:

@@ -45,16 +45,16 @@ def test_not_on_a_terminal_a_line_comes_every_thirty_seconds() -> None:
 
 def test_speed_is_that_of_the_last_fifty_steps() -> None:
     out, clock = io.StringIO(), Clock()
-    with Live(Console(file=out), 0, 200, 2, clock) as live:
+    with Live(Console(file=out), 0, 200, 200, clock) as live:
         train(live, clock, first=0, count=100, seconds=0.1)
         train(live, clock, first=100, count=50, seconds=1.0)
-    # A line at 30 s: 100 steps took 10 s, 20 more 20 s; the last 50: 30 x 0.1 s + 20 x 1 s = 23 s -> 100 / 23; but
-    # 80 steps are left at 30 s / 120. At 60 s: 150 steps; 2 pictures a second, 50 steps at 60 / 150.
+    # A line at 30 s: 100 steps took 10 s, 20 more 20 s; the last 50: 30 x 0.1 s + 20 x 1 s = 23 s -> 10,000 / 23; but
+    # 80 steps are left at 30 s / 120. At 60 s: 150 steps; 200 pictures a second, 50 steps at 60 / 150.
     lines = out.getvalue().splitlines()
     assert [line.split(", ")[0] for line in lines] == ["step 120 of 200", "step 150 of 200"]
-    assert "4.3 pictures/s" in lines[0]
+    assert "434.8 pictures/s" in lines[0]
     assert "0:00:20 left" in lines[0]
-    assert "2.0 pictures/s" in lines[1]
+    assert "200.0 pictures/s" in lines[1]
     assert "0:00:20 left" in lines[1]
 
 

@@ -88,12 +88,12 @@ def best_ious(boxes_cxcywh: Float[Tensor, "n b 4"], truths: Truths) -> Float[Ten
     images = truths.images
     counts = torch.bincount(images, minlength=len(boxes_cxcywh))
     most = int(counts.max())
-    padded = boxes_cxcywh.new_zeros((len(boxes_cxcywh), most, 4))
-    padded[images, torch.arange(len(truths), device=images.device) - (counts.cumsum(0) - counts)[images]] = (
-        truths.boxes_cxcywh.to(padded.dtype)
-    )
     if not most:
         return boxes_cxcywh.new_zeros(boxes_cxcywh.shape[:2])
+    # The objects of each picture side by side; what fills a row up has no area, so that nothing overlaps it
+    padded = boxes_cxcywh.new_zeros((len(boxes_cxcywh), most, 4))
+    in_picture = torch.arange(len(truths), device=images.device) - (counts.cumsum(0) - counts)[images]
+    padded[images, in_picture] = truths.boxes_cxcywh.to(padded.dtype)
     return box_iou(boxes_cxcywh[:, :, None], padded[:, None]).amax(dim=-1)
 
 

@@ -128,16 +128,21 @@ def region_loss(
 
     Args:
         raw: c = A (5 + K): t_x, t_y, t_w, t_h, t_o and class scores of each anchor. Computed in float32 at least.
-        truths: the boxed objects.
-        head: anchors, weights and rules.
+        truths: the boxed objects; none in pictures with an image-level label.
+        head: anchors, weights and rules. Its classes, or each sibling group, are taken for a softmax.
         tree: the sibling groups where classes are nodes of a tree.
         warm_up: all boxes also learn their cell's middle and their anchor's size, a little. Darknet: for the first
             12,800 pictures.
-        exhaustive: which classes each picture's source labels exhaustively. A box is pushed to "no object" only by the
-            share of its class probability that lies on those: what may be an object that nobody labelled is left
-            alone. None: all. Not in Darknet.
+        exhaustive: which classes each picture's source labels exhaustively, on a tree with all nodes below them. A box
+            is pushed to "no object" only by the share of its class probability that lies on those (on a tree, on the
+            leaves among them): what may be an object that nobody labelled is left alone. The share is a constant. None:
+            all. Not in Darknet.
         image_labels: class of each picture that has an image-level label instead of boxes; -1 for the others.
         weak: what those teach about objectness.
+
+    Returns:
+        The loss by parts; minus the gradient of its total by `raw` is what Darknet calls ``delta``, carried back to the
+        layer before.
     """
     t = _read_head(raw, head)
     boxed = torch.ones(len(raw), dtype=torch.bool, device=raw.device) if image_labels is None else image_labels < 0
@@ -270,9 +275,9 @@ class _Learnt:
 
     def class_loss(self, head: Region, tree: SiblingGroups | None) -> Tensor:
         losses, groups = group_losses(self.logits, self.labels, tree)
+        taught = groups >= 0
         softmaxes = self.places[:, None] * (1 if tree is None else tree.count) + groups
-        stands = last_of_each(softmaxes.flatten()).reshape(losses.shape) & (groups >= 0)
-        return head.class_scale * losses[stands].sum()
+        return head.class_scale * losses[taught][last_of_each(softmaxes[taught])].sum()
 
     @torch.no_grad()
     def statistics(self, t: _Head, tree: SiblingGroups | None, boxed: Bool[Tensor, " n"]) -> Statistics:
