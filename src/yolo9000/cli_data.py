@@ -27,7 +27,8 @@ from yolo9000.errors import EXIT_DATA_INVALID, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from yolo9000.data.datasets import DataSet, Split
+    from yolo9000.data.datasets import DataSet, OnBad, Split
+    from yolo9000.engines import EngineName, Precision
     from yolo9000.evaluate import Evaluation
     from yolo9000.records import Detections, Sample
 
@@ -217,7 +218,7 @@ def val(
     image_fit: ImageFitOption = "letterbox",
     batch_norm: BatchNormOption = "inside_1e-5",
 ) -> None:
-    """Score a model, or a file of detections, on a data set."""
+    """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.data.datasets import open_data
     from yolo9000.evaluate import category_ids_of, detect_samples, evaluate, read_coco_results
     from yolo9000.predict import Detector
@@ -226,6 +227,11 @@ def val(
     if len(given) != (1 if detections else 2):
         raise ConfigError("val takes MODEL DATA, or --detections FILE DATA")
     data_set = open_data(given[-1], split)
+    if detections is None and _is_classifier(given[0]):
+        _val_classifier(
+            given[0], data_set, engine, device, precision, threads, parse_size(size) if size else None, on_bad
+        )
+        return
     word_tree, classes = None, data_set.classes
     ids: dict[int, int] | None = data_set.category_ids()
     if detections is not None:
@@ -260,6 +266,39 @@ def val(
     )
     _print_scores(evaluation)
     _write_report(evaluation, folder)
+
+
+def _is_classifier(model: str) -> bool:
+    from yolo9000.model_file import read_model_file
+
+    return model.endswith(".safetensors") and not read_model_file(model).is_detector
+
+
+def _val_classifier(
+    model: str,
+    data_set: DataSet,
+    engine: EngineName | Literal["auto"],
+    device: str,
+    precision: Precision,
+    threads: int | None,
+    size_wh: tuple[int, int] | None,
+    on_bad: OnBad,
+) -> None:
+    from yolo9000.classifier import Classifier
+    from yolo9000.engines import choose_engine
+    from yolo9000.evaluate import classification_scores
+    from yolo9000.model_file import read_model_file
+
+    classifier = Classifier.start(
+        read_model_file(model),
+        choose_engine(engine),
+        device=device,
+        precision=precision,
+        threads=threads,
+        size_wh=size_wh,
+    )
+    for name, value in classification_scores(classifier, data_set, on_bad=on_bad).items():
+        print(f"{name:<24} {value:.4f}")
 
 
 def _written(

@@ -92,6 +92,17 @@ def test_gradient_is_darknets_delta(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_gradient_gives_the_cost_that_darknet_prints(name: str) -> None:
+    _, gradient = loss_of(name)
+    case, numbers = CASES[name], arrays("region_train")
+    shape = (case["batch"], case["n"], -1, case["h"], case["w"])
+    logistic = 1 / (1 + np.exp(-numbers[f"{name}_input"].astype(np.float64).reshape(shape)[:, :, [0, 1, 4]]))
+    delta = gradient.astype(np.float64).reshape(shape)
+    delta[:, :, [0, 1, 4]] /= logistic * (1 - logistic)  # Darknet sums its squares before it goes through the sigmoid
+    assert np.square(delta).sum() == pytest.approx(float(numbers[f"{name}_cost"][0]), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_statistics_are_those_that_darknet_prints(name: str) -> None:
     parts, _ = loss_of(name)
     seen = parts.statistics

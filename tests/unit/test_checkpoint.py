@@ -152,7 +152,10 @@ def test_a_full_disk_leaves_the_one_before(
 def test_on_a_disk_that_is_really_full_the_one_before_stays(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", folder], check=False).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", folder], check=False).returncode
+    ):
         pytest.skip("a small file system cannot be mounted here")
     try:
         save_checkpoint(folder, Checkpoint(1, {"a": torch.zeros(300_000)}, {}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,14 @@ def test_memory_is_told_where_it_is_known(monkeypatch: pytest.MonkeyPatch, tmp_p
     clock.now += 31
     live.step_done(1, 0.5, {"total": 1.0, "classes": 1.0}, 0.0, gpu_bytes=5 * 2**29)
     assert out.getvalue().strip().endswith("memory 1.5 GiB, GPU 2.5 GiB")
+
+
+def test_the_moving_line_needs_no_thread_and_is_not_drawn_at_every_step() -> None:
+    # Workers are forked beside it: a thread could hold a lock then.
+    before = threading.active_count()
+    out, clock = io.StringIO(), Clock()
+    with Live(Console(file=out, force_terminal=True, width=200, color_system=None), 0, 4000, 4, clock) as live:
+        assert threading.active_count() == before
+        train(live, clock, first=0, count=99, seconds=0.0625)  # 6.2 s; drawn every eighth step, at 8, 16, ..., 96
+    drawn = set(re.findall(r"step (\d+) of 4,000", out.getvalue()))
+    assert drawn == {str(step) for step in range(8, 99, 8)}

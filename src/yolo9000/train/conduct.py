@@ -201,7 +201,7 @@ def finish(run: Run, tell: Tell) -> Outcome:
         steps=range(first, training.total_steps),
         workers=worker_count(training.recipe, world),
     )
-    with run.signals_noted():
+    with run.signals_noted(), run.shown(feed):
         train(training, feed, run)
     run.save()
     if training.step == training.total_steps:

@@ -16,7 +16,7 @@ from rich.table import Column
 
 __all__ = ["Live"]
 
-EVERY = 30.0  # seconds between plain lines
+EVERY, MOVING_EVERY = 30.0, 0.5  # seconds between plain lines; between states of the moving one
 RECENT = 50  # steps that losses and speed are means of
 STATM = Path("/proc/self/statm")  # Linux
 
@@ -56,7 +56,10 @@ class Live:
         self._recent = deque([_Step(self._began, 0.0, {})], maxlen=RECENT + 1)
         line = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
         columns = (BarColumn(bar_width=20), line)
-        self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+        # Without rich's thread that refreshes the line: processes that are forked beside threads may hang.
+        bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
+        self._bar = bar if console.is_terminal else None
+        self._every = MOVING_EVERY if self._bar else EVERY
         self._task = self._bar.add_task("", total=total_steps, completed=step) if self._bar else None
 
     def __enter__(self) -> Live:
@@ -86,11 +89,14 @@ class Live:
         """
         now = self._clock()
         self._recent.append(_Step(now, waited, losses))
+        if now - self._told < self._every:
+            return
+        self._told = now
+        line = self._line(step, epoch, gpu_bytes)
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=step, description=self._line(step, epoch, gpu_bytes))
-        elif now - self._told >= EVERY:
-            self._told = now
-            self.tell(self._line(step, epoch, gpu_bytes))
+            self._bar.update(self._task, completed=step, description=line, refresh=True)
+        else:
+            self.tell(line)
 
     def _line(self, step: int, epoch: float, gpu_bytes: int | None) -> str:
         seconds = max(self._recent[-1].clock - self._recent[0].clock, 1e-9)

@@ -16,11 +16,14 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
+from rich.console import Console
 
 from yolo9000.engines import Precision
 from yolo9000.errors import TrainingError
 from yolo9000.model_file import ModelFile, write_model_file
 from yolo9000.train.checkpoint import Checkpoint, save_checkpoint
+from yolo9000.train.feed import Feed
+from yolo9000.train.live import Live
 from yolo9000.train.run_folder import RunFolder
 from yolo9000.train.run_report import write_report
 from yolo9000.train.training import Progress, Training
@@ -51,6 +54,7 @@ class Run:
         self._seconds = 0.0
         self._since = time.perf_counter()
         self._saved_step = -1
+        self._live: tuple[Live, Feed] | None = None
         self.signal: int | None = None
 
     def check(self, progress: Progress) -> None:
@@ -87,8 +91,30 @@ class Run:
             "height": height,
         }
         self.folder.log("step", progress.step, values)
+        self._show(progress)
         if progress.step <= BATCHES_DRAWN:
             self._keep_picture(self.training.task.draw(progress.batches[0]), f"batch-{progress.step:06}")
+
+    def _show(self, progress: Progress) -> None:
+        if self._live is not None:
+            live, feed = self._live
+            device = self._world.device
+            gpu_bytes = torch.cuda.memory_allocated(device) if device.type == "cuda" else None
+            live.step_done(progress.step, progress.epoch, progress.losses, feed.waited, gpu_bytes)
+
+    @contextmanager
+    def shown(self, feed: Feed) -> Iterator[None]:
+        """Show how training goes on, in the first of the processes."""
+        if not self._world.first:
+            yield
+            return
+        training, tell = self.training, self._tell
+        with Live(Console(), training.step, training.total_steps, training.recipe.batch) as live:
+            self._live, self._tell = (live, feed), live.tell
+            try:
+                yield
+            finally:
+                self._live, self._tell = None, tell
 
     def scores_are_due(self) -> bool:
         """Whether the weights are to be scored now."""

@@ -1,0 +1,403 @@
+"""The loss by hand: every expected number is worked out beside the assertion.
+
+Most heads here have 3 anchors, 5 classes and a grid of 2 x 3 cells, and numbers that are all 0: every box then lies in the
+middle of its cell, has the size of its anchor, objectness 1/2, and gives each class 1/5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.loss.assign import Assignment, Truths, assign, best_ious, box_iou, last_of_each, size_iou
+from yolo9000.loss.hierarchy import SiblingGroups, class_loss, class_probabilities
+from yolo9000.loss.region import LossParts, WeakObjectness, region_loss
+from yolo9000.network.rows import Region
+
+A, K, H, W = 3, 5, 2, 3
+ANCHORS = ((1.0, 1.0), (2.0, 1.0), (1.0, 2.0))  # in cells
+ANCHORS_WH = torch.tensor(ANCHORS) / torch.tensor([W, H])
+TX, TY, TW, TH, TO = range(5)
+NEVER = 2.0  # no IoU is above it: no box is left alone
+BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
+
+# Groups: [0, 1] at the top, [2, 3] under 0, [4] under 2
+TREE = WordTree.from_parents([-1, -1, 0, 0, 2])
+GROUPS = SiblingGroups.of(TREE)
+
+
+def truths_of(*objects: tuple[int, float, float, float, float, int]) -> Truths:
+    """From (picture, centre x, centre y, width, height, label)."""
+    return Truths(
+        torch.tensor([image for image, *_ in objects], dtype=torch.int64),
+        torch.tensor([box for _, *box, _ in objects]).reshape(-1, 4),
+        torch.tensor([label for *_, label in objects], dtype=torch.int64),
+    )
+
+
+def region(**options: Any) -> Region:
+    return Region(**({"anchors_wh_cells": ANCHORS, "classes": K, "softmax": True, "bias_match": True} | options))
+
+
+def zeros(images: int = 1, anchors: int = A, grid_hw: tuple[int, int] = (H, W)) -> torch.Tensor:
+    return torch.zeros(images, anchors * (5 + K), *grid_hw)
+
+
+def at(image: int, anchor: int, entry: int, row: int, column: int) -> tuple[int, int, int, int]:
+    """Where a head's number stands; entries from 5 on are classes."""
+    return image, anchor * (5 + K) + entry, row, column
+
+
+def logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def parts_of(parts: LossParts) -> list[float]:
+    return [float(part) for part in (parts.coordinates, parts.objectness, parts.no_objectness, parts.classes)]
+
+
+def places_of(assignment: Assignment) -> list[tuple[int, int, int]]:
+    """(anchor, row, column) of each object."""
+    return list(
+        zip(assignment.anchors.tolist(), assignment.rows.tolist(), assignment.columns.tolist(), strict=True)
+    )
+
+
+class TestAssign:
+    @pytest.mark.parametrize(
+        ("box", "place"),
+        [
+            ((0.5, 0.75, 0.6, 0.5), (1, 1, 1)),  # x 1.5 and y 1.5 cells; 1.8 x 1 cells: most like 2 x 1
+            ((0.3, 0.1, 0.3, 0.9), (2, 0, 0)),  # x 0.9 and y 0.2 cells; 0.9 x 1.8 cells: most like 1 x 2
+            ((1 / 3, 0.5, 0.3, 0.5), (0, 1, 1)),  # on the lines between cells: the cell behind them
+            ((BELOW_ONE, BELOW_ONE, 1e-6, 1e-6), (0, 1, 2)),  # times 3 that is 3 in float32; the smallest anchor
+            ((0.0, 0.0, 1.0, 1.0), (1, 0, 0)),  # 3 x 2 cells: 2 of 6 covered by anchors 1 and 2, the first wins
+        ],
+    )
+    def test_cell_and_anchor(self, box: tuple[float, ...], place: tuple[int, int, int]) -> None:
+        assert places_of(assign(truths_of((0, *box, 0)), ANCHORS_WH, (H, W))) == [place]
+
+    def test_predicted_sizes_of_the_same_picture_and_cell_may_be_compared_instead(self) -> None:
+        predicted = ANCHORS_WH[None, :, :, None, None].repeat(2, 1, 1, H, W)
+        predicted[1, 2, :, 0, 1] = torch.tensor([0.6, 0.4])
+        truths = truths_of((0, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.6, 0.6, 0.4, 0))
+        assert places_of(assign(truths, ANCHORS_WH, (H, W), predicted)) == [(1, 0, 1), (2, 0, 1), (1, 1, 1)]
+
+    def test_places_are_numbered_through_pictures_anchors_rows_and_columns(self) -> None:
+        truths = truths_of((0, 0.5, 0.1, 0.3, 0.4, 0), (1, 0.9, 0.9, 0.3, 1.0, 0))
+        # (0, 0, 0, 1) and (1, 2, 1, 2) in an array of 2 x 3 x 2 x 3
+        assert assign(truths, ANCHORS_WH, (H, W)).places.tolist() == [1, 18 + 12 + 3 + 2]
+
+    def test_last_of_each(self) -> None:
+        given = torch.tensor([7, -2, 7, 3, -2, 7])
+        assert last_of_each(given).tolist() == [False, False, False, True, True, True]
+
+
+class TestIou:
+    def test_boxes(self) -> None:
+        # 2 x 4 at (0, 0), against: itself; 2 x 4 one to the right: 4 / 12; beside it; without area
+        box = torch.tensor([0.0, 0.0, 2.0, 4.0])
+        others = torch.tensor([[0.0, 0, 2, 4], [1, 0, 2, 4], [2, 0, 2, 4], [0, 0, 0, 0]])
+        assert box_iou(box, others).tolist() == pytest.approx([1, 1 / 3, 0, 0])
+
+    def test_sizes(self) -> None:
+        # 2 x 4 against itself; 4 x 2: 4 / 12; 1 x 1: 1 / 8; 0 x 0
+        others = torch.tensor([[2.0, 4], [4, 2], [1, 1], [0, 0]])
+        assert size_iou(torch.tensor([2.0, 4.0]), others).tolist() == pytest.approx([1, 1 / 3, 1 / 8, 0])
+
+    def test_boxes_without_or_with_endless_area_are_like_none(self) -> None:
+        nothing, endless = torch.zeros(4), torch.tensor([0.5, 0.5, math.inf, 1.0])
+        assert box_iou(nothing, nothing) == size_iou(nothing[2:], nothing[2:]) == 0
+        assert box_iou(endless, torch.tensor([0.5, 0.5, 0.2, 0.3])) == 0
+
+    def test_best_is_among_the_objects_of_the_own_picture(self) -> None:
+        boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.5, 0.5, 0.4, 0.4]]).expand(3, 2, 4)
+        truths = truths_of((0, 0.5, 0.5, 0.2, 0.2, 0), (0, 0.5, 0.5, 0.4, 0.2, 0), (2, 0.5, 0.5, 0.2, 0.4, 0))
+        # Picture 0: 4/8 and 4/12; 4/16 and 8/16. Picture 1 has none. Picture 2: 1 and 8/16.
+        assert best_ious(boxes, truths).numpy() == pytest.approx(np.array([[0.5, 0.5], [0, 0], [1, 0.5]]))
+
+
+class TestParts:
+    # Centre 1.75 cells right and 0.25 down: column 1, row 0. Size 1.5 x 1 cells: IoU with the anchors 1/1.5, 1.5/2, 1/2.5,
+    # so anchor 1 learns it.
+    OBJECT = (0, 1.75 / W, 0.25 / H, 1.5 / W, 1 / H, 3)
+    AREA = 1.5 / W * 1 / H
+    # The predicted box: 2 x 1 cells in the cell's middle, (1.5, 0.5), from 0.5 to 2.5 and from 0 to 1; the object reaches
+    # from 1 to 2.5 and from -0.25 to 0.75. Common 1.5 x 0.75 = 1.125 of 2 + 1.5 - 1.125.
+    IOU = 1.125 / 2.375
+
+    @pytest.mark.parametrize(("rescore", "target"), [(True, IOU), (False, 1.0)])
+    def test_one_object(self, rescore: bool, target: float) -> None:
+        head = region(
+            rescore=rescore, coord_scale=3.0, object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER
+        )
+        parts = region_loss(zeros(), truths_of(self.OBJECT), head)
+        coordinates = 3 / 2 * (2 - self.AREA) * ((0.5 - 0.75) ** 2 + (0.5 - 0.25) ** 2 + math.log(1.5 / 2) ** 2)
+        expected = [
+            coordinates,
+            5 / 2 * (0.5 - target) ** 2,
+            0.5 / 2 * (A * H * W - 1) * 0.5**2,
+            2 * math.log(5),
+        ]
+        assert parts_of(parts) == pytest.approx(expected)
+        assert float(parts.total()) == pytest.approx(sum(expected))
+
+    def test_gradient_of_one_object(self) -> None:
+        raw = zeros(2).requires_grad_()
+        region_loss(raw, truths_of(self.OBJECT), region(object_scale=5.0, thresh=NEVER)).total().backward()
+        assert raw.grad is not None
+        gradient = raw.grad[0, 8 + 2 : 16 + 4].reshape(10, H, W)[:, 0, 1]  # anchor 1 of 10 numbers each
+        scale = 2 - self.AREA
+        boxes = [scale * (0.5 - 0.75) / 4, scale * (0.5 - 0.25) / 4, scale * -math.log(1.5 / 2), 0]
+        classes = [0.2, 0.2, 0.2, 0.2 - 1, 0.2]
+        # The sigmoid's slope at 0 is 1/4
+        assert gradient.tolist() == pytest.approx([*boxes, 5 * (0.5 - 1) / 4, *classes])
+        raw.grad[0, 10:20, 0, 1] = 0
+        # All others, those of the picture without objects as well, learn objectness 0 and nothing else
+        rest = raw.grad.reshape(2, A, 5 + K, H, W)
+        assert rest[:, :, [TX, TY, TW, TH, *range(5, 5 + K)]].count_nonzero() == 0
+        assert sorted(set(rest[:, :, TO].flatten().tolist())) == [0, 0.5 / 4]
+        assert (rest[:, :, TO] == 0).sum() == 1
+
+    def test_statistics_are_sums_over_objects(self) -> None:
+        raw = zeros(2)
+        raw[at(1, 0, 5 + 4, 1, 2)] = math.log(4)  # class 4 gets 4 / 8 there
+        raw[at(1, 0, TO, 1, 2)] = logit(0.75)
+        # In picture 1 an object in the middle of cell (1, 2) with the very size of anchor 0
+        truths = truths_of(self.OBJECT, (1, 2.5 / W, 1.5 / H, 1 / W, 1 / H, 4))
+        seen = region_loss(raw, truths, region()).statistics
+        assert seen.objects == 2
+        assert float(seen.iou) == pytest.approx(self.IOU + 1)
+        assert float(seen.probability) == pytest.approx(0.2 + 0.5)
+        assert float(seen.objectness) == pytest.approx(0.5 + 0.75)
+        assert int(seen.recall) == 1  # 1.125 / 2.375 is below 1/2
+        assert seen.boxes == 2 * A * H * W
+        assert float(seen.all_objectness) == pytest.approx(35 * 0.5 + 0.75)
+
+    def test_without_any_object(self) -> None:
+        parts = region_loss(zeros(2), truths_of(), region(noobject_scale=0.5, rescore=True))
+        assert parts_of(parts) == [0, 0, 0.5 / 2 * 2 * A * H * W / 4, 0]
+        assert parts.statistics.objects == 0
+        assert parts.image_level is None
+
+    def test_boxes_are_left_alone_above_the_threshold_not_at_it(self) -> None:
+        # On 2 x 4 cells anchor 0 fits the object of 1 x 1 cells; anchor 1, of 2 x 1 cells, overlaps it by 1/2 exactly, as
+        # does anchor 2. All are in the middle of cell (1, 2); the other cells' boxes overlap less.
+        truths = truths_of((0, 2.5 / 4, 1.5 / 2, 1 / 4, 1 / 2, 0))
+        counts = []
+        for thresh in (0.4999, 0.5):
+            parts = region_loss(zeros(grid_hw=(2, 4)), truths, region(thresh=thresh))
+            counts.append(float(parts.no_objectness) / (0.5 * 0.25))
+        assert counts == [A * 2 * 4 - 3, A * 2 * 4 - 1]
+
+    def test_the_last_of_two_objects_at_one_place_is_learnt(self) -> None:
+        first = (0, 1.2 / W, 0.9 / H, 1.9 / W, 0.8 / H, 1)
+        head = region(rescore=True, thresh=NEVER)
+        both, last = (region_loss(zeros(), truths_of(*some), head) for some in ([first, self.OBJECT], [self.OBJECT]))
+        assert parts_of(both) == parts_of(last)
+        assert both.statistics.objects == 2
+
+    def test_warm_up(self) -> None:
+        raw = zeros(2)
+        raw[:, TW] = 2.0  # anchor 0 of all cells
+        raw[at(1, 2, TX, 1, 0)] = logit(0.9)
+        head = region(thresh=0.0)
+        truths = truths_of(self.OBJECT)
+        before, after = (float(region_loss(raw, truths, head, warm_up=on).coordinates) for on in (False, True))
+        # The box that learns the object is one of anchor 1, and learns that alone
+        assert after - before == pytest.approx(0.01 / 2 * (2 * H * W * 2.0**2 + (0.9 - 0.5) ** 2), rel=1e-5)
+
+    def test_warm_up_spares_the_box_that_learns_an_object(self) -> None:
+        raw = zeros()
+        raw[at(0, 1, TW, 0, 1)] = 2.0
+        before, after = (
+            region_loss(raw, truths_of(self.OBJECT), region(), warm_up=on).coordinates for on in (False, True)
+        )
+        assert before == after
+
+    def test_half_precision_is_computed_in_single(self) -> None:
+        raw = torch.randn(zeros(2).shape, generator=torch.Generator().manual_seed(4)).bfloat16()
+        truths, head = truths_of(self.OBJECT), region(rescore=True)
+        parts = region_loss(raw, truths, head)
+        assert parts.total().dtype == torch.float32
+        assert parts_of(parts) == parts_of(region_loss(raw.float(), truths, head))
+
+
+class TestImageLevel:
+    """Pictures of which only the class is known: 1 and 2 of the batch; 0 has a box."""
+
+    LABELS = torch.tensor([-1, 3, 1])
+    OBJECTNESS = 0.2  # of the box that answers best in picture 1
+
+    def raw(self) -> torch.Tensor:
+        raw = zeros(3)
+        # Picture 1: all objectness 0.1, classes even but for two boxes. The first gives class 3 5/9 and has objectness 0.1,
+        # the second 1/3 and 0.2: 0.0556 < 0.0667, against 0.02 elsewhere.
+        raw[1, TO :: 5 + K] = logit(0.1)
+        raw[at(1, 0, 5 + 3, 0, 1)] = math.log(5)
+        raw[at(1, 2, 5 + 3, 1, 2)] = math.log(2)
+        raw[at(1, 2, TO, 1, 2)] = logit(self.OBJECTNESS)
+        return raw
+
+    def loss(self, weak: WeakObjectness, raw: torch.Tensor | None = None) -> LossParts:
+        head = region(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER)
+        raw = self.raw() if raw is None else raw
+        return region_loss(raw, truths_of(TestParts.OBJECT), head, image_labels=self.LABELS, weak=weak, warm_up=True)
+
+    def test_which_box_learns(self) -> None:
+        found = self.loss("paper").image_level
+        assert found is not None
+        assert found.images.tolist() == [1, 2]
+        assert found.boxes.tolist() == [2 * H * W + 1 * W + 2, 0]  # in picture 2 all are equal, and the first wins
+        assert found.probability.tolist() == pytest.approx([2 / 6, 1 / 5])
+        assert found.objectness.tolist() == pytest.approx([self.OBJECTNESS, 0.5])
+
+    @pytest.mark.parametrize("weak", ["paper", "release", "head", "class_only"])
+    def test_parts(self, weak: WeakObjectness) -> None:
+        alone = region_loss(
+            zeros(), truths_of(TestParts.OBJECT), region(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER)
+        )
+        added = np.subtract(parts_of(self.loss(weak)), parts_of(alone))
+        up = 5 / 2 * (self.OBJECTNESS - 0.3) ** 2  # the box of picture 2 is above .3
+        down = 0.5 / 2 * 17 * (0.1**2 + 0.5**2)
+        expected = {"paper": (up, 0), "release": (up, down), "head": (0, down), "class_only": (0, 0)}[weak]
+        assert added == pytest.approx([0, *expected, 2 * (math.log(6 / 2) + math.log(5))], abs=1e-6)
+
+    def test_pictures_without_boxes_do_not_count_as_empty(self) -> None:
+        seen = self.loss("paper").statistics
+        assert seen.objects == 1
+        assert seen.boxes == A * H * W
+
+    @pytest.mark.parametrize("weak", ["paper", "class_only"])
+    def test_other_boxes_learn_nothing(self, weak: WeakObjectness) -> None:
+        raw = self.raw().requires_grad_()
+        self.loss(weak, raw).total().backward()
+        assert raw.grad is not None
+        gradient = raw.grad.reshape(3, A, 5 + K, H, W)[1].movedim(1, -1)
+        own = gradient[2, 1, 2].clone()
+        assert own[:4].tolist() == [0, 0, 0, 0]
+        assert float(own[TO]) == pytest.approx(5 * (0.2 - 0.3) * 0.2 * 0.8 if weak == "paper" else 0)
+        assert own[5:].tolist() == pytest.approx([2 / 6, 2 / 6, 2 / 6, 2 * (2 / 6 - 1), 2 / 6])
+        gradient[2, 1, 2] = 0
+        assert gradient.count_nonzero() == 0
+
+    def test_class_along_the_path_of_a_tree(self) -> None:
+        labels = torch.tensor([4])
+        parts = region_loss(zeros(), truths_of(), region(), tree=GROUPS, image_labels=labels, weak="class_only")
+        # Node 4 is the one child of 2, one of two under 0, one of two at the top
+        assert parts_of(parts) == pytest.approx([0, 0, 0, math.log(2 * 2)])
+        assert parts.image_level is not None
+        assert parts.image_level.probability.tolist() == pytest.approx([1 / 4])
+
+
+class TestExhaustive:
+    """Zeros give each of the 5 classes 1/5, and each node of the tree 1/2, 1/2, 1/4, 1/4, 1/4."""
+
+    @pytest.mark.parametrize(
+        ("marked", "tree", "share"),
+        [
+            ([1, 3], None, 2 / 5),
+            ([], None, 0),
+            ([0, 1, 2, 3, 4], None, 1),
+            ([1], GROUPS, 1 / 2),
+            ([0, 2, 3, 4], GROUPS, 1 / 2),  # all at and below node 0: leaves 3 and 4
+            ([2, 4], GROUPS, 1 / 4),
+            ([0, 1, 2, 3, 4], GROUPS, 1),
+        ],
+    )
+    def test_push_is_by_the_share_of_classes_labelled(
+        self, marked: Sequence[int], tree: SiblingGroups | None, share: float
+    ) -> None:
+        exhaustive = torch.ones(2, K, dtype=torch.bool)
+        exhaustive[1] = torch.isin(torch.arange(K), torch.tensor(marked))
+        truths = truths_of((1, *TestParts.OBJECT[1:]))
+        whole, part = (
+            region_loss(zeros(2), truths, region(thresh=NEVER), tree=tree, exhaustive=given)
+            for given in (None, exhaustive)
+        )
+        pushes = [1 / 2 / 4 * (18 + share * 17)]
+        assert parts_of(part)[2:3] == pytest.approx(pushes)
+        assert parts_of(part)[:2] + parts_of(part)[3:] == parts_of(whole)[:2] + parts_of(whole)[3:]
+
+    def test_share_is_that_of_each_box(self) -> None:
+        raw = zeros()
+        raw[at(0, 2, 5 + 1, 1, 0)] = math.log(6)  # class 1 gets 6 / 10 there
+        exhaustive = torch.tensor([[False, True, False, False, False]])
+        parts = region_loss(raw, truths_of(), region(), exhaustive=exhaustive)
+        assert float(parts.no_objectness) == pytest.approx(1 / 2 / 4 * (17 * 0.2 + 0.6))
+
+    def test_share_teaches_classes_nothing(self) -> None:
+        raw = zeros().requires_grad_()
+        exhaustive = torch.tensor([[False, True, True, False, False]])
+        region_loss(raw, truths_of(), region(), exhaustive=exhaustive).total().backward()
+        assert raw.grad is not None
+        gradient = raw.grad.reshape(A, 5 + K, H, W)
+        assert gradient[:, 5:].count_nonzero() == 0
+        assert gradient[:, TO].flatten().tolist() == pytest.approx([0.4 * 0.5 / 4] * (A * H * W))
+
+
+class TestClassLoss:
+    def test_flat(self) -> None:
+        # exp of the scores: 1, 2, 1 and 3, 1, 4
+        logits = torch.tensor([[1.0, 2, 1], [3, 1, 4]]).log()
+        assert class_loss(logits, torch.tensor([1, 0])).tolist() == pytest.approx([-math.log(2 / 4), -math.log(3 / 8)])
+
+    @pytest.mark.parametrize(
+        ("label", "probability"),
+        [(0, 3 / 4), (1, 1 / 4), (2, 3 / 4 * 2 / 7), (3, 3 / 4 * 5 / 7), (4, 3 / 4 * 2 / 7)],
+    )
+    def test_tree(self, label: int, probability: float) -> None:
+        logits = torch.tensor([[3.0, 1, 2, 5, 9]]).log()
+        assert float(class_loss(logits, torch.tensor([label]), GROUPS)) == pytest.approx(-math.log(probability))
+        assert float(class_probabilities(logits, GROUPS)[0, label]) == pytest.approx(probability)
+
+    @pytest.mark.parametrize(
+        ("label", "gradient"),
+        [
+            (0, [3 / 4 - 1, 1 / 4, 0, 0, 0]),  # nothing below the label
+            (1, [3 / 4, 1 / 4 - 1, 0, 0, 0]),  # nothing off its path
+            (3, [3 / 4 - 1, 1 / 4, 2 / 7, 5 / 7 - 1, 0]),
+            (4, [3 / 4 - 1, 1 / 4, 2 / 7 - 1, 5 / 7, 0]),  # an only child is always certain
+        ],
+    )
+    def test_gradient_on_a_tree(self, label: int, gradient: list[float]) -> None:
+        logits = torch.tensor([[3.0, 1, 2, 5, 9]]).log().requires_grad_()
+        class_loss(logits, torch.tensor([label]), GROUPS).sum().backward()
+        assert logits.grad is not None
+        assert logits.grad[0].tolist() == pytest.approx(gradient, abs=1e-7)
+
+    @pytest.mark.parametrize("tree", [None, GROUPS])
+    def test_large_scores(self, tree: SiblingGroups | None) -> None:
+        logits = torch.tensor([[2000.0, -2000, 2000, -2000, 2000]])
+        assert float(class_loss(logits, torch.tensor([1]), tree)) == pytest.approx(4000, rel=1e-3)
+        assert class_probabilities(logits, tree).isfinite().all()
+
+    def test_no_rows(self) -> None:
+        assert class_loss(torch.zeros(0, K), torch.zeros(0, dtype=torch.int64), GROUPS).shape == (0,)
+
+
+class TestObjectsOnATree:
+    """One anchor, so that places are cells; zeros, so that a group of n costs ln n."""
+
+    def classes(self, *objects: tuple[float, int]) -> float:
+        truths = truths_of(*((0, x / W, 0.5 / H, 0.3, 0.4, label) for x, label in objects))
+        head = region(anchors_wh_cells=((1.0, 1.0),))
+        return float(region_loss(zeros(anchors=1), truths, head, tree=GROUPS).classes)
+
+    def test_neighbours_learn_each_their_path(self) -> None:
+        # 4: groups of 2, 2, 1; 1: a group of 2. The groups are numbered by place, so neighbours must not be mixed up.
+        assert self.classes((0.5, 4), (1.5, 1)) == pytest.approx(math.log(4) + math.log(2))
+        assert self.classes((0.5, 1), (1.5, 3)) == pytest.approx(math.log(2) + math.log(4))
+        assert self.classes((1.5, 3), (2.5, 1), (0.5, 1)) == pytest.approx(math.log(4) + 2 * math.log(2))
+
+    def test_groups_that_only_an_earlier_object_teaches_stay_taught(self) -> None:
+        # At one place. 4 teaches the top and the group under 0; 1 then teaches the top, and 3 both.
+        assert self.classes((0.5, 4), (0.5, 1)) == pytest.approx(math.log(4))
+        assert self.classes((0.5, 4), (0.5, 3)) == pytest.approx(math.log(4))
+        assert self.classes((0.5, 1), (0.5, 1)) == pytest.approx(math.log(2))

@@ -1,0 +1,191 @@
+"""Model files: what is written comes back, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from small_models import FLAT_NAMES, TREE, random_model, small_table, write_flat
+
+from yolo9000.cli import run
+from yolo9000.errors import ConfigError, WeightsError
+from yolo9000.model_file import ModelFile, read_model_file, write_model_file
+from yolo9000.network.model import Model
+from yolo9000.network.rows import Reorg, Table
+from yolo9000.network.shaping import initial_model, narrow, with_classes
+from yolo9000.network.tables import darknet19
+from yolo9000.predict import Detector
+
+
+def flat() -> ModelFile:
+    return ModelFile(random_model(small_table(5)), FLAT_NAMES, trained={"step": 3, "scores": {"mAP50": 0.25}})
+
+
+def with_tree() -> ModelFile:
+    return ModelFile(random_model(small_table(7, tree="labels.tree")), TREE.names, TREE, "stretch")
+
+
+def classifier() -> ModelFile:
+    table = replace(narrow(with_classes(darknet19(), 5), 0.125), width=64, height=32)
+    return ModelFile(initial_model(table, 1), FLAT_NAMES)
+
+
+def clean_passthrough() -> ModelFile:
+    table = small_table(5)
+    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in table.rows)
+    return ModelFile(random_model(Table(rows, table.width, table.height)), FLAT_NAMES)
+
+
+def assert_same(found: ModelFile, wanted: ModelFile) -> None:
+    assert found.model.table == wanted.model.table
+    assert (found.names, found.image_fit, found.trained) == (wanted.names, wanted.image_fit, wanted.trained)
+    assert (found.tree is None) == (wanted.tree is None)
+    if found.tree is not None and wanted.tree is not None:
+        assert (found.tree.parents == wanted.tree.parents).all()
+        assert found.tree.ids == wanted.tree.ids
+    for own, other in zip(found.model.parameters, wanted.model.parameters, strict=True):
+        assert (own is None) == (other is None)
+        if own is not None and other is not None:
+            assert (own.weights == other.weights).all()
+            assert (own.biases == other.biases).all()
+            assert (own.batch_norm is None) == (other.batch_norm is None)
+            if own.batch_norm is not None and other.batch_norm is not None:
+                for name, values in vars(own.batch_norm).items():
+                    assert (values == getattr(other.batch_norm, name)).all()
+
+
+@pytest.mark.parametrize("make", [flat, with_tree, classifier, clean_passthrough])
+def test_what_is_written_comes_back(tmp_path: Path, make: object) -> None:
+    wanted = make()  # type: ignore[operator]
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, wanted)
+    assert_same(read_model_file(path), wanted)
+    again = tmp_path / "again.safetensors"
+    write_model_file(again, read_model_file(path))
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_it_detects_what_its_cfg_and_weights_detect(tmp_path: Path) -> None:
+    cfg = write_flat(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    darknet = Detector.load(cfg, engine="onnxruntime", threshold=0.01)
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, ModelFile(random_model(small_table(5)), darknet.names))
+    ours = Detector.load(path, engine="onnxruntime", threshold=0.01)
+    (found,), (wanted,) = ours.detect([image]), darknet.detect([image])
+    assert len(wanted) > 3
+    assert found.names == wanted.names
+    np.testing.assert_array_equal(found.boxes_xyxy, wanted.boxes_xyxy)
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+
+
+def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, flat())
+    assert run(["info", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "names: cup, dog, cat, kite, bus" in out
+    assert "step: 3" in out
+    for kind, suffix in (("onnx", ".onnx"), ("darknet", ".cfg")):
+        assert run(["export", str(path), "--to", kind, "--out", str(tmp_path / "out")]) == 0
+        assert run(["info", str(tmp_path / f"out{suffix}")]) == 0
+    write_model_file(path, clean_passthrough())
+    assert run(["export", str(path), "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
+    assert "Darknet has no reorg in the order 'space_to_depth'" in capsys.readouterr().err
+    assert not (tmp_path / "other.weights").exists()
+    write_model_file(path, classifier())
+    assert run(["predict", "x.jpg", "--model", str(path)]) == 2
+    assert "must be a detector; this model is a classifier" in capsys.readouterr().err
+
+
+def test_a_model_without_all_its_numbers_is_not_written(tmp_path: Path) -> None:
+    model = flat().model
+    partial = Model(model.table, (model.parameters[0], *[None] * (len(model.parameters) - 1)))
+    with pytest.raises(WeightsError, match="must have numbers for all its convolutions"):
+        write_model_file(tmp_path / "a.safetensors", ModelFile(partial, FLAT_NAMES))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_detectors_have_a_head_spec() -> None:
+    assert flat().head_spec().classes == "softmax"
+    assert with_tree().head_spec().classes == "tree"
+    with pytest.raises(ConfigError, match="must be a detector"):
+        classifier().head_spec()
+
+
+def damaged(path: Path, kind: str) -> None:
+    tensors, meta = load_file(path), metadata_of(path)
+    match kind:
+        case "missing":
+            del tensors["layers.0.biases"]
+        case "extra":
+            tensors["layers.1.weights"] = np.zeros(3, np.float32)
+        case "shape":
+            tensors["layers.0.scales"] = np.zeros(7, np.float32)
+        case "dtype":
+            tensors["layers.0.scales"] = np.zeros(8, np.float16)
+        case "values":
+            tensors["layers.0.weights"][0] += 1
+        case "cfg":
+            meta = meta.replace("[region]", "[yolo]")
+        case "names":
+            meta = meta.replace('"cup",', "")
+        case "version":
+            meta = meta.replace('"version":1', '"version":2')
+        case "metadata":
+            meta = meta[:-5]
+    save_file(tensors, path, {"yolo9000": meta} if kind != "foreign" else {})
+
+
+def metadata_of(path: Path) -> str:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as opened:
+        return str(opened.metadata()["yolo9000"])
+
+
+KINDS = ("missing", "extra", "shape", "dtype", "values", "cfg", "names", "version", "metadata", "foreign")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_damaged_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, flat())
+    damaged(path, kind)
+    with pytest.raises(WeightsError) as caught:
+        read_model_file(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    wanted = flat()
+    write_model_file(path, wanted)
+    data = path.read_bytes()
+    for place in np.random.default_rng(3).integers(0, len(data), 150):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << (int(place) % 8)
+        path.write_bytes(flipped)
+        try:
+            found = read_model_file(path)
+        except WeightsError:
+            continue
+        # Only what no number hangs on, such as a name, may have changed
+        for own, other in zip(found.model.parameters, wanted.model.parameters, strict=True):
+            assert own is None or (other is not None and (own.weights == other.weights).all())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00" * 7, b"\xff" * 64, b"\x08" + b"\x00" * 7 + b"{}      ", b"PK\x03\x04" * 20]
+)
+def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="must be a"):
+        read_model_file(path)
+    with pytest.raises(WeightsError, match="cannot be read: No such file"):
+        read_model_file(tmp_path / "nothing.safetensors")
