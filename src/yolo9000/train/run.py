@@ -108,13 +108,13 @@ class Run:
         if not self._world.first:
             yield
             return
-        training, tell = self.training, self._tell
+        training = self.training
         with Live(Console(), training.step, training.total_steps, training.recipe.batch) as live:
-            self._live, self._tell = (live, feed), live.tell
+            self._live = (live, feed)
             try:
                 yield
             finally:
-                self._live, self._tell = None, tell
+                self._live = None
 
     def scores_are_due(self) -> bool:
         """Whether the weights are to be scored now."""
@@ -224,9 +224,10 @@ class Run:
         return training.task.file(training.scored.to_model(), trained)
 
     def write_last(self) -> None:
-        """Keep the last weights, beside the best."""
+        """Keep the last weights, beside the best, and the report of a run that was never scored."""
         if self._world.first:
             write_model_file(self.folder.path / "last.safetensors", self._file())
+            write_report(self.folder, self.training.task.best)
 
 
 def write_fault(folder: Path, progress: Progress) -> None:
