@@ -6,6 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; tests of several cores run beside each other
+
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook

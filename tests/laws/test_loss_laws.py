@@ -1,4 +1,4 @@
-"""Laws of the loss, and its gradient against Darknet's way: written down box after box, later writes over earlier ones."""
+"""Laws of the loss, and its gradient against Darknet's way: box after box, later writes over earlier ones."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ class Recipe:
 
 
 def some_objects(rng: np.random.Generator, count: int, classes: int) -> np.ndarray:
-    """Boxes of all sizes, from a thousandth of the picture to more than all of it, some with their centre on its edge."""
+    """Boxes from a thousandth of the picture to more than all of it, some with their centre on its edge."""
     centres = rng.random((count, 2))
-    centres[rng.random((count, 2)) < 0.1] = np.nextafter(1, 0)
+    centres[rng.random((count, 2)) < 0.1] = 1
     centres[rng.random((count, 2)) < 0.1] = 0
     sizes = np.exp(rng.uniform(np.log(0.001), np.log(1.5), (count, 2)))
     return np.column_stack([centres, sizes, rng.integers(classes, size=count)])
@@ -150,65 +150,90 @@ def cases(**fixed: Any) -> st.SearchStrategy[Recipe]:
 @given(cases())
 def test_gradient_is_what_darknet_writes_down(recipe: Recipe) -> None:
     case = recipe.make()
-    expected = np.stack([written_deltas(case.picture(image)) for image in range(recipe.images)])
+    expected = np.stack([Written(case.picture(image)).deltas() for image in range(recipe.images)])
     np.testing.assert_allclose(-case.gradient().reshape(expected.shape), expected, atol=1e-10)
 
 
-def written_deltas(case: Case) -> np.ndarray:
-    """Minus the gradient of one picture's loss, (A, 5 + K, H, W), as src/region_layer.c forward_region_layer makes it."""
-    h, w = case.raw.shape[2:]
-    head = case.head
-    anchors = np.array(head.anchors_wh_cells)
-    raw = case.raw.reshape(len(anchors), 5 + head.classes, h, w)
-    act = raw.copy()
-    act[:, [0, 1, 4]] = 1 / (1 + np.exp(-raw[:, [0, 1, 4]]))
-    delta = np.zeros_like(raw)
+class Written:
+    """Minus the gradient of one picture's loss, as src/region_layer.c forward_region_layer makes it."""
 
-    def box_at(a: int, j: int, i: int) -> np.ndarray:
-        x, y, tw, th = act[a, :4, j, i]
-        return np.array([(i + x) / w, (j + y) / h, np.exp(tw) * anchors[a, 0] / w, np.exp(th) * anchors[a, 1] / h])
+    def __init__(self, case: Case) -> None:
+        self.case, self.head = case, case.head
+        self.anchors = np.array(case.head.anchors_wh_cells)
+        self.h, self.w = case.raw.shape[2:]
+        self.raw = case.raw.reshape(len(self.anchors), 5 + case.head.classes, self.h, self.w)
+        self.active = self.raw.copy()
+        self.active[:, [0, 1, 4]] = 1 / (1 + np.exp(-self.raw[:, [0, 1, 4]]))
+        self.delta = np.zeros_like(self.raw)
 
-    def write_class(a: int, j: int, i: int, label: int) -> None:
-        for group, node in groups_on_path(case, label):
-            scores = raw[a, 5:, j, i][group]
-            shares = np.exp(scores) / np.exp(scores).sum()
-            delta[a, 5 + group, j, i] = head.class_scale * ((group == node) - shares)
+    def deltas(self) -> np.ndarray:
+        """(A, 5 + K, H, W)."""
+        label = int(self.case.image_labels[0])
+        if label >= 0:
+            self.write_image_level(label)
+        else:
+            for place in self.places():
+                self.write_free(place)
+            for row in self.case.objects[0]:
+                self.write_object(row[:4], int(row[4]))
+        self.delta[:, [0, 1, 4]] *= self.active[:, [0, 1, 4]] * (1 - self.active[:, [0, 1, 4]])
+        return self.delta
 
-    if case.image_labels[0] >= 0:
-        label = int(case.image_labels[0])
-        answers = {
-            place: act[place[0], 4, place[1], place[2]]
-            * path_probability(case, raw[place[0], 5:, place[1], place[2]], label)
-            for place in np.ndindex(len(anchors), h, w)
-        }
-        a, j, i = max(answers, key=lambda place: answers[place])
-        write_class(a, j, i, label)
-        if case.weak in ("release", "head"):
-            delta[:, 4] = -head.noobject_scale * act[:, 4]
-            delta[a, 4, j, i] = 0
-        if case.weak in ("paper", "release") and act[a, 4, j, i] < 0.3:
-            delta[a, 4, j, i] = head.object_scale * (0.3 - act[a, 4, j, i])
-    else:
-        for a, j, i in np.ndindex(len(anchors), h, w):
-            best = max([0, *(overlap(box_at(a, j, i), truth[:4]) for truth in case.objects[0])])
-            delta[a, 4, j, i] = 0 if best > head.thresh else -head.noobject_scale * act[a, 4, j, i]
-            if case.warm_up:
-                delta[a, :4, j, i] = 0.01 * (np.array([0.5, 0.5, 0, 0]) - act[a, :4, j, i])
-        for x, y, tw, th, label in case.objects[0]:
-            i, j = min(int(x * w), w - 1), min(int(y * h), h - 1)
-            best, a = -1.0, 0
-            for n in range(len(anchors)):
-                size = anchors[n] / (w, h) if head.bias_match else box_at(n, j, i)[2:]
-                alike = overlap(np.array([0, 0, *size]), np.array([0, 0, tw, th]))
-                if alike > best:
-                    best, a = alike, n
-            target = np.array([x * w - i, y * h - j, np.log(tw * w / anchors[a, 0]), np.log(th * h / anchors[a, 1])])
-            delta[a, :4, j, i] = head.coord_scale * (2 - tw * th) * (target - act[a, :4, j, i])
-            wanted = overlap(box_at(a, j, i), np.array([x, y, tw, th])) if head.rescore else 1
-            delta[a, 4, j, i] = head.object_scale * (wanted - act[a, 4, j, i])
-            write_class(a, j, i, int(label))
-    delta[:, [0, 1, 4]] *= act[:, [0, 1, 4]] * (1 - act[:, [0, 1, 4]])
-    return delta
+    def places(self) -> list[tuple[int, ...]]:
+        return list(np.ndindex(len(self.anchors), self.h, self.w))
+
+    def at(self, place: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """All numbers of a box, and where their deltas are written."""
+        a, j, i = place
+        return self.active[a, :, j, i], self.delta[a, :, j, i]
+
+    def box(self, place: tuple[int, ...]) -> np.ndarray:
+        a, j, i = place
+        x, y, tw, th = self.at(place)[0][:4]
+        anchor_w, anchor_h = self.anchors[a]
+        cells = np.array([i + x, j + y, np.exp(tw) * anchor_w, np.exp(th) * anchor_h])
+        return cells / (self.w, self.h, self.w, self.h)
+
+    def write_free(self, place: tuple[int, ...]) -> None:
+        own, delta = self.at(place)
+        best = max([0, *(overlap(self.box(place), row[:4]) for row in self.case.objects[0])])
+        delta[4] = 0 if best > self.head.thresh else -self.head.noobject_scale * own[4]
+        if self.case.warm_up:
+            delta[:4] = 0.01 * (np.array([0.5, 0.5, 0, 0]) - own[:4])
+
+    def write_object(self, box: np.ndarray, label: int) -> None:
+        x, y, w, h = box
+        i, j = min(int(x * self.w), self.w - 1), min(int(y * self.h), self.h - 1)
+        best, a = -1.0, 0
+        for n, anchor in enumerate(self.anchors):
+            size = anchor / (self.w, self.h) if self.head.bias_match else self.box((n, j, i))[2:]
+            alike = overlap(np.array([0, 0, *size]), np.array([0, 0, w, h]))
+            if alike > best:
+                best, a = alike, n
+        own, delta = self.at((a, j, i))
+        logs = np.log(np.array([w * self.w, h * self.h]) / self.anchors[a])
+        target = np.array([x * self.w - i, y * self.h - j, *logs])
+        delta[:4] = self.head.coord_scale * (2 - w * h) * (target - own[:4])
+        delta[4] = self.head.object_scale * ((overlap(self.box((a, j, i)), box) if self.head.rescore else 1) - own[4])
+        self.write_class((a, j, i), label)
+
+    def write_class(self, place: tuple[int, ...], label: int) -> None:
+        own, delta = self.at(place)
+        for group, node in groups_on_path(self.case, label):
+            shares = np.exp(own[5 + group]) / np.exp(own[5 + group]).sum()
+            delta[5 + group] = self.head.class_scale * ((group == node) - shares)
+
+    def write_image_level(self, label: int) -> None:
+        numbers = [self.at(place)[0] for place in self.places()]
+        answers = [own[4] * path_probability(self.case, own[5:], label) for own in numbers]
+        place = self.places()[int(np.argmax(answers))]
+        self.write_class(place, label)
+        own, delta = self.at(place)
+        if self.case.weak in ("release", "head"):
+            self.delta[:, 4] = -self.head.noobject_scale * self.active[:, 4]
+            delta[4] = 0
+        if self.case.weak in ("paper", "release") and own[4] < 0.3:
+            delta[4] = self.head.object_scale * (0.3 - own[4])
 
 
 def overlap(a_cxcywh: np.ndarray, b_cxcywh: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """The loss by hand: every expected number is worked out beside the assertion.
 
-Most heads here have 3 anchors, 5 classes and a grid of 2 x 3 cells, and numbers that are all 0: every box then lies in the
-middle of its cell, has the size of its anchor, objectness 1/2, and gives each class 1/5.
+Most heads here have 3 anchors, 5 classes and a grid of 2 x 3 cells, and numbers that are all 0: every box then lies in
+the middle of its cell, has the size of its anchor, objectness 1/2, and gives each class 1/5.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class TestAssign:
             ((0.5, 0.75, 0.6, 0.5), (1, 1, 1)),  # x 1.5 and y 1.5 cells; 1.8 x 1 cells: most like 2 x 1
             ((0.3, 0.1, 0.3, 0.9), (2, 0, 0)),  # x 0.9 and y 0.2 cells; 0.9 x 1.8 cells: most like 1 x 2
             ((1 / 3, 0.5, 0.3, 0.5), (0, 1, 1)),  # on the lines between cells: the cell behind them
-            ((BELOW_ONE, BELOW_ONE, 1e-6, 1e-6), (0, 1, 2)),  # times 3 that is 3 in float32; the smallest anchor
+            ((BELOW_ONE, BELOW_ONE, 1e-6, 1e-6), (0, 1, 2)),  # most like the smallest anchor, however small
+            ((1.0, 1.0, 1e-6, 1e-6), (0, 1, 2)),  # rounded up: the last cell
             ((0.0, 0.0, 1.0, 1.0), (1, 0, 0)),  # 3 x 2 cells: 2 of 6 covered by anchors 1 and 2, the first wins
         ],
     )
@@ -122,12 +123,12 @@ class TestIou:
 
 
 class TestParts:
-    # Centre 1.75 cells right and 0.25 down: column 1, row 0. Size 1.5 x 1 cells: IoU with the anchors 1/1.5, 1.5/2, 1/2.5,
-    # so anchor 1 learns it.
+    # Centre 1.75 cells right and 0.25 down: column 1, row 0. Size 1.5 x 1 cells: IoU with the anchors 1/1.5, 1.5/2 and
+    # 1/2.5, so anchor 1 learns it.
     OBJECT = (0, 1.75 / W, 0.25 / H, 1.5 / W, 1 / H, 3)
     AREA = 1.5 / W * 1 / H
-    # The predicted box: 2 x 1 cells in the cell's middle, (1.5, 0.5), from 0.5 to 2.5 and from 0 to 1; the object reaches
-    # from 1 to 2.5 and from -0.25 to 0.75. Common 1.5 x 0.75 = 1.125 of 2 + 1.5 - 1.125.
+    # The predicted box: 2 x 1 cells in the cell's middle, (1.5, 0.5), from 0.5 to 2.5 and from 0 to 1; the object
+    # reaches from 1 to 2.5 and from -0.25 to 0.75. Common 1.5 x 0.75 = 1.125 of 2 + 1.5 - 1.125.
     IOU = 1.125 / 2.375
 
     @pytest.mark.parametrize(("rescore", "target"), [(True, IOU), (False, 1.0)])
@@ -185,8 +186,8 @@ class TestParts:
         assert parts.image_level is None
 
     def test_boxes_are_left_alone_above_the_threshold_not_at_it(self) -> None:
-        # On 2 x 4 cells anchor 0 fits the object of 1 x 1 cells; anchor 1, of 2 x 1 cells, overlaps it by 1/2 exactly, as
-        # does anchor 2. All are in the middle of cell (1, 2); the other cells' boxes overlap less.
+        # On 2 x 4 cells anchor 0 fits the object of 1 x 1 cells; anchor 1, of 2 x 1 cells, overlaps it by 1/2 exactly,
+        # as does anchor 2. All are in the middle of cell (1, 2); the other cells' boxes overlap less.
         truths = truths_of((0, 2.5 / 4, 1.5 / 2, 1 / 4, 1 / 2, 0))
         counts = []
         for thresh in (0.4999, 0.5):
@@ -235,8 +236,8 @@ class TestImageLevel:
 
     def raw(self) -> torch.Tensor:
         raw = zeros(3)
-        # Picture 1: all objectness 0.1, classes even but for two boxes. The first gives class 3 5/9 and has objectness 0.1,
-        # the second 1/3 and 0.2: 0.0556 < 0.0667, against 0.02 elsewhere.
+        # Picture 1: all objectness 0.1, classes even but for two boxes. The first gives class 3 5/9 and has objectness
+        # 0.1, the second 1/3 and 0.2: 0.0556 < 0.0667, against 0.02 elsewhere.
         raw[1, TO :: 5 + K] = logit(0.1)
         raw[at(1, 0, 5 + 3, 0, 1)] = math.log(5)
         raw[at(1, 2, 5 + 3, 1, 2)] = math.log(2)
@@ -385,19 +386,23 @@ class TestClassLoss:
 class TestObjectsOnATree:
     """One anchor, so that places are cells; zeros, so that a group of n costs ln n."""
 
+    # Groups: [0, 1] at the top, [2] under 1, [3, 4] under 0
+    GROUPS = SiblingGroups.of(WordTree.from_parents([-1, -1, 1, 0, 0]))
+
     def classes(self, *objects: tuple[float, int]) -> float:
         truths = truths_of(*((0, x / W, 0.5 / H, 0.3, 0.4, label) for x, label in objects))
         head = region(anchors_wh_cells=((1.0, 1.0),))
-        return float(region_loss(zeros(anchors=1), truths, head, tree=GROUPS).classes)
+        return float(region_loss(zeros(anchors=1), truths, head, tree=self.GROUPS).classes)
 
     def test_neighbours_learn_each_their_path(self) -> None:
-        # 4: groups of 2, 2, 1; 1: a group of 2. The groups are numbered by place, so neighbours must not be mixed up.
+        # 3 and 4: a group of 2 at the top and another; 1: the one at the top. Groups are told apart by the places of
+        # boxes, which are neighbours here: the last group of one and the first of the next must not be taken for one.
         assert self.classes((0.5, 4), (1.5, 1)) == pytest.approx(math.log(4) + math.log(2))
         assert self.classes((0.5, 1), (1.5, 3)) == pytest.approx(math.log(2) + math.log(4))
         assert self.classes((1.5, 3), (2.5, 1), (0.5, 1)) == pytest.approx(math.log(4) + 2 * math.log(2))
 
     def test_groups_that_only_an_earlier_object_teaches_stay_taught(self) -> None:
-        # At one place. 4 teaches the top and the group under 0; 1 then teaches the top, and 3 both.
+        # At one place. 4 teaches the top and the group under 0; then 1 teaches the top, or 3 both.
         assert self.classes((0.5, 4), (0.5, 1)) == pytest.approx(math.log(4))
         assert self.classes((0.5, 4), (0.5, 3)) == pytest.approx(math.log(4))
         assert self.classes((0.5, 1), (0.5, 1)) == pytest.approx(math.log(2))

@@ -20,7 +20,7 @@ class Truths:
 
     Attributes:
         images: place of each object's picture in the batch, never falling.
-        boxes_cxcywh: centre, width and height as fractions of the input; the centre in [0, 1), sizes above 0.
+        boxes_cxcywh: centre, width and height as fractions of the input; the centre in [0, 1], sizes above 0.
         labels: class, or node of the tree.
     """
 
@@ -65,6 +65,7 @@ def assign(
     """
     height, width = grid_hw
     x, y, *_ = truths.boxes_cxcywh.unbind(-1)
+    # A centre that rounding put on the far edge belongs to the last cell
     columns = (x * width).long().clamp(0, width - 1)
     rows = (y * height).long().clamp(0, height - 1)
     candidates = anchors_wh.expand(len(truths), -1, -1)

@@ -198,7 +198,6 @@ def _no_object_loss(
     return head.noobject_scale / 2 * squares[free & (overlap <= head.thresh)].sum()
 
 
-@torch.no_grad()
 def _share(
     t: _Head, exhaustive: Bool[Tensor, "n k"] | None, tree: SiblingGroups | None
 ) -> Float[Tensor, "n a h w"] | None:
