@@ -225,7 +225,7 @@ class TestPredict:
         [
             ("gone.cfg", "gone.cfg: cannot be read: No such file or directory"),
             ("gone.onnx", "gone.onnx: cannot be read: No such file or directory"),
-            ("best.pt", "best.pt: must be a model file: .cfg, .onnx, .xml"),
+            ("best.pt", "best.pt: must be a model file: .safetensors, .cfg, .onnx, .xml"),
             ("yolov2", "yolov2: must be a model file"),
         ],
     )

@@ -394,7 +394,7 @@ def test_bfloat16_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     from yolo9000.engines import torch as engine
 
-    monkeypatch.setattr(engine, "_has_bfloat16", lambda device: False)
+    monkeypatch.setattr(engine, "has_bfloat16", lambda device: False)
     with pytest.raises(EngineError) as caught:
         start("torch", program, precision="bfloat16")
     assert one_line(caught.value) == "--precision bfloat16: the device cpu cannot compute in bfloat16"
@@ -545,13 +545,13 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
     "an infinite anchor": (changed(anchors_wh_cells=[[1, float("inf")], [1, 1], [1, 1]]), "anchors"),
     "an anchor too few": (changed(anchors_wh_cells=[[1, 2]] * 2), "class_weights must have shape (2, 14, C)"),
     "stride 0": (changed(stride=0), "stride"),
-    "a size of no width": (changed(network_wh=[0, 32]), "network-wh"),
-    "a negative size": (changed(network_wh=[48, -32]), "network-wh"),
-    "a size of one number": (changed(network_wh=[48]), "network-wh"),
+    "a size of no width": (changed(network_wh=[0, 32]), "network_wh"),
+    "a negative size": (changed(network_wh=[48, -32]), "network_wh"),
+    "a size of one number": (changed(network_wh=[48]), "network_wh"),
     "another kind of classes": (changed(classes="hinge"), "classes"),
     "a tree that is not used": (changed(classes="softmax"), "a tree must be given exactly where"),
     "a tree that is not there": (changed(tree=None), "a tree must be given exactly where"),
-    "another fit": (changed(image_fit="crop"), "image-fit"),
+    "another fit": (changed(image_fit="crop"), "image_fit"),
     "a tree without ids": (changed(tree={"parents": [-1] * 14}), "ids"),
     "a parent after its child": (tree_with(parents=[3, *TREE.parents.tolist()[1:]]), "tree is wrong: node 0"),
     "a parent out of all bounds": (tree_with(parents=[10**30, *TREE.parents.tolist()[1:]]), "tree is wrong"),

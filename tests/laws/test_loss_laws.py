@@ -304,7 +304,7 @@ def test_order_of_objects_that_share_no_place_is_nothing(recipe: Recipe) -> None
 
 def one_of_each_cell(rows: np.ndarray, grid_hw: tuple[int, int]) -> np.ndarray:
     h, w = grid_hw
-    cells = np.floor(rows[:, :2] * (w, h)) @ (1, w)
+    cells = np.minimum(np.floor(rows[:, :2] * (w, h)), (w - 1, h - 1)) @ (1, w)  # a centre may be rounded to 1
     return rows[np.unique(cells, return_index=True)[1]]
 
 
