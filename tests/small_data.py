@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +13,34 @@ COLOURS = {"blue": (20, 40, 220), "red": (210, 30, 20)}
 SIZE_WH = (90, 60)
 
 
-def boxes_of(number: int) -> list[tuple[str, tuple[int, int, int, int]]]:
+Box = tuple[str, tuple[int, int, int, int]]
+Boxes = Callable[[int], list[Box]]
+
+
+def boxes_of(number: int) -> list[Box]:
     """Names and (left, top, right, bottom) of picture ``number``: 0 to 2 rectangles, far edges exclusive."""
     left, top = 3 + 5 * (number % 7), 4 + 3 * (number % 5)
     boxes = [("red", (left, top, left + 20, top + 12)), ("blue", (left + 30, top + 10, left + 42, top + 30))]
     return boxes[: number % 3]
 
 
-def write_voc_set(folder: Path, train: int = 9, val: int = 5) -> Path:
+def write_voc_set(folder: Path, train: int = 9, val: int = 5, boxes: Boxes = boxes_of) -> Path:
     """Write the data set; pictures 0 to train - 1 are for training, the others for validation."""
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(train + val):
-        _write_picture(folder, number)
+        _write_picture(folder, number, boxes(number))
     for split, numbers in {"train": range(train), "val": range(train, train + val)}.items():
         names = "".join(f"p{number:02}\n" for number in numbers)
         (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(names)
     return folder
 
 
-def _write_picture(folder: Path, number: int) -> None:
+def _write_picture(folder: Path, number: int, boxes: list[Box]) -> None:
     width, height = SIZE_WH
     pixels = np.random.default_rng(number).integers(90, 150, (height, width, 3), dtype=np.uint8)
     objects = ""
-    for name, (left, top, right, bottom) in boxes_of(number):
+    for name, (left, top, right, bottom) in boxes:
         pixels[top:bottom, left:right] = COLOURS[name]
         sides = zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom), strict=True)
         box = "".join(f"<{side}>{value}</{side}>" for side, value in sides)

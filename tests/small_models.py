@@ -56,15 +56,15 @@ def random_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParam
     return ConvParameters(weights, 0.1 * normal(row.filters), batch_norm)
 
 
-def write_flat(folder: Path, seed: int = 0) -> Path:
+def write_flat(folder: Path, seed: int = 0, *, name: str = "flat", names: tuple[str, ...] = FLAT_NAMES) -> Path:
     """A flat detector's ``.cfg``, ``.weights`` and ``.names``; the path of the cfg."""
-    return _write(folder / "flat.cfg", random_model(small_table(len(FLAT_NAMES)), seed), FLAT_NAMES)
+    return _write(folder / f"{name}.cfg", random_model(small_table(len(names)), seed), names)
 
 
-def write_tree_model(folder: Path, seed: int = 0) -> Path:
+def write_tree_model(folder: Path, seed: int = 0, *, name: str = "tree", tree: str = "small.tree") -> Path:
     """A tree detector's ``.cfg``, ``.weights``, ``.names`` and ``.tree``; the path of the cfg."""
-    write_tree(folder / "small.tree", TREE)
-    return _write(folder / "tree.cfg", random_model(small_table(len(TREE), tree="small.tree"), seed), TREE.names)
+    write_tree(folder / tree, TREE)
+    return _write(folder / f"{name}.cfg", random_model(small_table(len(TREE), tree=tree), seed), TREE.names)
 
 
 def _write(cfg: Path, model: Model, names: tuple[str, ...]) -> Path:

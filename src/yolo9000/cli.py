@@ -32,7 +32,7 @@ from yolo9000.cli_options import (
     parse_size,
     printable,
 )
-from yolo9000.cli_train import train
+from yolo9000.cli_train import curves, train
 from yolo9000.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
@@ -64,6 +64,7 @@ app.add_typer(data_app, name="data")
 app.command()(anchors)
 app.command()(val)
 app.command()(train)
+app.command()(curves)
 
 
 def _version(wanted: bool) -> None:

@@ -1,10 +1,10 @@
-"""The command that trains."""
+"""The commands that train and that show how runs went."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -69,6 +69,26 @@ def train(
         _tell_end(outcome, tell)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)
+
+
+def curves(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
+    score: Annotated[str, typer.Option(help="Such as mAP50 or top-1.")] = "mAP50",
+    against: Annotated[Literal["epoch", "minutes"], typer.Option(help="What lies below the curves.")] = "epoch",
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("curves.png"),
+) -> None:
+    """Draw a score of several runs in one picture, and print the best of each."""
+    from yolo9000.atomic import write_atomically
+    from yolo9000.train.curves import best_scores, plot_scores
+    from yolo9000.train.run_folder import RunFolder
+
+    folders = {path.resolve().name: RunFolder(path) for path in runs}
+    if len(folders) < len(runs):
+        raise ConfigError("the folders of the runs must have different names, which stand beside the curves")
+    write_atomically(out, plot_scores(folders, score, against))
+    for name, best in best_scores(folders, score).items():
+        print(f"{name:<28} {score} {best.value:.4f} after {best.epoch:.4g} epochs, {best.minutes:.1f} minutes")
+    print(f"Curves in {out.resolve()}")
 
 
 def _tell_end(outcome: Outcome, tell: Tell) -> None:

@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from yolo9000.cli import run
 from yolo9000.errors import ConfigError, TrainingError
-from yolo9000.train.curves import POINTS, plot_run, plot_scores
+from yolo9000.train.curves import POINTS, Best, best_scores, plot_run, plot_scores
 from yolo9000.train.run_folder import RunFolder
 from yolo9000.train.run_report import write_report
 
@@ -127,6 +128,29 @@ def test_runs_are_compared_by_epoch_or_minutes(tmp_path: Path, drawn: list[Figur
     np.testing.assert_allclose(by_epoch["from a classifier  0.750"], [(1, 0.4), (2, 0.75), (3, 0.7)])
     # An epoch is 4 steps of half a second, 60 times as slow: 2 minutes.
     np.testing.assert_allclose(by_minutes["from nothing  0.250"], [(2, math.nan), (4, 0.25)])
+
+
+def test_the_best_of_each_run_is_told_with_its_time(tmp_path: Path) -> None:
+    runs = {
+        "a": make_run(tmp_path / "a", [0.4, 0.75, math.nan], slower=60.0),
+        "b": make_run(tmp_path / "b", [math.nan]),
+    }
+    best = best_scores(runs, "mAP50")
+    assert best["a"] == Best(0.75, epoch=2.0, minutes=4.0)  # two epochs of 4 steps of 30 seconds
+    assert math.isnan(best["b"].value)
+
+
+def test_the_command_draws_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(make_run(tmp_path / name, [0.4, 0.75, 0.7]).path) for name in ("first", "second")]
+    out = tmp_path / "both.png"
+    assert run(["curves", *folders, "--against", "minutes", "--out", str(out)]) == 0
+    assert size_of(out.read_bytes())
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in told[:2]] == [
+        [name, "mAP50", "0.7500", "after", "2", "epochs,", "0.1", "minutes"] for name in ("first", "second")
+    ]
+    assert run(["curves", folders[0], folders[0], "--out", str(out)]) == 2
+    assert "must have different names" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("maps", "there"), [([0.5], "AP75, mAP50"), ([], "none")])

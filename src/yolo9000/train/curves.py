@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.train.run_folder import RunFolder
 
-__all__ = ["plot_run", "plot_scores"]
+__all__ = ["Best", "best_scores", "plot_run", "plot_scores"]
 
 Against = Literal["epoch", "minutes"]
 FAINT = "#d3d8e0"
@@ -70,17 +71,36 @@ def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "e
     """
     figure = Figure(figsize=(7.5, 4.8), dpi=110, layout="constrained")
     axes = figure.subplots()
+    for (name, folder), best in zip(runs.items(), best_scores(runs, score).values(), strict=True):
+        lines = folder.lines("scores")
+        places = _known(lines, "epoch") if against == "epoch" else _known(lines, "seconds") / 60
+        axes.plot(places, _known(lines, score), "o-", ms=3.5, label=f"{name}  {best.value:.3f}")
+    _from_zero(axes)
+    _finish(axes, score, against)
+    return _png(figure)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The highest value of a score in a run, and when it was reached; NaN where the score was never known."""
+
+    value: float
+    epoch: float
+    minutes: float
+
+
+def best_scores(runs: Mapping[str, RunFolder], score: str) -> dict[str, Best]:
+    """The best of each run; see `plot_scores`."""
+    found = {}
     for name, folder in runs.items():
         lines = folder.lines("scores")
         if not lines or score not in lines[0]:
             known = sorted(set(lines[0]) - NOT_A_SCORE) if lines else ["none"]
             raise ConfigError(f"{folder.path}: must have the score {score!r}; there: {', '.join(known)}")
-        places = _known(lines, "epoch") if against == "epoch" else _known(lines, "seconds") / 60
-        values = _known(lines, score)
-        axes.plot(places, values, "o-", ms=3.5, label=f"{name}  {max(values, key=_or_least):.3f}")
-    _from_zero(axes)
-    _finish(axes, score, against)
-    return _png(figure)
+        best = max(lines, key=lambda line: -math.inf if line[score] is None else line[score])
+        value = math.nan if best[score] is None else best[score]
+        found[name] = Best(value, best["epoch"], best["seconds"] / 60)
+    return found
 
 
 def _known(lines: Sequence[Mapping[str, Any]], name: str) -> Float64[np.ndarray, " n"]:
@@ -91,10 +111,6 @@ def _known(lines: Sequence[Mapping[str, Any]], name: str) -> Float64[np.ndarray,
 def _thinned(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:
     """At most `POINTS` values, each the mean of its neighbourhood."""
     return np.array([part.mean() for part in np.array_split(values, min(POINTS, len(values)))])
-
-
-def _or_least(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
 
 
 def _from_zero(axes: Axes) -> None:

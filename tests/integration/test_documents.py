@@ -1,0 +1,160 @@
+"""Every command that the documents show, as they show it, on small files of the names that they use."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+from PIL import Image
+from small_data import Box, write_voc_set
+from small_models import write_flat, write_tree_model
+
+from yolo9000.cli import run
+from yolo9000.data.datasets import DataSetFile
+from yolo9000.train.recipe import built_in_recipes, read_recipe
+
+NAMES = ("blue", "red", "person", "dog", "bus")  # the first two are the data set's
+# What makes a training small: a narrow network at a small size, few pictures at a time
+SMALL = ["epochs=2", "batch=4", "accumulate=1", "workers=0", "network.width=0.05", "optimiser.learning_rate=1e-4"]
+SMALL_CLASSIFIER = [*SMALL, "network.size=32", "augment.min_crop=32", "augment.max_crop=40"]
+SMALL_DETECTOR = [*SMALL, "network.size=[96,64]"]
+ADDED = {
+    "imagenet-224": SMALL_CLASSIFIER,
+    "imagenet-448": SMALL_CLASSIFIER,
+    "small-detector": SMALL_DETECTOR,
+    "voc": [*SMALL_DETECTOR, "multi_scale.sizes=[64,96]", "optimiser.steps=[1]", "optimiser.scales=[0.1]"],
+    "my.toml": SMALL_DETECTOR,
+}
+CAMERA = "yolo9000 predict 0 "  # there is none
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands_of(document: str) -> list[str]:
+    """The commands of the program in the shell examples of a document."""
+    lines = "\n".join(blocks(document, "sh")).splitlines()
+    return [line for line in lines if "yolo9000 " in line and not line.startswith(CAMERA)]
+
+
+def words_of(command: str) -> list[str]:
+    """A command as words, made small where it trains; without what comes before a pipe."""
+    words = shlex.split(command, comments=True)
+    words = words[words.index("|") + 1 :] if "|" in words else words
+    recipe = next((word for word in words if word in ADDED), "")
+    out = words.index("--out") if "--out" in words else len(words)
+    return [*words[:out], *ADDED.get(recipe, ()), *words[out:]]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that the documents name, where the program runs."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "holiday/beach"):
+        write_pictures(tmp_path / folder)
+    write_clip(tmp_path / "clip.mp4")
+    for seed, name in enumerate(("yolov2-voc", "yolov2", "tiny-yolov2")):
+        write_flat(tmp_path, seed, name=name, names=NAMES)
+    write_tree_model(tmp_path, name="yolo9000", tree="9k.tree")
+    (tmp_path / "9k.names").write_bytes((tmp_path / "yolo9000.names").read_bytes())
+    write_voc_set(tmp_path / "fruit", boxes=boxes_of_many_sizes)
+    for name in ("fruit.yaml", "VOC.yaml"):
+        (tmp_path / name).write_text(yaml.safe_dump(DATA_SET))
+    (tmp_path / "results.json").write_text(json.dumps([RESULT]))
+    for split in ("train", "val"):
+        for name in ("n01", "n02", "n03"):
+            write_pictures(tmp_path / "ImageNet" / split / name)
+    (tmp_path / "my.toml").write_text('task = "detect"\ndata = "fruit"\nnetwork = {name = "tiny-yolov2"}\n')
+    return tmp_path
+
+
+DATA_SET = {
+    "classes": ["blue", "red"],
+    "train": [{"format": "voc", "path": "fruit", "list": "ImageSets/Main/train.txt"}],
+    "val": [{"format": "voc", "path": "fruit", "list": "ImageSets/Main/val.txt"}],
+    "test": [{"format": "voc", "path": "fruit", "list": "ImageSets/Main/val.txt"}],
+}
+RESULT = {"image_id": "p09", "category_id": 1, "bbox": [10, 8, 20, 12], "score": 0.9}
+
+
+def boxes_of_many_sizes(number: int) -> list[Box]:
+    """Three boxes, of sizes that no other picture has."""
+    return [
+        ("red", (2, 3, 12 + number, 20)),
+        ("blue", (30, 5, 45, 20 + 2 * number)),
+        ("red", (50, 10, 60 + number, 25 + number)),
+    ]
+
+
+def write_pictures(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(len(str(folder)))
+    for name, (height, width) in {"a.jpg": (60, 90), "b.jpg": (75, 41)}.items():
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
+
+
+def write_clip(path: Path) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (96, 64))
+    assert writer.isOpened()
+    for shade in range(3):
+        writer.write(np.full((64, 96, 3), 60 * shade, np.uint8))
+    writer.release()
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/data.md", "docs/training.md"])
+def test_the_commands_of_a_document_run(
+    document: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = commands_of(document)
+    assert len(commands) > 3
+    photo = io.BytesIO((workplace / "photos" / "a.jpg").read_bytes())
+    for command in commands:
+        words = words_of(command)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.getvalue())))
+        code = run(words[1:]) if words[0] == "yolo9000" else run_apart(words)
+        assert code == 0, f"{command}\n{capsys.readouterr().err}"
+
+
+def run_apart(words: list[str]) -> int:
+    """Run ``torchrun`` and the like in processes of their own."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    processes = [word if word != "4" else "2" for word in words]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    assert processes[0] == "torchrun", words
+    return subprocess.run([*launcher, *processes[1:]], env=environment, timeout=240, check=False).returncode
+
+
+def test_the_data_set_file_of_the_document_is_one() -> None:
+    (text,) = blocks("docs/data.md", "yaml")
+    file = DataSetFile.model_validate(yaml.safe_load(text))
+    assert len(file.train) == 3
+    assert len(file.val) == 1
+
+
+def test_the_python_of_the_readme_runs(workplace: Path) -> None:
+    (code,) = blocks("README.md", "python")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (workplace / "annotated.png").exists()
+    assert len(done.stdout.splitlines()) >= 2 + 3  # two photographs, three frames
+
+
+def test_every_recipe_that_comes_along_can_be_read_and_is_in_the_document() -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for name in built_in_recipes():
+        assert read_recipe(name, ["data=somewhere"]).epochs > 0
+        assert f"`{name}`" in text, name
