@@ -79,3 +79,15 @@ def test_what_has_no_layer_in_common_is_refused() -> None:
     first, second = (initial_model(Table((Conv(filters), MaxPool())), 0) for filters in (8, 16))
     with pytest.raises(ConfigError, match="no layer in common"):
         hand_on(first, second)
+
+
+def test_a_detector_begins_with_the_objectness_that_is_wanted() -> None:
+    table = with_classes(narrow(yolov2(), 0.125), 3, anchors=((1.0, 2.0), (3.0, 1.5)))
+    last = initial_model(table, 0, objectness=0.05).parameters[len(table.body) - 1]
+    assert last is not None
+    biases = last.biases.reshape(2, 5 + 3)  # x, y, w, h, objectness and 3 classes of 2 anchors
+    np.testing.assert_allclose(1 / (1 + np.exp(-biases[:, 4])), 0.05, rtol=1e-6)
+    assert (np.delete(biases, 4, axis=1) == 0).all()
+    plain = initial_model(table, 0).parameters[len(table.body) - 1]
+    assert plain is not None
+    assert (plain.biases == 0).all()

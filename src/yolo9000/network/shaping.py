@@ -55,7 +55,7 @@ def with_classes(
     return replace(table, rows=tuple(rows))
 
 
-def initial_model(table: Table, seed: int) -> Model:
+def initial_model(table: Table, seed: int, objectness: float = 0.5) -> Model:
     """Numbers to begin training with: kernels normally distributed with variance 2 / (inputs of a filter), no biases.
 
     Darknet: src/convolutional_layer.c make_convolutional_layer; there rolling variances begin at 0, here at 1, which
@@ -64,15 +64,20 @@ def initial_model(table: Table, seed: int) -> Model:
     Args:
         table: the network.
         seed: of the numbers.
+        objectness: of all boxes of a detector before it has learnt anything: a bias in its last layer. Darknet's is
+            .5, that is no bias. Nearly all boxes hold nothing: from .5 they all fall at once and far below the few that
+            do, where squared error on the sigmoid has next to no slope. (Focal loss, Lin et al. 2017, §3.3.)
     """
     rng = np.random.default_rng(seed)
     channels = table.input_channels()
-    return Model(
-        table,
-        tuple(
-            _initial_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(table.rows)
-        ),
-    )
+    parameters = [
+        _initial_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(table.rows)
+    ]
+    last = parameters[_last_conv(table)]
+    if isinstance(table.head, Region) and last is not None:
+        of_anchors = last.biases.reshape(len(table.head.anchors_wh_cells), -1)
+        of_anchors[:, 4] = np.log(objectness / (1 - objectness))
+    return Model(table, tuple(parameters))
 
 
 def hand_on(given: Model, to: Model) -> tuple[Model, int]:

@@ -95,12 +95,15 @@ class DetectorNetworkSettings(NetworkSettings):
             ``table`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds.
         fit: how pictures are fitted to the input when the network is used.
+        initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from nothing; see
+            `yolo9000.network.shaping.initial_model`.
     """
 
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 416
     anchors: Literal["clusters", "table"] | list[tuple[PositiveFloat, PositiveFloat]] = "clusters"
     clusters: PositiveInt = 5
     fit: ImageFit = "letterbox"
+    initial_objectness: float = Field(default=0.5, gt=0, lt=1)
 
 
 class ClassifierNetworkSettings(NetworkSettings):

@@ -14,7 +14,7 @@ from yolo9000.network.model import Model
 from yolo9000.network.rows import Table
 from yolo9000.network.shaping import hand_on, initial_model, narrow
 from yolo9000.network.tables import BUILT_IN
-from yolo9000.train.recipe import NetworkSettings, Recipe
+from yolo9000.train.recipe import DetectRecipe, NetworkSettings, Recipe
 
 __all__ = ["named_table", "starting_model"]
 
@@ -49,7 +49,8 @@ def starting_model(recipe: Recipe, table: Table) -> tuple[Model, str]:
         WeightsError: a file cannot be read, or fits no layer.
         ConfigError: the same, of one of our model files.
     """
-    fresh = initial_model(table, recipe.seed)
+    objectness = recipe.network.initial_objectness if isinstance(recipe, DetectRecipe) else 0.5
+    fresh = initial_model(table, recipe.seed, objectness)
     if recipe.start is None:
         return fresh, "all layers from nothing"
     try:
