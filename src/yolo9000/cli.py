@@ -22,17 +22,20 @@ from yolo9000.cli_options import (
     DeviceOption,
     EngineOption,
     ImageFitOption,
+    LevelOption,
     ModelArgument,
     NamesOption,
     PrecisionOption,
     ThreadsOption,
     TreeOption,
     WeightsOption,
+    at_level,
     next_run,
     parse_size,
     printable,
 )
 from yolo9000.cli_train import curves, train
+from yolo9000.cli_tree import tree_app
 from yolo9000.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
@@ -61,6 +64,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(tree_app, name="tree")
 app.command()(anchors)
 app.command()(val)
 app.command()(train)
@@ -118,6 +122,13 @@ def predict(
         list[str] | None,
         typer.Option(help="Keep this class, on a tree with everything below it; may be repeated.", show_default=False),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="On a tree: look for these nodes and what is below them only, such as vehicle,dog.", show_default=False
+        ),
+    ] = None,
+    level: LevelOption = None,
     threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.25,
     nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
     min_probability: Annotated[
@@ -170,6 +181,9 @@ def predict(
         suppression=suppression,
         max_detections=max_detections,
     )
+    detector = at_level(detector, level)
+    if classes is not None:
+        detector = detector.within([name.strip() for name in classes.split(",")])
     from rich.console import Console
 
     from yolo9000.labels.names import COCO, COCO_CATEGORY_IDS

@@ -13,11 +13,13 @@ from yolo9000.cli_options import (
     DeviceOption,
     EngineOption,
     ImageFitOption,
+    LevelOption,
     NamesOption,
     PrecisionOption,
     ThreadsOption,
     TreeOption,
     WeightsOption,
+    at_level,
     next_run,
     parse_size,
     printable,
@@ -211,6 +213,7 @@ def val(
             help="File of classes, one a line, that had only image-level labels: scored apart.", show_default=False
         ),
     ] = None,
+    level: LevelOption = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "float32",
@@ -253,7 +256,8 @@ def val(
             nms=nms,
             min_probability=min_probability,
         )
-        word_tree, classes = detector.prepared.spec.tree, detector.names
+        detector = at_level(detector, level)
+        word_tree, classes = detector.prepared.spec.tree if level is None else None, detector.names
         ids = category_ids_of(detector, data_set)
         pairs = detect_samples(detector, data_set, on_bad=on_bad, batch=batch)
     folder = out or next_run(Path("runs/val"))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from yolo9000.errors import ConfigError
+
+if TYPE_CHECKING:
+    from yolo9000.predict import Detector
 
 __all__ = [
     "BatchNormOption",
@@ -16,12 +19,14 @@ __all__ = [
     "DeviceOption",
     "EngineOption",
     "ImageFitOption",
+    "LevelOption",
     "ModelArgument",
     "NamesOption",
     "PrecisionOption",
     "ThreadsOption",
     "TreeOption",
     "WeightsOption",
+    "at_level",
     "next_run",
     "parse_size",
     "printable",
@@ -33,6 +38,10 @@ NamesOption = Annotated[
     Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)
 ]
 TreeOption = Annotated[Path | None, typer.Option(help="Label tree [the one that the .cfg names].", show_default=False)]
+LevelOption = Annotated[
+    Path | None,
+    typer.Option(help="On a tree: answer with these nodes instead, a file of names or ids.", show_default=False),
+]
 DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
 ImageFitOption = Annotated[
     Literal["letterbox", "stretch"],
@@ -59,6 +68,13 @@ def printable(text: str) -> str:
     """The text without what would end its line or steer the terminal; bytes of odd file names become ``?``."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
+
+
+def at_level(detector: Detector, file: Path | None) -> Detector:
+    """The detector, answering with the nodes that a file names, if one is given."""
+    from yolo9000.darknet.files import read_names
+
+    return detector if file is None else detector.at_level(read_names(file))
 
 
 def next_run(folder: Path) -> Path:

@@ -33,6 +33,7 @@ from yolo9000.metrics.hierarchy import (
 from yolo9000.metrics.matching import match
 from yolo9000.metrics.scored import Scored, collect
 from yolo9000.metrics.voc import PrecisionRecall, precision_recall, voc_ap
+from yolo9000.postprocess import HeadSpec
 from yolo9000.predict import Detector
 from yolo9000.records import BoxTruth, Detections, Sample
 
@@ -46,6 +47,7 @@ __all__ = [
     "image_label",
     "labels_among",
     "read_coco_results",
+    "truth_labels",
 ]
 
 LEAST_SCORE = 0.005  # Darknet: examples/detector.c validate_detector; lower scores hardly change an AP
@@ -265,13 +267,14 @@ def detect_samples(
         DataError: see `DataSet.samples`; a picture cannot be read.
     """
     low = detector.with_settings(threshold=LEAST_SCORE)
-    tree = detector.prepared.spec.tree
-    numbers = labels_among(detector.names, tree, data_set)
-    keep = None if tree is not None else np.isin(np.arange(len(detector.names)), numbers)
+    spec = detector.prepared.spec
+    numbers = truth_labels(spec, data_set)
+    keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), numbers)
     group: list[Sample] = []
     for sample in data_set.samples(on_bad):
         if sample.boxes is not None:
-            group.append(replace(sample, boxes=replace(sample.boxes, labels=numbers[sample.boxes.labels])))
+            boxes = sample.boxes.select(numbers[sample.boxes.labels] != NOT_AT_LEVEL)
+            group.append(replace(sample, boxes=replace(boxes, labels=numbers[boxes.labels])))
         if len(group) == batch:
             yield from _detect_group(low, group, keep)
             group = []
@@ -291,6 +294,26 @@ def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | N
         return None
     numbers = labels_among(detector.names, None, data_set)
     return {int(numbers[label]): category for label, category in data_set.category_ids().items()}
+
+
+NOT_AT_LEVEL = -1
+
+
+def truth_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
+    """What a detector calls each class of a data set: see `labels_among`.
+
+    A detector that answers with chosen nodes of its tree calls a class by the nearest of them at or above it; -1 where
+    there is none.
+
+    Raises:
+        ConfigError: see `labels_among`.
+    """
+    if spec.tree is None or spec.nodes is None:
+        return labels_among(spec.names, spec.tree, data_set)
+    place = {int(node): number for number, node in enumerate(spec.nodes)}
+    nodes = labels_among(spec.tree.names, spec.tree, data_set)
+    paths = (reversed(spec.tree.path(int(node))) for node in nodes)
+    return np.array([next((place[step] for step in path if step in place), NOT_AT_LEVEL) for path in paths], np.int64)
 
 
 def labels_among(names: Sequence[str], tree: WordTree | None, data_set: DataSet) -> Int64[np.ndarray, " k"]:

@@ -44,6 +44,7 @@ __all__ = [
     "standing",
     "tree_nms",
     "walk_tree",
+    "walk_within",
 ]
 
 
@@ -58,6 +59,7 @@ class HeadSpec:
         tree: the label tree where ``classes`` is ``tree``, else None.
         image_fit: how pictures are fitted to the network's input.
         nodes: nodes of the tree that are scored as flat classes in its stead, one for each name; None walks the tree.
+        within: nodes of the tree that objects must be, or lie below: probabilities are conditioned on that; None: any.
     """
 
     anchors_wh_cells: Float32[np.ndarray, "a 2"]
@@ -66,6 +68,12 @@ class HeadSpec:
     tree: WordTree | None = None
     image_fit: ImageFit = "letterbox"
     nodes: Int64[np.ndarray, " k"] | None = None
+    within: tuple[int, ...] | None = None
+
+    @property
+    def class_count(self) -> int:
+        """Class scores that the network gives for each anchor."""
+        return len(self.names) if self.tree is None else len(self.tree)
 
 
 @runtime_checkable
@@ -257,6 +265,50 @@ def node_scores(
     return scores
 
 
+def walk_within(
+    output: HeadOutput,
+    image: int,
+    tree: WordTree,
+    tops: tuple[int, ...],
+    candidates: Candidates,
+    settings: DetectionSettings,
+) -> tuple[Float32[np.ndarray, " m"], list[Descent]]:
+    """Walk every candidate down the part of the tree that is asked for: P(node | the object is one of those asked for).
+
+    Args:
+        output: numbers of the batch.
+        image: which picture of it.
+        tree: the whole tree.
+        tops: the nodes that are asked for.
+        candidates: the boxes.
+        settings: when a walk stops.
+
+    Returns:
+        The objectness of each candidate times the probability that it is one of those asked for; and the descents,
+        which begin at one of the tops, in nodes of the whole tree.
+    """
+    part, nodes = tree.subtree(tops)
+    asked = node_scores(output, image, tree, candidates, nodes[: len(tops)])
+    objectness = asked.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        shares = np.nan_to_num(asked / objectness[:, None])
+    whole = _conditionals(output.class_logits, image, tree, candidates)
+
+    def conditionals(items: Int64[np.ndarray, " m"], group: int) -> Float32[np.ndarray, "m size"]:
+        return shares[items] if group == 0 else whole(items, int(tree.groups[nodes[part.group_offsets[group]]]))
+
+    found = part.descend(conditionals, len(candidates.anchors), settings.min_probability, settings.walk)
+    return objectness, [_in_whole_tree(descent, nodes) for descent in found]
+
+
+def _in_whole_tree(descent: Descent, nodes: Int64[np.ndarray, " m"]) -> Descent:
+    def moved(choice: tuple[int, float] | None) -> tuple[int, float] | None:
+        return None if choice is None else (int(nodes[choice[0]]), choice[1])
+
+    path = tuple(int(nodes[node]) for node in descent.nodes)
+    return Descent(path, descent.conditionals, moved(descent.refused), moved(descent.runner_up))
+
+
 def walk_tree(
     output: HeadOutput, image: int, tree: WordTree, candidates: Candidates, settings: DetectionSettings
 ) -> list[Descent]:
@@ -323,18 +375,25 @@ def label_candidates(
     Under a flat head a candidate gets every class whose score passes; on a tree the one node where its walk ends.
     """
     if spec.tree is not None and spec.nodes is None:
-        return _label_by_walk(output, image, spec.tree, candidates, settings)
+        return _label_by_walk(output, image, spec.tree, spec.within, candidates, settings)
     scores = flat_scores(output, image, spec, candidates)
     places, labels = np.nonzero(scores > settings.threshold)
     return Labelled(places, labels, scores[places, labels], ())
 
 
 def _label_by_walk(
-    output: HeadOutput, image: int, tree: WordTree, candidates: Candidates, settings: DetectionSettings
+    output: HeadOutput,
+    image: int,
+    tree: WordTree,
+    within: tuple[int, ...] | None,
+    candidates: Candidates,
+    settings: DetectionSettings,
 ) -> Labelled:
-    descents = walk_tree(output, image, tree, candidates, settings)
+    if within is None:
+        scores, descents = candidates.objectness, walk_tree(output, image, tree, candidates, settings)
+    else:
+        scores, descents = walk_within(output, image, tree, within, candidates, settings)
     labels = np.array([descent.nodes[-1] for descent in descents], np.int64)
-    scores = candidates.objectness
     if settings.walk == "conditional":
         scores = scores * np.array([np.prod(descent.conditionals) for descent in descents], np.float32)
     passing = np.flatnonzero(scores > settings.threshold)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ from yolo9000.engines.exported import PreparedDetector, read_onnx, read_openvino
 from yolo9000.engines.program import prepare
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.labels.names import nearest
+from yolo9000.labels.wordtree import WordTree
 from yolo9000.letterbox import GREY, ImageFit, fit
 from yolo9000.model_file import read_model_file
 from yolo9000.network.model import Model
@@ -298,6 +299,50 @@ class Detector:
         """
         settings = DetectionSettings.checked(**(self.settings.model_dump() | changes))
         return Detector(self.prepared, self.engine, size_wh=self.network_wh, settings=settings)
+
+    def within(self, classes: Sequence[str]) -> Detector:
+        """The same detector, asked only for some nodes of its tree and what is below them.
+
+        Probabilities are conditioned: of what is surely a vehicle or a dog it is told which, and what is surely neither
+        is not given.
+
+        Args:
+            classes: names or ids of nodes, none below another.
+
+        Raises:
+            ConfigError: its classes are flat.
+            TreeError: a name is not, or not only, one node's.
+        """
+        tree = self._tree("--classes")
+        nodes = tuple(tree.find(name) for name in classes)
+        tree.subtree(nodes)
+        return self._with_spec(replace(self.prepared.spec, within=nodes))
+
+    def at_level(self, classes: Sequence[str]) -> Detector:
+        """The same detector, answering with other classes than its own: nodes of its tree, at any height.
+
+        A class gets the probability of all that is below it. The classes are flat: a box gets each whose score passes.
+
+        Args:
+            classes: names or ids of nodes.
+
+        Raises:
+            ConfigError: its classes are flat.
+            TreeError: a name is not, or not only, one node's.
+        """
+        tree = self._tree("--level")
+        nodes = np.array([tree.find(name) for name in classes], np.int64)
+        return self._with_spec(replace(self.prepared.spec, names=tuple(classes), nodes=nodes))
+
+    def _tree(self, option: str) -> WordTree:
+        tree = self.prepared.spec.tree
+        if tree is None:
+            raise ConfigError(f"{option} needs a model with a label tree; the classes of this one are flat")
+        return tree
+
+    def _with_spec(self, spec: HeadSpec) -> Detector:
+        prepared = replace(self.prepared, spec=spec)
+        return Detector(prepared, self.engine, size_wh=self.network_wh, settings=self.settings)
 
 
 def _readable(items: Iterator[Picture | DataError], on_error: Callable[[DataError], None] | None) -> Iterator[Picture]:

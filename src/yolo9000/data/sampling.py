@@ -16,7 +16,7 @@ from yolo9000.data.augment import Purpose, keyed
 from yolo9000.data.batching import epoch_order
 from yolo9000.records import Sample
 
-__all__ = ["Stream", "balanced_weights", "repeat_weights", "weighted_order"]
+__all__ = ["Stream", "balanced_weights", "joint_weights", "repeat_weights", "weighted_order"]
 
 
 class Stream:
@@ -84,6 +84,29 @@ def repeat_weights(samples: Sequence[Sample], classes: int, below: float) -> Flo
     counts = np.bincount(np.concatenate([np.empty(0, np.int64), *held]), minlength=classes)
     factors = np.maximum(1.0, np.sqrt(below * len(samples) / np.maximum(counts, 1)))
     return np.array([factors[labels].max() if len(labels) else 1.0 for labels in held])
+
+
+def joint_weights(
+    samples: Sequence[Sample], ratio: float, weights: Float64[np.ndarray, " n"] | None = None
+) -> Float64[np.ndarray, " n"]:
+    """Weights with which so many pictures with image-level labels come for each picture with boxes.
+
+    Paper: §4 Joint training: COCO is oversampled so that ImageNet is only larger by 4 to 1.
+
+    Args:
+        samples: of both kinds.
+        ratio: image-level pictures for each boxed one; above 0.
+        weights: of the pictures before, kept within either kind; None: all the same.
+
+    Raises:
+        ValueError: there are not both kinds.
+    """
+    boxed = np.array([sample.boxes is not None for sample in samples])
+    if boxed.all() or not boxed.any():
+        raise ValueError("joint_weights: there must be pictures with boxes and pictures without")
+    before = np.ones(len(samples)) if weights is None else weights
+    factor = ratio * before[boxed].sum() / before[~boxed].sum()
+    return np.where(boxed, before, factor * before)
 
 
 def _classes(sample: Sample) -> Int64[np.ndarray, " m"]:

@@ -63,7 +63,7 @@ class PreparedDetector:
         """
         anchors = len(self.spec.anchors_wh_cells)
         first = arrays[0]
-        per_anchor = 5 if self.class_rows else 5 + len(self.spec.names)
+        per_anchor = 5 if self.class_rows else 5 + self.spec.class_count
         expected = [anchors * per_anchor]
         if self.class_rows:
             expected.append(self.class_rows.weights.shape[2])

@@ -5,6 +5,7 @@ Paper: §4 Hierarchical classification. Darknet: src/tree.c.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from yolo9000.errors import TreeError
+from yolo9000.labels.names import nearest
 
 __all__ = ["Descent", "WalkRule", "WordTree"]
 
@@ -51,6 +53,8 @@ class WordTree:
         parents: parent of each node, -1 for a top node.
         names: display name of each node; not unique (585 names of Darknet's ``9k.names`` stand for several nodes).
         ids: id of each node, such as ``n02084071``; unique.
+        synonyms: other names of each node; empty where none of the nodes has any.
+        notes: what somebody wanted to say about each node; empty where nobody did.
 
     Raises:
         TreeError: a parent that is not before its child; a missing or repeated id.
@@ -59,6 +63,8 @@ class WordTree:
     parents: Int64[np.ndarray, " n"]
     names: tuple[str, ...]
     ids: tuple[str, ...]
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_lengths()
@@ -66,18 +72,28 @@ class WordTree:
 
     @classmethod
     def from_parents(
-        cls, parents: Sequence[int], names: Sequence[str] | None = None, ids: Sequence[str] | None = None
+        cls,
+        parents: Sequence[int],
+        names: Sequence[str] | None = None,
+        ids: Sequence[str] | None = None,
+        synonyms: Sequence[tuple[str, ...]] = (),
+        notes: Sequence[str] = (),
     ) -> WordTree:
         """Make a tree; names default to the ids, ids to the node numbers."""
         ids = tuple(ids if ids is not None else map(str, range(len(parents))))
         names = tuple(names if names is not None else ids)
-        return cls(np.asarray(parents, dtype=np.int64).reshape(-1), names, ids)
+        kept_synonyms = tuple(synonyms) if any(synonyms) else ()
+        kept_notes = tuple(notes) if any(notes) else ()
+        return cls(np.asarray(parents, dtype=np.int64).reshape(-1), names, ids, kept_synonyms, kept_notes)
 
     def _check_lengths(self) -> None:
         if not len(self):
             raise TreeError("a tree must have at least one node")
         if not len(self) == len(self.names) == len(self.ids):
             raise TreeError(f"{len(self)} nodes need as many names and ids, got {len(self.names)} and {len(self.ids)}")
+        for what, values in (("synonyms", self.synonyms), ("notes", self.notes)):
+            if values and len(values) != len(self):
+                raise TreeError(f"{len(self)} nodes need as many {what} or none, got {len(values)}")
         if len(set(self.ids)) < len(self):
             repeated = next(node_id for node_id in self.ids if self.ids.count(node_id) > 1)
             raise TreeError(f"ids must be unique, {repeated!r} stands {self.ids.count(repeated)} times")
@@ -155,6 +171,20 @@ class WordTree:
         """Nodes of each depth below the top."""
         return [np.flatnonzero(self.depths == depth) for depth in range(1, int(self.depths.max()) + 1)]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 of what a network that was trained on the tree depends on: ids and parents, in their order."""
+        lines = "".join(f"{node_id}\t{parent}\n" for node_id, parent in zip(self.ids, self.parents, strict=True))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def children(self, node: int) -> range:
+        """The nodes below a node, one level down; none for a leaf. -1 gives the top nodes."""
+        group = 0 if node < 0 else int(self.child_groups[node])
+        if group < 0:
+            return range(0)
+        offset = int(self.group_offsets[group])
+        return range(offset, offset + int(self.group_sizes[group]))
+
     def path(self, node: int) -> tuple[int, ...]:
         """The nodes from the top down to the given one, itself included."""
         path = []
@@ -162,6 +192,65 @@ class WordTree:
             path.append(node)
             node = int(self.parents[node])
         return tuple(reversed(path))
+
+    def named(self, name: str) -> list[int]:
+        """The nodes that have a name, as it stands, else as a synonym; upper and lower case are the same."""
+        wanted = name.lower()
+        found = [node for node, known in enumerate(self.names) if known.lower() == wanted]
+        if found or not self.synonyms:
+            return found
+        return [node for node, known in enumerate(self.synonyms) if wanted in map(str.lower, known)]
+
+    def find(self, text: str) -> int:
+        """The node of that id, else of that name or synonym.
+
+        Raises:
+            TreeError: there is none, or more than one.
+        """
+        if text in self.ids:
+            return self.ids.index(text)
+        found = self.named(text)
+        if not found:
+            raise TreeError(f"{text!r} must be the id or name of a node{nearest(text, self.names)}")
+        if len(found) > 1:
+            ids = ", ".join(f"{self.ids[node]} ({self.way(node)})" for node in found)
+            raise TreeError(f"{text!r} is the name of {len(found)} nodes; say which by its id: {ids}")
+        return found[0]
+
+    def way(self, node: int) -> str:
+        """The names on the path from the top, for people: ``animal > dog > terrier``."""
+        return " > ".join(self.names[step] for step in self.path(node))
+
+    def subtree(self, tops: Sequence[int]) -> tuple[WordTree, Int64[np.ndarray, " m"]]:
+        """The tree of some nodes and all below them, as if nothing else were: they are its top nodes.
+
+        Args:
+            tops: nodes, none of them below another.
+
+        Returns:
+            The tree, and the node of this one that each of its nodes is.
+
+        Raises:
+            TreeError: there are none, one is named twice or lies below another.
+        """
+        if not tops:
+            raise TreeError("a subtree needs at least one node")
+        for node in tops:
+            above = [step for step in self.path(node)[:-1] if step in set(tops)]
+            if above or list(tops).count(node) > 1:
+                other = self.names[above[0] if above else node]
+                raise TreeError(
+                    f"{self.names[node]!r} must not be the same as, or a kind of, {other!r}, named beside it"
+                )
+        inside = np.any([self.below(node) for node in tops], axis=0)
+        inside[list(tops)] = False
+        nodes = np.array([*sorted(tops), *np.flatnonzero(inside)], np.int64)
+        place = {int(node): number for number, node in enumerate(nodes)}
+        kept = [int(node) for node in nodes]
+        parents = [-1 if node in set(tops) else place[int(self.parents[node])] for node in kept]
+        return WordTree.from_parents(
+            parents, [self.names[node] for node in kept], [self.ids[node] for node in kept]
+        ), nodes
 
     def below(self, node: int) -> Bool[np.ndarray, " n"]:
         """Which nodes are the given one or lie below it."""

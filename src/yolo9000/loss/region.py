@@ -69,12 +69,14 @@ class ImageLevel:
     Attributes:
         images: place of the picture in the batch.
         boxes: the box, as anchor * H * W + row * W + column.
+        boxes_cxcywh: its centre, width and height as fractions of the input.
         probability: that it gives to the class, on a tree to the whole path.
         objectness: of the box.
     """
 
     images: Int64[Tensor, " m"]
     boxes: Int64[Tensor, " m"]
+    boxes_cxcywh: Float[Tensor, "m 4"]
     probability: Float[Tensor, " m"]
     objectness: Float[Tensor, " m"]
 
@@ -319,5 +321,6 @@ def _image_level_loss(
     down = own.new_zeros(())
     if weak in ("release", "head"):
         down = head.noobject_scale / 2 * (objectness.square().sum() - own.square().sum())
-    seen = ImageLevel(images, best, probability[rows, best], own.detach())
+    coordinates = t.boxes_cxcywh[images].permute(0, 1, 3, 4, 2).flatten(1, 3)[rows, best]
+    seen = ImageLevel(images, best, coordinates, probability[rows, best], own.detach())
     return seen, up, down, classes

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float64
 
 from yolo9000.data.datasets import open_data, splits_of
-from yolo9000.data.sampling import Stream, balanced_weights, repeat_weights
+from yolo9000.data.sampling import Stream, balanced_weights, joint_weights, repeat_weights
 from yolo9000.engines import available_cores
 from yolo9000.engines.torch import has_bfloat16
 from yolo9000.errors import ConfigError, TrainingError
@@ -166,13 +166,17 @@ def check_sizes(recipe: Recipe, stride: int) -> None:
 
 def picture_weights(recipe: Recipe, samples: Sequence[Sample], classes: int) -> Float64[np.ndarray, " n"] | None:
     """How often each picture comes in relation to the others; None: each once an epoch."""
+    weights: Float64[np.ndarray, " n"] | None = None
     match recipe.sampling:
-        case "uniform":
-            return None
         case "balanced":
-            return balanced_weights(samples, classes)
+            weights = balanced_weights(samples, classes)
         case "repeat":
-            return repeat_weights(samples, classes, recipe.repeat_below)
+            weights = repeat_weights(samples, classes, recipe.repeat_below)
+        case "uniform":
+            pass
+    if isinstance(recipe, DetectRecipe) and recipe.joint.ratio:
+        return joint_weights(samples, recipe.joint.ratio, weights)
+    return weights
 
 
 def chosen_precision(recipe: Recipe, device: torch.device) -> torch.dtype:

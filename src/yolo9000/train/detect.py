@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from yolo9000.anchors import cluster, to_cells
@@ -33,7 +33,7 @@ from yolo9000.train.batch_pictures import Marks, draw_batch, draw_validation
 from yolo9000.train.feed import Order
 from yolo9000.train.recipe import DetectorNetworkSettings, DetectRecipe
 from yolo9000.train.start import named_table
-from yolo9000.train.task import Losses, Scores, listed_samples
+from yolo9000.train.task import Losses, Scores, WeakBox, listed_samples
 
 __all__ = ["DetectorTraining", "clustered_anchors"]
 
@@ -48,7 +48,7 @@ class DetectorTraining:
         recipe: how.
         data: the training split.
         validation: what it is scored on; None: nothing.
-        samples: the training pictures with boxes, their labels those of the network.
+        samples: the training pictures, with boxes or with image-level labels, their labels those of the network.
         table: the network.
         device: what the loss is computed on.
     """
@@ -84,12 +84,14 @@ class DetectorTraining:
         table.shapes()
         labels = labels_among(tree.names if tree else data.classes, tree, data)
         samples = [
-            replace(sample, boxes=replace(sample.boxes, labels=labels[sample.boxes.labels]))
+            _with_labels(sample, labels)
             for sample in listed_samples(data, recipe.on_bad)
-            if sample.boxes is not None
+            if sample.boxes is not None or (sample.image_labels and recipe.joint.ratio != 0)
         ]
-        if not samples:
+        if all(sample.boxes is None for sample in samples):
             raise DataError(f"{data.name}: must have pictures with boxes to train a detector, has none")
+        if recipe.joint.ratio and all(sample.boxes is not None for sample in samples):
+            raise DataError(f"{data.name}: joint.ratio needs pictures with image-level labels and no boxes, has none")
         return cls(recipe, data, validation, samples, table, device)
 
     @property
@@ -130,29 +132,32 @@ class DetectorTraining:
         """
         sample = self.samples[order.picture]
         image, boxes = self._load(order.picture)
+        rng = draws(self.recipe.seed, order.epoch, order.index)
+        # Of a picture with several image-level labels one is learnt at a time
+        labels = sample.image_labels if boxes is not None else (_any_of(sample.image_labels, rng),)
         changed, found = augment_or_mosaic(
             image,
             boxes,
             self.recipe.augment,
             order.size_wh,
-            draws(self.recipe.seed, order.epoch, order.index),
+            rng,
             lambda place: self._load(self._of_source[sample.source][place]),
-            len(self._of_source[sample.source]),
+            len(self._of_source.get(sample.source, ())),
         )
-        return Example(changed, found, sample.image_labels, sample.name, order.index, sample.source)
+        return Example(changed, found, labels, sample.name, order.index, sample.source)
 
     @cached_property
     def _of_source(self) -> dict[int, list[int]]:
-        """The pictures of each source, by number: what a mosaic may put together."""
+        """The boxed pictures of each source, by number: what a mosaic may put together."""
         pictures: dict[int, list[int]] = {}
         for number, sample in enumerate(self.samples):
-            pictures.setdefault(sample.source, []).append(number)
+            if sample.boxes is not None:
+                pictures.setdefault(sample.source, []).append(number)
         return pictures
 
-    def _load(self, picture: int) -> tuple[np.ndarray, BoxTruth]:
+    def _load(self, picture: int) -> tuple[np.ndarray, BoxTruth | None]:
         sample = self.samples[picture]
-        assert sample.boxes is not None  # noqa: S101  `prepare` has seen to it
-        boxes = sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
+        boxes = sample.boxes and sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
         return load_picture(sample.picture, sample.name).image, boxes
 
     def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
@@ -170,8 +175,10 @@ class DetectorTraining:
             tree=self.groups,
             warm_up=images_seen < self.recipe.loss.warm_up_images,
             exhaustive=self._exhaustive_of(batch),
+            image_labels=image_labels_of(batch, self.device),
+            weak=self.recipe.joint.weak,
         )
-        return Losses(parts.total(), _named(parts))
+        return Losses(parts.total(), _named(parts), _weak_boxes(parts, batch))
 
     def _exhaustive_of(self, batch: Batch) -> Tensor | None:
         if self.exhaustive is None:
@@ -213,6 +220,54 @@ class DetectorTraining:
 
 
 TREE_FILE = "labels.tree"  # what a .cfg of the network would call its tree
+
+
+def _with_labels(sample: Sample, labels: Int64[np.ndarray, " k"]) -> Sample:
+    """The sample with the network's labels instead of the data set's."""
+    boxes = sample.boxes and replace(sample.boxes, labels=labels[sample.boxes.labels])
+    image_labels = sorted({int(labels[label]) for label in sample.image_labels})
+    return replace(sample, boxes=boxes, image_labels=tuple(image_labels))
+
+
+def _any_of(labels: tuple[int, ...], rng: np.random.Generator) -> int:
+    return labels[int(len(labels) * rng.random())] if len(labels) > 1 else labels[0]
+
+
+def image_labels_of(batch: Batch, device: torch.device) -> Tensor | None:
+    """The label of each picture that has an image-level label instead of boxes, -1 for the others; None without any."""
+    labels = [
+        NO_LABEL if boxes is not None else known[0]
+        for boxes, known in zip(batch.boxes, batch.image_labels, strict=True)
+    ]
+    return torch.tensor(labels, device=device) if any(label != NO_LABEL for label in labels) else None
+
+
+NO_LABEL = -1
+
+
+def _weak_boxes(parts: LossParts, batch: Batch) -> tuple[WeakBox, ...]:
+    """Which box each picture with an image-level label taught."""
+    found = parts.image_level
+    if found is None:
+        return ()
+    width, height = batch.size_wh
+    cx, cy, w, h = (found.boxes_cxcywh.cpu().double() * torch.tensor([width, height] * 2)).T
+    corners = torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=1).tolist()
+    columns = (found.images, found.probability, found.objectness)
+    return tuple(
+        WeakBox(
+            picture=batch.names[image],
+            index=batch.indices[image],
+            label=batch.image_labels[image][0],
+            box_xyxy=(left, top, right, bottom),
+            size_wh=batch.size_wh,
+            probability=probability,
+            objectness=objectness,
+        )
+        for (left, top, right, bottom), image, probability, objectness in zip(
+            corners, *(column.tolist() for column in columns), strict=True
+        )
+    )
 
 
 def truths_of(batch: Batch, device: torch.device) -> Truths:

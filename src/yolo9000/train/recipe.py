@@ -46,10 +46,12 @@ from yolo9000.data.datasets import OnBad
 from yolo9000.errors import ConfigError
 from yolo9000.labels.names import nearest
 from yolo9000.letterbox import ImageFit
+from yolo9000.loss.region import WeakObjectness
 
 __all__ = [
     "ClassifyRecipe",
     "DetectRecipe",
+    "JointSettings",
     "LossSettings",
     "MultiScaleSettings",
     "NetworkSettings",
@@ -184,6 +186,19 @@ class LossSettings(_Settings):
     warm_up_images: int = Field(default=12_800, ge=0)
 
 
+class JointSettings(_Settings):
+    """Training on pictures with boxes and pictures with image-level labels together (§4 Joint training).
+
+    Attributes:
+        ratio: pictures with image-level labels for each with boxes; the paper's is 4, and 0 leaves them out. None: as
+            the data have them.
+        weak: what image-level pictures teach about objectness: see `yolo9000.loss.region.WeakObjectness`.
+    """
+
+    ratio: NonNegativeFloat | None = None
+    weak: WeakObjectness = "paper"
+
+
 class _Common(_Settings):
     """What both tasks share.
 
@@ -246,12 +261,14 @@ class DetectRecipe(_Common):
         network: which one.
         augment: how pictures are changed.
         loss: the region loss.
+        joint: what is done with pictures that have image-level labels and no boxes.
     """
 
     task: Literal["detect"]
     network: DetectorNetworkSettings
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
+    joint: JointSettings = JointSettings()
 
 
 class ClassifyRecipe(_Common):

@@ -77,6 +77,7 @@ class Run:
 
     def log(self, progress: Progress) -> None:
         """Write a line of the log; draw the first batches."""
+        self.folder.log_weak_boxes(self._world.rank, progress.step, progress.weak)
         if not self._world.first:
             return
         width, height = progress.size_wh

@@ -2,7 +2,8 @@
 
 ``run.json`` what it began with; ``metrics.jsonl`` a line for every step and every scoring; ``results.csv`` a row for
 every scoring; ``checkpoints/``; ``pictures/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
-``report.html``; for TensorBoard, where it is installed, ``tensorboard/``.
+``report.html``; for TensorBoard, where it is installed, ``tensorboard/``. Joint training also leaves a
+``weak-boxes-N.jsonl`` for each process: which box each picture with an image-level label taught.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from typing import Any, Literal
 from yolo9000.atomic import write_atomically
 from yolo9000.errors import TrainingError
 from yolo9000.records import Sample
+from yolo9000.train.task import WeakBox
 
 __all__ = ["Kind", "RunFolder", "data_fingerprint"]
 
 Kind = Literal["step", "scores"]
 PACKAGES = ("yolo9000", "torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
-FACTS, LOG, RESULTS = "run.json", "metrics.jsonl", "results.csv"
+FACTS, LOG, RESULTS, WEAK_LOGS = "run.json", "metrics.jsonl", "results.csv", "weak-boxes-*.jsonl"
 
 
 class RunFolder:
@@ -97,13 +99,32 @@ class RunFolder:
             log.write(json.dumps(line) + "\n")
         self._tell_tensorboard(kind, step, values)
 
+    def log_weak_boxes(self, rank: int, step: int, boxes: Iterable[WeakBox]) -> None:
+        """Add a line for each box that a picture with an image-level label taught."""
+        lines = "".join(json.dumps({"step": step, **vars(box)}) + "\n" for box in boxes)
+        if lines:
+            with self._weak_log(rank).open("a", encoding="utf-8") as log:
+                log.write(lines)
+
+    def weak_boxes(self) -> list[dict[str, Any]]:
+        """What `log_weak_boxes` wrote, by steps; of all processes.
+
+        Raises:
+            TrainingError: a line is damaged.
+        """
+        found = [line for file in sorted(self.path.glob(WEAK_LOGS)) for line in _whole_lines(file, "picture")]
+        return sorted(found, key=lambda line: line["step"])
+
+    def _weak_log(self, rank: int) -> Path:
+        return self.path / WEAK_LOGS.replace("*", str(rank))
+
     def lines(self, kind: Kind) -> list[dict[str, Any]]:
         """The lines of the log of a kind; a last one that was cut off is left out.
 
         Raises:
             TrainingError: a line in the log is damaged.
         """
-        return [line for line in self._whole_lines() if line["kind"] == kind]
+        return [line for line in _whole_lines(self.path / LOG, "kind") if line["kind"] == kind]
 
     def rewind(self, step: int) -> None:
         """Drop all that was logged after a step, so that a resumed run neither repeats nor misses any.
@@ -111,8 +132,9 @@ class RunFolder:
         Raises:
             TrainingError: a line in the log is damaged.
         """
-        kept = [line for line in self._whole_lines() if line["step"] <= step]
-        write_atomically(self.path / LOG, "".join(json.dumps(line) + "\n" for line in kept))
+        for file, key in [(self.path / LOG, "kind"), *((file, "picture") for file in self.path.glob(WEAK_LOGS))]:
+            kept = [line for line in _whole_lines(file, key) if line["step"] <= step]
+            write_atomically(file, "".join(json.dumps(line) + "\n" for line in kept))
         self.write_results()
         self._board_starts = step + 1
 
@@ -133,21 +155,6 @@ class RunFolder:
         writer.writerows(rows)
         write_atomically(self.path / RESULTS, text.getvalue())
 
-    def _whole_lines(self) -> list[dict[str, Any]]:
-        try:
-            text = (self.path / LOG).read_text(encoding="utf-8")
-        except FileNotFoundError:  # the run was killed before it could make the file
-            return []
-        lines = text.splitlines(keepends=True)
-        return [self._read_line(number, line) for number, line in enumerate(lines, 1) if line.endswith("\n")]
-
-    def _read_line(self, number: int, text: str) -> dict[str, Any]:
-        try:
-            line = json.loads(text)
-            return {"kind": line["kind"], "step": line["step"], **line}
-        except (ValueError, KeyError, TypeError):
-            raise TrainingError(f"{self.path / LOG}:{number}: must be a line that a run wrote") from None
-
     def _tell_tensorboard(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
         if find_spec("tensorboard") is None:
             return
@@ -163,6 +170,24 @@ class RunFolder:
 _NEEDED = {"recipe", "threads", "data"}  # what a resumed run reads
 _WHEN = ("epoch", "step", "seconds", "rate")
 _NO_LOSS = {"kind", *_WHEN, "pictures", "width", "height"}
+
+
+def _whole_lines(file: Path, key: str) -> list[dict[str, Any]]:
+    """The lines of a log, all of which must have the key and a step; a last one that was cut off is left out."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:  # the run was killed before it could make the file
+        return []
+    lines = text.splitlines(keepends=True)
+    return [_read_line(file, number, line, key) for number, line in enumerate(lines, 1) if line.endswith("\n")]
+
+
+def _read_line(file: Path, number: int, text: str, key: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+        return {key: line[key], "step": line["step"], **line}
+    except (ValueError, KeyError, TypeError):
+        raise TrainingError(f"{file}:{number}: must be a line that a run wrote") from None
 
 
 def _result(scores: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

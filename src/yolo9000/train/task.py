@@ -20,7 +20,7 @@ from yolo9000.network.rows import Table
 from yolo9000.records import Sample
 from yolo9000.train.feed import Order
 
-__all__ = ["Losses", "Scores", "Task", "listed_samples"]
+__all__ = ["Losses", "Scores", "Task", "WeakBox", "listed_samples"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,35 @@ class Losses:
     Attributes:
         total: what gradients are of: the sum over the pictures.
         parts: what it is made of, detached, each a sum over the pictures too.
+        weak: which box each picture with an image-level label taught.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
+    weak: tuple[WeakBox, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeakBox:
+    """The box that a picture with an image-level label taught (§4).
+
+    Attributes:
+        picture: its name.
+        index: its place in the order of the epoch.
+        label: class, or node of the tree.
+        box_xyxy: the box in pixels of the input.
+        size_wh: width and height of the input.
+        probability: that the box gave to the label, on a tree to the whole path.
+        objectness: of the box.
+    """
+
+    picture: str
+    index: int
+    label: int
+    box_xyxy: tuple[float, float, float, float]
+    size_wh: tuple[int, int]
+    probability: float
+    objectness: float
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from yolo9000.train.distributed import synchronise_batch_norm
 from yolo9000.train.feed import Feed, Plan
 from yolo9000.train.recipe import OptimiserSettings, Recipe
 from yolo9000.train.schedule import learning_rate
-from yolo9000.train.task import Task
+from yolo9000.train.task import Losses, Task, WeakBox
 
 __all__ = ["Progress", "Training"]
 
@@ -37,6 +37,7 @@ class Progress:
         gradient_norm: of the batch's gradient, before it is clipped.
         size_wh: width and height of the input.
         batches: what this process trained in it.
+        weak: which boxes the pictures with image-level labels among those taught.
     """
 
     step: int
@@ -46,6 +47,7 @@ class Progress:
     gradient_norm: float
     size_wh: tuple[int, int]
     batches: tuple[Batch, ...]
+    weak: tuple[WeakBox, ...]
 
 
 class Training:
@@ -99,13 +101,16 @@ class Training:
         """The loss of the coming step's batch and its gradient, part by part."""
         self._optimiser.zero_grad()
         sums: dict[str, Tensor] = {}
-        batches = []
+        batches: list[Batch] = []
+        weak: list[WeakBox] = []
         for part in range(self.recipe.accumulate):
             batch = feed.next()
             batches.append(batch)
             with self._gradients_apart(last=part == self.recipe.accumulate - 1):
-                for name, value in self._backward_part(batch).items():
-                    sums[name] = sums.get(name, 0) + value
+                losses = self._backward_part(batch)
+            for name, value in {"total": losses.total.detach(), **losses.parts}.items():
+                sums[name] = sums.get(name, 0) + value
+            weak += losses.weak
         return Progress(
             step=self.step + 1,
             epoch=(self.step + 1) * self.recipe.batch / len(self.task.samples),
@@ -114,10 +119,11 @@ class Training:
             gradient_norm=self._gradient_norm(),
             size_wh=batches[0].size_wh,
             batches=tuple(batches),
+            weak=tuple(weak),
         )
 
-    def _backward_part(self, batch: Batch) -> dict[str, Tensor]:
-        """The gradient of a part of the batch, added to what is there; the loss by parts, summed over its pictures."""
+    def _backward_part(self, batch: Batch) -> Losses:
+        """The gradient of a part of the batch, added to what is there; its loss."""
         device = self.plan.world.device
         images = torch.from_numpy(batch.images).to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
@@ -126,7 +132,7 @@ class Training:
         losses = self.task.loss(raw, batch, images_seen)
         # The mean over the batch; a mean over the processes is taken of it, hence their number.
         (losses.total * (self.plan.world.size / self.recipe.batch)).backward()
-        return {"total": losses.total.detach(), **losses.parts}
+        return losses
 
     def _gradients_apart(self, *, last: bool) -> AbstractContextManager[None]:
         """Processes exchange gradients once a step, after the last part of the batch."""
