@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from yolo9000 import __version__
-from yolo9000.cli_data import anchors, data_app, val
+from yolo9000.cli_data import OnBadOption, SplitOption, anchors, data_app, val
 from yolo9000.cli_options import (
     BatchNormOption,
     DataOption,
@@ -23,6 +23,7 @@ from yolo9000.cli_options import (
     EngineOption,
     ImageFitOption,
     LevelOption,
+    MinProbabilityOption,
     ModelArgument,
     NamesOption,
     PrecisionOption,
@@ -30,11 +31,12 @@ from yolo9000.cli_options import (
     TreeOption,
     WeightsOption,
     at_level,
+    given_only,
     next_run,
     parse_size,
     printable,
 )
-from yolo9000.cli_train import curves, train
+from yolo9000.cli_train import curves, train, weak_boxes
 from yolo9000.cli_tree import tree_app
 from yolo9000.errors import (
     EXIT_INTERNAL,
@@ -63,6 +65,7 @@ app = typer.Typer(
     "130 interrupted. --debug anywhere shows where an error came from.",
 )
 
+data_app.command("weak-boxes")(weak_boxes)
 app.add_typer(data_app, name="data")
 app.add_typer(tree_app, name="tree")
 app.command()(anchors)
@@ -131,9 +134,7 @@ def predict(
     level: LevelOption = None,
     threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.25,
     nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
-    min_probability: Annotated[
-        float, typer.Option(help="On a tree: least probability of the answer; lower is more specific.")
-    ] = 0.5,
+    min_probability: MinProbabilityOption = None,
     walk: Annotated[
         Literal["conditional", "darknet"], typer.Option(help="On a tree: the paper's walk, or the released program's.")
     ] = "conditional",
@@ -176,7 +177,7 @@ def predict(
         batch_norm=batch_norm,
         threshold=threshold,
         nms=nms,
-        min_probability=min_probability,
+        **given_only(min_probability=min_probability),
         walk=walk,
         suppression=suppression,
         max_detections=max_detections,
@@ -362,6 +363,41 @@ def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
     _print_names(file.names)
     for name, value in file.trained.items():
         print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A .safetensors file with a label tree.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="Pictures with boxes that it was not trained on.", show_default=False)],
+    max_error: Annotated[float, typer.Option(help="Share of the answers that may be wrong.")] = 0.05,
+    split: SplitOption = "val",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write [MODEL-calibrated.safetensors].", show_default=False),
+    ] = None,
+    on_bad: OnBadOption = "error",
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Make a model answer with the most specific node that is wrong at most as often as you say (§4)."""
+    from yolo9000.calibrate import calibrate as calibrate_model
+    from yolo9000.data.datasets import open_data
+    from yolo9000.model_file import read_model_file, write_model_file
+    from yolo9000.predict import Detector
+
+    if not 0 < max_error < 1:
+        raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
+    path = Path(model)
+    file, detector = read_model_file(path), Detector.load(model, engine=engine, threads=threads)
+    changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_bad=on_bad)
+    target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
+    write_model_file(target, changed)
+    temperatures = ", ".join(f"{value:.2f}" for value in found.back_off.temperatures)
+    print(f"{found.objects:,} objects; temperatures by depth {temperatures}")
+    print(f"least probability of an answer {found.back_off.min_probability:.4f}")
+    print(f"wrong answers {found.error:.2%} (before {found.error_before:.2%})")
+    print(f"mean depth of answers {found.depth:.2f} (before {found.depth_before:.2f})")
+    print(f"Written: {target}")
 
 
 @app.command()

@@ -14,20 +14,26 @@ from yolo9000.cli_options import (
     EngineOption,
     ImageFitOption,
     LevelOption,
+    MinProbabilityOption,
     NamesOption,
+    ParentsOption,
     PrecisionOption,
+    SettledOption,
     ThreadsOption,
     TreeOption,
     WeightsOption,
+    WordNetOption,
     at_level,
+    given_only,
     next_run,
     parse_size,
     printable,
+    read_hierarchy,
 )
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from yolo9000.data.datasets import DataSet, OnBad, Split
     from yolo9000.engines import EngineName, Precision
@@ -123,6 +129,36 @@ def convert(
         print(f"{name}: {count} pictures written to {out.resolve()}")
 
 
+@data_app.command()
+def combine(
+    data: Annotated[list[str], typer.Argument(help="Data sets.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Data-set file to write (.yaml); tree and report go beside it.")
+    ] = Path("combined.yaml"),
+    parents: ParentsOption = None,
+    settled: SettledOption = None,
+    with_wordnet: WordNetOption = True,
+) -> None:
+    """Combine data sets over one label tree (§4), each with its own map to it."""
+    from yolo9000.data.combine import combine as combine_sets
+    from yolo9000.data.combine import write_combined
+    from yolo9000.labels.matching import read_settled
+
+    sets = {name: _open_splits(name, "all") for name in data}
+    if len(sets) < len(data):
+        raise ConfigError("each data set must be named once")
+    hierarchy = read_hierarchy(parents or (), with_wordnet)
+    combined = combine_sets(sets, hierarchy, settled=read_settled(settled) if settled else None)
+    files = write_combined(combined, out)
+    for relation in combined.relations:
+        print(printable(str(relation)))
+    print(
+        f"{len(combined.built.nodes):,} labels in a tree of {len(combined.built.tree):,} nodes; "
+        f"{len(combined.relations):,} relations, {len(combined.doubtful):,} labels to look at"
+    )
+    print("Written: " + ", ".join(map(str, files)))
+
+
 def anchors(
     data: DataArgument,
     k: Annotated[str, typer.Option("--k", help="Numbers of anchors, such as 5 or 1-15.")] = "1-15",
@@ -195,7 +231,7 @@ def val(
         Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/val, ...].", show_default=False)
     ] = None,
     nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
-    min_probability: Annotated[float, typer.Option(help="On a tree: least probability of the answer.")] = 0.5,
+    min_probability: MinProbabilityOption = None,
     size: Annotated[
         str | None, typer.Option(help="Network input, such as 416 [the model's].", show_default=False)
     ] = None,
@@ -223,7 +259,13 @@ def val(
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.data.datasets import open_data
-    from yolo9000.evaluate import category_ids_of, detect_samples, evaluate, read_coco_results
+    from yolo9000.evaluate import (
+        category_ids_of,
+        detect_samples,
+        evaluate,
+        image_level_scores,
+        read_coco_results,
+    )
     from yolo9000.predict import Detector
 
     given = [word for word in (model, data) if word is not None]
@@ -254,11 +296,17 @@ def val(
             image_fit=image_fit,
             batch_norm=batch_norm,
             nms=nms,
-            min_probability=min_probability,
+            **given_only(min_probability=min_probability),
         )
         detector = at_level(detector, level)
         word_tree, classes = detector.prepared.spec.tree if level is None else None, detector.names
         ids = category_ids_of(detector, data_set)
+        of_labels = image_level_scores(detector, data_set, on_bad=on_bad)
+        if of_labels:
+            print("pictures with image-level labels: the label of the best box")
+            _print_numbers(of_labels)
+            if not _has_boxes(data_set, on_bad):
+                return
         pairs = detect_samples(detector, data_set, on_bad=on_bad, batch=batch)
     folder = out or next_run(Path("runs/val"))
     evaluation = evaluate(
@@ -270,6 +318,15 @@ def val(
     )
     _print_scores(evaluation)
     _write_report(evaluation, folder)
+
+
+def _print_numbers(numbers: Mapping[str, float]) -> None:
+    for name, value in numbers.items():
+        print(f"{name:<28} {value:>8.4f}")
+
+
+def _has_boxes(data_set: DataSet, on_bad: OnBad) -> bool:
+    return any(sample.boxes is not None for sample in data_set.samples(on_bad))
 
 
 def _is_classifier(model: str) -> bool:
@@ -301,8 +358,7 @@ def _val_classifier(
         threads=threads,
         size_wh=size_wh,
     )
-    for name, value in classification_scores(classifier, data_set, on_bad=on_bad).items():
-        print(f"{name:<24} {value:.4f}")
+    _print_numbers(classification_scores(classifier, data_set, on_bad=on_bad))
 
 
 def _written(
@@ -350,7 +406,6 @@ def _print_scores(evaluation: Evaluation) -> None:
             f"{evaluation.ap[label]:>7.4f} {evaluation.ap_coco[label, 0]:>7.4f}"
         )
     print(f"{evaluation.images} pictures")
-    for name, value in evaluation.numbers.items():
-        print(f"{name:<28} {value:>8.4f}")
+    _print_numbers(evaluation.numbers)
     for depth, value in evaluation.by_depth.items():
         print(f"{f'mAP50 at depth {depth}':<28} {value:>8.4f}")

@@ -11,6 +11,9 @@ import typer
 from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yolo9000.labels.hierarchy import Hierarchy
     from yolo9000.predict import Detector
 
 __all__ = [
@@ -20,16 +23,22 @@ __all__ = [
     "EngineOption",
     "ImageFitOption",
     "LevelOption",
+    "MinProbabilityOption",
     "ModelArgument",
     "NamesOption",
+    "ParentsOption",
     "PrecisionOption",
+    "SettledOption",
     "ThreadsOption",
     "TreeOption",
     "WeightsOption",
+    "WordNetOption",
     "at_level",
+    "given_only",
     "next_run",
     "parse_size",
     "printable",
+    "read_hierarchy",
 ]
 
 ModelArgument = Annotated[str, typer.Argument(help="A .safetensors, .cfg, .onnx or .xml file.", show_default=False)]
@@ -42,6 +51,21 @@ LevelOption = Annotated[
     Path | None,
     typer.Option(help="On a tree: answer with these nodes instead, a file of names or ids.", show_default=False),
 ]
+MinProbabilityOption = Annotated[
+    float | None,
+    typer.Option(
+        help="On a tree: least probability of the answer; lower is more specific [the model's, else 0.5].",
+        show_default=False,
+    ),
+]
+ParentsOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="Your own table of parents: .csv, .yaml or SKOS; may be repeated.", show_default=False),
+]
+SettledOption = Annotated[
+    Path | None, typer.Option(help="CSV of labels and the ids that they mean: your word.", show_default=False)
+]
+WordNetOption = Annotated[bool, typer.Option("--wordnet/--no-wordnet", help="Look labels up in WordNet.")]
 DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
 ImageFitOption = Annotated[
     Literal["letterbox", "stretch"],
@@ -70,11 +94,28 @@ def printable(text: str) -> str:
     return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
 
 
+def given_only(**options: float | None) -> dict[str, float]:
+    """The options that the user gave."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def at_level(detector: Detector, file: Path | None) -> Detector:
     """The detector, answering with the nodes that a file names, if one is given."""
     from yolo9000.darknet.files import read_names
 
     return detector if file is None else detector.at_level(read_names(file))
+
+
+def read_hierarchy(tables: Sequence[Path], with_wordnet: bool) -> Hierarchy:
+    """WordNet, if it is wanted, with the user's tables over it."""
+    from yolo9000.labels.hierarchy import Hierarchy, read_parent_table
+    from yolo9000.labels.wordnet import wordnet
+
+    hierarchy = Hierarchy(wordnet() if with_wordnet else None)
+    for table in tables:
+        for entry in read_parent_table(table):
+            hierarchy.add(entry)
+    return hierarchy
 
 
 def next_run(folder: Path) -> Path:

@@ -95,6 +95,30 @@ def curves(
     print(f"Curves in {out.resolve()}")
 
 
+def weak_boxes(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of joint training.", show_default=False)],
+    labels: Annotated[
+        list[str] | None, typer.Option(help="Only pictures of this class; may be repeated.", show_default=False)
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="How many pictures to show.", min=1)] = 6,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the page [the run's].", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of pictures.", min=0)] = 0,
+) -> None:
+    """Show which box each picture with an image-level label taught, in the course of training (§4)."""
+    from yolo9000.train.weak_boxes import show_weak_boxes
+
+    folder = out or run
+    for stage in show_weak_boxes(run, folder, pictures=pictures, labels=labels or (), seed=seed):
+        first, last = stage.steps
+        print(
+            f"steps {first:,} to {last:,}: {stage.boxes:,} boxes; probability {stage.probability:.3f}, "
+            f"objectness {stage.objectness:.3f}, {stage.area:.0%} of the picture"
+        )
+    print(f"Page in {(folder / 'weak-boxes.html').resolve()}")
+
+
 def _tell_end(outcome: Outcome, tell: Tell) -> None:
     if outcome.signal is not None:
         tell(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli_options import printable
+from yolo9000.cli_options import ParentsOption, SettledOption, WordNetOption, printable, read_hierarchy
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -221,13 +221,8 @@ def _write_tree(tree: WordTree, out: Path) -> list[Path]:
 @tree_app.command()
 def build(
     labels: LabelsOption = None,
-    parents: Annotated[
-        list[Path] | None,
-        typer.Option(help="Your own table of parents: .csv, .yaml or SKOS; may be repeated.", show_default=False),
-    ] = None,
-    settled: Annotated[
-        Path | None, typer.Option(help="CSV of labels and the ids that they mean: your word.", show_default=False)
-    ] = None,
+    parents: ParentsOption = None,
+    settled: SettledOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="A .yaml or .tree to write.")] = Path("labels.yaml"),
     keep: Annotated[
         Literal["all", "forks", "labels"],
@@ -236,19 +231,14 @@ def build(
     lift_only_children: Annotated[
         bool, typer.Option("--lift-only-children", help="Put a label's only child beside it, as 9k.tree does.")
     ] = False,
-    with_wordnet: Annotated[bool, typer.Option("--wordnet/--no-wordnet", help="Look labels up in WordNet.")] = True,
+    with_wordnet: WordNetOption = True,
 ) -> None:
     """Grow one tree over the labels of several data sets, over WordNet or your own parents (§4)."""
     from yolo9000.labels.build import build_tree
-    from yolo9000.labels.hierarchy import Hierarchy, read_parent_table
     from yolo9000.labels.matching import read_settled
-    from yolo9000.labels.wordnet import wordnet
 
-    hierarchy = Hierarchy(wordnet() if with_wordnet else None)
-    entries = [entry for file in parents or () for entry in read_parent_table(file)]
-    for entry in entries:
-        hierarchy.add(entry)
-    wanted = [label for file in labels or () for label in read_labels(file)] + [entry.id for entry in entries]
+    hierarchy = read_hierarchy(parents or (), with_wordnet)
+    wanted = [label for file in labels or () for label in read_labels(file)] + list(hierarchy.entries)
     if not wanted:
         raise ConfigError("tree build needs --labels or --parents")
     built = build_tree(
@@ -258,7 +248,7 @@ def build(
         keep=keep,
         lift_only_children=lift_only_children,
     )
-    files = [*_write_tree(built.tree, out), *_write_reports(built, hierarchy, out)]
+    files = [*_write_tree(built.tree, out), *_write_reports(built, out)]
     doubtful = sum(match.doubtful for match in built.matches)
     print(
         f"{len(built.nodes):,} labels, {len(built.tree):,} nodes, depth {int(built.tree.depths.max())}; "
@@ -280,12 +270,13 @@ def read_labels(file: Path) -> list[str]:
     return list(dict.fromkeys(line.split(separator)[0].strip() if separator else line for line in lines))
 
 
-def _write_reports(built: BuiltTree, hierarchy: Hierarchy, out: Path) -> list[Path]:
+def _write_reports(built: BuiltTree, out: Path) -> list[Path]:
     """What to look at, as a table that can be given back with --settled; and every choice of a way to the top."""
     from yolo9000.atomic import write_atomically
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
+    hierarchy = built.hierarchy
     rows.writerow(["label", "id", "meaning", "how", "other meanings"])
     for match in built.matches:
         if match.doubtful:
@@ -293,7 +284,7 @@ def _write_reports(built: BuiltTree, hierarchy: Hierarchy, out: Path) -> list[Pa
             rows.writerow([match.label, match.sense.node, _meaning(match.sense, hierarchy), match.sense.how, others])
     doubts, choices = (out.with_name(f"{out.stem}-{what}") for what in ("doubts.csv", "choices.txt"))
     write_atomically(doubts, text.getvalue())
-    write_atomically(choices, "".join(_explained(built, hierarchy)))
+    write_atomically(choices, "".join(_explained(built)))
     return [doubts, choices]
 
 
@@ -308,7 +299,8 @@ def _described(node: str, hierarchy: Hierarchy) -> str:
     return f"({hierarchy.name(node)}, a kind of {hierarchy.name(above[0])})" if above else f"({hierarchy.name(node)})"
 
 
-def _explained(built: BuiltTree, hierarchy: Hierarchy) -> Iterator[str]:
+def _explained(built: BuiltTree) -> Iterator[str]:
+    hierarchy = built.hierarchy
     yield "Nodes with several ways to the top, in the order in which they were added.\n"
     for choice in built.choices:
         yield f"\n{hierarchy.name(choice.node)} ({choice.node}): grows the tree by {choice.growth}\n"

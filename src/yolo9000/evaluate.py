@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ __all__ = [
     "detect_samples",
     "evaluate",
     "image_label",
+    "image_level_scores",
     "labels_among",
     "read_coco_results",
     "truth_labels",
@@ -371,18 +372,53 @@ def classification_scores(classifier: Classifier, data_set: DataSet, *, on_bad: 
     if not samples:
         raise DataError(f"{data_set.name}: must have pictures to score a classifier on, has none")
     truths = np.array([image_label(sample) for sample in samples], np.int64)
+    scores = _in_groups(samples, lambda images: classifier.probabilities(images)[:, nodes])
+    return _label_accuracies(scores, truths, nodes, classifier.tree)
+
+
+def image_level_scores(detector: Detector, data_set: DataSet, *, on_bad: OnBad = "error") -> dict[str, float]:
+    """How often a detector's best box names the image-level label of a picture without boxes; empty without any.
+
+    A class scores what the best box gives it, objectness x class probability; then it is as with a classifier.
+
+    Raises:
+        ConfigError: see `labels_among`.
+        DataError: a picture cannot be read.
+    """
+    spec = detector.prepared.spec
+    labels = truth_labels(spec, data_set)
+    samples = [sample for sample in data_set.samples(on_bad) if sample.boxes is None and len(sample.image_labels) == 1]
+    samples = [sample for sample in samples if labels[sample.image_labels[0]] != NOT_AT_LEVEL]
+    if not samples:
+        return {}
+    known, places = np.unique(labels[labels != NOT_AT_LEVEL], return_inverse=True)
+    place_of = dict(zip(labels[labels != NOT_AT_LEVEL].tolist(), places.tolist(), strict=True))
+    truths = np.array([place_of[int(labels[sample.image_labels[0]])] for sample in samples], np.int64)
+    scores = _in_groups(samples, lambda images: detector.best_scores(images, known))
+    return _label_accuracies(scores, truths, known, spec.tree if spec.nodes is None else None)
+
+
+def _in_groups(
+    samples: Sequence[Sample], score: Callable[[list[np.ndarray]], Float[np.ndarray, "_ k"]]
+) -> Float[np.ndarray, "n k"]:
     groups = (samples[start : start + CLASSIFIER_BATCH] for start in range(0, len(samples), CLASSIFIER_BATCH))
-    scores = np.concatenate([_class_scores(classifier, group)[:, nodes] for group in groups])
+    return np.concatenate(
+        [score([load_picture(sample.picture, sample.name).image for sample in group]) for group in groups]
+    )
+
+
+def _label_accuracies(
+    scores: Float[np.ndarray, "n k"],
+    truths: Int64[np.ndarray, " n"],
+    nodes: Int64[np.ndarray, " k"],
+    tree: WordTree | None,
+) -> dict[str, float]:
+    """Top-1 and Top-5, on a tree also Top-1 at each depth; column i is the label ``nodes[i]``."""
     numbers = {"top-1": top_k_accuracy(scores, truths), "top-5": top_k_accuracy(scores, truths, 5)}
-    if classifier.tree is not None:
-        answers = nodes[scores.argmax(axis=1)]
-        by_depth = accuracy_by_depth(answers, nodes[truths], classifier.tree)
+    if tree is not None:
+        by_depth = accuracy_by_depth(nodes[scores.argmax(axis=1)], nodes[truths], tree)
         numbers |= {f"top-1 at depth {depth}": float(share) for depth, share in enumerate(by_depth)}
     return numbers
-
-
-def _class_scores(classifier: Classifier, samples: Sequence[Sample]) -> Float[np.ndarray, "n k"]:
-    return classifier.probabilities([load_picture(sample.picture, sample.name).image for sample in samples])
 
 
 def read_coco_results(file: Path, data_set: DataSet, on_bad: OnBad = "error") -> Iterator[tuple[Sample, Detections]]:

@@ -46,6 +46,7 @@ class ModelFile:
         names: display name of each class, or of each node of the tree.
         tree: the label tree; None for flat classes.
         image_fit: how pictures are fitted to a detector's input.
+        min_probability: see `HeadSpec`; None: the model was not calibrated.
         trained: how it came about: plain values for JSON.
     """
 
@@ -53,6 +54,7 @@ class ModelFile:
     names: tuple[str, ...]
     tree: WordTree | None = None
     image_fit: ImageFit = "letterbox"
+    min_probability: float | None = None
     trained: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -70,7 +72,8 @@ class ModelFile:
         if not isinstance(head, Region):
             raise ConfigError("must be a detector; this model is a classifier")
         anchors = np.array(head.anchors_wh_cells, np.float32)
-        return HeadSpec(anchors, self.names, "softmax" if self.tree is None else "tree", self.tree, self.image_fit)
+        classes: Literal["softmax", "tree"] = "softmax" if self.tree is None else "tree"
+        return HeadSpec(anchors, self.names, classes, self.tree, self.image_fit, min_probability=self.min_probability)
 
 
 class _TreeMeta(BaseModel):
@@ -89,6 +92,7 @@ class _Meta(BaseModel):
     names: list[str] = Field(min_length=1)
     tree: _TreeMeta | None
     image_fit: ImageFit
+    min_probability: float | None = Field(default=None, ge=0, lt=1)
     trained: dict[str, JsonValue]
     sha256: str
 
@@ -111,6 +115,7 @@ def write_model_file(path: Path, file: ModelFile) -> None:
         names=list(file.names),
         tree=None if tree is None else _TreeMeta(parents=tree.parents.tolist(), ids=list(tree.ids)),
         image_fit=file.image_fit,
+        min_probability=file.min_probability,
         trained=dict(file.trained),
         sha256=_digest(tensors),
     )
@@ -177,7 +182,7 @@ def _file_of(meta: _Meta, tensors: dict[str, np.ndarray]) -> ModelFile:
     classes = head.classes if isinstance(head, Region) else table.shapes()[-1][0]
     if classes != len(meta.names):
         raise WeightsError(f"its network has {classes} classes and needs as many names, has {len(meta.names)}")
-    return ModelFile(model, tuple(meta.names), tree, meta.image_fit, meta.trained)
+    return ModelFile(model, tuple(meta.names), tree, meta.image_fit, meta.min_probability, meta.trained)
 
 
 def _tensors(model: Model) -> dict[str, np.ndarray]:

@@ -59,6 +59,8 @@ class HeadSpec:
         tree: the label tree where ``classes`` is ``tree``, else None.
         image_fit: how pictures are fitted to the network's input.
         nodes: nodes of the tree that are scored as flat classes in its stead, one for each name; None walks the tree.
+        min_probability: how probable a node must be for an answer to be that specific, unless the user says another;
+            None: nothing was calibrated.
         within: nodes of the tree that objects must be, or lie below: probabilities are conditioned on that; None: any.
     """
 
@@ -68,6 +70,7 @@ class HeadSpec:
     tree: WordTree | None = None
     image_fit: ImageFit = "letterbox"
     nodes: Int64[np.ndarray, " k"] | None = None
+    min_probability: float | None = None
     within: tuple[int, ...] | None = None
 
     @property

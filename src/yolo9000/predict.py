@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image
 
 from yolo9000.config import DetectionSettings
@@ -26,7 +26,7 @@ from yolo9000.letterbox import GREY, ImageFit, fit
 from yolo9000.model_file import read_model_file
 from yolo9000.network.model import Model
 from yolo9000.network.rows import BatchNormForm
-from yolo9000.postprocess import HeadSpec, postprocess
+from yolo9000.postprocess import HeadSpec, find_candidates, flat_scores, postprocess
 from yolo9000.records import Detections, Picture
 from yolo9000.sources import MAX_PIXELS, Source, open_sources
 
@@ -182,12 +182,12 @@ class Detector:
             size_wh: width and height to fit pictures to; None takes the model's own.
             image_fit: how pictures were fitted when a ``.cfg``'s weights were trained; ``stretch`` until March 2017.
             batch_norm: which Darknet trained a ``.cfg``'s weights; see `Table.batch_norm`.
-            **settings: see `DetectionSettings`.
+            **settings: see `DetectionSettings`; ``min_probability`` is the model's own if it was calibrated.
 
         Raises:
             YoloError: a file is missing or wrong, or a setting or an engine cannot be used; the message says which.
         """
-        checked = DetectionSettings.checked(**settings)
+        DetectionSettings.checked(**settings)
         chosen = choose_engine(engine)
         prepared = read_model(
             model,
@@ -199,7 +199,9 @@ class Detector:
             image_fit=image_fit,
         )
         started = start_engine(chosen, prepared.program, device=device, precision=precision, threads=threads)
-        detector = cls(prepared, started, size_wh=size_wh, settings=checked)
+        if prepared.spec.min_probability is not None:
+            settings = {"min_probability": prepared.spec.min_probability} | settings
+        detector = cls(prepared, started, size_wh=size_wh, settings=DetectionSettings.checked(**settings))
         detector.warm_up()
         return detector
 
@@ -290,6 +292,26 @@ class Detector:
         output = self.prepared.head_output(self.engine.run(batch), self.network_wh)
         sizes = [(image.shape[1], image.shape[0]) for image in images]
         return [postprocess(output, i, spec, size, self.settings, keep) for i, size in enumerate(sizes)]
+
+    def best_scores(
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], labels: Int64[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "n m"]:
+        """For some labels the best score of any box of each picture: objectness x class probability.
+
+        Args:
+            images: RGB, 8 bits, of any sizes.
+            labels: classes, or nodes of the tree at any height.
+        """
+        spec = self.prepared.spec
+        if spec.tree is not None and spec.nodes is None:
+            spec, labels = replace(spec, nodes=labels), np.arange(len(labels))
+        batch = np.stack([fit(image, self.network_wh, spec.image_fit) for image in images])
+        output = self.prepared.head_output(self.engine.run(batch), self.network_wh)
+        best = np.zeros((len(images), len(labels)))
+        for i, image in enumerate(images):
+            boxes = find_candidates(output, i, spec, (image.shape[1], image.shape[0]), 0.0)
+            best[i] = flat_scores(output, i, spec, boxes)[:, labels].max(axis=0, initial=0)
+        return best
 
     def with_settings(self, **changes: object) -> Detector:
         """The same detector, in the same engine, with other settings.

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float32, Int64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yolo9000.config import describe_errors
-from yolo9000.darknet.files import read_lines, read_names, read_tree
+from yolo9000.darknet.files import read_lines, read_names
 from yolo9000.data.formats.coco import category_ids, coco_classes, read_coco
 from yolo9000.data.formats.darknet import read_darknet, read_darknet_data, read_yolo_yaml
 from yolo9000.data.formats.folder import folder_classes, read_folder
@@ -37,6 +37,7 @@ from yolo9000.errors import ConfigError, DataError
 from yolo9000.labels.names import COCO, COCO_CATEGORY_IDS, nearest
 from yolo9000.labels.wordtree import WordTree
 from yolo9000.records import Annotation, Sample
+from yolo9000.tree_file import read_tree_file
 
 __all__ = ["SPLITS", "DataSet", "DataSetFile", "OnBad", "Source", "Split", "open_data", "splits_of"]
 
@@ -171,7 +172,7 @@ class DataSetFile(BaseModel):
 
     Attributes:
         classes: names in order, or a file with one a line; None takes what the sources hold.
-        tree: a ``.tree`` file whose ids or names the classes are.
+        tree: a ``.tree`` or ``.yaml`` file whose ids or names the classes are.
         train, val, test: the sources of each split.
     """
 
@@ -314,7 +315,7 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(splits_of(path)) or 'none'}")
     root = path if path.is_dir() else path.parent
-    tree = read_tree(root / file.tree) if file.tree else None
+    tree = read_tree_file(root / file.tree) if file.tree else None
     return DataSet(str(path), root, _classes(path, root, file), sources, tree)
 
 

@@ -96,6 +96,7 @@ class _Meta(BaseModel):
     classes: Literal["softmax", "sigmoid", "tree"]
     tree: _TreeMeta | None
     image_fit: Literal["letterbox", "stretch"]
+    min_probability: float | None = Field(default=None, ge=0, lt=1)
 
 
 def to_metadata(detector: PreparedDetector) -> str:
@@ -112,6 +113,7 @@ def to_metadata(detector: PreparedDetector) -> str:
         classes=spec.classes,
         tree=tree,
         image_fit=spec.image_fit,
+        min_probability=spec.min_probability,
     ).model_dump_json()
 
 
@@ -143,7 +145,9 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
         raise WeightsError(
             f"class_weights must have shape ({len(anchors)}, {len(meta.names)}, C), got {class_rows.weights.shape}"
         )
-    spec = HeadSpec(anchors, tuple(meta.names), meta.classes, tree, meta.image_fit)
+    spec = HeadSpec(
+        anchors, tuple(meta.names), meta.classes, tree, meta.image_fit, min_probability=meta.min_probability
+    )
     return PreparedDetector(program, spec, class_rows, meta.network_wh, meta.stride)
 
 

@@ -8,6 +8,7 @@ animal. See `Keep` and ``lift_only_children`` for what Darknet's ``9k.tree`` has
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +23,9 @@ __all__ = ["BuiltTree", "Choice", "Keep", "Match", "build_tree"]
 Keep = Literal["all", "forks", "labels"]
 """Which nodes that are no labels stay: ``all``, up to the top; those at which the tree ``forks``, since a node with one
 child is no question; none, so that only ``labels`` are left, as in ``9k.tree``."""
-RANK_COST = 1  # nodes that the tree may grow by, for a sense that is one place more frequent
+# What a reading of a label costs, in nodes that the tree grows by
+RANK_COST = 1.0  # of a sense for each that is more frequent
+TOPIC_BONUS = 3.0  # of a sense whose subject, such as food, all labels with one meaning have; else as many as do
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class BuiltTree:
         matches: how the labels were understood, by label.
         choices: between several ways to the top, in the order in which they were made.
         removed: nodes on the ways to the top that did not stay.
+        hierarchy: what was a kind of what, with entries for new nodes.
     """
 
     tree: WordTree
@@ -79,6 +83,7 @@ class BuiltTree:
     matches: tuple[Match, ...]
     choices: tuple[Choice, ...]
     removed: tuple[str, ...]
+    hierarchy: Hierarchy
 
 
 def build_tree(
@@ -93,7 +98,7 @@ def build_tree(
 
     Args:
         labels: ids or names. What the hierarchy's entries name as their parents is added to them.
-        hierarchy: what is a kind of what; entries for new nodes and the meanings of names are added to it.
+        hierarchy: what is a kind of what.
         settled: node of labels that the user decided on.
         keep: which nodes that are no labels stay.
         lift_only_children: where a label has one child, put the child beside it, as in ``9k.tree``: a group of one
@@ -102,6 +107,7 @@ def build_tree(
     Raises:
         TreeError: there are no labels; a label or a parent cannot be; something is a kind of itself.
     """
+    hierarchy = hierarchy.copy()
     growing = _Growing(hierarchy)
     decided = settled or {}
     parents = _settle(sorted(hierarchy.parent_names()), decided, growing)
@@ -120,6 +126,7 @@ def build_tree(
         matches=matches,
         choices=tuple(growing.choices),
         removed=tuple(sorted(set(growing.parents) - set(kept))),
+        hierarchy=hierarchy,
     )
 
 
@@ -177,9 +184,16 @@ def _settle(labels: Sequence[str], decided: Mapping[str, str], growing: _Growing
     several = [node for node in nodes if len(growing.ways(node)) > 1]
     for node in [*(node for node in nodes if node not in set(several)), *several]:
         growing.add(node)
+    shares = _topic_shares(nodes, hierarchy)
+
+    def cost(sense: Sense) -> float:
+        place = sense.node if sense.parent is None else sense.parent
+        growth = growing.growth(growing.best_way(growing.ways(place)))
+        return growth + RANK_COST * (sense.rank - 1) - TOPIC_BONUS * shares[hierarchy.topic(place)]
+
     unsettled = [label for label in known if label not in chosen]
-    for label in sorted(unsettled, key=lambda label: (min(_cost(sense, growing) for sense in known[label]), label)):
-        sense = min(known[label], key=lambda sense: (_cost(sense, growing), sense.rank))
+    for label in sorted(unsettled, key=lambda label: (min(map(cost, known[label])), label)):
+        sense = min(known[label], key=lambda sense: (cost(sense), sense.rank))
         chosen[label] = sense
         _enter(label, sense, hierarchy)
         growing.add(sense.node)
@@ -194,11 +208,12 @@ def _enter(label: str, sense: Sense, hierarchy: Hierarchy) -> None:
         hierarchy.add(new_entry(label, sense))
 
 
-def _cost(sense: Sense, growing: _Growing) -> int:
-    """What a reading of a label costs: what the tree grows by, and a little for each sense that is more frequent."""
-    node = sense.parent if sense.parent is not None else sense.node
-    growth = growing.growth(growing.best_way(growing.ways(node)))
-    return growth + RANK_COST * (sense.rank - 1)
+def _topic_shares(nodes: Sequence[str], hierarchy: Hierarchy) -> defaultdict[str | None, float]:
+    """The share of the nodes that WordNet files under each subject; 0 for others."""
+    shares: defaultdict[str | None, float] = defaultdict(float)
+    for node in nodes:
+        shares[hierarchy.topic(node)] += 1 / len(nodes)
+    return shares
 
 
 def _thin(parents: Mapping[str, str | None], labels: set[str], keep: Keep) -> dict[str, str | None]:

@@ -106,6 +106,10 @@ class Hierarchy:
         for name in (entry.name, *entry.synonyms):
             self._by_name.setdefault(plain_name(name), entry.id)
 
+    def copy(self) -> Hierarchy:
+        """One that can be added to without changing this one."""
+        return Hierarchy(self.wordnet, dict(self.entries), dict(self.meanings), dict(self._by_name))
+
     def __contains__(self, node: object) -> bool:
         return node in self.entries or (self.wordnet is not None and node in self.wordnet)
 
@@ -125,6 +129,10 @@ class Hierarchy:
         if node in self.entries:
             return self.entries[node].synonyms
         return () if self.wordnet is None else self.wordnet.names(node)[1:]
+
+    def topic(self, node: str) -> str | None:
+        """The subject that WordNet files a node under; None for a user's entry."""
+        return None if node in self.entries or self.wordnet is None else self.wordnet.topic(node)
 
     def note(self, node: str) -> str:
         """What a user's table says about a node."""

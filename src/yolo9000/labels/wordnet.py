@@ -132,7 +132,7 @@ def _plain(name: str) -> str:
 
 def singular_forms(name: str) -> Iterator[str]:
     """What a name may be the plural of, likeliest first: carrots, cherries, potatoes, skis. WordNet: morphy(7WN)."""
-    for ending, instead in (("ies", "y"), ("ves", "fe"), ("ves", "f"), ("men", "man"), ("es", ""), ("s", "")):
+    for ending, instead in (("ies", "y"), ("ves", "fe"), ("ves", "f"), ("men", "man"), ("s", ""), ("es", "")):
         if name.lower().endswith(ending) and len(name) > len(ending) + 1:
             yield name[: -len(ending)] + instead
 

@@ -16,7 +16,7 @@ from yolo9000.draw import annotate
 from yolo9000.evaluate import truth_as_detections
 from yolo9000.records import BoxTruth, Detections, Sample
 
-__all__ = ["Marks", "draw_batch", "draw_validation"]
+__all__ = ["TILE", "Marks", "draw_batch", "draw_validation", "grid"]
 
 MOST = 16  # pictures of a batch that are drawn
 MOST_FOUND = 30  # detections in a picture that are drawn: a detector that has learnt little finds hundreds
@@ -64,7 +64,7 @@ def draw_batch(batch: Batch, names: Sequence[str], marks: Marks | None = None) -
         if batch.image_labels[place]:
             _write(tile, ", ".join(names[label] for label in batch.image_labels[place]))
         tiles.append(tile)
-    return _grid(tiles, columns=4, gap=GAP)
+    return grid(tiles, columns=4, gap=GAP)
 
 
 def draw_validation(
@@ -87,8 +87,8 @@ def draw_validation(
         truth = truth_as_detections(sample, names, (image.shape[1], image.shape[0]))
         kept = found.select(np.flatnonzero(found.scores >= threshold)[:MOST_FOUND])
         both = (annotate(image, truth, show_score=False), annotate(image, kept))
-        tiles.append(_grid([_at_tile_width(drawn) for drawn in both], columns=2, gap=GAP))
-    return _grid(tiles, columns=2, gap=WIDE_GAP)
+        tiles.append(grid([_at_tile_width(drawn) for drawn in both], columns=2, gap=GAP))
+    return grid(tiles, columns=2, gap=WIDE_GAP)
 
 
 def _with_boxes(
@@ -140,7 +140,7 @@ def _at_tile_width(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _grid(tiles: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int) -> UInt8[np.ndarray, "h w 3"]:
+def grid(tiles: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int) -> UInt8[np.ndarray, "h w 3"]:
     """Tiles in rows, on grey; fewer columns where there are not as many tiles."""
     columns = min(columns, len(tiles))
     height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)

@@ -31,7 +31,7 @@ from yolo9000.train.start import starting_model
 from yolo9000.train.task import Task
 from yolo9000.train.training import Training
 
-__all__ = ["Outcome", "resume_run", "start_run"]
+__all__ = ["Outcome", "make_plan", "prepare_task", "resume_run", "start_run"]
 
 WORKERS_MOST = 8
 
@@ -145,9 +145,13 @@ def make_training(task: Task, recipe: Recipe, world: World, model: Model, thread
     check_sizes(recipe, task.table.stride())
     torch.set_num_threads(threads)
     keep_memory()
+    return Training(task, recipe, make_plan(task, recipe, world), model, chosen_precision(recipe, world.device))
+
+
+def make_plan(task: Task, recipe: Recipe, world: World) -> Plan:
+    """Which pictures each step trains."""
     weights = picture_weights(recipe, task.samples, len(task.names))
-    plan = Plan(recipe, Stream(recipe.seed, len(task.samples), weights), world, task.table.stride())
-    return Training(task, recipe, plan, model, chosen_precision(recipe, world.device))
+    return Plan(recipe, Stream(recipe.seed, len(task.samples), weights), world, task.table.stride())
 
 
 def check_sizes(recipe: Recipe, stride: int) -> None:

@@ -197,7 +197,7 @@ class DetectorTraining:
 
     def file(self, model: Model, trained: dict[str, Any]) -> ModelFile:
         """The detector with all that is needed to use it."""
-        return ModelFile(model, self.names, self.data.tree, self.recipe.network.fit, trained)
+        return ModelFile(model, self.names, self.data.tree, self.recipe.network.fit, trained=trained)
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """The pictures of a batch with their boxes, and the cells and anchors that learn them."""

@@ -1,0 +1,204 @@
+"""Several data sets as one, over one label tree.
+
+Every source keeps its own names and gets a map to the nodes of the tree. A box says "nothing else is here" only for the
+classes that its own data set labels: no picture is a negative for a class that nobody looked for in it.
+
+Paper: §4 Dataset combination with WordTree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from yolo9000.atomic import write_atomically
+from yolo9000.data.datasets import DataSet, FolderSource, Source, Split
+from yolo9000.errors import ConfigError, DataError
+from yolo9000.labels.build import BuiltTree, Match, build_tree
+from yolo9000.labels.hierarchy import Hierarchy
+from yolo9000.tree_file import write_tree_file
+
+__all__ = ["Combined", "Relation", "combine", "relations_of", "write_combined"]
+
+Kind = Literal["same name", "synonyms", "kind of", "conflict"]
+"""How a label of one data set stands to one of another: the same name for the same node; other names for one node; the
+first is a kind of the second; the same name, but what else is in the two sets speaks for different meanings."""
+FILE_KEYS = ("images", "boxes")  # of sources, besides `path`: files relative to the data-set file
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How a label of one data set stands to one of another.
+
+    Attributes:
+        kind: see `Kind`.
+        first, second: data set and label.
+        detail: node or meanings, for people.
+    """
+
+    kind: Kind
+    first: tuple[str, str]
+    second: tuple[str, str]
+    detail: str
+
+    def __str__(self) -> str:
+        (one, label), (other, its) = self.first, self.second
+        return f"{self.kind}: {label} ({one}) and {its} ({other}): {self.detail}"
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Data sets as one.
+
+    Attributes:
+        built: the tree over all their labels, and how it came about.
+        sets: the data sets by name, each with its splits.
+        relations: how their labels stand to each other.
+    """
+
+    built: BuiltTree
+    sets: Mapping[str, Mapping[Split, DataSet]]
+    relations: tuple[Relation, ...]
+
+    @property
+    def doubtful(self) -> tuple[Match, ...]:
+        """Labels that somebody should look at."""
+        return tuple(match for match in self.built.matches if match.doubtful)
+
+
+def combine(
+    sets: Mapping[str, Mapping[Split, DataSet]],
+    hierarchy: Hierarchy,
+    *,
+    settled: Mapping[str, str] | None = None,
+) -> Combined:
+    """Combine data sets over one tree.
+
+    Args:
+        sets: the data sets by name, each with its splits.
+        hierarchy: what is a kind of what; see `build_tree`.
+        settled: node of labels that the user decided on.
+
+    Raises:
+        ConfigError: a data set has a tree of its own.
+        TreeError: see `build_tree`.
+    """
+    for name, splits in sets.items():
+        if any(data.tree is not None for data in splits.values()):
+            raise ConfigError(f"{name}: must have no tree of its own to be combined; give its parents with --parents")
+    labels = {name: classes_of(splits) for name, splits in sets.items()}
+    alone = {name: build_tree(classes, hierarchy, settled=settled).nodes for name, classes in labels.items()}
+    built = build_tree([label for classes in labels.values() for label in classes], hierarchy, settled=settled)
+    return Combined(built, sets, tuple(relations_of(labels, built, alone)))
+
+
+def classes_of(splits: Mapping[Split, DataSet]) -> list[str]:
+    """The classes of all splits of a data set, each once."""
+    return list(dict.fromkeys(name for data in splits.values() for name in data.classes))
+
+
+def relations_of(
+    labels: Mapping[str, Sequence[str]], built: BuiltTree, alone: Mapping[str, Mapping[str, str]]
+) -> Iterator[Relation]:
+    """How the labels of every two data sets stand to each other.
+
+    Args:
+        labels: of each data set.
+        built: the tree over all of them.
+        alone: for each data set the node that each label has where the other sets do not speak.
+    """
+    tree = built.tree
+    names = list(labels)
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            for label in labels[one]:
+                for its in labels[other]:
+                    node, its_node = (tree.ids.index(built.nodes[text]) for text in (label, its))
+                    here, there = (one, label), (other, its)
+                    if label == its and alone[one][label] != alone[other][its]:
+                        yield Relation("conflict", here, there, f"alone {alone[one][label]}, {alone[other][its]}")
+                    if node == its_node:
+                        yield Relation("same name" if label == its else "synonyms", here, there, tree.way(node))
+                    elif its_node in tree.path(node):
+                        yield Relation("kind of", here, there, tree.way(node))
+                    elif node in tree.path(its_node):
+                        yield Relation("kind of", there, here, tree.way(its_node))
+
+
+def write_combined(combined: Combined, out: Path) -> list[Path]:
+    """Write the data-set file, its tree and a report beside it; the files.
+
+    Raises:
+        DataError: one cannot be written.
+    """
+    tree_file, report = (out.with_name(f"{out.stem}-{what}") for what in ("tree.yaml", "report.txt"))
+    write_tree_file(tree_file, combined.built.tree)
+    try:
+        write_atomically(
+            out, yaml.safe_dump(_data_set_file(combined, out, tree_file), sort_keys=False, allow_unicode=True)
+        )
+        write_atomically(report, "".join(f"{line}\n" for line in _report(combined)))
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror}") from None
+    return [out, tree_file, report]
+
+
+def _data_set_file(combined: Combined, out: Path, tree_file: Path) -> dict[str, Any]:
+    nodes = combined.built.nodes
+    labels = [label for splits in combined.sets.values() for label in classes_of(splits)]
+    contents: dict[str, Any] = {
+        "tree": tree_file.name,
+        "classes": list(dict.fromkeys(nodes[label] for label in labels)),
+    }
+    for splits in combined.sets.values():
+        for split, data in splits.items():
+            contents.setdefault(split, []).extend(_moved(source, data, nodes, out.parent) for source in data.sources)
+    return contents
+
+
+def _moved(source: Source, data: DataSet, nodes: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """A source as it stands in the combined file: paths from there, names mapped to nodes."""
+    entry = source.model_dump(exclude_defaults=True)
+    for key in ("path", *FILE_KEYS):
+        if isinstance(entry.get(key), str):
+            entry[key] = _path_from(folder, data.root / entry[key])
+    if isinstance(entry.get("names"), str):
+        entry["names"] = _path_from(folder, data.root / entry["names"])
+    entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items()}
+    if isinstance(source.exhaustive, list):
+        entry["exhaustive"] = [nodes[name] for name in source.exhaustive]
+    elif source.exhaustive == "all" and not isinstance(source, FolderSource):
+        entry["exhaustive"] = list(dict.fromkeys(nodes[name] for name in data.classes))
+    return entry
+
+
+def _own_names(source: Source, data: DataSet) -> dict[str, str]:
+    """The names that a source uses, and the data set's class of each."""
+    left_out = source.leave_out if isinstance(source.leave_out, list) else []
+    plain = {name: name for name in data.classes if name not in source.map and name not in left_out}
+    return plain | dict(source.map)
+
+
+def _path_from(folder: Path, path: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+
+
+def _report(combined: Combined) -> Iterator[str]:
+    tree = combined.built.tree
+    for name, splits in combined.sets.items():
+        yield f"{name}: {', '.join(f'{len(data.classes)} classes in {split}' for split, data in splits.items())}"
+    yield f"one tree of {len(tree)} nodes over {len(combined.built.nodes)} labels"
+    yield ""
+    yield f"Labels of different data sets that have to do with each other: {len(combined.relations)}"
+    yield from map(str, combined.relations)
+    yield ""
+    yield f"Labels to look at: {len(combined.doubtful)}"
+    for match in combined.doubtful:
+        others = ", ".join(sense.node for sense in match.others) or "none"
+        node = combined.built.nodes[match.label]
+        yield f"{match.label}: {node} by {match.sense.how}, {tree.way(tree.ids.index(node))}; others: {others}"

@@ -1,0 +1,101 @@
+"""Combining data sets over one tree: what was merged, what each source keeps, and that the result trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from small_data import write_voc_set
+
+from yolo9000.cli import run
+from yolo9000.data.datasets import open_data
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """Boxes of dogs and airplanes; the same as `aeroplane`, and mice; folders of breeds."""
+    write_voc_set(tmp_path / "boxed")
+    for file in (tmp_path / "boxed" / "Annotations").glob("*.xml"):
+        file.write_text(file.read_text().replace(">red<", ">dog<").replace(">blue<", ">airplane<"))
+    write_voc_set(tmp_path / "other")
+    for file in (tmp_path / "other" / "Annotations").glob("*.xml"):
+        file.write_text(file.read_text().replace(">red<", ">aeroplane<").replace(">blue<", ">mouse<"))
+    for name in ("poodle", "dalmatian"):
+        for split in ("train", "val"):
+            (tmp_path / "breeds" / split / name).mkdir(parents=True)
+            for number in range(2):
+                image = np.full((40, 50, 3), 90 + 20 * number, np.uint8)
+                Image.fromarray(image).save(tmp_path / "breeds" / split / name / f"{number}.png")
+    return tmp_path
+
+
+def combine(folder: Path, *names: str, words: tuple[str, ...] = ()) -> int:
+    (folder / "out").mkdir(exist_ok=True)
+    sets = [str(folder / name) for name in names]
+    return run(["data", "combine", *sets, "--out", str(folder / "out" / "all.yaml"), *words])
+
+
+def test_labels_are_merged_and_each_source_keeps_its_names(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert combine(sets, "boxed", "other", "breeds") == 0
+    told = capsys.readouterr().out
+    assert "synonyms: airplane" in told
+    assert "kind of: poodle" in told
+    contents = yaml.safe_load((sets / "out" / "all.yaml").read_text())
+    assert contents["tree"] == "all-tree.yaml"
+    plane, dog, poodle = "n02691156", "n02084071", "n02113335"
+    boxed, other, breeds = contents["train"]
+    assert boxed["map"] == {"airplane": plane, "dog": dog}
+    assert boxed["exhaustive"] == [plane, dog]
+    assert other["map"]["aeroplane"] == plane
+    assert breeds["map"]["poodle"] == poodle
+    assert boxed["path"] == "../boxed"
+    data = open_data(sets / "out" / "all.yaml", "train")
+    assert data.tree is not None
+    assert "dog > poodle" in data.tree.way(data.tree.find(poodle))
+    samples = list(data.samples())
+    assert len(samples) == 9 + 9 + 4
+    seen = {data.classes[label] for sample in samples for label in sample.image_labels}
+    assert seen == {poodle, "n02110341"}
+    boxes = {data.classes[label] for sample in samples if sample.boxes for label in sample.boxes.labels}
+    assert {plane, dog} < boxes
+    # A picture of the other set says nothing of dogs, one of the first nothing of mice
+    assert data.exhaustive(0).tolist() == [name in (plane, dog) for name in data.classes]
+    assert not data.exhaustive(1)[data.classes.index(dog)]
+    assert run(["data", "check", str(sets / "out" / "all.yaml"), "--out", str(sets / "report")]) == 0
+
+
+def test_the_combined_set_trains(sets: Path) -> None:
+    assert combine(sets, "boxed", "breeds") == 0
+    small = ["epochs=2", "batch=4", "workers=0", "network.width=0.05", "network.size=[96,64]", "network.clusters=2"]
+    small += ["joint.ratio=1", "optimiser.learning_rate=1e-4"]
+    words = ["train", "small-detector", f"data={sets / 'out' / 'all.yaml'}", *small, "--out", str(sets / "run")]
+    assert run([*words, "--threads", "1"]) == 0
+    assert (sets / "run" / "weak-boxes-0.jsonl").exists()
+
+
+def test_the_same_name_in_two_senses_is_a_conflict(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, names in {"animals": ("cat", "dog", "mouse"), "desk": ("keyboard", "laptop", "mouse")}.items():
+        for name in names:
+            (sets / folder / name).mkdir(parents=True)
+            Image.new("RGB", (30, 20)).save(sets / folder / name / "0.png")
+    assert combine(sets, "animals", "desk") == 0
+    told = capsys.readouterr().out
+    (conflict,) = [line for line in told.splitlines() if line.startswith("conflict: mouse")]
+    assert conflict.endswith("n03793489")  # among keyboards it is the computer's; among cats and dogs it is not
+
+
+def test_the_user_settles_a_label(sets: Path, tmp_path: Path) -> None:
+    (tmp_path / "settled.csv").write_text("label,id\nmouse,n03793489\n")
+    assert combine(sets, "boxed", "other", words=("--settled", str(tmp_path / "settled.csv"))) == 0
+    assert "n03793489" in yaml.safe_load((sets / "out" / "all.yaml").read_text())["classes"]
+
+
+def test_a_set_with_a_tree_is_refused(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert combine(sets, "boxed", "breeds") == 0
+    assert (
+        run(["data", "combine", str(sets / "out" / "all.yaml"), str(sets / "other"), "-o", str(sets / "b.yaml")]) == 2
+    )
+    assert "must have no tree of its own" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""Joint training as a user runs it: boxes of some classes, image-level labels of another, one tree (§4)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_data import write_voc_set
+from small_models import small_table
+from test_training import finish, log_of, start, wait_for
+
+from yolo9000.cli import run
+from yolo9000.darknet.cfg import write_cfg
+from yolo9000.train.run_folder import RunFolder
+
+# colour(0) > warm(1) > red(3) yellow(4); cold(2) > blue(5) green(6)
+TREE = "colour -1\nother -1\nwarm 0\ncold 0\nred 2\nyellow 2\nblue 3\ngreen 3\n"
+DATA = """
+tree: labels.tree
+classes: [blue, red, green, cold]
+train:
+  - {format: voc, path: shapes, list: ImageSets/Main/train.txt}
+  - {format: folder, path: labelled}
+val:
+  - {format: voc, path: shapes, list: ImageSets/Main/val.txt}
+"""
+RECIPE = """
+task = "detect"
+data = "data.yaml"
+epochs = 4
+batch = 5
+seed = 3
+workers = 1
+evaluate_every = 2
+checkpoint_every = 2
+
+[network]
+name = "net.cfg"
+size = [72, 48]
+clusters = 2
+
+[optimiser]
+learning_rate = 0.0005
+burn_in = 3
+
+[joint]
+ratio = 2
+"""
+LABELLED = 6  # pictures with image-level labels, beside 9 with boxes
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    write_voc_set(tmp_path / "shapes")
+    rng = np.random.default_rng(0)
+    for number in range(LABELLED):
+        folder = tmp_path / "labelled" / ("green" if number % 3 else "cold")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(90, 150, (60, 90, 3), dtype=np.uint8)
+        pixels[20:40, 30:60] = (20, 200, 30)
+        Image.fromarray(pixels).save(folder / f"q{number}.png")
+    (tmp_path / "labels.tree").write_text(TREE)
+    (tmp_path / "data.yaml").write_text(DATA)
+    (tmp_path / "net.cfg").write_text(write_cfg(small_table(8, tree="labels.tree")))
+    file = tmp_path / "joint.toml"
+    file.write_text(RECIPE)
+    return file
+
+
+def weak_log(folder: Path) -> list[dict[str, object]]:
+    return RunFolder(folder).weak_boxes()
+
+
+def test_both_kinds_train_in_the_stated_ratio_and_what_was_taught_is_logged(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run(["train", str(recipe), "epochs=20", "--out", str(folder), "--threads", "1"]) == 0
+    lines = weak_log(folder)
+    trained = 5 * 60  # 20 epochs of 15 pictures in batches of 5
+    assert len(lines) == pytest.approx(trained * 2 / 3, abs=12)  # 2 labelled ones for each with boxes
+    counts = Counter(str(line["picture"]) for line in lines)
+    assert len(counts) == LABELLED
+    assert max(counts.values()) - min(counts.values()) <= 20  # each about 33 times: 3.3 an epoch
+    for line in lines:
+        left, top, right, bottom = line["box_xyxy"]
+        assert left < right
+        assert top < bottom
+        assert 0 < line["probability"] <= 1
+        assert line["label"] == (7 if "green" in str(line["picture"]) else 3)
+    assert (
+        run(["val", str(folder / "last.safetensors"), str(tmp_path / "data.yaml"), "--out", str(tmp_path / "v")]) == 0
+    )
+
+
+def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert finish(start(recipe, "--out", whole, "--threads", "1"))[0] == 0
+    process = start(recipe, "--out", broken, "--threads", "1")
+    wait_for(
+        lambda: (broken / "metrics.jsonl").exists() and len((broken / "metrics.jsonl").read_text().splitlines()) > 4
+    )
+    process.kill()
+    process.communicate()
+    code, _, err = finish(start("--resume", broken))
+    assert code == 0, err
+    assert (broken / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+    assert log_of(broken) == log_of(whole)
+    assert weak_log(broken) == weak_log(whole)
+
+
+def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert run(["train", str(recipe), "--out", str(folder), "--threads", "1"]) == 0
+    capsys.readouterr()
+    assert run(["data", "weak-boxes", str(folder), "--pictures", "3"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in told[:4]] == [
+        "steps 1 to 3",
+        "steps 4 to 6",
+        "steps 7 to 9",
+        "steps 10 to 12",
+    ]
+    page = (folder / "weak-boxes.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert run(["data", "weak-boxes", str(folder), "--labels", "purple"]) == 2
+    assert "no picture taught purple" in capsys.readouterr().err
+
+
+def test_a_run_without_image_level_labels_has_nothing_to_show(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["train", str(recipe), "joint.ratio=0", "epochs=1", "--out", str(folder), "--threads", "1"]) == 0
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["steps"] == 2  # 9 pictures in batches of 5
+    assert run(["data", "weak-boxes", str(folder)]) == 2
+    assert "must be a run that trained on pictures with image-level labels" in capsys.readouterr().err
+
+
+def test_a_ratio_needs_both_kinds(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only_boxes = "\n".join(line for line in DATA.splitlines() if "labelled" not in line)
+    (tmp_path / "data.yaml").write_text(only_boxes)
+    assert run(["train", str(recipe), "--out", str(tmp_path / "run")]) == 2
+    assert "joint.ratio needs pictures with image-level labels" in capsys.readouterr().err

@@ -1,0 +1,156 @@
+"""Back-off with a promise: the threshold by arithmetic, the promise by simulation, temperatures by what made them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_data import write_voc_set
+from small_models import TREE, random_model, small_table
+
+from yolo9000.calibrate import FoundObject, critical_probability, find_back_off, promised, with_temperatures
+from yolo9000.cli import run
+from yolo9000.errors import ConfigError
+from yolo9000.labels.wordtree import WordTree
+from yolo9000.model_file import ModelFile, read_model_file, write_model_file
+from yolo9000.network.rows import Conv
+from yolo9000.predict import Detector
+
+# animal(0) thing(1); dog(2) cat(3) under animal; terrier(4) poodle(5) under dog; bus(6) under thing
+PLAIN = (1.0, 1.0, 1.0)
+
+
+def logits(**odds: float) -> np.ndarray:
+    """Scores that make each named node so many times as likely as its siblings."""
+    return np.array([math.log(odds.get(name, 1.0)) for name in TREE.names])
+
+
+class TestCriticalProbability:
+    def test_a_walk_that_ends_at_the_truth_is_always_right(self) -> None:
+        one = FoundObject(logits(animal=9, dog=4, terrier=3), TREE.find("terrier"))
+        assert critical_probability(one, TREE, PLAIN) == 0
+
+    def test_a_wrong_leaf_must_not_be_reached(self) -> None:
+        # P(animal) = .9, P(dog) = .9 x .8 = .72, P(terrier) = .72 x .75 = .54; a poodle is right as a dog
+        one = FoundObject(logits(animal=9, dog=4, terrier=3), TREE.find("poodle"))
+        assert critical_probability(one, TREE, PLAIN) == pytest.approx(0.54)
+        cat = FoundObject(one.logits, TREE.find("cat"))
+        assert critical_probability(cat, TREE, PLAIN) == pytest.approx(0.72)
+
+    def test_a_wrong_top_cannot_be_helped(self) -> None:
+        assert critical_probability(FoundObject(logits(animal=9), TREE.find("bus")), TREE, PLAIN) == math.inf
+
+    def test_below_a_coarse_truth_nothing_is_wrong(self) -> None:
+        assert critical_probability(FoundObject(logits(animal=9, dog=4), TREE.find("animal")), TREE, PLAIN) == 0
+
+    def test_temperatures_count_at_their_depth(self) -> None:
+        # At temperature 2 odds of 9 are odds of 3: P(animal) = .75, P(dog) = .75 x .8
+        cat = FoundObject(logits(animal=9, dog=4), TREE.find("cat"))
+        assert critical_probability(cat, TREE, (2.0, 1.0, 1.0)) == pytest.approx(0.6)
+
+
+class TestPromise:
+    def test_by_arithmetic(self) -> None:
+        critical = np.array([0.9, 0.5, 0.2, *[0.0] * 16])  # 19 objects
+        # One more than k of 20 may be wrong: .1 x 20 - 1 = 1 object stays wrong, the next must not
+        assert promised(critical, 0.1) == 0.5
+        assert promised(critical, 0.05) == 0.9
+        assert promised(critical, 0.2) == 0.0
+        assert promised(critical, 0.9) == 0.0
+
+    def test_too_few_objects(self) -> None:
+        with pytest.raises(ConfigError, match=r"needs 19 objects or more .* got 18"):
+            promised(np.zeros(18), 0.05)
+
+    def test_top_nodes_that_are_wrong_too_often(self) -> None:
+        with pytest.raises(ConfigError, match=r"cannot be promised: even the top node is wrong for 10\.0%"):
+            promised(np.array([math.inf] * 4 + [0.3] * 36), 0.05)
+
+    @pytest.mark.parametrize(("count", "max_error"), [(30, 0.1), (60, 0.05), (25, 0.3)])
+    def test_it_is_kept_for_the_next_object(self, count: int, max_error: float) -> None:
+        rng = np.random.default_rng(7)
+        critical = rng.beta(0.4, 1.2, (4000, count + 1)) * (rng.random((4000, count + 1)) < 0.6)
+        wrong = np.array([row[-1] > promised(row[:-1], max_error) for row in critical])
+        slack = 3 * math.sqrt(max_error / len(wrong))
+        assert wrong.mean() <= max_error + slack
+        assert wrong.mean() >= max_error - 1 / (count + 1) - slack  # and is not kept by answering nothing
+
+    @given(st.lists(st.floats(0, 1), min_size=20, max_size=60), st.floats(0.05, 0.9), st.floats(0.05, 0.9))
+    def test_a_smaller_error_asks_for_more(self, critical: list[float], one: float, other: float) -> None:
+        values = np.array(critical)
+        assert promised(values, min(one, other)) >= promised(values, max(one, other))
+
+
+def drawn_objects(tree: WordTree, count: int, temperatures: Sequence[float], seed: int) -> list[FoundObject]:
+    """Objects whose truth follows the scores at the given temperatures: a model that is over- or under-confident."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        scores = rng.normal(0, 3, len(tree))
+        node, children, depth = -1, tree.children(-1), 0
+        while children:
+            odds = np.exp(scores[children.start : children.stop] / temperatures[depth])
+            node = children.start + int(rng.choice(len(children), p=odds / odds.sum()))
+            children, depth = tree.children(node), depth + 1
+        found.append(FoundObject(scores, node))
+    return found
+
+
+def test_temperatures_and_promise_hold_on_objects_that_were_not_seen() -> None:
+    tree = WordTree.from_parents([-1, -1, 0, 0, 0, 1, 1, 2, 2, 3, 3])
+    true = (0.8, 2.0, 3.0)
+    back_off = find_back_off(drawn_objects(tree, 6000, true, seed=1), tree, 0.2)
+    np.testing.assert_allclose(back_off.temperatures, true, rtol=0.12)
+    fresh = drawn_objects(tree, 4000, true, seed=2)
+    critical = np.array([critical_probability(one, tree, back_off.temperatures) for one in fresh])
+    assert (critical > back_off.min_probability).mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_the_last_layer_is_divided_by_the_temperatures() -> None:
+    table = small_table(len(TREE), tree="small.tree")
+    model = random_model(table)
+    changed = with_temperatures(model, TREE, (2.0, 4.0, 0.5))
+    last = max(i for i, row in enumerate(table.body) if isinstance(row, Conv))
+    before, after = model.parameters[last], changed.parameters[last]
+    assert before is not None
+    assert after is not None
+    divisors = [1, 1, 1, 1, 1, *(2.0, 2.0, 4.0, 4.0, 0.5, 0.5, 4.0)] * 3  # boxes, then nodes by depth; 3 anchors
+    np.testing.assert_allclose(after.biases, before.biases / divisors, rtol=1e-6)
+    np.testing.assert_allclose(after.weights[:, :, 0, 0].T, before.weights[:, :, 0, 0].T / divisors, rtol=1e-6)
+    assert all(a is b for i, (a, b) in enumerate(zip(model.parameters, changed.parameters, strict=True)) if i != last)
+
+
+class TestCommand:
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        path = tmp_path / "model.safetensors"
+        write_model_file(path, ModelFile(random_model(small_table(7, tree="labels.tree")), TREE.names, TREE))
+        return path
+
+    def test_a_calibrated_model_answers_as_it_was_calibrated(self, model: Path) -> None:
+        file = read_model_file(model)
+        write_model_file(model, ModelFile(file.model, file.names, file.tree, min_probability=0.375))
+        assert Detector.load(str(model)).settings.min_probability == 0.375
+        assert Detector.load(str(model), min_probability=0.1).settings.min_probability == 0.1
+        assert run(["export", str(model), "--out", str(model.with_suffix(".onnx"))]) == 0
+        assert Detector.load(str(model.with_suffix(".onnx"))).settings.min_probability == 0.375
+
+    def test_too_few_objects_are_an_error_and_nothing_is_written(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_voc_set(tmp_path / "shapes")
+        (tmp_path / "data.yaml").write_text(
+            "classes: [dog, bus]\nval:\n  - {format: voc, path: shapes, map: {red: dog, blue: bus}}\n"
+        )
+        assert run(["calibrate", str(model), str(tmp_path / "data.yaml"), "--max-error", "0.01"]) == 2
+        assert "an error of at most 0.01 needs 99 objects or more" in capsys.readouterr().err
+        assert not (tmp_path / "model-calibrated.safetensors").exists()
+
+    def test_an_impossible_error_is_refused(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(["calibrate", str(model), "nowhere", "--max-error", "0"]) == 2
+        assert "--max-error must be above 0 and below 1" in capsys.readouterr().err
