@@ -65,10 +65,12 @@ def coloured(image: np.ndarray) -> np.ndarray:
 # Pictures and boxes
 
 
+@pytest.mark.parametrize("upside_down", [False, True])
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_boxes_go_with_their_pictures(placement: str, flip: bool) -> None:
-    chosen, found = AugmentSettings(placement=placement, flip=flip, min_visible=0), 0
+def test_boxes_go_with_their_pictures(placement: str, flip: bool, upside_down: bool) -> None:
+    chosen = AugmentSettings(placement=placement, flip=flip, upside_down=upside_down, min_visible=0)
+    found = 0
     for index in range(60):
         image, boxes = augment(*painted(index), chosen, (192, 160), draws(1, 0, index))
         assert boxes is not None
@@ -87,6 +89,20 @@ def test_flips_happen_to_half() -> None:
         assert boxes is not None
         lefts.append(boxes.boxes_xyxy[0, 0] < 96 / 3)
     assert 70 < sum(lefts) < 130
+
+
+def test_half_are_upside_down_where_that_is_wanted() -> None:
+    image = np.full((200, 300, 3), 90, np.uint8)
+    truth = BoxTruth.plain(np.array([[20, 10, 120, 60]], np.float32), np.array([0]))
+    tops = {False: 0, True: 0}
+    for wanted in tops:
+        for index in range(200):
+            chosen = AugmentSettings(jitter=0.05, upside_down=wanted)
+            _, boxes = augment(image, truth, chosen, (96, 64), draws(2, 0, index))
+            assert boxes is not None
+            tops[wanted] += int(boxes.boxes_xyxy[0, 1] < 64 / 2)
+    assert tops[False] == 200
+    assert 70 < tops[True] < 130
 
 
 def test_boxes_go_with_their_pictures_in_a_mosaic() -> None:

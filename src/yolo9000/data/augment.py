@@ -69,6 +69,8 @@ class AugmentSettings(BaseModel):
             Darknet's ``saturation``: 1.5; .75 in yolo9000.cfg, which is a factor between .75 and 1 or its inverse.
         exposure: the same for the brightness (HSV's value). Darknet's ``exposure``.
         flip: mirror every other picture, left to right.
+        upside_down: turn every other picture upside down too: for what has no up and down, as under a microscope or from
+            above. Not in the paper.
         placement: ``crop2016`` is the paper's and the release's: a window is stretched to the input's size; goes with
             the image fit ``stretch``. ``place2017`` is Darknet's since 2017-03-26: the whole picture, its proportions
             slightly changed, somewhere on a grey canvas; goes with ``letterbox``.
@@ -84,6 +86,7 @@ class AugmentSettings(BaseModel):
     saturation: float = Field(default=1.5, gt=0, allow_inf_nan=False)
     exposure: float = Field(default=1.5, gt=0, allow_inf_nan=False)
     flip: bool = True
+    upside_down: bool = False
     placement: Literal["crop2016", "place2017"] = "crop2016"
     mosaic: float = Field(default=0.0, ge=0, le=1)
     min_visible: float = Field(default=0.1, ge=0, le=1)
@@ -493,6 +496,18 @@ def augment(
     return _carry_out(image, boxes, placement, render, settings, size_wh, rng)
 
 
+def _upside_down(
+    image: UInt8[np.ndarray, "h w 3"], boxes: BoxTruth | None
+) -> tuple[UInt8[np.ndarray, "h w 3"], BoxTruth | None]:
+    """Picture and boxes with top and bottom exchanged."""
+    if boxes is None:
+        return np.ascontiguousarray(image[::-1]), None
+    left, top, right, bottom = boxes.boxes_xyxy.T
+    height = np.float32(len(image))
+    turned = np.stack([left, height - bottom, right, height - top], axis=1)
+    return np.ascontiguousarray(image[::-1]), replace(boxes, boxes_xyxy=turned)
+
+
 def _carry_out(
     image: UInt8[np.ndarray, "h w 3"],
     boxes: BoxTruth | None,
@@ -504,6 +519,8 @@ def _carry_out(
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxTruth | None]:
     if settings.flip and _coin(rng):
         placement = placement.mirror(size_wh[0])
+    if settings.upside_down and _coin(rng):
+        image, boxes = _upside_down(image, boxes)
     changed = distort(render(image, placement, size_wh), *draw_colour(settings, rng))
     return changed, None if boxes is None else place_boxes(boxes, placement, size_wh, settings.min_visible)
 
