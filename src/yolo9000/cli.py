@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from yolo9000 import __version__
-from yolo9000.cli_data import OnBadOption, SplitOption, anchors, data_app, val
+from yolo9000.cli_data import anchors, data_app, val
 from yolo9000.cli_options import (
     BatchNormOption,
     DataOption,
@@ -26,7 +26,9 @@ from yolo9000.cli_options import (
     MinProbabilityOption,
     ModelArgument,
     NamesOption,
+    OnBadOption,
     PrecisionOption,
+    SplitOption,
     ThreadsOption,
     TreeOption,
     WeightsOption,

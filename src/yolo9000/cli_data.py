@@ -16,9 +16,11 @@ from yolo9000.cli_options import (
     LevelOption,
     MinProbabilityOption,
     NamesOption,
+    OnBadOption,
     ParentsOption,
     PrecisionOption,
     SettledOption,
+    SplitOption,
     ThreadsOption,
     TreeOption,
     WeightsOption,
@@ -50,11 +52,6 @@ DataArgument = Annotated[
     ),
 ]
 WhichSplits = Annotated[Literal["all", "train", "val", "test"], typer.Option(help="Which split.")]
-SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")]
-OnBadOption = Annotated[
-    Literal["error", "skip", "fix"],
-    typer.Option(help="At a faulty annotation: stop, leave its picture out, or mend what can be mended."),
-]
 FAULTS_PRINTED = 20
 
 

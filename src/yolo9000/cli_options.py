@@ -26,9 +26,11 @@ __all__ = [
     "MinProbabilityOption",
     "ModelArgument",
     "NamesOption",
+    "OnBadOption",
     "ParentsOption",
     "PrecisionOption",
     "SettledOption",
+    "SplitOption",
     "ThreadsOption",
     "TreeOption",
     "WeightsOption",
@@ -66,6 +68,11 @@ SettledOption = Annotated[
     Path | None, typer.Option(help="CSV of labels and the ids that they mean: your word.", show_default=False)
 ]
 WordNetOption = Annotated[bool, typer.Option("--wordnet/--no-wordnet", help="Look labels up in WordNet.")]
+SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")]
+OnBadOption = Annotated[
+    Literal["error", "skip", "fix"],
+    typer.Option(help="At a faulty annotation: stop, leave its picture out, or mend what can be mended."),
+]
 DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
 ImageFitOption = Annotated[
     Literal["letterbox", "stretch"],

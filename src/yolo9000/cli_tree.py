@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli_options import ParentsOption, SettledOption, WordNetOption, printable, read_hierarchy
+from yolo9000.cli_options import (
+    EngineOption,
+    OnBadOption,
+    ParentsOption,
+    SettledOption,
+    SplitOption,
+    ThreadsOption,
+    WordNetOption,
+    printable,
+    read_hierarchy,
+)
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -255,6 +265,55 @@ def build(
         f"{len(built.choices):,} choices between ways to the top; {doubtful:,} labels to look at"
     )
     print("Written: " + ", ".join(str(file) for file in files))
+
+
+@tree_app.command()
+def add(
+    model: Annotated[Path, typer.Argument(help="A .safetensors file with a label tree.", show_default=False)],
+    under: Annotated[str, typer.Option(help="Name or id of what the new class is a kind of.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Of the new class.", show_default=False)],
+    images: Annotated[Path, typer.Option(help="Folder of pictures that show it.", show_default=False)],
+    data: Annotated[
+        str, typer.Option(help="Data set with pictures of its siblings, which it is told from.", show_default=False)
+    ],
+    split: SplitOption = "train",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write [MODEL-NAME.safetensors].", show_default=False)
+    ] = None,
+    on_bad: OnBadOption = "error",
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Add a class to a model from a folder of pictures; no other sibling group changes."""
+    from yolo9000.add_class import add_class, sibling_pictures
+    from yolo9000.data.datasets import open_data
+    from yolo9000.engines import choose_engine, start_engine
+    from yolo9000.labels.hierarchy import slug
+    from yolo9000.model_file import read_model_file, write_model_file
+    from yolo9000.predict import Detector, prepared_detector
+    from yolo9000.records import Picture
+    from yolo9000.sources import open_sources
+
+    file = read_model_file(model)
+    if file.tree is None:
+        raise ConfigError(f"{model}: must be a model with a label tree; its classes are flat")
+    parent = file.tree.find(under)
+    prepared = prepared_detector(file.model, file.head_spec(), split=True)
+    detector = Detector(prepared, start_engine(choose_engine(engine), prepared.program, threads=threads))
+    siblings = sibling_pictures(open_data(data, split), file.tree, parent, on_bad)
+    shown = [picture.image for picture in open_sources(str(images)) if isinstance(picture, Picture)]
+    added = add_class(file, detector, parent, name, shown, siblings)
+    target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
+    write_model_file(target, added.file)
+    count = len(added.before)
+    print(
+        printable(
+            f"{name}: {added.recall:.1%} of its pictures are given to it among its {count} siblings with pictures"
+        )
+    )
+    for sibling, share in added.before.items():
+        print(printable(f"{sibling}: {added.after[sibling]:.1%} (before {share:.1%})"))
+    print(f"Written: {target}")
 
 
 def read_labels(file: Path) -> list[str]:

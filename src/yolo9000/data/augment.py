@@ -69,8 +69,8 @@ class AugmentSettings(BaseModel):
             Darknet's ``saturation``: 1.5; .75 in yolo9000.cfg, which is a factor between .75 and 1 or its inverse.
         exposure: the same for the brightness (HSV's value). Darknet's ``exposure``.
         flip: mirror every other picture, left to right.
-        upside_down: turn every other picture upside down too: for what has no up and down, as under a microscope or from
-            above. Not in the paper.
+        upside_down: turn every other picture upside down too: for what has no up and down, as under a microscope or
+            from above. Not in the paper.
         placement: ``crop2016`` is the paper's and the release's: a window is stretched to the input's size; goes with
             the image fit ``stretch``. ``place2017`` is Darknet's since 2017-03-26: the whole picture, its proportions
             slightly changed, somewhere on a grey canvas; goes with ``letterbox``.
