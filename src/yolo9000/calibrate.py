@@ -141,7 +141,7 @@ def _matches(
     for place in nms(boxes_xyxy, candidates.objectness, overlap):
         if not free.any():
             return
-        overlaps = np.where(free, iou(boxes_xyxy[place : place + 1], truths_xyxy)[0], 0)
+        overlaps = np.where(free, iou(boxes_xyxy[place], truths_xyxy), 0)
         best = int(overlaps.argmax())
         if overlaps[best] >= MIN_IOU:
             free[best] = False

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_data import write_voc_set
-from small_models import TREE, random_model, small_table
+from small_data import boxes_of, write_voc_set
+from small_models import ANCHORS, TREE, random_model, small_table
 
-from yolo9000.calibrate import FoundObject, critical_probability, find_back_off, promised, with_temperatures
+from yolo9000.calibrate import FoundObject, calibrate, critical_probability, find_back_off, promised, with_temperatures
 from yolo9000.cli import run
+from yolo9000.data.datasets import open_data
 from yolo9000.errors import ConfigError
 from yolo9000.labels.wordtree import WordTree
 from yolo9000.model_file import ModelFile, read_model_file, write_model_file
 from yolo9000.network.rows import Conv
-from yolo9000.predict import Detector
+from yolo9000.predict import Detector, prepared_detector
 
 # animal(0) thing(1); dog(2) cat(3) under animal; terrier(4) poodle(5) under dog; bus(6) under thing
 PLAIN = (1.0, 1.0, 1.0)
@@ -123,6 +124,51 @@ def test_the_last_layer_is_divided_by_the_temperatures() -> None:
     np.testing.assert_allclose(after.biases, before.biases / divisors, rtol=1e-6)
     np.testing.assert_allclose(after.weights[:, :, 0, 0].T, before.weights[:, :, 0, 0].T / divisors, rtol=1e-6)
     assert all(a is b for i, (a, b) in enumerate(zip(model.parameters, changed.parameters, strict=True)) if i != last)
+
+
+class Planted:
+    """An engine that puts a box on every rectangle of the small data set, and gives it the scores that it is told."""
+
+    name, device = "planted", "cpu"
+
+    def __init__(self, scores: Sequence[dict[str, np.ndarray]]) -> None:
+        self.scores = iter(scores)
+        self.picture = 9  # the first of the validation split
+
+    def run(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        out = np.full((1, 3, 12, 6, 9), -8.0, np.float32)  # 3 anchors, 5 + 7, cells of 8 pixels at 72 x 48
+        scores = next(self.scores)
+        for name, box in boxes_of(self.picture):
+            left, top, right, bottom = (0.1 * side for side in box)  # pixels x .8 / 8: cells
+            column, row = int((left + right) / 2), int((top + bottom) / 2)
+            dx, dy = (left + right) / 2 - column, (top + bottom) / 2 - row
+            wh = np.log([(right - left) / ANCHORS[0][0], (bottom - top) / ANCHORS[0][1]])
+            logit = [math.log(d / (1 - d)) for d in np.clip((dx, dy), 0.01, 0.99)]
+            out[0, 0, :, row, column] = [*logit, *wh, 5.0, *scores[name]]
+        self.picture += 1
+        return (out.reshape(1, 36, 6, 9),)
+
+
+def test_a_model_is_calibrated_on_the_objects_that_it_finds(tmp_path: Path) -> None:
+    count = 60
+    write_voc_set(tmp_path / "shapes", train=9, val=count)
+    file = tmp_path / "data.yaml"
+    source = "{format: voc, path: shapes, list: ImageSets/Main/val.txt, map: {red: terrier, blue: bus}}"
+    file.write_text(f"classes: [terrier, bus]\nval:\n  - {source}\n")
+    rng = np.random.default_rng(3)
+    # Every fourth terrier looks like a poodle, with P = .9 x .8 x .6; buses are sure
+    terrier = [logits(animal=9, dog=4, **{"poodle" if rng.random() < 0.25 else "terrier": 1.5}) for _ in range(count)]
+    engine = Planted([{"red": scores, "blue": logits(thing=99)} for scores in terrier])
+    model = ModelFile(random_model(small_table(7, tree="labels.tree")), TREE.names, TREE)
+    detector = Detector(prepared_detector(model.model, model.head_spec(), split=False), engine)
+    changed, found = calibrate(model, detector, open_data(file, "val"), max_error=0.1)
+    assert found.objects == sum(len(boxes_of(number)) for number in range(9, 9 + count))
+    wrong = np.mean([scores[TREE.find("poodle")] > 0 for scores in terrier])
+    assert 0.1 < wrong < 0.4
+    assert found.error_before == 0  # at .5 it stops at dog: .72, and .43 for the breed
+    assert found.error <= 0.1
+    assert changed.min_probability == found.back_off.min_probability
+    assert changed.trained["calibration"]["max_error"] == 0.1
 
 
 class TestCommand:

@@ -1,0 +1,178 @@
+"""Make a detection data set out of small labelled pictures: scenes of 2 x 2 to 3 x 3 of them on a canvas.
+
+    python make_scenes.py DATA scenes/ --train 6000 --val 800
+
+DATA holds ``train.tar`` and ``val.tar`` with pictures ``CLASS/NAME`` and, beside them, ``train_boxes.tsv`` and
+``val_boxes.tsv`` with the columns image, wnid, x1, y1, x2, y2 (corners, both inclusive): the form of tiny-imagenet here.
+
+Half of the classes are *boxed*, the other half *label-only*: the ids are sorted by their SHA-256, and the first half is
+boxed. Written are
+
+    boxed/        scenes of boxed classes, with boxes: boxed.json (COCO)
+    labelled/     scenes of one label-only class each: labels.tsv with its image-level label, and labelled.json with the
+                  boxes that training must not see, for the ceiling
+    val/          scenes of all classes, with boxes: val.json
+    boxes.yaml    training with boxes of the boxed classes only
+    joint.yaml    the same, and the image-level labels of the others
+    all.yaml      boxes for all: the ceiling
+    tree.yaml     the WordTree over all classes; boxed.names and label-only.names
+
+Every scene follows from the seed and its own number. The pictures of val come from val.tar alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from yolo9000.data.augment import Purpose, keyed
+from yolo9000.labels.build import build_tree
+from yolo9000.labels.hierarchy import Hierarchy
+from yolo9000.labels.wordnet import wordnet
+from yolo9000.tree_file import write_tree_file
+
+CANVAS_WH = (256, 192)
+GREY = 127
+LEAST_SHARE = 0.7  # of its cell's shorter side that a picture is wide and high
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture, its class, and the box in it: left, top, right, bottom in pixels, the far edges exclusive."""
+
+    image: np.ndarray
+    label: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    image: np.ndarray
+    labels: list[str]
+    boxes: list[tuple[float, float, float, float]]
+
+
+def read_tiles(folder: Path, split: str) -> dict[str, list[Tile]]:
+    """All pictures of a split by class, in the order of the table of boxes."""
+    with tarfile.open(folder / f"{split}.tar") as tar:
+        data = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+    tiles: dict[str, list[Tile]] = {}
+    header, *rows = (folder / f"{split}_boxes.tsv").read_text().splitlines()
+    assert header.split("\t") == ["image", "wnid", "x1", "y1", "x2", "y2"], header
+    for row in rows:
+        name, label, *corners = row.split("\t")
+        image = np.asarray(Image.open(io.BytesIO(data[name])).convert("RGB"))
+        left, top, right, bottom = map(int, corners)
+        tiles.setdefault(label, []).append(Tile(image, label, (left, top, right + 1, bottom + 1)))
+    return tiles
+
+
+def halves(ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The boxed classes and the label-only ones."""
+    order = sorted(ids, key=lambda wnid: hashlib.sha256(wnid.encode()).hexdigest())
+    return order[: len(order) // 2], order[len(order) // 2 :]
+
+
+def any_of(items: Sequence, rng: np.random.Generator) -> object:  # type: ignore[type-arg]
+    return items[int(len(items) * rng.random())]
+
+
+def make_scene(
+    tiles: dict[str, list[Tile]], classes: Sequence[str], one_class: bool, rng: np.random.Generator
+) -> Scene:
+    """Pictures of some classes, or of one of them, in the cells of a grid, each somewhere in its cell."""
+    side = 2 + int(2 * rng.random())
+    width, height = CANVAS_WH
+    canvas = np.full((height, width, 3), GREY, np.uint8)
+    labels, boxes = [], []
+    label = any_of(classes, rng)
+    for row in range(side):
+        for column in range(side):
+            tile = any_of(tiles[str(label if one_class else any_of(classes, rng))], rng)
+            assert isinstance(tile, Tile)
+            cell_w, cell_h = width // side, height // side
+            size = int(min(cell_w, cell_h) * (LEAST_SHARE + (1 - LEAST_SHARE) * rng.random()))
+            left = column * cell_w + int((cell_w - size + 1) * rng.random())
+            top = row * cell_h + int((cell_h - size + 1) * rng.random())
+            small = Image.fromarray(tile.image).resize((size, size), Image.Resampling.BILINEAR)
+            canvas[top : top + size, left : left + size] = np.asarray(small)
+            scale = size / tile.image.shape[1]
+            x1, y1, x2, y2 = (value * scale for value in tile.box)
+            labels.append(tile.label)
+            boxes.append((left + x1, top + y1, left + x2, top + y2))
+    return Scene(canvas, labels, boxes)
+
+
+def scenes(
+    tiles: dict[str, list[Tile]], classes: Sequence[str], count: int, seed: int, part: int, one_class: bool = False
+) -> Iterator[Scene]:
+    for number in range(count):
+        yield make_scene(tiles, classes, one_class, keyed(seed, Purpose.SAMPLE, part, number))
+
+
+def write_scenes(found: Iterator[Scene], folder: Path, classes: Sequence[str], coco: Path) -> list[tuple[str, str]]:
+    """Write the pictures, and their boxes as COCO; the name and first label of each picture."""
+    folder.mkdir(parents=True)
+    ids = {name: number for number, name in enumerate(classes, 1)}
+    width, height = CANVAS_WH
+    images, annotations, named = [], [], []
+    for number, scene in enumerate(found):
+        name = f"{number:06}.jpg"
+        Image.fromarray(scene.image).save(folder / name, quality=92)
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        named.append((name, scene.labels[0]))
+        for label, (left, top, right, bottom) in zip(scene.labels, scene.boxes, strict=True):
+            box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
+            annotation = {"id": len(annotations), "image_id": number, "category_id": ids[label], "bbox": box}
+            annotations.append({**annotation, "area": round(box[2] * box[3], 2), "iscrowd": 0})
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    coco.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return named
+
+
+def data_file(classes: Sequence[str], train: Sequence[str]) -> str:
+    lines = ["tree: tree.yaml", f"classes: [{', '.join(classes)}]", "train:", *(f"  - {source}" for source in train)]
+    return "\n".join([*lines, "val:", "  - {format: coco, path: val.json, images: val}", ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--train", type=int, default=6000, help="scenes of either half [6000]")
+    parser.add_argument("--val", type=int, default=800, help="scenes [800]")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    out: Path = options.out
+    out.mkdir(parents=True)
+    train, val = (read_tiles(options.data, split) for split in ("train", "val"))
+    classes = sorted(train)
+    boxed, label_only = halves(classes)
+    write_scenes(scenes(train, boxed, options.train, options.seed, 0), out / "boxed", boxed, out / "boxed.json")
+    labelled = scenes(train, label_only, options.train, options.seed, 1, one_class=True)
+    named = write_scenes(labelled, out / "labelled", label_only, out / "labelled.json")
+    (out / "labels.tsv").write_text("image\twnid\n" + "".join(f"{name}\t{label}\n" for name, label in named))
+    write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
+    tree = build_tree(classes, Hierarchy(wordnet())).tree
+    write_tree_file(out / "tree.yaml", tree)
+    for name, ids in (("boxed", boxed), ("label-only", label_only)):
+        (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))
+    boxes = "{format: coco, path: boxed.json, images: boxed, exhaustive: all}"
+    labels = "{format: list, path: labels.tsv, images: labelled, columns: {picture: image, labels: [wnid]}}"
+    ceiling = "{format: coco, path: labelled.json, images: labelled, exhaustive: all}"
+    for name, sources in {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, ceiling]}.items():
+        (out / f"{name}.yaml").write_text(data_file(classes, sources))
+    print(f"{2 * options.train:,} scenes to train, {options.val:,} to validate; a tree of {len(tree)} nodes")
+
+
+if __name__ == "__main__":
+    main()
