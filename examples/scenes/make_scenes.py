@@ -3,7 +3,7 @@
     python make_scenes.py DATA scenes/ --train 6000 --val 800
 
 DATA holds ``train.tar`` and ``val.tar`` with pictures ``CLASS/NAME`` and, beside them, ``train_boxes.tsv`` and
-``val_boxes.tsv`` with the columns image, wnid, x1, y1, x2, y2 (corners, both inclusive): the form of tiny-imagenet here.
+``val_boxes.tsv`` with the columns image, wnid, x1, y1, x2, y2 (corners, both inclusive): tiny-imagenet in this form.
 
 Half of the classes are *boxed*, the other half *label-only*: the ids are sorted by their SHA-256, and the first half is
 boxed. Written are

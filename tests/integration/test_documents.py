@@ -25,6 +25,7 @@ from small_models import write_flat, write_tree_model
 from yolo9000.cli import run
 from yolo9000.data.datasets import DataSetFile
 from yolo9000.errors import EXIT_DATA_INVALID
+from yolo9000.labels.names import COCO
 from yolo9000.model_file import read_model_file, write_model_file
 from yolo9000.train.recipe import built_in_recipes, read_recipe
 
@@ -84,6 +85,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "parents.csv").write_text(blocks("docs/your-own-tree.md", "csv")[0])
     (tmp_path / "settled.csv").write_text(blocks("docs/your-own-tree.md", "csv")[1])
     (tmp_path / "coarse.names").write_text("apple\nbanana\n")
+    (tmp_path / "coco.names").write_text("".join(f"{name}\n" for name in COCO))
+    (tmp_path / "imagenet-ids.txt").write_text("n02084071\nn02113335\nn04507155\n")
     for name in ("fruit.yaml", "VOC.yaml"):
         (tmp_path / name).write_text(yaml.safe_dump(DATA_SET))
     (tmp_path / "results.json").write_text(json.dumps([RESULT]))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo9000.data.batching import epoch_order
-from yolo9000.data.sampling import Stream, balanced_weights, repeat_weights, weighted_order
+from yolo9000.data.sampling import Stream, balanced_weights, joint_weights, repeat_weights, weighted_order
 from yolo9000.records import BoxTruth, PictureFile, Sample
 
 
@@ -73,3 +73,26 @@ def test_repeat_weights_are_lvis_factors() -> None:
     # Class 0 is in 4 of 5 pictures, class 1 in 1 of 5: max(1, sqrt(.8 / .8)) = 1 and sqrt(.8 / .2) = 2
     samples = [sample(0), sample(0, 0), sample(0), sample(0, 1), sample()]
     assert repeat_weights(samples, 2, 0.8).tolist() == pytest.approx([1, 1, 1, 2, 1])
+
+
+def test_image_level_pictures_come_in_the_stated_ratio() -> None:
+    samples = [sample(0), sample(1), *(sample(number, boxed=False) for number in range(6))]
+    weights = joint_weights(samples, 4.0)
+    # 2 boxed pictures of weight 1 each, so that 6 labelled ones share 8
+    np.testing.assert_allclose(weights, [1, 1, *[8 / 6] * 6])
+    stream = Stream(3, len(samples), weights)
+    seen = Counter(stream.picture(place)[2] < 2 for place in range(8 * 500))
+    assert seen[True] == pytest.approx(8 * 500 / 5, rel=0.05)
+
+
+def test_within_either_kind_weights_stay_as_they_were() -> None:
+    samples = [sample(0), sample(1), sample(0, boxed=False), sample(1, boxed=False)]
+    weights = joint_weights(samples, 2.0, np.array([1.0, 3.0, 5.0, 10.0]))
+    np.testing.assert_allclose(weights, [1, 3, 8 * 5 / 15, 8 * 10 / 15])  # 2 x (1 + 3), shared 1 to 2
+
+
+@pytest.mark.parametrize("kind", ["boxed", "labelled"])
+def test_a_ratio_of_one_kind_is_refused(kind: str) -> None:
+    samples = [sample(0, boxed=kind == "boxed")] * 2
+    with pytest.raises(ValueError, match="there must be pictures with boxes and pictures without"):
+        joint_weights(samples, 1.0)
