@@ -9,6 +9,7 @@ for all.
     plain          float32, NCHW, as most tools train on a processor
     channels last  float32, channels last
     ours           what the training loop does: bfloat16, channels last, memory kept
+    compiled       the same through torch.compile (the recipe's compile=true); needs a C++ compiler
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from yolo9000.train.recipe import OptimiserSettings
 from yolo9000.train.training import make_optimiser
 
 BOXES = 5  # of a picture
-CONTENDERS = ("plain", "channels last", "ours")
+CONTENDERS = ("plain", "channels last", "ours", "compiled")
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,17 @@ def trainer(contender: str, setting: Setting) -> Callable[[], None]:
     network.load(initial_model(table, seed=0))
     network = network.to(device, memory_format=layout).train()
     optimiser = make_optimiser(network, OptimiserSettings(learning_rate=1e-5))
-    if contender == "ours":
+    ours = contender in ("ours", "compiled")
+    if ours:
         keep_memory()
+    if contender == "compiled":
+        network.compile()
     batch = random_batch(setting, head.classes)
 
     def step() -> None:
         optimiser.zero_grad()
         images = torch.from_numpy(batch.images).to(device).permute(0, 3, 1, 2).float().div_(255)
-        with torch.autocast(device.type, torch.bfloat16, enabled=contender == "ours"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=ours):
             (raw,) = network(images.contiguous(memory_format=layout))
         (region_loss(raw, truths_of(batch, device), head).total() / setting.batch).backward()
         optimiser.step()

@@ -1,0 +1,93 @@
+"""The examples, on small data of the form that they take."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from yolo9000.data.datasets import open_data
+
+IDS = ("n01443537", "n01629819", "n02124075", "n02504458", "n03089624", "n04507155")
+SCRIPT = ROOT / "examples" / "scenes" / "make_scenes.py"
+
+
+@pytest.fixture
+def small_pictures(tmp_path: Path) -> Path:
+    """Two splits of 40 x 40 pictures, three a class, each with a bright square at a known place."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for split in ("train", "val"):
+        rows = ["image\twnid\tx1\ty1\tx2\ty2"]
+        with tarfile.open(folder / f"{split}.tar", "w") as tar:
+            for place, wnid in enumerate(IDS):
+                for number in range(3):
+                    pixels = np.full((40, 40, 3), 30 * place, np.uint8)
+                    pixels[10:30, 5 + number : 25 + number] = 255
+                    stream = io.BytesIO()
+                    Image.fromarray(pixels).save(stream, format="PNG")
+                    member = tarfile.TarInfo(f"{wnid}/{split}_{number}.JPEG")
+                    member.size = len(stream.getvalue())
+                    tar.addfile(member, io.BytesIO(stream.getvalue()))
+                    rows.append(f"{member.name}\t{wnid}\t{5 + number}\t10\t{24 + number}\t29")
+        (folder / f"{split}_boxes.tsv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def make(data: Path, out: Path) -> None:
+    words = [sys.executable, str(SCRIPT), str(data), str(out), "--train", "6", "--val", "4"]
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def test_scenes_hide_the_boxes_of_half_the_classes(small_pictures: Path, tmp_path: Path) -> None:
+    make(small_pictures, tmp_path / "scenes")
+    out = tmp_path / "scenes"
+    order = sorted(IDS, key=lambda wnid: hashlib.sha256(wnid.encode()).hexdigest())
+    assert (out / "boxed.names").read_text().split() == order[:3]
+    assert (out / "label-only.names").read_text().split() == order[3:]
+    boxes, joint, everything = (open_data(out / f"{name}.yaml", "train") for name in ("boxes", "joint", "all"))
+    names = {data.name: data.classes for data in (boxes, joint, everything)}
+    assert set(names.values()) == {tuple(sorted(IDS))}
+    found = {data.name: list(data.samples()) for data in (boxes, joint, everything)}
+    assert [len(samples) for samples in found.values()] == [6, 12, 12]
+    for sample in found[joint.name]:
+        if sample.boxes is None:
+            assert {joint.classes[label] for label in sample.image_labels} <= set(order[3:])
+        else:
+            assert {joint.classes[label] for label in sample.boxes.labels} <= set(order[:3])
+            assert len(sample.boxes) in (4, 9)
+    weak = [sample for sample in found[everything.name] if sample.source == 1]
+    for sample in weak:
+        assert sample.boxes is not None
+        assert len(set(sample.boxes.labels.tolist())) == 1
+    assert joint.tree is not None
+    joint.tree.check_groups_whole()
+
+
+def test_boxes_lie_where_the_objects_are(small_pictures: Path, tmp_path: Path) -> None:
+    make(small_pictures, tmp_path / "scenes")
+    for sample in open_data(tmp_path / "scenes" / "all.yaml", "val").samples():
+        assert sample.boxes is not None
+        image = np.asarray(Image.open(sample.picture.path)).astype(int)
+        for left, top, right, bottom in np.rint(sample.boxes.boxes_xyxy).astype(int).tolist():
+            assert image[top + 2 : bottom - 2, left + 2 : right - 2].min() > 200
+            outside = image[max(0, top - 4) : bottom + 4, max(0, left - 4) : right + 4].mean()
+            assert outside < image[top:bottom, left:right].mean()
+
+
+def test_scenes_are_the_same_every_time(small_pictures: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make(small_pictures, tmp_path / name)
+    one, two = (sorted(file for file in (tmp_path / name).rglob("*") if file.is_file()) for name in ("one", "two"))
+    assert len(one) > 20
+    assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
+    assert json.loads((tmp_path / "one" / "boxed.json").read_text())["images"][0]["width"] == 256
