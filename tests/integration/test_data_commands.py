@@ -20,6 +20,7 @@ from yolo9000.darknet.weights import write_weights
 from yolo9000.data.check import find_near_duplicates, picture_hash
 from yolo9000.data.datasets import open_data, splits_of
 from yolo9000.errors import ConfigError, DataError
+from yolo9000.predict import Detector
 from yolo9000.records import Sample
 
 
@@ -413,12 +414,29 @@ class TestVal:
         assert run(["val", model, str(voc), "-o", str(tmp_path / "val")]) == 2
         assert "class 'red' must be one of the model's 3 labels, none has it" in capsys.readouterr().err
 
-    def test_no_boxes_no_scores(self, model: str, tmp_path: Path, capsys) -> None:
-        for name in ("red", "blue"):
+    def test_image_level_labels_are_scored_by_the_best_box(self, model: str, tmp_path: Path, capsys) -> None:
+        colours = {"red": (200, 20, 30), "blue": (10, 40, 220)}
+        for name, colour in colours.items():
             (tmp_path / "set" / name).mkdir(parents=True)
-            Image.new("RGB", (12, 9)).save(tmp_path / "set" / name / "a.png")
+            Image.new("RGB", (12, 9), colour).save(tmp_path / "set" / name / "a.png")
+        assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 0
+        told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
+        # By hand: the class of the detection with the best score, of all that pass next to no threshold
+        detector = Detector.load(model, threshold=0.0, nms=1.0, max_detections=9999)
+        keep = detector.labels_named(colours)
+        right = 0
+        for name, colour in colours.items():
+            found = detector.detect([np.full((9, 12, 3), colour, np.uint8)], keep)[0]
+            right += found.names[int(found.scores.argmax())] == name
+        assert float(told["top-1"]) == right / 2
+        assert float(told["top-5"]) == 1
+
+    def test_nothing_known_no_scores(self, model: str, tmp_path: Path, capsys) -> None:
+        for part in ("images", "labels"):
+            (tmp_path / "set" / part).mkdir(parents=True)
+        (tmp_path / "set" / "classes.txt").write_text("red\nblue\n")
         assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 2
-        assert "must have pictures with boxes" in capsys.readouterr().err
+        assert "must have pictures" in capsys.readouterr().err
 
 
 def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path, capsys) -> None:
