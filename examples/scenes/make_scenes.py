@@ -15,7 +15,7 @@ boxed. Written are
     boxes.yaml    training with boxes of the boxed classes only
     joint.yaml    the same, and the image-level labels of the others
     all.yaml      boxes for all: the ceiling
-    tree.yaml     the WordTree over all classes; boxed.names and label-only.names
+    tree.yaml     the WordTree over all classes; boxed.names, label-only.names and classes.names
 
 Every scene follows from the seed and its own number. The pictures of val come from val.tar alone.
 """
@@ -164,7 +164,7 @@ def main() -> None:
     write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
     tree = build_tree(classes, Hierarchy(wordnet())).tree
     write_tree_file(out / "tree.yaml", tree)
-    for name, ids in (("boxed", boxed), ("label-only", label_only)):
+    for name, ids in (("boxed", boxed), ("label-only", label_only), ("classes", classes)):
         (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))
     boxes = "{format: coco, path: boxed.json, images: boxed, exhaustive: all}"
     labels = "{format: list, path: labels.tsv, images: labelled, columns: {picture: image, labels: [wnid]}}"
