@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 tree_app = typer.Typer(
     name="tree",
-    no_args_is_help=True,
     rich_markup_mode=None,
     help="Build label trees, look at them, check them.",
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import shared
+from small_data import boxes_of, write_voc_set
 from small_models import TREE, write_tree_model
 
 from yolo9000.cli import run
@@ -159,6 +160,18 @@ class TestAsking:
         assert self.predict(model, photo, tmp_path, "--level", str(tmp_path / "coarse.names")) == 0
         assert self.names(tmp_path) <= {"dog", "thing"}
         assert self.names(tmp_path)
+
+    def test_val_scores_a_level(self, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write_voc_set(tmp_path / "shapes")
+        source = "{format: voc, path: shapes, list: ImageSets/Main/val.txt, map: {red: poodle, blue: bus}}"
+        (tmp_path / "data.yaml").write_text(f"classes: [poodle, bus]\nval:\n  - {source}\n")
+        (tmp_path / "coarse.names").write_text("dog\ncat\n")
+        words = ["val", model, str(tmp_path / "data.yaml"), "--level", str(tmp_path / "coarse.names")]
+        assert run([*words, "--out", str(tmp_path / "val")]) == 0
+        rows = [line.split() for line in told(capsys)]
+        reds = sum(name == "red" for number in range(9, 14) for name, _ in boxes_of(number))
+        assert ["dog", str(reds)] in [row[:2] for row in rows]  # poodles are dogs; no bus is a dog or a cat
+        assert not any(row[0] in ("bus", "poodle", "cat") for row in rows)
 
     def test_what_cannot_be_asked_is_an_error(
         self, model: str, photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
