@@ -111,6 +111,16 @@ def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Pa
     assert weak_log(broken) == weak_log(whole)
 
 
+def test_a_run_does_not_go_on_with_another_tree(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["train", str(recipe), "epochs=1", "--out", str(folder), "--threads", "1"]) == 0
+    (tmp_path / "labels.tree").write_text(TREE.replace("yellow", "amber"))
+    assert run(["train", "--resume", str(folder)]) == 2
+    assert "the label tree must be the one that the run began with" in capsys.readouterr().err
+
+
 def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert run(["train", str(recipe), "--out", str(folder), "--threads", "1"]) == 0

@@ -20,6 +20,7 @@ from yolo9000.data.pictures import load_picture
 from yolo9000.engines import Precision
 from yolo9000.errors import ConfigError
 from yolo9000.evaluate import classification_scores, image_label, labels_among
+from yolo9000.labels.wordtree import WordTree
 from yolo9000.loss.hierarchy import SiblingGroups, class_loss
 from yolo9000.model_file import ModelFile
 from yolo9000.network.model import Model
@@ -79,6 +80,11 @@ class ClassifierTraining:
             for sample in listed_samples(data, recipe.on_bad)
         ]
         return cls(recipe, data, validation, samples, table, device)
+
+    @property
+    def tree(self) -> WordTree | None:
+        """The label tree; None for flat classes."""
+        return self.data.tree
 
     @property
     def names(self) -> tuple[str, ...]:

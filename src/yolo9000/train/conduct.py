@@ -90,6 +90,7 @@ def start_run(
                 "processes": world.size,
                 "device": str(world.device),
                 "data": data_fingerprint(task.samples),
+                "tree": tree_fingerprint(task),
                 "steps": training.total_steps,
                 "start": origin,
             }
@@ -108,6 +109,8 @@ def resume_run(folder: Path, world: World, *, tell: Tell) -> Outcome:
     facts = run_folder.facts()
     recipe = recipe_of(facts["recipe"], str(folder / "run.json"))
     task = prepare_task(recipe, world)
+    if tree_fingerprint(task) != facts.get("tree"):
+        raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
     if data_fingerprint(task.samples) != facts["data"]:
         raise TrainingError(f"{folder}: the data must be those that the run began with; {recipe.data} has changed")
     model, _ = starting_model(recipe, task.table)
@@ -115,6 +118,11 @@ def resume_run(folder: Path, world: World, *, tell: Tell) -> Outcome:
     run = Run(training, run_folder, facts["threads"], tell)
     run.restore(latest_checkpoint(run_folder.checkpoints))
     return finish(run, tell)
+
+
+def tree_fingerprint(task: Task) -> str | None:
+    """What the network depends on of the label tree; None for flat classes."""
+    return None if task.tree is None else task.tree.fingerprint
 
 
 def prepare_task(recipe: Recipe, world: World) -> Task:

@@ -20,6 +20,7 @@ from yolo9000.data.pictures import load_picture
 from yolo9000.engines import Precision, start_engine
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.evaluate import detect_samples, evaluate, labels_among
+from yolo9000.labels.wordtree import WordTree
 from yolo9000.loss.assign import Truths, assign
 from yolo9000.loss.hierarchy import SiblingGroups
 from yolo9000.loss.region import LossParts, region_loss
@@ -93,6 +94,11 @@ class DetectorTraining:
         if recipe.joint.ratio and all(sample.boxes is not None for sample in samples):
             raise DataError(f"{data.name}: joint.ratio needs pictures with image-level labels and no boxes, has none")
         return cls(recipe, data, validation, samples, table, device)
+
+    @property
+    def tree(self) -> WordTree | None:
+        """The label tree; None for flat classes."""
+        return self.data.tree
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from yolo9000.data.batching import Batch, Example
 from yolo9000.data.datasets import DataSet, OnBad
 from yolo9000.data.pictures import picture_size
 from yolo9000.engines import Precision
+from yolo9000.labels.wordtree import WordTree
 from yolo9000.model_file import ModelFile
 from yolo9000.network.model import Model
 from yolo9000.network.rows import Table
@@ -96,6 +97,11 @@ class Task(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Of the classes, or of all nodes of the tree."""
+        ...
+
+    @property
+    def tree(self) -> WordTree | None:
+        """The label tree; None for flat classes."""
         ...
 
     @property
