@@ -17,10 +17,10 @@ demo: $(VENV)/core.stamp
 	$(BIN)/yolo9000 predict "$(PHOTO)" --model "$(MODEL)" --out demo --format jsonl
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not battery"
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0 -m "not battery"
 
 battery: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,7 +218,7 @@ def finish(run: Run, tell: Tell) -> Outcome:
         steps=range(first, training.total_steps),
         workers=worker_count(training.recipe, world),
     )
-    with run.signals_noted(), run.shown(feed):
+    with closing(feed), run.signals_noted(), run.shown(feed):
         train(training, feed, run)
     run.save()
     if training.step == training.total_steps:
