@@ -84,7 +84,7 @@ TIMES = {"seconds", "images/s", "waited"}
 
 def test_a_run_leaves_what_it_promises(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "--out", str(folder), "--threads", "1"]) == 0
+    assert run(["train", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
     out = capsys.readouterr().out
     assert "9 pictures, 2 classes; all layers from nothing" in out
     facts = json.loads((folder / "run.json").read_text())
@@ -210,7 +210,7 @@ def test_a_loss_that_is_no_number_stops_before_any_weight_follows(
 ) -> None:
     folder = tmp_path / "run"
     settings = ["optimiser.learning_rate=1e30", "optimiser.burn_in=0", "workers=0", "checkpoint_every=1"]
-    assert run(["train", str(recipe), *settings, "--out", str(folder), "--threads", "1"]) == 2
+    assert run(["train", str(recipe), "workers=0", *settings, "--out", str(folder), "--threads", "1"]) == 2
     err = capsys.readouterr().err
     assert "the loss and its gradient must be finite" in err
     (fault,) = (folder / "faults").iterdir()
@@ -227,7 +227,7 @@ def test_a_picture_that_broke_since_the_start_is_named(
     picture = tmp_path / "shapes" / "JPEGImages" / "p04.png"
     data = picture.read_bytes()
     picture.write_bytes(data[: len(data) // 2])  # its header is whole
-    assert run(["train", str(recipe), "--out", str(tmp_path / "run"), "--threads", "1"]) == 2
+    assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run"), "--threads", "1"]) == 2
     err = capsys.readouterr().err
     assert "p04.png" in err
     assert "Traceback" not in err
@@ -237,7 +237,7 @@ def test_wrong_data_are_told_before_the_first_step(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "shapes" / "JPEGImages" / "p04.png").write_text("no picture")
-    assert run(["train", str(recipe), "--out", str(tmp_path / "run")]) == 2
+    assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run")]) == 2
     assert "p04" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -274,7 +274,7 @@ def test_a_dead_worker_names_the_picture(recipe: Path, tmp_path: Path) -> None:
 
 def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
+    assert run(["train", str(recipe), "workers=0", "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
     annotation = tmp_path / "shapes" / "Annotations" / "p02.xml"
     annotation.write_text(annotation.read_text().replace("<xmin>14</xmin>", "<xmin>15</xmin>"))
     assert run(["train", "--resume", str(folder)]) == 2
