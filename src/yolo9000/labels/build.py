@@ -8,7 +8,7 @@ animal. See `Keep` and ``lift_only_children`` for what Darknet's ``9k.tree`` has
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,7 +25,8 @@ Keep = Literal["all", "forks", "labels"]
 child is no question; none, so that only ``labels`` are left, as in ``9k.tree``."""
 # What a reading of a label costs, in nodes that the tree grows by
 RANK_COST = 1.0  # of a sense for each that is more frequent
-TOPIC_BONUS = 3.0  # of a sense whose subject, such as food, all labels with one meaning have; else as many as do
+TOPIC_BONUS = 3.0  # of a sense whose subject, such as food, is one of those that the labels are about
+TOPIC_SHARE = 0.15  # of the labels with one meaning have such a subject; with fewer the bonus is as much smaller
 
 
 @dataclass(frozen=True)
@@ -184,12 +185,12 @@ def _settle(labels: Sequence[str], decided: Mapping[str, str], growing: _Growing
     several = [node for node in nodes if len(growing.ways(node)) > 1]
     for node in [*(node for node in nodes if node not in set(several)), *several]:
         growing.add(node)
-    shares = _topic_shares(nodes, hierarchy)
+    bonuses = _topic_bonuses(nodes, hierarchy)
 
     def cost(sense: Sense) -> float:
         place = sense.node if sense.parent is None else sense.parent
         growth = growing.growth(growing.best_way(growing.ways(place)))
-        return growth + RANK_COST * (sense.rank - 1) - TOPIC_BONUS * shares[hierarchy.topic(place)]
+        return growth + RANK_COST * (sense.rank - 1) - bonuses[hierarchy.topic(place)]
 
     unsettled = [label for label in known if label not in chosen]
     for label in sorted(unsettled, key=lambda label: (min(map(cost, known[label])), label)):
@@ -208,12 +209,13 @@ def _enter(label: str, sense: Sense, hierarchy: Hierarchy) -> None:
         hierarchy.add(new_entry(label, sense))
 
 
-def _topic_shares(nodes: Sequence[str], hierarchy: Hierarchy) -> defaultdict[str | None, float]:
-    """The share of the nodes that WordNet files under each subject; 0 for others."""
-    shares: defaultdict[str | None, float] = defaultdict(float)
-    for node in nodes:
-        shares[hierarchy.topic(node)] += 1 / len(nodes)
-    return shares
+def _topic_bonuses(nodes: Sequence[str], hierarchy: Hierarchy) -> defaultdict[str | None, float]:
+    """How much less a sense costs whose subject, as WordNet files it, many of the nodes have."""
+    counts = Counter(hierarchy.topic(node) for node in nodes)
+    bonuses: defaultdict[str | None, float] = defaultdict(float)
+    for topic, count in counts.items():
+        bonuses[topic] = TOPIC_BONUS * min(1.0, count / (TOPIC_SHARE * len(nodes)))
+    return bonuses
 
 
 def _thin(parents: Mapping[str, str | None], labels: set[str], keep: Keep) -> dict[str, str | None]:
