@@ -139,6 +139,19 @@ class TestOpen:
             expected = [(renamed[name], box) for name, box in boxes_of(number_of(sample))]
             assert truth(sample, val.classes) == expected
 
+    def test_objects_of_a_class_of_the_set_can_be_left_out_of_a_source(self, voc: Path, tmp_path: Path) -> None:
+        source = "format: voc, path: shapes, list: ImageSets/Main/train.txt"
+        (tmp_path / "set.yaml").write_text(
+            f"classes: [blue, red]\ntrain: [{{{source}, leave_out: [blue]}}, {{{source}}}]"
+        )
+        data = open_data(tmp_path / "set.yaml", "train")
+        labels = {0: set(), 1: set()}
+        for sample in data.samples():
+            labels[sample.source] |= set(sample.boxes.labels.tolist())
+        assert labels == {0: {1}, 1: {0, 1}}
+        assert data.exhaustive(0).tolist() == [False, True]  # where blue ones are is not known there
+        assert data.exhaustive(1).tolist() == [True, True]
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [

@@ -203,11 +203,16 @@ class DataSet:
     tree: WordTree | None = None
 
     def exhaustive(self, source: int) -> Bool[np.ndarray, " k"]:
-        """Which classes the source labels exhaustively: only of these does a picture without a label mean "none"."""
-        stated = self.sources[source].exhaustive
-        if not isinstance(stated, list):
-            return np.full(len(self.classes), stated == "all")
-        return np.isin(np.array(self.classes), stated)
+        """Which classes the source labels exhaustively: only of these does a picture without a label mean "none".
+
+        A class whose objects are left out is none of them.
+        """
+        chosen, classes = self.sources[source], np.array(self.classes)
+        stated, left_out = chosen.exhaustive, chosen.leave_out
+        known = np.isin(classes, stated) if isinstance(stated, list) else np.full(len(classes), stated == "all")
+        if left_out == "others":
+            return known
+        return known & ~np.isin(classes, [chosen.map.get(name, name) for name in left_out])
 
     def annotations(self) -> Iterator[Annotation]:
         """Every picture's annotation, source by source, with its faults."""
@@ -271,7 +276,10 @@ class DataSet:
         numbers = []
         for name in names:
             wanted = source.map.get(name, name)
-            if wanted not in place and source.leave_out != "others" and name not in source.leave_out:
+            if source.leave_out != "others" and name in source.leave_out:
+                numbers.append(LEFT_OUT)
+                continue
+            if wanted not in place and source.leave_out != "others":
                 close = nearest(wanted, self.classes)
                 raise ConfigError(f"{self.name}: {wanted!r} must be one of the classes, or in leave_out{close}")
             numbers.append(place.get(wanted, LEFT_OUT))
