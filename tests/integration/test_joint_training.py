@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,11 @@ from test_training import finish, log_of, start, wait_for
 
 from yolo9000.cli import run
 from yolo9000.darknet.cfg import write_cfg
+from yolo9000.data.datasets import DataSet
+from yolo9000.evaluate import detect_samples
+from yolo9000.predict import Detector
+from yolo9000.records import Detections, Sample
+from yolo9000.train import detect
 from yolo9000.train.run_folder import RunFolder
 
 # colour(0) > warm(1) > red(3) yellow(4); cold(2) > blue(5) green(6)
@@ -109,6 +116,33 @@ def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Pa
     assert (broken / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert log_of(broken) == log_of(whole)
     assert weak_log(broken) == weak_log(whole)
+
+
+def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxes_apart(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_blue = "{format: voc, path: shapes, list: ImageSets/Main/train.txt, leave_out: [blue]}"
+    blue = "{format: folder, path: labelled, map: {green: blue}}"
+    val = "{format: voc, path: shapes, list: ImageSets/Main/val.txt}"
+    (tmp_path / "data.yaml").write_text(
+        f"tree: labels.tree\nclasses: [blue, red, cold]\ntrain: [{no_blue}, {blue}]\nval: [{val}]\n"
+    )
+
+    def all_red_found(detector: Detector, data_set: DataSet, **options: Any) -> Iterator[tuple[Sample, Detections]]:
+        assert detector.names == ("blue", "red", "cold")
+        for sample, _ in detect_samples(detector, data_set, **options):
+            assert sample.boxes is not None
+            reds = sample.boxes.select(sample.boxes.labels == 1)
+            scores, names = np.full(len(reds), 0.9, np.float32), ("red",) * len(reds)
+            yield sample, Detections(reds.boxes_xyxy, scores, reds.labels, names, (90, 60))
+
+    monkeypatch.setattr(detect, "detect_samples", all_red_found)
+    settings = ["workers=0", "epochs=1", "network.clusters=1", "--out", str(tmp_path / "run"), "--threads", "1"]
+    assert run(["train", str(recipe), *settings]) == 0
+    (scores,) = (line for line in log_of(tmp_path / "run") if line["kind"] == "scores")
+    assert scores["mAP50"] == 0.5
+    assert scores["mAP50 of boxed classes"] == 1
+    assert scores["mAP50 of label-only classes"] == 0
 
 
 def test_a_run_does_not_go_on_with_another_tree(

@@ -19,7 +19,7 @@ from yolo9000.data.datasets import DataSet
 from yolo9000.data.pictures import load_picture
 from yolo9000.engines import Precision, start_engine
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.evaluate import detect_samples, evaluate, labels_among
+from yolo9000.evaluate import detect_samples, evaluate, labels_among, truth_labels
 from yolo9000.labels.wordtree import WordTree
 from yolo9000.loss.assign import Truths, assign
 from yolo9000.loss.hierarchy import SiblingGroups
@@ -192,14 +192,30 @@ class DetectorTraining:
         return torch.from_numpy(self.exhaustive[list(batch.sources)]).to(self.device)
 
     def score(self, file: ModelFile, precision: Precision, threads: int) -> Scores:
-        """The scores of a model on the validation split, and some of its pictures with what was found."""
+        """The scores of a model on the validation split, and some of its pictures with what was found.
+
+        On a tree it answers with the classes of the data set, however little sure it is, for early in training it would
+        else hardly go below the root. Where training has classes without boxes they are scored apart (§4).
+        """
         assert self.validation is not None  # noqa: S101  the loop asks
         prepared = prepared_detector(file.model, file.head_spec())
         engine = start_engine("torch", prepared.program, device=str(self.device), precision=precision, threads=threads)
         detector = Detector(prepared, engine)
+        if self.tree is not None:
+            detector = detector.at_level(self.validation.classes)
         pairs = list(detect_samples(detector, self.validation, on_bad=self.recipe.on_bad))
-        evaluation = evaluate(self.validation.name, pairs, self.names, tree=self.data.tree)
-        return Scores(evaluation.numbers, draw_validation(pairs[:SHOWN], self.names, evaluation.f1.best_threshold))
+        evaluation = evaluate(self.validation.name, pairs, detector.names, only_labels=self._label_only(detector))
+        return Scores(evaluation.numbers, draw_validation(pairs[:SHOWN], detector.names, evaluation.f1.best_threshold))
+
+    def _label_only(self, detector: Detector) -> list[int]:
+        """The detector's labels that no box of the training pictures bears, where there are image-level ones."""
+        assert self.validation is not None  # noqa: S101  the loop asks
+        boxes = [sample.boxes.labels for sample in self.samples if sample.boxes is not None]
+        if len(boxes) == len(self.samples):
+            return []
+        labels = labels_among(self.names, self.tree, self.validation)
+        boxed = np.isin(labels, np.concatenate(boxes))
+        return truth_labels(detector.prepared.spec, self.validation)[~boxed].tolist()
 
     def file(self, model: Model, trained: dict[str, Any]) -> ModelFile:
         """The detector with all that is needed to use it."""
