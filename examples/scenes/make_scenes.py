@@ -16,6 +16,7 @@ boxed. Written are
     joint.yaml    the same, and the image-level labels of the others
     all.yaml      boxes for all: the ceiling
     tree.yaml     the WordTree over all classes; boxed.names, label-only.names and classes.names
+    depth-0.names ...   coarser classes: the nodes at that depth, and the classes above it
 
 Every scene follows from the seed and its own number. The pictures of val come from val.tar alone.
 """
@@ -38,6 +39,7 @@ from yolo9000.data.augment import Purpose, keyed
 from yolo9000.labels.build import build_tree
 from yolo9000.labels.hierarchy import Hierarchy
 from yolo9000.labels.wordnet import wordnet
+from yolo9000.labels.wordtree import WordTree
 from yolo9000.tree_file import write_tree_file
 
 CANVAS_WH = (256, 192)
@@ -139,6 +141,13 @@ def write_scenes(found: Iterator[Scene], folder: Path, classes: Sequence[str], c
     return named
 
 
+def nodes_at(tree: WordTree, depth: int) -> list[str]:
+    """The tree cut at a depth: together they hold every class once."""
+    return [
+        tree.ids[i] for i in range(len(tree)) if tree.depths[i] == depth or (tree.leaves[i] and tree.depths[i] < depth)
+    ]
+
+
 def data_file(classes: Sequence[str], train: Sequence[str]) -> str:
     lines = ["tree: tree.yaml", f"classes: [{', '.join(classes)}]", "train:", *(f"  - {source}" for source in train)]
     return "\n".join([*lines, "val:", "  - {format: coco, path: val.json, images: val}", ""])
@@ -164,7 +173,8 @@ def main() -> None:
     write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
     tree = build_tree(classes, Hierarchy(wordnet())).tree
     write_tree_file(out / "tree.yaml", tree)
-    for name, ids in (("boxed", boxed), ("label-only", label_only), ("classes", classes)):
+    coarser = {f"depth-{depth}": nodes_at(tree, depth) for depth in range(int(tree.depths.max()))}
+    for name, ids in {"boxed": boxed, "label-only": label_only, "classes": classes, **coarser}.items():
         (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))
     boxes = "{format: coco, path: boxed.json, images: boxed, exhaustive: all}"
     labels = "{format: list, path: labels.tsv, images: labelled, columns: {picture: image, labels: [wnid]}}"

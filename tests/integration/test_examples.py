@@ -73,6 +73,19 @@ def test_scenes_hide_the_boxes_of_half_the_classes(small_pictures: Path, tmp_pat
     joint.tree.check_groups_whole()
 
 
+def test_coarser_classes_hold_every_class_once(small_pictures: Path, tmp_path: Path) -> None:
+    make(small_pictures, tmp_path / "scenes")
+    tree = open_data(tmp_path / "scenes" / "all.yaml", "val").tree
+    assert tree is not None
+    files = sorted((tmp_path / "scenes").glob("depth-*.names"))
+    assert len(files) == tree.depths.max() > 1
+    for depth, file in enumerate(files):
+        cut = [tree.find(node) for node in file.read_text().split()]
+        assert max(tree.depths[cut]) == depth
+        for wnid in IDS:
+            assert len(set(cut) & set(tree.path(tree.find(wnid)))) == 1
+
+
 def test_boxes_lie_where_the_objects_are(small_pictures: Path, tmp_path: Path) -> None:
     make(small_pictures, tmp_path / "scenes")
     for sample in open_data(tmp_path / "scenes" / "all.yaml", "val").samples():
