@@ -10,8 +10,8 @@ DATA holds
     groceries-boxes/    VOC, boxes of packaged food
     fruit/              VOC, boxes of fruit
 
-Written are ``parents.csv``, every class and what it is a kind of, up to the department, and ``labels.yaml``, a data-set
-file of the pictures with image-level labels.
+Written are ``parents.csv``, every class and what it is a kind of, up to the department; ``labels.yaml``, a data-set
+file of the pictures with image-level labels; and ``boxed.names``, the classes with boxes.
 """
 
 from __future__ import annotations
@@ -47,9 +47,8 @@ def main() -> None:
         classes = list(csv.DictReader(file))
     parents = dict(kinds(classes))
     known = {name.casefold() for name in parents}
-    boxed_names = open_data(data / "groceries-boxes", "train").classes
-    boxed = [name for name in boxed_names if name.casefold() not in known]
-    parents |= dict.fromkeys(boxed, BOXES_DEPARTMENT)
+    packages, fruit = (open_data(data / name, "train").classes for name in ("groceries-boxes", "fruit"))
+    parents |= {name: BOXES_DEPARTMENT for name in packages if name.casefold() not in known}
     with (out / "parents.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("name", "parent"), *parents.items()])
     names = ", ".join(row["Class Name (str)"] for row in sorted(classes, key=lambda row: int(row["Class ID (int)"])))
@@ -62,7 +61,8 @@ def main() -> None:
         ),
     ]
     (out / "labels.yaml").write_text("\n".join(lines) + "\n")
-    print(f"{len(classes)} classes with image-level labels, {len(boxed)} more with boxes")
+    (out / "boxed.names").write_text("".join(f"{name}\n" for name in (*packages, *fruit)))
+    print(f"{len(classes)} classes with image-level labels, {len(packages) + len(fruit)} with boxes")
 
 
 if __name__ == "__main__":

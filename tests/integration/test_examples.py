@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,11 +15,15 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
+from small_data import boxes_of, write_voc_set
 
+from yolo9000.cli import run
 from yolo9000.data.datasets import open_data
+from yolo9000.records import Sample
+from yolo9000.train.recipe import read_recipe
 
 IDS = ("n01443537", "n01629819", "n02124075", "n02504458", "n03089624", "n04507155")
-SCRIPT = ROOT / "examples" / "scenes" / "make_scenes.py"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
@@ -44,8 +49,11 @@ def small_pictures(tmp_path: Path) -> Path:
 
 
 def make(data: Path, out: Path) -> None:
-    words = [sys.executable, str(SCRIPT), str(data), str(out), "--train", "6", "--val", "4"]
-    subprocess.run(words, check=True, capture_output=True)
+    script("scenes/make_scenes.py", data, out, "--train", "6", "--val", "4")
+
+
+def script(name: str, *words: str | Path) -> None:
+    subprocess.run([sys.executable, EXAMPLES / name, *words], check=True, capture_output=True)
 
 
 def test_scenes_hide_the_boxes_of_half_the_classes(small_pictures: Path, tmp_path: Path) -> None:
@@ -104,3 +112,60 @@ def test_scenes_are_the_same_every_time(small_pictures: Path, tmp_path: Path) ->
     assert len(one) > 20
     assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
     assert json.loads((tmp_path / "one" / "boxed.json").read_text())["images"][0]["width"] == 256
+
+
+PRODUCTS = """Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int),Iconic Image Path (str)
+Scarlet,0,Red,0,/iconic/Packages/Red/Scarlet/x.jpg
+Crimson,1,Red,0,/iconic/Packages/Red/Crimson/x.jpg
+Azure,2,Blue,1,/iconic/Fruit/Blue/Azure/x.jpg
+Plum,3,Plum,2,/iconic/Fruit/Plum/x.jpg
+"""
+
+
+def test_groceries_come_under_one_tree(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "groceries"
+    for name, wanted in (("groceries-boxes", "red"), ("fruit", "blue")):
+        write_voc_set(data / name, boxes=lambda number, only=wanted: [b for b in boxes_of(number) if b[0] == only])
+    labels = data / "groceries-labels"
+    labels.mkdir()
+    (labels / "classes.csv").write_text(PRODUCTS)
+    for split in ("train", "val"):
+        (labels / split).mkdir()
+        for number in range(4):
+            Image.new("RGB", (30, 20)).save(labels / split / f"{number}.png")
+        (labels / f"{split}.txt").write_text("".join(f"{split}/{n}.png, {n}, {(0, 0, 1, 2)[n]}\n" for n in range(4)))
+    script("groceries/make_groceries.py", data, out)
+    assert (out / "boxed.names").read_text().split() == ["red", "blue"]
+    sets = [out / "labels.yaml", data / "groceries-boxes", data / "fruit"]
+    words = ["--parents", out / "parents.csv", "--no-wordnet", "--out", out / "groceries.yaml"]
+    assert run(["data", "combine", *map(str, [*sets, *words])]) == 0
+    combined = open_data(out / "groceries.yaml", "train")
+    tree = combined.tree
+    assert tree is not None
+    for fine, coarse in (("Scarlet", "Red"), ("Crimson", "Red"), ("Azure", "Blue"), ("Plum", "Fruit")):
+        assert tree.names[tree.parents[tree.find(fine)]] == coarse
+    seen = [(combined.classes[label], sample.boxes is None) for sample in combined.samples() for label in known(sample)]
+    names = {tree.names[tree.find(node)]: weak for node, weak in seen}
+    assert names == {"Scarlet": True, "Crimson": True, "Azure": True, "Plum": True, "Red": False, "Blue": False}
+
+
+def known(sample: Sample) -> list[int]:
+    return sample.boxes.labels.tolist() if sample.boxes is not None else list(sample.image_labels)
+
+
+@pytest.mark.parametrize("way", ["boxes", "joint", "all"])
+def test_the_recipes_of_scenes_train(small_pictures: Path, tmp_path: Path, way: str) -> None:
+    make(small_pictures, tmp_path / "scenes")
+    recipe = shutil.copy(EXAMPLES / "scenes" / f"{way}.toml", tmp_path)
+    small = ["network.width=0.0625", "batch=4", "epochs=1", "evaluate_every=9", "workers=0"]
+    assert run(["train", recipe, *small, "--out", str(tmp_path / "run"), "--threads", "1"]) == 0
+    log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (scores,) = (line for line in log if line["kind"] == "scores")
+    assert ("mAP50 of label-only classes" in scores) == (way == "joint")
+    assert (tmp_path / "run" / "weak-boxes-0.jsonl").exists() == (way == "joint")
+
+
+def test_the_recipe_of_groceries_can_be_read() -> None:
+    recipe = read_recipe(EXAMPLES / "groceries" / "joint.toml")
+    assert recipe.data.endswith("groceries/groceries.yaml")
+    assert read_recipe(EXAMPLES / "groceries" / "joint.toml", ["joint.ratio=0", "epochs=13.3"]).epochs == 13.3
