@@ -112,7 +112,8 @@ def calibrate(
     )
     calibration = Calibration(back_off, len(found), error, error_before, depth, depth_before)
     changed = replace(file, model=with_temperatures(file.model, tree, back_off.temperatures))
-    trained = {**file.trained, "calibration": {"max_error": max_error, "data": data_set.name, **vars(back_off)}}
+    known = {"max_error": max_error, "data": data_set.name, "temperatures": list(back_off.temperatures)}
+    trained = {**file.trained, "calibration": known}
     return replace(changed, min_probability=back_off.min_probability, trained=trained), calibration
 
 
