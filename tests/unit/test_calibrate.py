@@ -169,6 +169,12 @@ def test_a_model_is_calibrated_on_the_objects_that_it_finds(tmp_path: Path) -> N
     assert found.error <= 0.1
     assert changed.min_probability == found.back_off.min_probability
     assert changed.trained["calibration"]["max_error"] == 0.1
+    write_model_file(tmp_path / "calibrated.safetensors", changed)
+    assert run(["export", str(tmp_path / "calibrated.safetensors"), "--out", str(tmp_path / "calibrated.onnx")]) == 0
+    for name in ("calibrated.safetensors", "calibrated.onnx"):
+        used = Detector.load(tmp_path / name, engine="onnxruntime")
+        assert used.settings.min_probability == changed.min_probability
+        assert Detector.load(tmp_path / name, min_probability=0.25).settings.min_probability == 0.25
 
 
 class TestCommand:
