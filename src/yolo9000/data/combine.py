@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from yolo9000.data.datasets import DataSet, FolderSource, Source, Split
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.labels.build import BuiltTree, Match, build_tree
 from yolo9000.labels.hierarchy import Hierarchy
+from yolo9000.labels.wordtree import WordTree
 from yolo9000.tree_file import write_tree_file
 
 __all__ = ["Combined", "Relation", "combine", "relations_of", "write_combined"]
@@ -113,21 +115,30 @@ def relations_of(
         alone: for each data set the node that each label has where the other sets do not speak.
     """
     tree = built.tree
-    names = list(labels)
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            for label in labels[one]:
-                for its in labels[other]:
-                    node, its_node = (tree.ids.index(built.nodes[text]) for text in (label, its))
-                    here, there = (one, label), (other, its)
-                    if label == its and alone[one][label] != alone[other][its]:
-                        yield Relation("conflict", here, there, f"alone {alone[one][label]}, {alone[other][its]}")
-                    if node == its_node:
-                        yield Relation("same name" if label == its else "synonyms", here, there, tree.way(node))
-                    elif its_node in tree.path(node):
-                        yield Relation("kind of", here, there, tree.way(node))
-                    elif node in tree.path(its_node):
-                        yield Relation("kind of", there, here, tree.way(its_node))
+    place = {node_id: node for node, node_id in enumerate(tree.ids)}
+    nodes = {label: place[node_id] for label, node_id in built.nodes.items()}
+    for one, other in combinations(labels, 2):
+        for label in labels[one]:
+            if label in alone[other] and alone[one][label] != alone[other][label]:
+                meanings = f"alone {alone[one][label]}, {alone[other][label]}"
+                yield Relation("conflict", (one, label), (other, label), meanings)
+        yield from _at_or_below(one, other, labels, nodes, tree)
+        yield from (found for found in _at_or_below(other, one, labels, nodes, tree) if found.kind == "kind of")
+
+
+def _at_or_below(
+    one: str, other: str, labels: Mapping[str, Sequence[str]], nodes: Mapping[str, int], tree: WordTree
+) -> Iterator[Relation]:
+    """Labels of one data set that stand where labels of the other do, or below them."""
+    standing: dict[int, list[str]] = {}
+    for its in labels[other]:
+        standing.setdefault(nodes[its], []).append(its)
+    for label in labels[one]:
+        node = nodes[label]
+        for above in tree.path(node):
+            for its in standing.get(above, ()):
+                same: Kind = "same name" if label == its else "synonyms"
+                yield Relation(same if above == node else "kind of", (one, label), (other, its), tree.way(node))
 
 
 def write_combined(combined: Combined, out: Path) -> list[Path]:

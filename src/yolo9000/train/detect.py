@@ -214,8 +214,8 @@ class DetectorTraining:
         if len(boxes) == len(self.samples):
             return []
         labels = labels_among(self.names, self.tree, self.validation)
-        boxed = np.isin(labels, np.concatenate(boxes))
-        return truth_labels(detector.prepared.spec, self.validation)[~boxed].tolist()
+        answers = truth_labels(detector.prepared.spec, self.validation)
+        return [int(label) for label in answers[~np.isin(labels, np.concatenate(boxes))]]
 
     def file(self, model: Model, trained: dict[str, Any]) -> ModelFile:
         """The detector with all that is needed to use it."""
