@@ -32,7 +32,7 @@ from yolo9000.cli_options import (
     printable,
     read_hierarchy,
 )
-from yolo9000.errors import EXIT_DATA_INVALID, ConfigError
+from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from yolo9000.data.datasets import DataSet, OnBad, Split
     from yolo9000.engines import EngineName, Precision
     from yolo9000.evaluate import Evaluation
+    from yolo9000.labels.wordtree import WordTree
     from yolo9000.records import Detections, Sample
 
 data_app = typer.Typer(help="Look at data sets and convert them.")
@@ -311,7 +312,7 @@ def val(
         _written(pairs, folder, formats or [], ids),
         classes,
         tree=word_tree,
-        only_labels=_labels_in(only_labels, classes),
+        only_labels=_labels_in(only_labels, classes, word_tree),
     )
     _print_scores(evaluation)
     _write_report(evaluation, folder)
@@ -382,15 +383,20 @@ def _write_report(evaluation: Evaluation, folder: Path) -> None:
     print(f"Report in {(folder / 'report.html').resolve()}")
 
 
-def _labels_in(file: Path | None, classes: tuple[str, ...]) -> list[int]:
+def _labels_in(file: Path | None, classes: tuple[str, ...], tree: WordTree | None) -> list[int]:
+    """The labels that a file names; on a tree also by id."""
     from yolo9000.darknet.files import read_names
     from yolo9000.labels.names import nearest
 
-    wanted = read_names(file) if file else ()
-    for name in wanted:
-        if name not in classes:
-            raise ConfigError(f"{file}: {name!r} must be one of the classes{nearest(name, classes)}")
-    return [classes.index(name) for name in wanted]
+    labels = []
+    for name in read_names(file) if file else ():
+        try:
+            labels.append(tree.find(name) if tree is not None else classes.index(name))
+        except TreeError as error:
+            raise ConfigError(f"{file}: {error}") from None
+        except ValueError:
+            raise ConfigError(f"{file}: {name!r} must be one of the classes{nearest(name, classes)}") from None
+    return labels
 
 
 def _print_scores(evaluation: Evaluation) -> None:

@@ -389,6 +389,12 @@ class TestVal:
         assert (tmp_path / "val" / "specificity_risk.png").exists()
         assert {"all", "depth 0"} <= set(scores["ece"])
         assert TREE.names[4] == "terrier"
+        (tmp_path / "weak.txt").write_text(f"{TREE.ids[TREE.find('bus')]}\n")
+        assert run([*args, "--only-labels", str(tmp_path / "weak.txt")]) == 0
+        assert json.loads((tmp_path / "val" / "scores.json").read_text()) == scores
+        (tmp_path / "weak.txt").write_text("tram\n")
+        assert run([*args, "--only-labels", str(tmp_path / "weak.txt")]) == 2
+        assert "weak.txt: 'tram' must be the id or name of a node" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("contents", "message"),
