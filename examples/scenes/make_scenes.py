@@ -10,11 +10,13 @@ boxed. Written are
 
     boxed/        scenes of boxed classes, with boxes: boxed.json (COCO)
     labelled/     scenes of one label-only class each: labels.tsv with its image-level label, and labelled.json with the
-                  boxes that training must not see, for the ceiling
+                  boxes that joint training must not see
+    mixed/        scenes of label-only classes, with the boxes that it must not see either: mixed.json
     val/          scenes of all classes, with boxes: val.json
     boxes.yaml    training with boxes of the boxed classes only
     joint.yaml    the same, and the image-level labels of the others
-    all.yaml      boxes for all: the ceiling
+    all.yaml      boxes on the same pictures
+    ceiling.yaml  boxes of all classes on mixed scenes
     tree.yaml     the WordTree over all classes; boxed.names, label-only.names and classes.names
     depth-0.names ...   coarser classes: the nodes at that depth, and the classes above it
 
@@ -171,6 +173,9 @@ def main() -> None:
     named = write_scenes(labelled, out / "labelled", label_only, out / "labelled.json")
     (out / "labels.tsv").write_text("image\twnid\n" + "".join(f"{name}\t{label}\n" for name, label in named))
     write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
+    write_scenes(
+        scenes(train, label_only, options.train, options.seed, 3), out / "mixed", label_only, out / "mixed.json"
+    )
     tree = build_tree(classes, Hierarchy(wordnet())).tree
     write_tree_file(out / "tree.yaml", tree)
     coarser = {f"depth-{depth}": nodes_at(tree, depth) for depth in range(int(tree.depths.max()))}
@@ -178,10 +183,13 @@ def main() -> None:
         (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))
     boxes = "{format: coco, path: boxed.json, images: boxed, exhaustive: all}"
     labels = "{format: list, path: labels.tsv, images: labelled, columns: {picture: image, labels: [wnid]}}"
-    ceiling = "{format: coco, path: labelled.json, images: labelled, exhaustive: all}"
-    for name, sources in {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, ceiling]}.items():
+    same, mixed = (
+        f"{{format: coco, path: {name}.json, images: {name}, exhaustive: all}}" for name in ("labelled", "mixed")
+    )
+    ways = {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, same], "ceiling": [boxes, mixed]}
+    for name, sources in ways.items():
         (out / f"{name}.yaml").write_text(data_file(classes, sources))
-    print(f"{2 * options.train:,} scenes to train, {options.val:,} to validate; a tree of {len(tree)} nodes")
+    print(f"{3 * options.train:,} scenes to train, {options.val:,} to validate; a tree of {len(tree)} nodes")
 
 
 if __name__ == "__main__":

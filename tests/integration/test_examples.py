@@ -62,11 +62,11 @@ def test_scenes_hide_the_boxes_of_half_the_classes(small_pictures: Path, tmp_pat
     order = sorted(IDS, key=lambda wnid: hashlib.sha256(wnid.encode()).hexdigest())
     assert (out / "boxed.names").read_text().split() == order[:3]
     assert (out / "label-only.names").read_text().split() == order[3:]
-    boxes, joint, everything = (open_data(out / f"{name}.yaml", "train") for name in ("boxes", "joint", "all"))
-    names = {data.name: data.classes for data in (boxes, joint, everything)}
-    assert set(names.values()) == {tuple(sorted(IDS))}
-    found = {data.name: list(data.samples()) for data in (boxes, joint, everything)}
-    assert [len(samples) for samples in found.values()] == [6, 12, 12]
+    ways = [open_data(out / f"{name}.yaml", "train") for name in ("boxes", "joint", "all", "ceiling")]
+    _, joint, everything, ceiling = ways
+    assert {data.classes for data in ways} == {tuple(sorted(IDS))}
+    found = {data.name: list(data.samples()) for data in ways}
+    assert [len(samples) for samples in found.values()] == [6, 12, 12, 12]
     for sample in found[joint.name]:
         if sample.boxes is None:
             assert {joint.classes[label] for label in sample.image_labels} <= set(order[3:])
@@ -77,6 +77,10 @@ def test_scenes_hide_the_boxes_of_half_the_classes(small_pictures: Path, tmp_pat
     for sample in weak:
         assert sample.boxes is not None
         assert len(set(sample.boxes.labels.tolist())) == 1
+    hidden = [sample.boxes for sample in found[ceiling.name] if sample.source == 1]
+    classes = {ceiling.classes[label] for truth in hidden if truth is not None for label in truth.labels}
+    assert classes == set(order[3:])
+    assert any(truth is not None and len(set(truth.labels.tolist())) > 1 for truth in hidden)
     assert joint.tree is not None
     joint.tree.check_groups_whole()
 
@@ -153,7 +157,7 @@ def known(sample: Sample) -> list[int]:
     return sample.boxes.labels.tolist() if sample.boxes is not None else list(sample.image_labels)
 
 
-@pytest.mark.parametrize("way", ["boxes", "joint", "all"])
+@pytest.mark.parametrize("way", ["boxes", "joint", "all", "ceiling"])
 def test_the_recipes_of_scenes_train(small_pictures: Path, tmp_path: Path, way: str) -> None:
     make(small_pictures, tmp_path / "scenes")
     recipe = shutil.copy(EXAMPLES / "scenes" / f"{way}.toml", tmp_path)
