@@ -67,6 +67,16 @@ def test_labels_are_merged_and_each_source_keeps_its_names(sets: Path, capsys: p
     assert run(["data", "check", str(sets / "out" / "all.yaml"), "--out", str(sets / "report")]) == 0
 
 
+def test_what_a_source_leaves_out_it_does_not_label_exhaustively(sets: Path) -> None:
+    source = "{format: voc, path: boxed, list: ImageSets/Main/train.txt, leave_out: [airplane]}"
+    (sets / "dogs.yaml").write_text(f"classes: [airplane, dog]\ntrain: [{source}]\n")
+    assert combine(sets, "dogs.yaml", "breeds") == 0
+    data = open_data(sets / "out" / "all.yaml", "train")
+    dog = data.classes.index("n02084071")
+    assert np.flatnonzero(data.exhaustive(0)).tolist() == [dog]
+    assert {label for sample in data.samples() if sample.boxes for label in sample.boxes.labels} == {dog}
+
+
 def test_the_combined_set_trains(sets: Path) -> None:
     assert combine(sets, "boxed", "breeds") == 0
     small = ["epochs=2", "batch=4", "workers=0", "network.width=0.05", "network.size=[96,64]", "network.clusters=2"]

@@ -15,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 
 from yolo9000.atomic import write_atomically
@@ -168,12 +169,15 @@ def _data_set_file(combined: Combined, out: Path, tree_file: Path) -> dict[str, 
     }
     for splits in combined.sets.values():
         for split, data in splits.items():
-            contents.setdefault(split, []).extend(_moved(source, data, nodes, out.parent) for source in data.sources)
+            contents.setdefault(split, []).extend(
+                _moved(place, data, nodes, out.parent) for place in range(len(data.sources))
+            )
     return contents
 
 
-def _moved(source: Source, data: DataSet, nodes: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    """A source as it stands in the combined file: paths from there, names mapped to nodes."""
+def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """A source, by its place, as it stands in the combined file: paths from there, names mapped to nodes."""
+    source = data.sources[place]
     entry = source.model_dump(exclude_defaults=True)
     for key in ("path", *FILE_KEYS):
         if isinstance(entry.get(key), str):
@@ -181,17 +185,15 @@ def _moved(source: Source, data: DataSet, nodes: Mapping[str, str], folder: Path
     if isinstance(entry.get("names"), str):
         entry["names"] = _path_from(folder, data.root / entry["names"])
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items()}
-    if isinstance(source.exhaustive, list):
-        entry["exhaustive"] = [nodes[name] for name in source.exhaustive]
-    elif source.exhaustive == "all" and not isinstance(source, FolderSource):
-        entry["exhaustive"] = list(dict.fromkeys(nodes[name] for name in data.classes))
+    if source.exhaustive != "none" and not (source.exhaustive == "all" and isinstance(source, FolderSource)):
+        known = data.exhaustive(place)
+        entry["exhaustive"] = list(dict.fromkeys(nodes[data.classes[i]] for i in np.flatnonzero(known)))
     return entry
 
 
 def _own_names(source: Source, data: DataSet) -> dict[str, str]:
     """The names that a source uses, and the data set's class of each."""
-    left_out = source.leave_out if isinstance(source.leave_out, list) else []
-    plain = {name: name for name in data.classes if name not in source.map and name not in left_out}
+    plain = {name: name for name in data.classes if name not in source.map and name not in source.left_out}
     return plain | dict(source.map)
 
 

@@ -64,6 +64,11 @@ class _Common(BaseModel):
     leave_out: Literal["others"] | list[str] = Field(default_factory=list)
     exhaustive: Literal["all", "none"] | list[str] = "all"
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The classes that `leave_out` names; none where it says ``others``."""
+        return () if self.leave_out == "others" else tuple(self.leave_out)
+
 
 class VocSource(_Common):
     """PASCAL VOC: ``Annotations/*.xml`` and ``JPEGImages``; ``list`` names the file of picture names to take."""
@@ -208,11 +213,9 @@ class DataSet:
         A class whose objects are left out is none of them.
         """
         chosen, classes = self.sources[source], np.array(self.classes)
-        stated, left_out = chosen.exhaustive, chosen.leave_out
+        stated = chosen.exhaustive
         known = np.isin(classes, stated) if isinstance(stated, list) else np.full(len(classes), stated == "all")
-        if left_out == "others":
-            return known
-        return known & ~np.isin(classes, [chosen.map.get(name, name) for name in left_out])
+        return known & ~np.isin(classes, [chosen.map.get(name, name) for name in chosen.left_out])
 
     def annotations(self) -> Iterator[Annotation]:
         """Every picture's annotation, source by source, with its faults."""
@@ -276,13 +279,10 @@ class DataSet:
         numbers = []
         for name in names:
             wanted = source.map.get(name, name)
-            if source.leave_out != "others" and name in source.leave_out:
-                numbers.append(LEFT_OUT)
-                continue
-            if wanted not in place and source.leave_out != "others":
+            if wanted not in place and name not in source.left_out and source.leave_out != "others":
                 close = nearest(wanted, self.classes)
                 raise ConfigError(f"{self.name}: {wanted!r} must be one of the classes, or in leave_out{close}")
-            numbers.append(place.get(wanted, LEFT_OUT))
+            numbers.append(LEFT_OUT if name in source.left_out else place.get(wanted, LEFT_OUT))
         return names, np.array(numbers, np.int64)
 
 
