@@ -42,22 +42,22 @@ def tree_of(case: dict) -> WordTree | None:
     return WordTree.from_parents([int(line.split()[1]) for line in (FOLDER / case["tree"]).read_text().splitlines()])
 
 
-def truths_of(truth: np.ndarray, mapping: np.ndarray | None) -> tuple[Truths, torch.Tensor]:
-    """Boxes up to the first whose x is 0; the class of each picture that has an image-level label, else -1."""
+def truths_of(truth: np.ndarray, mapping: np.ndarray | None, classes: int) -> tuple[Truths, torch.Tensor]:
+    """Boxes up to the first whose x is 0; the class of each picture that has an image-level label."""
     images, boxes, labels = [], [], []
-    image_labels = np.full(len(truth), -1)
+    image_labels = np.zeros((len(truth), classes), bool)
     for image, rows in enumerate(truth):
         for row in rows:
             if row[0] == 0:
                 break
             if row[0] > IMAGE_LEVEL:
-                image_labels[image] = int(row[4])
+                image_labels[image, int(row[4])] = True
                 break
             images.append(image)
             boxes.append(row[:4])
             labels.append(int(row[4]) if mapping is None else int(mapping[int(row[4])]))
     # What stood before an image-level label of the same picture plays no part
-    keep = [image_labels[image] < 0 for image in images]
+    keep = [not image_labels[image].any() for image in images]
     tensors = (
         torch.tensor(np.array(images, np.int64)[keep]),
         torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)[keep]),
@@ -69,7 +69,7 @@ def truths_of(truth: np.ndarray, mapping: np.ndarray | None) -> tuple[Truths, to
 def loss_of(name: str) -> tuple[LossParts, np.ndarray]:
     case, numbers = CASES[name], arrays("region_train")
     raw = torch.tensor(numbers[f"{name}_input"], requires_grad=True)
-    truths, image_labels = truths_of(numbers[f"{name}_truth"], numbers.get(f"{name}_map"))
+    truths, image_labels = truths_of(numbers[f"{name}_truth"], numbers.get(f"{name}_map"), region_of(case).classes)
     tree = tree_of(case)
     parts = region_loss(
         raw,

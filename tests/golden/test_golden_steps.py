@@ -56,7 +56,7 @@ def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
 
 def loss_of(raw: torch.Tensor, truth: np.ndarray, head: object, tree: SiblingGroups | None, seen: int) -> torch.Tensor:
     if isinstance(head, Region):
-        truths, image_labels = truths_of(truth, None)
+        truths, image_labels = truths_of(truth, None, head.classes)
         return region_loss(
             raw, truths, head, tree=tree, warm_up=seen < WARM_UP_IMAGES, image_labels=image_labels, weak="head"
         ).total()

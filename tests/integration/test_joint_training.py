@@ -102,6 +102,21 @@ def test_both_kinds_train_in_the_stated_ratio_and_what_was_taught_is_logged(reci
     )
 
 
+def test_every_label_of_a_picture_teaches_a_box_and_of_two_on_one_path_the_lower(recipe: Path, tmp_path: Path) -> None:
+    names = sorted(
+        path.relative_to(tmp_path / "labelled").as_posix() for path in (tmp_path / "labelled").rglob("*.png")
+    )
+    rows = [f"{name}\t{label}" for name in names for label in ("cold", "green", "red")]
+    (tmp_path / "tags.tsv").write_text("\n".join(["picture\tlabel", *rows, ""]))
+    tags = "{format: list, path: tags.tsv, images: labelled, columns: {picture: picture, labels: [label]}}"
+    (tmp_path / "data.yaml").write_text(DATA.replace("{format: folder, path: labelled}", tags))
+    folder = tmp_path / "run"
+    assert run(["train", str(recipe), "workers=0", "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
+    taught = Counter((line["step"], line["index"]) for line in weak_log(folder))
+    assert set(taught.values()) == {2}
+    assert {line["label"] for line in weak_log(folder)} == {4, 7}  # red and green, not cold
+
+
 def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert finish(start(recipe, "--out", whole, "--threads", "1"))[0] == 0

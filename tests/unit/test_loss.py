@@ -231,7 +231,7 @@ class TestParts:
 class TestImageLevel:
     """Pictures of which only the class is known: 1 and 2 of the batch; 0 has a box."""
 
-    LABELS = torch.tensor([-1, 3, 1])
+    LABELS = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 1, 0], [0, 1, 0, 0, 0]], dtype=torch.bool)
     OBJECTNESS = 0.2  # of the box that answers best in picture 1
 
     def raw(self) -> torch.Tensor:
@@ -253,11 +253,12 @@ class TestImageLevel:
         found = self.loss("paper").image_level
         assert found is not None
         assert found.images.tolist() == [1, 2]
+        assert found.labels.tolist() == [3, 1]
         assert found.boxes.tolist() == [2 * H * W + 1 * W + 2, 0]  # in picture 2 all are equal, and the first wins
         assert found.probability.tolist() == pytest.approx([2 / 6, 1 / 5])
         assert found.objectness.tolist() == pytest.approx([self.OBJECTNESS, 0.5])
 
-    @pytest.mark.parametrize("weak", ["paper", "release", "head", "class_only"])
+    @pytest.mark.parametrize("weak", ["paper", "rule_out", "release", "head", "class_only"])
     def test_parts(self, weak: WeakObjectness) -> None:
         alone = region_loss(
             zeros(),
@@ -267,8 +268,18 @@ class TestImageLevel:
         added = np.subtract(parts_of(self.loss(weak)), parts_of(alone))
         up = 5 / 2 * (self.OBJECTNESS - 0.3) ** 2  # the box of picture 2 is above .3
         down = 0.5 / 2 * 17 * (0.1**2 + 0.5**2)
-        expected = {"paper": (up, 0), "release": (up, down), "head": (0, down), "class_only": (0, 0)}[weak]
-        assert added == pytest.approx([0, *expected, 2 * (math.log(6 / 2) + math.log(5))], abs=1e-6)
+        expected = {
+            "paper": (up, 0),
+            "rule_out": (up, 0),
+            "release": (up, down),
+            "head": (0, down),
+            "class_only": (0, 0),
+        }[weak]
+        classes = math.log(6 / 2) + math.log(5)
+        if weak == "rule_out":
+            # The first box of picture 1 gives its label 5/9; its 16 others and the 17 of picture 2 give theirs 1/5
+            classes += 0.1 * (math.log(9 / 5) + 16 * math.log(5)) + 0.5 * 17 * math.log(5)
+        assert added == pytest.approx([0, *expected, 2 * classes], abs=1e-5)
 
     def test_pictures_without_boxes_do_not_count_as_empty(self) -> None:
         seen = self.loss("paper").statistics
@@ -289,12 +300,93 @@ class TestImageLevel:
         assert gradient.count_nonzero() == 0
 
     def test_class_along_the_path_of_a_tree(self) -> None:
-        labels = torch.tensor([4])
+        labels = torch.arange(K)[None] == 4
         parts = region_loss(zeros(), truths_of(), region(), tree=GROUPS, image_labels=labels, weak="class_only")
         # Node 4 is the one child of 2, one of two under 0, one of two at the top
         assert parts_of(parts) == pytest.approx([0, 0, 0, math.log(2 * 2)])
         assert parts.image_level is not None
         assert parts.image_level.probability.tolist() == pytest.approx([1 / 4])
+
+
+class TestSeveralImageLabels:
+    """One picture that shows classes 1 and 3."""
+
+    LABELS = torch.isin(torch.arange(K), torch.tensor([1, 3]))[None]
+
+    def loss(self, raw: torch.Tensor, **options: Any) -> LossParts:
+        return region_loss(raw, truths_of(), region(thresh=NEVER), image_labels=self.LABELS, **options)
+
+    def chosen(self, raw: torch.Tensor) -> dict[int, int]:
+        found = self.loss(raw).image_level
+        assert found is not None
+        assert found.images.tolist() == [0, 0]
+        return dict(zip(found.labels.tolist(), found.boxes.tolist(), strict=True))
+
+    def test_each_teaches_its_own_best_box(self) -> None:
+        raw = zeros()
+        raw[at(0, 0, 5 + 3, 1, 1)] = 2
+        raw[at(0, 2, 5 + 1, 0, 2)] = 1
+        assert self.chosen(raw) == {3: 0 * H * W + 1 * W + 1, 1: 2 * H * W + 0 * W + 2}
+
+    def test_a_box_learns_the_label_that_it_answers_best_for(self) -> None:
+        raw = zeros()
+        raw[at(0, 0, 5 + 3, 1, 1)] = 2  # the best box of both, and better for class 3
+        raw[at(0, 0, 5 + 1, 1, 1)] = 1.5
+        raw[at(0, 0, 5 + 1, 0, 2)] = 0.1
+        assert self.chosen(raw) == {3: 0 * H * W + 1 * W + 1, 1: 0 * H * W + 0 * W + 2}
+
+    def test_a_box_on_the_same_object_is_not_another(self) -> None:
+        raw = zeros()
+        raw[at(0, 0, 5 + 3, 1, 1)] = 3
+        raw[at(0, 1, 5 + 1, 1, 1)] = 2
+        raw[at(0, 1, TW, 1, 1)] = 0.1  # 2 e^0.1 x 1 cells: IoU 0.45 with the 1 x 1 in their middle
+        assert self.chosen(raw) == {3: 0 * H * W + 1 * W + 1, 1: 1 * H * W + 1 * W + 1}
+        raw[at(0, 1, TW, 1, 1)] = -0.1  # 0.55
+        assert self.chosen(raw) == {3: 0 * H * W + 1 * W + 1, 1: 0}
+
+    def test_more_labels_than_boxes(self) -> None:
+        head = region(anchors_wh_cells=((1.0, 1.0),))
+        labels = torch.ones((1, K), dtype=torch.bool)
+        found = region_loss(zeros(1, 1, (1, 2)), truths_of(), head, image_labels=labels).image_level
+        assert found is not None
+        assert sorted(found.boxes.tolist()) == [0, 0, 0, 1, 1]
+
+    @pytest.mark.parametrize(
+        ("tree", "exhaustive", "left"),
+        [
+            (None, [0, 1, 2, 3, 4], 2 / 5),
+            (None, [1, 2, 3, 4], 3 / 5),  # 0 may be there, unlabelled
+            (None, [1, 3], 1),
+            (GROUPS, [0, 1, 2, 3, 4], 3 / 4),  # the leaves are 1, 3 and 4; 4 is 1/4
+            (GROUPS, [0, 1, 2, 3], 1),
+        ],
+    )
+    def test_what_the_labels_rule_out(self, tree: SiblingGroups | None, exhaustive: list[int], left: float) -> None:
+        known = torch.isin(torch.arange(K), torch.tensor(exhaustive))[None]
+        paper, ruled = (self.loss(zeros(), weak=weak, exhaustive=known, tree=tree) for weak in ("paper", "rule_out"))
+        others = A * H * W - 2
+        assert parts_of(ruled)[3] - parts_of(paper)[3] == pytest.approx(-0.5 * others * math.log(left), abs=1e-5)
+
+    def test_a_label_above_rules_out_nothing_below(self) -> None:
+        above = torch.arange(K)[None] == 0
+        parts = region_loss(zeros(), truths_of(), region(), tree=GROUPS, image_labels=above, weak="rule_out")
+        # The chosen box learns 0 of 0 and 1; leaves 3 and 4 are below 0, leaf 1 is ruled out
+        assert parts_of(parts)[3] == pytest.approx(math.log(2) + 0.5 * (A * H * W - 1) * math.log(2), abs=1e-5)
+
+    def test_boxes_that_are_taken_for_nothing_have_no_part(self) -> None:
+        raw = zeros()
+        raw[:, TO :: 5 + K] = logit(0.04)
+        assert parts_of(self.loss(raw, weak="rule_out")) == parts_of(self.loss(raw, weak="paper"))
+
+    def test_what_is_ruled_out_for_certain_still_has_a_loss(self) -> None:
+        raw = zeros().requires_grad_()
+        with torch.no_grad():
+            raw[:, 5 :: 5 + K] = 200  # class 0: the others have a probability of 0 in float32
+        total = self.loss(raw, weak="rule_out").total()
+        total.backward()
+        assert math.isfinite(float(total.detach()))
+        assert raw.grad is not None
+        assert bool(raw.grad.isfinite().all())
 
 
 class TestExhaustive:

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from yolo9000.atomic import write_atomically
-from yolo9000.data.datasets import DataSet, FolderSource, Source, Split
+from yolo9000.data.datasets import DataSet, Source, Split
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.labels.build import BuiltTree, Match, build_tree
 from yolo9000.labels.hierarchy import Hierarchy
@@ -185,7 +185,7 @@ def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) ->
     if isinstance(entry.get("names"), str):
         entry["names"] = _path_from(folder, data.root / entry["names"])
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items()}
-    if source.exhaustive != "none" and not (source.exhaustive == "all" and isinstance(source, FolderSource)):
+    if source.exhaustive != "none":
         known = data.exhaustive(place)
         entry["exhaustive"] = list(dict.fromkeys(nodes[data.classes[i]] for i in np.flatnonzero(known)))
     return entry

@@ -65,7 +65,7 @@ class SiblingGroups:
         """P(node) of every node: the product of a softmax in every sibling group, from the top down."""
         groups = self.groups.expand_as(logits)
         size = (len(logits), self.count)
-        highest = logits.new_full(size, float("-inf")).scatter_reduce(1, groups, logits, "amax")
+        highest = logits.new_full(size, float("-inf")).scatter_reduce(1, groups, logits.detach(), "amax")
         exponentials = (logits - highest.gather(1, groups)).exp()
         totals = logits.new_zeros(size).scatter_add(1, groups, exponentials)
         absolute = exponentials / totals.gather(1, groups)
@@ -117,9 +117,8 @@ def group_losses(
     return tree.path_losses(logits, labels)
 
 
-@torch.no_grad()
 def class_probabilities(logits: Float[Tensor, "m k"], tree: SiblingGroups | None = None) -> Float[Tensor, "m k"]:
-    """The probability of every class; on a tree of every node. No gradient flows through it."""
+    """The probability of every class; on a tree of every node."""
     return logits.softmax(-1) if tree is None else tree.probabilities(logits)
 
 

@@ -30,11 +30,16 @@ __all__ = ["ImageLevel", "LossParts", "Statistics", "WeakObjectness", "region_lo
 
 WARM_UP_SCALE = 0.01  # Darknet: src/region_layer.c, ``seen`` < 12800
 ASSUMED_IOU = 0.3  # §4: "the predicted box overlaps what would be the ground truth label by at least .3 IOU"
-WeakObjectness = Literal["paper", "release", "head", "class_only"]
-"""What a picture with an image-level label teaches about objectness.
+SAME_OBJECT = 0.5  # IoU above which two boxes do not learn two labels
+TAKEN = 2  # more than any score, so that boxes which nobody has taken come first
+LEAST_OBJECTNESS = 0.05  # below it a box has too little weight to be worth its time in ``rule_out``
+WeakObjectness = Literal["paper", "rule_out", "release", "head", "class_only"]
+"""What a picture with image-level labels teaches besides the classes of their best boxes.
 
-``paper``: the box that learns the class is pushed up to .3 if it is below (§4). ``release``: that, and all other boxes
-are pushed to nothing (Darknet, January 2017). ``head``: all but that box are pushed to nothing (Darknet since July
+``paper``: the box that learns a label is pushed up to .3 if it is below (§4). ``rule_out``: that, and all other boxes
+learn, by their objectness, that they are no class which the picture's labels rule out: those that its source labels
+exhaustively, other than what is at, above or below the labels. ``release``: as ``paper``, and all other boxes are
+pushed to nothing (Darknet, January 2017). ``head``: all but those boxes are pushed to nothing (Darknet since July
 2017). ``class_only``: nothing.
 """
 
@@ -68,6 +73,7 @@ class ImageLevel:
 
     Attributes:
         images: place of the picture in the batch.
+        labels: of it; there may be several of a picture.
         boxes: the box, as anchor * H * W + row * W + column.
         boxes_cxcywh: its centre, width and height as fractions of the input.
         probability: that it gives to the class, on a tree to the whole path.
@@ -75,6 +81,7 @@ class ImageLevel:
     """
 
     images: Int64[Tensor, " m"]
+    labels: Int64[Tensor, " m"]
     boxes: Int64[Tensor, " m"]
     boxes_cxcywh: Float[Tensor, "m 4"]
     probability: Float[Tensor, " m"]
@@ -123,7 +130,7 @@ def region_loss(
     tree: SiblingGroups | None = None,
     warm_up: bool = False,
     exhaustive: Bool[Tensor, "n k"] | None = None,
-    image_labels: Int64[Tensor, " n"] | None = None,
+    image_labels: Bool[Tensor, "n k"] | None = None,
     weak: WeakObjectness = "paper",
 ) -> LossParts:
     """The loss of what a detector's last convolution gave.
@@ -139,7 +146,8 @@ def region_loss(
             is pushed to "no object" only by the share of its class probability that lies on those (on a tree, on the
             leaves among them): what may be an object that nobody labelled is left alone. The share is a constant. None:
             all. Not in Darknet.
-        image_labels: class of each picture that has an image-level label instead of boxes; -1 for the others.
+        image_labels: the classes known to be in each picture that has image-level labels instead of boxes; none of the
+            others'.
         weak: what those teach about objectness.
 
     Returns:
@@ -147,7 +155,8 @@ def region_loss(
         layer before.
     """
     t = _read_head(raw, head)
-    boxed = torch.ones(len(raw), dtype=torch.bool, device=raw.device) if image_labels is None else image_labels < 0
+    weakly = None if image_labels is None or not bool(image_labels.any()) else image_labels
+    boxed = torch.ones(len(raw), dtype=torch.bool, device=raw.device) if weakly is None else ~weakly.any(dim=1)
     assignment = assign(truths, t.anchors_wh, _grid(raw), None if head.bias_match else _predicted_wh(t))
     learnt = _Learnt.of(t, truths, assignment)
     free = boxed[:, None, None, None] & ~learnt.taken
@@ -157,8 +166,8 @@ def region_loss(
     no_objectness = _no_object_loss(t, truths, head, free, _share(t, exhaustive, tree))
     objectness, classes = learnt.objectness_loss(head), learnt.class_loss(head, tree)
     image_level = None
-    if image_labels is not None and bool((~boxed).any()):
-        image_level, up, down, of_classes = _image_level_loss(t, image_labels, head, tree, weak)
+    if weakly is not None:
+        image_level, up, down, of_classes = _image_level_loss(t, weakly, head, tree, weak, exhaustive)
         objectness, no_objectness, classes = objectness + up, no_objectness + down, classes + of_classes
     statistics = learnt.statistics(t, tree, boxed)
     return LossParts(coordinates, objectness, no_objectness, classes, statistics, image_level)
@@ -200,6 +209,7 @@ def _no_object_loss(
     return head.noobject_scale / 2 * squares[free & (overlap <= head.thresh)].sum()
 
 
+@torch.no_grad()
 def _share(
     t: _Head, exhaustive: Bool[Tensor, "n k"] | None, tree: SiblingGroups | None
 ) -> Float[Tensor, "n a h w"] | None:
@@ -296,31 +306,85 @@ class _Learnt:
 
 def _image_level_loss(
     t: _Head,
-    image_labels: Int64[Tensor, " n"],
+    image_labels: Bool[Tensor, "n k"],
     head: Region,
     tree: SiblingGroups | None,
     weak: WeakObjectness,
+    exhaustive: Bool[Tensor, "n k"] | None,
 ) -> tuple[ImageLevel, Tensor, Tensor, Tensor]:
-    """What pictures without boxes teach: the box that answers best for the class learns it (§4)."""
-    images = torch.nonzero(image_labels >= 0).flatten()
-    labels = image_labels[images]
-    objectness = t.objectness[images].flatten(1)
-    k = t.logits.shape[2]
-    logits = t.logits[images].permute(0, 1, 3, 4, 2).flatten(1, 3)
-    boxes = logits.shape[1]
-    with torch.no_grad():
-        losses = class_loss(logits.reshape(-1, k), labels.repeat_interleave(boxes), tree)
-        probability = (-losses).exp().reshape(-1, boxes)
-        best = (objectness * probability).argmax(dim=1)
-    rows = torch.arange(len(images), device=images.device)
-    own = objectness[rows, best]
-    classes = head.class_scale * class_loss(logits[rows, best], labels, tree).sum()
-    up = own.new_zeros(())
-    if weak in ("paper", "release"):
+    """What pictures without boxes teach: for each label the box that answers best for it learns it (§4)."""
+    objectness, boxes = t.objectness.flatten(1), t.boxes_cxcywh.permute(0, 1, 3, 4, 2).flatten(1, 3)
+    logits = t.logits.permute(0, 1, 3, 4, 2).flatten(1, 3)
+    seen = _best_boxes(objectness, boxes, logits, image_labels, tree)
+    chosen = torch.zeros_like(objectness, dtype=torch.bool)
+    chosen[seen.images, seen.boxes] = True
+    others = image_labels.any(dim=1)[:, None] & ~chosen
+    classes = head.class_scale * class_loss(logits[seen.images, seen.boxes], seen.labels, tree).sum()
+    up = down = objectness.new_zeros(())
+    if weak in ("paper", "rule_out", "release"):
+        own = objectness[chosen]
         up = head.object_scale / 2 * (own - ASSUMED_IOU).square()[own < ASSUMED_IOU].sum()
-    down = own.new_zeros(())
     if weak in ("release", "head"):
-        down = head.noobject_scale / 2 * (objectness.square().sum() - own.square().sum())
-    coordinates = t.boxes_cxcywh[images].permute(0, 1, 3, 4, 2).flatten(1, 3)[rows, best]
-    seen = ImageLevel(images, best, coordinates, probability[rows, best], own.detach())
+        down = head.noobject_scale / 2 * objectness[others].square().sum()
+    if weak == "rule_out":
+        taught = others & (objectness > LEAST_OBJECTNESS)
+        open_to = _not_ruled_out(image_labels, tree, exhaustive).repeat_interleave(taught.sum(dim=1), dim=0)
+        classes = classes + head.class_scale * _rule_out_loss(objectness[taught], logits[taught], open_to, tree)
     return seen, up, down, classes
+
+
+@torch.no_grad()
+def _best_boxes(
+    objectness: Float[Tensor, "n b"],
+    boxes_cxcywh: Float[Tensor, "n b 4"],
+    logits: Float[Tensor, "n b k"],
+    image_labels: Bool[Tensor, "n k"],
+    tree: SiblingGroups | None,
+) -> ImageLevel:
+    """The boxes whose objectness times probability of a label of their picture is greatest."""
+    found: list[tuple[Tensor, ...]] = []
+    for image in image_labels.any(dim=1).nonzero().flatten().tolist():
+        labels = image_labels[image].nonzero().flatten()
+        probabilities = class_probabilities(logits[image], tree)[:, labels]
+        own = _one_for_each(objectness[image][:, None] * probabilities, boxes_cxcywh[image])
+        probability = probabilities[own, torch.arange(len(labels), device=own.device)]
+        place = torch.full_like(labels, image)
+        found.append((place, labels, own, boxes_cxcywh[image, own], probability, objectness[image, own]))
+    return ImageLevel(*map(torch.cat, zip(*found, strict=True)))
+
+
+def _one_for_each(scores: Float[Tensor, "b l"], boxes_cxcywh: Float[Tensor, "b 4"]) -> Int64[Tensor, " l"]:
+    """A box for each label: labels choose in the order of their best score, among boxes that no other has chosen.
+
+    What overlaps a chosen box by more than `SAME_OBJECT` is the same object, and is not free either.
+    """
+    scores = scores.clone()
+    chosen = scores.new_full((scores.shape[1],), -1, dtype=torch.int64)
+    for _ in range(len(chosen)):
+        box, label = divmod(int(scores.argmax()), len(chosen))
+        chosen[label] = box
+        scores[box_iou(boxes_cxcywh, boxes_cxcywh[box]) > SAME_OBJECT] -= TAKEN
+        scores[:, label] = -torch.inf
+    return chosen
+
+
+def _not_ruled_out(
+    image_labels: Bool[Tensor, "n k"], tree: SiblingGroups | None, exhaustive: Bool[Tensor, "n k"] | None
+) -> Bool[Tensor, "n k"]:
+    """The classes, or leaves of the tree, at or below a picture's labels, and those that its source may leave out."""
+    known = torch.ones_like(image_labels) if exhaustive is None else exhaustive
+    if tree is None:
+        return image_labels | ~known
+    at_or_below = (image_labels[:, tree.paths.clamp(min=0)] & (tree.paths >= 0)).any(dim=2)
+    return tree.leaves & (at_or_below | ~known)
+
+
+def _rule_out_loss(
+    objectness: Float[Tensor, " m"],
+    logits: Float[Tensor, "m k"],
+    open_to: Bool[Tensor, "m k"],
+    tree: SiblingGroups | None,
+) -> Tensor:
+    """-log P(what is not ruled out) of each box, weighted by its objectness, which is a constant here."""
+    probability = (class_probabilities(logits, tree) * open_to).sum(dim=1)
+    return -(objectness.detach() * probability.clamp(min=torch.finfo(probability.dtype).tiny).log()).sum()

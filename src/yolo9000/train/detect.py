@@ -85,7 +85,7 @@ class DetectorTraining:
         table.shapes()
         labels = labels_among(tree.names if tree else data.classes, tree, data)
         samples = [
-            _with_labels(sample, labels)
+            _with_labels(sample, labels, tree)
             for sample in listed_samples(data, recipe.on_bad)
             if sample.boxes is not None or (sample.image_labels and recipe.joint.ratio != 0)
         ]
@@ -139,8 +139,6 @@ class DetectorTraining:
         sample = self.samples[order.picture]
         image, boxes = self._load(order.picture)
         rng = draws(self.recipe.seed, order.epoch, order.index)
-        # Of a picture with several image-level labels one is learnt at a time
-        labels = sample.image_labels if boxes is not None else (_any_of(sample.image_labels, rng),)
         changed, found = augment_or_mosaic(
             image,
             boxes,
@@ -150,7 +148,7 @@ class DetectorTraining:
             lambda place: self._load(self._of_source[sample.source][place]),
             len(self._of_source.get(sample.source, ())),
         )
-        return Example(changed, found, labels, sample.name, order.index, sample.source)
+        return Example(changed, found, sample.image_labels, sample.name, order.index, sample.source)
 
     @cached_property
     def _of_source(self) -> dict[int, list[int]]:
@@ -181,7 +179,7 @@ class DetectorTraining:
             tree=self.groups,
             warm_up=images_seen < self.recipe.loss.warm_up_images,
             exhaustive=self._exhaustive_of(batch),
-            image_labels=image_labels_of(batch, self.device),
+            image_labels=image_labels_of(batch, self.head.classes, self.device),
             weak=self.recipe.joint.weak,
         )
         return Losses(parts.total(), _named(parts), _weak_boxes(parts, batch))
@@ -244,49 +242,46 @@ class DetectorTraining:
 TREE_FILE = "labels.tree"  # what a .cfg of the network would call its tree
 
 
-def _with_labels(sample: Sample, labels: Int64[np.ndarray, " k"]) -> Sample:
-    """The sample with the network's labels instead of the data set's."""
+def _with_labels(sample: Sample, labels: Int64[np.ndarray, " k"], tree: WordTree | None) -> Sample:
+    """The sample with the network's labels instead of the data set's.
+
+    Of image-level labels one above the other, as "dog" and "animal", the lowest says it all.
+    """
     boxes = sample.boxes and replace(sample.boxes, labels=labels[sample.boxes.labels])
-    image_labels = sorted({int(labels[label]) for label in sample.image_labels})
-    return replace(sample, boxes=boxes, image_labels=tuple(image_labels))
+    image_labels = {int(labels[label]) for label in sample.image_labels}
+    above = {node for label in image_labels for node in tree.path(label)[:-1]} if tree else set()
+    return replace(sample, boxes=boxes, image_labels=tuple(sorted(image_labels - above)))
 
 
-def _any_of(labels: tuple[int, ...], rng: np.random.Generator) -> int:
-    return labels[int(len(labels) * rng.random())] if len(labels) > 1 else labels[0]
-
-
-def image_labels_of(batch: Batch, device: torch.device) -> Tensor | None:
-    """The label of each picture that has an image-level label instead of boxes, -1 for the others; None without any."""
-    labels = [
-        NO_LABEL if boxes is not None else known[0]
-        for boxes, known in zip(batch.boxes, batch.image_labels, strict=True)
-    ]
-    return torch.tensor(labels, device=device) if any(label != NO_LABEL for label in labels) else None
-
-
-NO_LABEL = -1
+def image_labels_of(batch: Batch, classes: int, device: torch.device) -> Bool[Tensor, "n k"]:
+    """The classes known to be in each picture that has image-level labels instead of boxes; none of the others'."""
+    known = torch.zeros((len(batch.boxes), classes), dtype=torch.bool)
+    for image, (boxes, labels) in enumerate(zip(batch.boxes, batch.image_labels, strict=True)):
+        if boxes is None:
+            known[image, list(labels)] = True
+    return known.to(device)
 
 
 def _weak_boxes(parts: LossParts, batch: Batch) -> tuple[WeakBox, ...]:
-    """Which box each picture with an image-level label taught."""
+    """Which boxes the pictures with image-level labels taught."""
     found = parts.image_level
     if found is None:
         return ()
     width, height = batch.size_wh
     cx, cy, w, h = (found.boxes_cxcywh.cpu().double() * torch.tensor([width, height] * 2)).T
     corners = torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=1).tolist()
-    columns = (found.images, found.probability, found.objectness)
+    columns = (found.images, found.labels, found.probability, found.objectness)
     return tuple(
         WeakBox(
             picture=batch.names[image],
             index=batch.indices[image],
-            label=batch.image_labels[image][0],
+            label=label,
             box_xyxy=(left, top, right, bottom),
             size_wh=batch.size_wh,
             probability=probability,
             objectness=objectness,
         )
-        for (left, top, right, bottom), image, probability, objectness in zip(
+        for (left, top, right, bottom), image, label, probability, objectness in zip(
             corners, *(column.tolist() for column in columns), strict=True
         )
     )

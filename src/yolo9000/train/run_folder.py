@@ -3,7 +3,7 @@
 ``run.json`` what it began with; ``metrics.jsonl`` a line for every step and every scoring; ``results.csv`` a row for
 every scoring; ``checkpoints/``; ``pictures/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
 ``report.html``; for TensorBoard, where it is installed, ``tensorboard/``. Joint training also leaves a
-``weak-boxes-N.jsonl`` for each process: which box each picture with an image-level label taught.
+``weak-boxes-N.jsonl`` for each process: which box each image-level label taught.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Losses:
     Attributes:
         total: what gradients are of: the sum over the pictures.
         parts: what it is made of, detached, each a sum over the pictures too.
-        weak: which box each picture with an image-level label taught.
+        weak: which box each image-level label taught.
     """
 
     total: Tensor
@@ -41,7 +41,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class WeakBox:
-    """The box that a picture with an image-level label taught (§4).
+    """The box that an image-level label of a picture taught (§4).
 
     Attributes:
         picture: its name.

@@ -40,7 +40,7 @@ class Stage:
 
     Attributes:
         steps: first and last step.
-        boxes: how many pictures with image-level labels taught a box in it.
+        boxes: how many boxes image-level labels taught in it.
         probability, objectness: of those boxes for their labels, in the mean.
         area: of those boxes as a share of the input, in the mean; 1 where every box is the whole picture.
     """
@@ -81,7 +81,7 @@ def show_weak_boxes(
     if not wanted:
         raise TrainingError(f"{run}: no picture taught {', '.join(labels)}")
     stages = stages_of(lines, STAGES)
-    drawn = [_row(task, recipe, found, stages) for found in _some_pictures(wanted, pictures, seed)]
+    drawn = [_row(task, recipe, found, stages) for found in _some_labels(wanted, pictures, seed)]
     rows = [
         (f"{stage.steps[0]:,} to {stage.steps[1]:,}", stage.boxes, *(round(value, 3) for value in _means(stage)))
         for stage in stages
@@ -91,7 +91,9 @@ def show_weak_boxes(
         f"What image-level labels taught: {run.resolve().name}",
         [
             Section("Boxes in the course of training", TEXT, columns, rows),
-            Section("Pictures", "A picture a row; its last box in each part of the training.", figures=drawn),
+            Section(
+                "Pictures", "A label of a picture a row; its last box in each part of the training.", figures=drawn
+            ),
         ],
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -134,14 +136,14 @@ def _area(line: Mapping[str, Any]) -> float:
     return float((right - left) * (bottom - top) / (width * height))
 
 
-def _some_pictures(lines: Sequence[Mapping[str, Any]], count: int, seed: int) -> list[list[Mapping[str, Any]]]:
-    """The lines of some pictures."""
-    of_picture: dict[str, list[Mapping[str, Any]]] = {}
+def _some_labels(lines: Sequence[Mapping[str, Any]], count: int, seed: int) -> list[list[Mapping[str, Any]]]:
+    """The lines of some pictures, of one label each where they have several."""
+    of_label: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for line in lines:
-        of_picture.setdefault(line["picture"], []).append(line)
-    names = sorted(of_picture)
-    order = np.argsort(keyed(seed, Purpose.SAMPLE).random(len(names)), kind="stable")[:count]
-    return [of_picture[names[place]] for place in order]
+        of_label.setdefault((line["picture"], line["label"]), []).append(line)
+    keys = sorted(of_label)
+    order = np.argsort(keyed(seed, Purpose.SAMPLE).random(len(keys)), kind="stable")[:count]
+    return [of_label[keys[place]] for place in order]
 
 
 def _row(task: Task, recipe: DetectRecipe, lines: Sequence[Mapping[str, Any]], stages: Sequence[Stage]) -> PageFigure:
