@@ -119,7 +119,7 @@ def predict(
         typer.Option(
             "--format",
             "-f",
-            help="Also write jsonl, coco, csv, darknet or voc files; may be repeated.",
+            help="Also write jsonl, coco, csv, darknet or voc files, or an html page; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -164,6 +164,8 @@ def predict(
     """Detect in pictures and videos."""
     from yolo9000.predict import Detector
 
+    if "html" in (formats or ()) and not pictures:
+        raise ConfigError("--format html shows the annotated pictures: it must be without --no-pictures")
     detector = Detector.load(
         model,
         weights=weights,

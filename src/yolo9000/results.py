@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "OutputNames", "PictureWriter", "ResultWriter"]
 
-FORMATS = ("jsonl", "coco", "csv", "darknet", "voc")
+FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
 
 _JPEG_QUALITY = 92
 _FRAMES_PER_SECOND = 25.0  # of a stream that does not say
@@ -114,7 +114,9 @@ class ResultWriter:
       detection, centre and size relative to the picture's (0..1);
     - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
-      valid`` writes the same files, its far sides one pixel further.
+      valid`` writes the same files, its far sides one pixel further;
+    - ``html``: ``index.html``, each picture as a `PictureWriter` wrote it beside the page, with a table of what was
+      found and on a tree the way to it, with the probability of each step; of a video the video alone.
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
 
@@ -280,6 +282,8 @@ def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) 
             return _Csv(folder / "detections.csv")
         case "voc":
             return _VocResults(folder / "results")
+        case "html":
+            return _HtmlPage(folder / "index.html")
         case _:
             return _DarknetLabels(folder / "labels")
 
@@ -421,3 +425,40 @@ class _VocResults:
 def _voc_line(stem: str, found: Detections, i: int) -> str:
     left, top, right, bottom = found.boxes_xyxy[i].tolist()
     return f"{stem} {found.scores[i]:f} {left + 1:f} {top + 1:f} {right:f} {bottom:f}\n"
+
+
+class _HtmlPage:
+    def __init__(self, path: Path) -> None:
+        from jinja2 import Environment, PackageLoader
+
+        self._path = path
+        self._video = ""
+        environment = Environment(loader=PackageLoader("yolo9000"), autoescape=True, trim_blocks=True)
+        self._parts = environment.get_template("found.html").module
+        with _disk_errors(path):
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._add("head")
+
+    def _add(self, part: str, *values: object) -> None:
+        with _disk_errors(self._path):
+            self._file.write(getattr(self._parts, part)(*values))
+            self._file.flush()
+
+    def write(self, result: _Result) -> None:
+        if result.frame is None:
+            self._add("picture", result.source, quote(f"{result.stem}.jpg"), list(_html_rows(result.detections)))
+        elif self._video != result.source:
+            self._video = result.source
+            self._add("video", result.source, quote(f"{result.stem.rpartition('_')[0]}.mp4"))
+
+    def close(self) -> None:
+        self._add("foot")
+        with _disk_errors(self._path):
+            self._file.close()
+
+
+def _html_rows(found: Detections) -> Iterator[dict[str, str]]:
+    for i, name in enumerate(found.names):
+        steps = found.answers[i].path if found.answers else ()
+        path = " > ".join(f"{step.name} {step.conditional:.2f}" for step in steps)
+        yield {"score": f"{found.scores[i]:.2f}", "name": name, "path": path}

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,6 +134,16 @@ class TestPredict:
         assert "b.png: must hold a whole PNG picture" in lines(err)[0]
         assert "missing.jpg: must exist" in lines(err)[1]
 
+    def test_a_page_has_the_pictures_beside_it(self, tree: str, photos: Path, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "out"
+        assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", *LOW]) == 0
+        shown = re.findall(r'<img src="([^"]+)"', (out / "index.html").read_text())
+        assert shown == ["a.jpg", "b.jpg", "c.jpg"]
+        assert all((out / name).exists() for name in shown)
+        capsys.readouterr()
+        assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", "--no-pictures"]) == 2
+        assert "must be without --no-pictures" in capsys.readouterr().err
+
     def test_standard_input(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
         data = io.TextIOWrapper(io.BytesIO((photos / "a.jpg").read_bytes()))
         monkeypatch.setattr(sys, "stdin", data)
@@ -197,7 +208,7 @@ class TestPredict:
             (["--only", "dgo"], "--only 'dgo': the model knows no such class (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
-                "result format must be one of jsonl, coco, csv, darknet, voc; got 'cocoo', did you mean 'coco'?",
+                "result format must be one of jsonl, coco, csv, darknet, voc, html; got 'cocoo', did you mean 'coco'?",
             ),
             (["--engine", "tensorrt"], "'tensorrt' is not one of"),
             (["--tresh", "1"], "No such option: --tresh"),

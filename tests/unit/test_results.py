@@ -153,6 +153,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path, interruption):
         "coco_results.json",
         "detections.csv",
         "detections.jsonl",
+        "index.html",
         "labels",
         "results",
     ]
@@ -384,3 +385,24 @@ def test_pictures_cannot_be_written_to_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         PictureWriter(tmp_path / "file", OutputNames())
+
+
+def test_a_page_shows_the_pictures_and_the_ways_through_the_tree(tmp_path: Path) -> None:
+    write_all(
+        tmp_path,
+        ["html"],
+        ("a/#1 <b>.jpg", None, two()),
+        ("t.png", None, one_of_a_tree()),
+        ("walk.mp4", 0, NONE),
+        ("walk.mp4", 1, two()),
+        ("empty.png", None, NONE),
+    )
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert "<h2>a/#1 &lt;b&gt;.jpg</h2>" in page
+    assert '<img src="%231%20_b_.jpg"' in page
+    assert "a &#34;big&#34;, red car</td>" in page
+    assert ">animal 0.90 &gt; dog 0.50<" in page
+    assert page.count("<video") == page.count('src="walk.mp4"') == 1
+    assert page.count("Nothing found.") == 1
