@@ -424,6 +424,9 @@ def export(
             help="Class scores for every anchor (dense), or apart and on demand (lazy); auto: lazy for many classes."
         ),
     ] = "auto",
+    half: Annotated[
+        bool, typer.Option("--half", help="Store numbers in half precision: half the size. For onnx and openvino.")
+    ] = False,
     image_fit: ImageFitOption = "letterbox",
     batch_norm: BatchNormOption = "inside_1e-5",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
@@ -432,6 +435,8 @@ def export(
     from yolo9000.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
     from yolo9000.predict import read_model
 
+    if half and to == "darknet":
+        raise ConfigError("--half must be for onnx or openvino: Darknet's weights are float32")
     split = {"auto": None, "dense": False, "lazy": True}[head]
     detector = read_model(
         model,
@@ -448,9 +453,9 @@ def export(
         refuse_to_overwrite(path)
     match to:
         case "onnx":
-            files = export_onnx(detector, path)
+            files = export_onnx(detector, path, half=half)
         case "openvino":
-            files = export_openvino(detector, path)
+            files = export_openvino(detector, path, half=half)
         case "darknet":
             files = export_darknet(model, weights, detector.spec, path)
     for file in files:

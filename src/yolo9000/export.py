@@ -24,28 +24,34 @@ ExportFormat = Literal["onnx", "openvino", "darknet"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
 
 
-def export_onnx(detector: PreparedDetector, path: Path) -> list[Path]:
+def export_onnx(detector: PreparedDetector, path: Path, *, half: bool = False) -> list[Path]:
     """Write an ``.onnx`` file for any number of pictures of any size; names, anchors and tree are in its metadata.
 
     The outputs are ``head`` (N, A (5 + K), H, W), or for a split head ``boxes`` (N, A 5, H, W), ``features``
     (N, C, H, W) and the constants ``class_weights`` (A, K, C) and ``class_biases`` (A, K).
+
+    Args:
+        detector: what is written.
+        path: the file.
+        half: store its numbers in half precision; they are computed with in float32.
 
     Returns:
         The files that were written.
 
     Raises:
         EngineError: the detector was itself read from an exported file.
+        WeightsError: half precision cannot hold a number.
         DataError: the file cannot be written.
     """
     try:
-        write_atomically(path, to_onnx(detector).SerializeToString())
+        write_atomically(path, to_onnx(detector, half=half).SerializeToString())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
     return [path]
 
 
-def export_openvino(detector: PreparedDetector, path: Path) -> list[Path]:
-    """Write OpenVINO's ``.xml`` and ``.bin``, float32; inputs, outputs and metadata are those of `export_onnx`.
+def export_openvino(detector: PreparedDetector, path: Path, *, half: bool = False) -> list[Path]:
+    """Write OpenVINO's ``.xml`` and ``.bin``; inputs, outputs, metadata and arguments are those of `export_onnx`.
 
     Returns:
         The files that were written.
@@ -63,7 +69,7 @@ def export_openvino(detector: PreparedDetector, path: Path) -> list[Path]:
     model = ov.Core().read_model(io.BytesIO(to_onnx(detector).SerializeToString()))
     model.set_rt_info(to_metadata(detector), [KEY])
     try:
-        ov.save_model(model, str(path), compress_to_fp16=False)
+        ov.save_model(model, str(path), compress_to_fp16=half)
     except RuntimeError as error:
         raise DataError(f"{path}: cannot be written: {' '.join(str(error).split())}") from None
     return [path, path.with_suffix(".bin")]

@@ -311,6 +311,37 @@ class TestExport:
             for a, b in zip(ours.detections.answers, theirs.detections.answers, strict=True):
                 assert [step.node for step in a.path] == [step.node for step in b.path]
 
+    @pytest.mark.parametrize(
+        ("to", "engine"), [("onnx", "onnxruntime"), ("onnx", "openvino"), ("openvino", "openvino")]
+    )
+    @pytest.mark.parametrize("head", ["dense", "lazy"])
+    def test_half_precision_is_half_the_size_and_detects_alike(
+        self, head: str, to: str, engine: str, tree: str, photos: Path, tmp_path: Path
+    ) -> None:
+        suffix, numbers = {"onnx": (".onnx", ".onnx"), "openvino": (".xml", ".bin")}[to]
+        sizes = []
+        for name, more in (("whole", []), ("half", ["--half"])):
+            assert run(["export", tree, "--to", to, "--out", str(tmp_path / name), "--head", head, *more]) == 0
+            sizes.append((tmp_path / f"{name}{numbers}").stat().st_size)
+        assert sizes[1] < 0.75 * sizes[0]  # what is not numbers weighs much in so small a network
+        whole, half = (
+            Detector.load(tmp_path / f"{name}{suffix}", threshold=0.05, engine=engine) for name in ("whole", "half")
+        )
+        for ours, theirs in zip(half.predict(photos), whole.predict(photos), strict=True):
+            assert len(ours.detections) == pytest.approx(len(theirs.detections), rel=0.05)
+            best = slice(0, 20)  # below, equals change places
+            np.testing.assert_allclose(ours.detections.scores[best], theirs.detections.scores[best], atol=5e-3)
+
+    def test_half_precision_must_hold_every_number(self, tree: str, tmp_path: Path, capsys) -> None:
+        weights = tmp_path / "tree.weights"
+        numbers = np.frombuffer(weights.read_bytes()[20:], np.float32).copy()
+        numbers[-1] = 1e5
+        weights.write_bytes(weights.read_bytes()[:20] + numbers.tobytes())
+        assert run(["export", tree, "--half", "--out", str(tmp_path / "model.onnx")]) == 2
+        assert "half precision holds numbers up to 65504" in capsys.readouterr().err
+        assert run(["export", tree, "--half", "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
+        assert "must be for onnx or openvino" in capsys.readouterr().err
+
     def test_darknet_files_come_out_as_they_were(self, tree: str, tmp_path: Path) -> None:
         (tmp_path / "new").mkdir()
         assert run(["export", tree, "--to", "darknet", "--out", str(tmp_path / "new" / "again")]) == 0

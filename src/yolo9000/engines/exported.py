@@ -1,7 +1,8 @@
 """Detectors in one file, ``.onnx`` or OpenVINO's ``.xml`` + ``.bin``: the graph, and what its numbers mean.
 
 Beside the program's outputs a file may hold the class rows of a split head, as the constant outputs ``class_weights``
-(A, K, C) and ``class_biases`` (A, K). They are taken out on reading: no engine computes them.
+(A, K, C) and ``class_biases`` (A, K). They are taken out on reading: no engine computes them. Numbers may be stored in
+half precision; they are computed with in float32 all the same.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ __all__ = ["PreparedDetector", "read_onnx", "read_openvino", "to_onnx"]
 
 KEY = "yolo9000"
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
+HALF = ".half"
+WORTH_HALVING = 256  # numbers; smaller constants stay float32
 MESSAGE_LENGTH = 300  # an error in the metadata may quote all 9,418 names
 
 
@@ -151,11 +154,16 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
     return PreparedDetector(program, spec, class_rows, meta.network_wh, meta.stride)
 
 
-def to_onnx(detector: PreparedDetector) -> ModelProto:
+def to_onnx(detector: PreparedDetector, *, half: bool = False) -> ModelProto:
     """The detector as one ONNX file: graph, class rows and metadata.
+
+    Args:
+        detector: what is written.
+        half: store its numbers in half precision.
 
     Raises:
         EngineError: the detector was itself read from an exported file.
+        WeightsError: half precision cannot hold a number.
     """
     if not isinstance(detector.program, ModelProgram):
         raise EngineError("an exported file cannot be exported again: export from the .cfg and .weights")
@@ -168,9 +176,30 @@ def to_onnx(detector: PreparedDetector) -> ModelProto:
             proto.graph.initializer.append(numpy_helper.from_array(values, f"{name}.values"))
             proto.graph.node.append(helper.make_node("Identity", [f"{name}.values"], [name]))
             proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape))
+    if half:
+        _store_in_half(proto)
     proto.producer_name = KEY
     helper.set_model_props(proto, {KEY: to_metadata(detector)})
     return proto
+
+
+def _store_in_half(proto: ModelProto) -> None:
+    """Replace the large constants by float16 ones and a cast back, which runtimes do once, on loading."""
+    graph = proto.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < WORTH_HALVING:
+            continue
+        name = tensor.name
+        with np.errstate(over="ignore"):
+            halved = numpy_helper.to_array(tensor).astype(np.float16)
+        if not np.isfinite(halved).all():
+            raise WeightsError(f"{name}: half precision holds numbers up to 65504, got larger ones")
+        tensor.CopyFrom(numpy_helper.from_array(halved, f"{name}{HALF}"))
+        casts.append(helper.make_node("Cast", [f"{name}{HALF}"], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def read_onnx(path: str | Path) -> PreparedDetector:
@@ -211,19 +240,22 @@ def _class_rows(weights: np.ndarray | None, biases: np.ndarray | None) -> ClassR
 
 
 def _take_constant(proto: ModelProto, name: str) -> np.ndarray | None:
-    """Take a constant output out of the graph: output, node and values."""
+    """Take a constant output out of the graph: output, nodes and values."""
     graph = proto.graph
+    held = f"{name}.values"
     for repeated, called in (
         (graph.output, lambda output: output.name == name),
-        (graph.node, lambda node: list(node.output) == [name]),
+        (graph.node, lambda node: list(node.output) in ([name], [held])),
     ):
         for item in [item for item in repeated if called(item)]:
             repeated.remove(item)
-    values = next((tensor for tensor in graph.initializer if tensor.name == f"{name}.values"), None)
+    values = next((tensor for tensor in graph.initializer if tensor.name in (held, held + HALF)), None)
     if values is None:
         return None
     try:
         array = numpy_helper.to_array(values)
+        if values.name.endswith(HALF):
+            array = array.astype(np.float32)
     except Exception as error:  # a damaged tensor ends in errors of half a dozen types
         raise WeightsError(f"{name} cannot be read: {' '.join(str(error).split())}") from None
     graph.initializer.remove(values)
@@ -259,9 +291,11 @@ def _take_result(model: ov.Model, name: str) -> np.ndarray | None:
     for result in model.get_results():
         if name in result.output(0).get_names() | result.input_value(0).get_names():
             node = result.input_value(0).get_node()
+            if node.get_type_name() == "Convert":  # stored in half precision
+                node = node.input_value(0).get_node()
             if node.get_type_name() != "Constant":
                 raise WeightsError(f"{name} must be a constant of float32")
-            values = np.array(node.data)
+            values = np.array(node.data, np.float32)
             model.remove_result(result)
             return values
     return None
