@@ -67,6 +67,15 @@ def test_labels_are_merged_and_each_source_keeps_its_names(sets: Path, capsys: p
     assert run(["data", "check", str(sets / "out" / "all.yaml"), "--out", str(sets / "report")]) == 0
 
 
+def test_a_map_may_name_classes_that_no_picture_has(sets: Path) -> None:
+    source = "{format: voc, path: boxed, list: ImageSets/Main/train.txt, map: {dog: poodle, cat: tabby}}"
+    (sets / "mapped.yaml").write_text(f"train: [{source}]\n")
+    assert combine(sets, "mapped.yaml", "breeds") == 0
+    mapped, _ = yaml.safe_load((sets / "out" / "all.yaml").read_text())["train"]
+    poodle = "n02113335"
+    assert mapped["map"] == {"airplane": "n02691156", "dog": poodle, "poodle": poodle}
+
+
 def test_what_a_source_leaves_out_it_does_not_label_exhaustively(sets: Path) -> None:
     source = "{format: voc, path: boxed, list: ImageSets/Main/train.txt, leave_out: [airplane]}"
     (sets / "dogs.yaml").write_text(f"classes: [airplane, dog]\ntrain: [{source}]\n")

@@ -184,7 +184,8 @@ def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) ->
             entry[key] = _path_from(folder, data.root / entry[key])
     if isinstance(entry.get("names"), str):
         entry["names"] = _path_from(folder, data.root / entry["names"])
-    entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items()}
+    # A map may name classes that no picture has
+    entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items() if name in nodes}
     if source.exhaustive != "none":
         known = data.exhaustive(place)
         entry["exhaustive"] = list(dict.fromkeys(nodes[data.classes[i]] for i in np.flatnonzero(known)))
