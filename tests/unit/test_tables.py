@@ -312,6 +312,20 @@ def test_passthrough_of_the_files() -> None:
     assert table.rows[reorg + 1] == Route((-1, -4))
 
 
+def test_fast_networks_lack_the_largest_map() -> None:
+    plain, fast = darknet19(), darknet19(fast=True)
+    assert fast.rows[0] == Conv(32, stride=2, padding=1)
+    assert fast.rows[1:] == plain.rows[2:]
+    assert fast.shapes() == plain.shapes()[1:]
+    detector, usual = yolov2(fast=True), yolov2()
+    assert detector.shapes() == usual.shapes()[1:]
+    reorg = next(i for i, row in enumerate(detector.rows) if isinstance(row, Reorg))
+    route = next(i for i, row in enumerate(detector.rows) if isinstance(row, Route))
+    (source,) = route_sources(route, detector.rows[route])
+    assert detector.shapes()[source] == (512, 26, 26)
+    assert detector.shapes()[reorg] == (256, 13, 13)
+
+
 def test_yolo9000_of_the_paper_has_three_priors() -> None:
     table = BUILT_IN["yolo9000-paper"]()
     assert isinstance(table.head, Region)

@@ -75,26 +75,30 @@ DARKNET19: tuple[Row, ...] = (
     _POOL,
     *(_conv(1024), _conv(512, 1), _conv(1024), _conv(512, 1), _conv(1024)),
 )
-FINAL_3X3X512 = 16  # row of DARKNET19 that the passthrough reads: "the final 3 x 3 x 512 layer" (§3)
+# The same with its first convolution and pooling in one: most of the time goes where maps are large.
+DARKNET19_FAST: tuple[Row, ...] = (replace(_conv(32), stride=2), *DARKNET19[2:])
 
 
-def darknet19(size: int = 224, classes: int = 1000) -> Table:
+def darknet19(size: int = 224, classes: int = 1000, *, fast: bool = False) -> Table:
     """Darknet-19, the classifier.
 
     Args:
         size: side of the square input: 224 (§3), 256 (Darknet's cfg) or 448 (the fine-tuning step).
         classes: number of classes.
+        fast: the first convolution has stride 2 and no pooling after it; not in the paper.
 
     Paper: §3 Darknet-19, Table 6.
     """
-    return Table((*DARKNET19, _last(classes), AvgPool(), Softmax()), width=size, height=size)
+    body = DARKNET19_FAST if fast else DARKNET19
+    return Table((*body, _last(classes), AvgPool(), Softmax()), width=size, height=size)
 
 
-def _detector_body(passthrough_filters: int | None, order: ReorgOrder) -> tuple[Row, ...]:
+def _detector_body(classifier: tuple[Row, ...], passthrough_filters: int | None, order: ReorgOrder) -> tuple[Row, ...]:
     """Darknet-19, two 3x3x1024, then the passthrough joined in, then the third 3x3x1024 (§3 Training for detection)."""
-    main = (*DARKNET19, _conv(1024), _conv(1024))
+    main = (*classifier, _conv(1024), _conv(1024))
     squeeze = () if passthrough_filters is None else (_conv(passthrough_filters, 1),)
-    passthrough = (Route((FINAL_3X3X512 - len(main),)), *squeeze, Reorg(2, order))
+    final_512 = max(i for i, row in enumerate(classifier) if row == _conv(512))  # "the final 3 x 3 x 512 layer" (§3)
+    passthrough = (Route((final_512 - len(main),)), *squeeze, Reorg(2, order))
     join = Route((-1, -1 - len(passthrough)))
     return (*main, *passthrough, join, _conv(1024))
 
@@ -126,6 +130,7 @@ def yolov2(
     passthrough_filters: int | None = 64,
     reorg: ReorgOrder = "darknet",
     tree: str | None = None,
+    fast: bool = False,
 ) -> Table:
     """YOLOv2, the detector.
 
@@ -137,11 +142,13 @@ def yolov2(
             March 2017, where a 1x1 convolution first squeezes 512 channels to 64, which become 256.
         reorg: order of the passthrough's channels; the released weights need ``darknet``.
         tree: file of the label tree; None for flat classes.
+        fast: as of `darknet19`.
 
     Paper: §2, §3 Training for detection.
     """
     region = _region(anchors, classes, tree=tree, jitter=0.3)
-    return Table((*_detector_body(passthrough_filters, reorg), _last(region.filters), region), width=size, height=size)
+    body = _detector_body(DARKNET19_FAST if fast else DARKNET19, passthrough_filters, reorg)
+    return Table((*body, _last(region.filters), region), width=size, height=size)
 
 
 def tiny_yolov2(
@@ -190,9 +197,11 @@ def yolo9000(*, size: int = 544, nodes: int = 9418, tree: str = "data/9k.tree") 
 BUILT_IN: dict[str, Callable[[], Table]] = {
     "darknet19": darknet19,
     "darknet19-448": lambda: darknet19(448),
+    "darknet19-fast": lambda: darknet19(fast=True),
     "yolov2": lambda: yolov2(size=608),
     "yolov2-voc": lambda: yolov2(20, VOC_ANCHORS),
     "yolov2-paper": lambda: yolov2(20, VOC_ANCHORS, passthrough_filters=None, reorg="space_to_depth"),
+    "yolov2-fast": lambda: yolov2(reorg="space_to_depth", fast=True),
     "tiny-yolov2": tiny_yolov2,
     "tiny-yolov2-voc": lambda: tiny_yolov2(20, TINY_VOC_ANCHORS, last_width=1024, rescore=True),
     "yolo9000": yolo9000,
