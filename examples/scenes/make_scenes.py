@@ -9,14 +9,12 @@ Half of the classes are *boxed*, the other half *label-only*: the ids are sorted
 boxed. Written are
 
     boxed/        scenes of boxed classes, with boxes: boxed.json (COCO)
-    labelled/     scenes of one label-only class each: labels.tsv with its image-level label, and labelled.json with the
-                  boxes that joint training must not see
-    mixed/        scenes of label-only classes, with the boxes that it must not see either: mixed.json
+    labelled/     scenes of label-only classes: labels.tsv with the image-level labels of each, and labelled.json with
+                  the boxes that joint training must not see
     val/          scenes of all classes, with boxes: val.json
     boxes.yaml    training with boxes of the boxed classes only
     joint.yaml    the same, and the image-level labels of the others
-    all.yaml      boxes on the same pictures
-    ceiling.yaml  boxes of all classes on mixed scenes
+    all.yaml      boxes of all classes on the same pictures: the ceiling
     tree.yaml     the WordTree over all classes; boxed.names, label-only.names and classes.names
     depth-0.names ...   coarser classes: the nodes at that depth, and the classes above it
 
@@ -90,18 +88,16 @@ def any_of(items: Sequence, rng: np.random.Generator) -> object:  # type: ignore
     return items[int(len(items) * rng.random())]
 
 
-def make_scene(
-    tiles: dict[str, list[Tile]], classes: Sequence[str], one_class: bool, rng: np.random.Generator
-) -> Scene:
-    """Pictures of some classes, or of one of them, in the cells of a grid, each somewhere in its cell."""
+def make_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Scene:
+    """Pictures of some classes in the cells of a grid, each somewhere in its cell."""
     side = 2 + int(2 * rng.random())
     width, height = CANVAS_WH
     canvas = np.full((height, width, 3), GREY, np.uint8)
     labels, boxes = [], []
-    label = any_of(classes, rng)
+    rng.random()  # not used: so that scenes stay those of docs/results.md
     for row in range(side):
         for column in range(side):
-            tile = any_of(tiles[str(label if one_class else any_of(classes, rng))], rng)
+            tile = any_of(tiles[str(any_of(classes, rng))], rng)
             assert isinstance(tile, Tile)
             cell_w, cell_h = width // side, height // side
             size = int(min(cell_w, cell_h) * (LEAST_SHARE + (1 - LEAST_SHARE) * rng.random()))
@@ -116,24 +112,22 @@ def make_scene(
     return Scene(canvas, labels, boxes)
 
 
-def scenes(
-    tiles: dict[str, list[Tile]], classes: Sequence[str], count: int, seed: int, part: int, one_class: bool = False
-) -> Iterator[Scene]:
+def scenes(tiles: dict[str, list[Tile]], classes: Sequence[str], count: int, seed: int, part: int) -> Iterator[Scene]:
     for number in range(count):
-        yield make_scene(tiles, classes, one_class, keyed(seed, Purpose.SAMPLE, part, number))
+        yield make_scene(tiles, classes, keyed(seed, Purpose.SAMPLE, part, number))
 
 
 def write_scenes(found: Iterator[Scene], folder: Path, classes: Sequence[str], coco: Path) -> list[tuple[str, str]]:
-    """Write the pictures, and their boxes as COCO; the name and first label of each picture."""
+    """Write the pictures, and their boxes as COCO; the labels of each picture, by its name."""
     folder.mkdir(parents=True)
     ids = {name: number for number, name in enumerate(classes, 1)}
-    width, height = CANVAS_WH
     images, annotations, named = [], [], []
     for number, scene in enumerate(found):
         name = f"{number:06}.jpg"
         Image.fromarray(scene.image).save(folder / name, quality=92)
+        height, width = scene.image.shape[:2]
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        named.append((name, scene.labels[0]))
+        named += [(name, label) for label in sorted(set(scene.labels))]
         for label, (left, top, right, bottom) in zip(scene.labels, scene.boxes, strict=True):
             box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
             annotation = {"id": len(annotations), "image_id": number, "category_id": ids[label], "bbox": box}
@@ -169,13 +163,10 @@ def main() -> None:
     classes = sorted(train)
     boxed, label_only = halves(classes)
     write_scenes(scenes(train, boxed, options.train, options.seed, 0), out / "boxed", boxed, out / "boxed.json")
-    labelled = scenes(train, label_only, options.train, options.seed, 1, one_class=True)
+    labelled = scenes(train, label_only, options.train, options.seed, 3)
     named = write_scenes(labelled, out / "labelled", label_only, out / "labelled.json")
     (out / "labels.tsv").write_text("image\twnid\n" + "".join(f"{name}\t{label}\n" for name, label in named))
     write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
-    write_scenes(
-        scenes(train, label_only, options.train, options.seed, 3), out / "mixed", label_only, out / "mixed.json"
-    )
     tree = build_tree(classes, Hierarchy(wordnet())).tree
     write_tree_file(out / "tree.yaml", tree)
     coarser = {f"depth-{depth}": nodes_at(tree, depth) for depth in range(int(tree.depths.max()))}
@@ -183,13 +174,11 @@ def main() -> None:
         (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))
     boxes = "{format: coco, path: boxed.json, images: boxed, exhaustive: all}"
     labels = "{format: list, path: labels.tsv, images: labelled, columns: {picture: image, labels: [wnid]}}"
-    same, mixed = (
-        f"{{format: coco, path: {name}.json, images: {name}, exhaustive: all}}" for name in ("labelled", "mixed")
-    )
-    ways = {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, same], "ceiling": [boxes, mixed]}
+    the_others = "{format: coco, path: labelled.json, images: labelled, exhaustive: all}"
+    ways = {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, the_others]}
     for name, sources in ways.items():
         (out / f"{name}.yaml").write_text(data_file(classes, sources))
-    print(f"{3 * options.train:,} scenes to train, {options.val:,} to validate; a tree of {len(tree)} nodes")
+    print(f"{2 * options.train:,} scenes to train, {options.val:,} to validate; a tree of {len(tree)} nodes")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,192 @@
+"""Prepare the data of the model that ships: scenes, data-set files, and where groceries stand in WordNet.
+
+    python make_data.py DATA data/
+
+DATA holds
+
+    tiny-imagenet/      see ../scenes/make_scenes.py
+    groceries-labels/   see ../groceries/make_groceries.py
+    groceries-boxes/    VOC, boxes of packaged food; its "cake" comes in a box, and is called "boxed cake" here
+    fruit/, coco128/    VOC and YOLO
+
+Written are, each with the classes that it has,
+
+    scenes/, val/       scenes of tiny-imagenet's pictures, with boxes, and scenes.yaml; val/ is that of ../scenes
+    singles.yaml        its pictures as they are, with a box each
+    pictures.yaml       the same, with image-level labels alone, for the classifier
+    labels.yaml         groceries, with image-level labels
+    packages.yaml       packaged food, with boxes
+    parents.csv         what groceries are a kind of: edible fruit, vegetables, packaged food, and food above them
+
+for `yolo9000 data combine`. Half of the scenes are the grids of ../scenes, half have pictures of many sizes anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from yolo9000.data.augment import Purpose, keyed
+from yolo9000.data.datasets import open_data
+from yolo9000.labels.hierarchy import slug
+from yolo9000.labels.wordnet import WordNet, singular_forms, wordnet
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scenes"))
+from make_scenes import Scene, Tile, any_of, read_tiles, scenes, write_scenes
+
+FOOD, FRUIT, VEGETABLES = "n00021265", "n07705931", "n07707451"
+DEVICE, SIGNBOARD = "n03183080", "n04217882"  # WordNet has traffic lights and stop signs for messages, no objects
+PACKAGES = "packaged-food"
+DEPARTMENTS = {"Fruit": FRUIT, "Vegetables": VEGETABLES, "Packages": PACKAGES}
+SIZES_WH = ((256, 192), (192, 256), (256, 256), (320, 224), (224, 320))
+SMALLEST, LARGEST = 28, 200  # sides of pictures in pixels
+MOST = 40  # pictures tried in a scene; those that would hide another are left out
+RENAMED = {"Pepper": "bell pepper"}
+MOST_COMMON = 0.1  # of its area that a picture may hide of another
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--scenes", type=int, default=16000, help="to train [16000]")
+    parser.add_argument("--val", type=int, default=800, help="scenes to validate [800]")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    data, out = options.data, options.out
+    out.mkdir(parents=True)
+    train, val = (read_tiles(data / "tiny-imagenet", split) for split in ("train", "val"))
+    classes = sorted(train)
+    write_scenes(some_scenes(train, options.scenes, options.seed), out / "scenes", classes, out / "scenes.json")
+    write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
+    near = os.path.relpath(data.resolve(), out.resolve())
+    write_data_files(near, out, classes)
+    write_groceries(data, out)
+    print(f"{options.scenes:,} scenes to train, {options.val:,} to validate, of {len(classes)} classes")
+
+
+def some_scenes(tiles: dict[str, list[Tile]], count: int, seed: int) -> Iterator[Scene]:
+    classes = sorted(tiles)
+    yield from scenes(tiles, classes, count // 2, seed, 4)
+    for number in range(count - count // 2):
+        yield loose_scene(tiles, classes, keyed(seed, Purpose.SAMPLE, 5, number))
+
+
+def loose_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Scene:
+    """Pictures of many sizes anywhere on a ground of one colour, that hide next to nothing of each other."""
+    width, height = SIZES_WH[int(len(SIZES_WH) * rng.random())]
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = (255 * rng.random(3)).astype(np.uint8)
+    places: list[tuple[int, int, int]] = []
+    labels, boxes = [], []
+    for _ in range(1 + int(MOST * rng.random())):
+        tile = any_of(tiles[str(any_of(classes, rng))], rng)
+        assert isinstance(tile, Tile)
+        size = int(SMALLEST * (LARGEST / SMALLEST) ** rng.random())
+        size = min(size, width, height)
+        left, top = int((width - size + 1) * rng.random()), int((height - size + 1) * rng.random())
+        if any(hidden((left, top, size), other) > MOST_COMMON for other in places):
+            continue
+        small = Image.fromarray(tile.image).resize((size, size), Image.Resampling.BILINEAR)
+        canvas[top : top + size, left : left + size] = np.asarray(small)
+        scale = size / tile.image.shape[1]
+        x1, y1, x2, y2 = (value * scale for value in tile.box)
+        places.append((left, top, size))
+        labels.append(tile.label)
+        boxes.append((left + x1, top + y1, left + x2, top + y2))
+    return Scene(canvas, labels, boxes)
+
+
+def hidden(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    """The larger share that two squares hide of each other."""
+    (left, top, size), (its_left, its_top, its_size) = one, other
+    across = max(0, min(left + size, its_left + its_size) - max(left, its_left))
+    down = max(0, min(top + size, its_top + its_size) - max(top, its_top))
+    return across * down / min(size, its_size) ** 2
+
+
+def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
+    def tar(split: str, boxes: str = "") -> str:
+        return f"{{format: tar, path: {data}/tiny-imagenet/{split}.tar{boxes}}}"
+
+    def labelled(split: str) -> str:
+        folder = f"{data}/groceries-labels"
+        columns = "{picture: 0, labels: [1], numbers: true}"
+        return f"{{format: list, path: {folder}/{split}.txt, images: {folder}, columns: {columns}}}"
+
+    def packages(split: str) -> str:
+        only = f"list: ImageSets/Main/{split}.txt, map: {{cake: boxed cake}}"
+        return f"{{format: voc, path: {data}/groceries-boxes, {only}}}"
+
+    files = {
+        "scenes": ["{format: coco, path: scenes.json, images: scenes}", "{format: coco, path: val.json, images: val}"],
+        "singles": [tar("train", f", boxes: {data}/tiny-imagenet/train_boxes.tsv")],
+        "pictures": [tar("train"), tar("val")],
+        "labels": [labelled("train"), labelled("val")],
+        "packages": [packages("train"), packages("val")],
+    }
+    for name, sources in files.items():
+        own = [] if name in ("labels", "packages") else [f"classes: [{', '.join(classes)}]"]
+        lines = [*own, *(f"{split}: [{source}]" for split, source in zip(("train", "val"), sources, strict=False))]
+        (out / f"{name}.yaml").write_text("\n".join(lines) + "\n")
+
+
+def write_groceries(data: Path, out: Path) -> None:
+    """Name the classes of groceries, and write what they and packaged food are kinds of."""
+    with (data / "groceries-labels" / "classes.csv").open() as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: int(row["Class ID (int)"]))
+    labels = out / "labels.yaml"
+    labels.write_text(f"classes: [{', '.join(row['Class Name (str)'] for row in rows)}]\n{labels.read_text()}")
+    nouns = wordnet()
+    entries = {
+        "food": (FOOD, ""),
+        "solid food": ("n07555863", FOOD),
+        "edible fruit": (FRUIT, FOOD),
+        "vegetable": (VEGETABLES, FOOD),
+        "packaged food": (PACKAGES, FOOD),
+        "traffic light": ("n06874185", DEVICE),
+        "stop sign": ("stop-sign", SIGNBOARD),
+    }
+    for row in rows:
+        department = DEPARTMENTS[Path(row["Iconic Image Path (str)"]).parts[2]]
+        coarse = RENAMED.get(row["Coarse Class Name (str)"], readable(row["Coarse Class Name (str)"]))
+        entries.setdefault(coarse, (meaning(coarse, department, nouns) or slug(coarse), department))
+        fine = readable(row["Class Name (str)"])
+        entries.setdefault(fine, (slug(fine), entries[coarse][0]))
+    for name in open_data(out / "packages.yaml", "train").classes:
+        entries.setdefault(name, (slug(name), PACKAGES))
+    with (out / "parents.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["name", "id", "parent", "synonyms"])
+        for name, (own, parent) in entries.items():
+            synonyms = nouns.names(own) if own in nouns else ()
+            table.writerow([name, own, parent, ";".join(it for it in synonyms if it != name)])
+
+
+def readable(name: str) -> str:
+    return name.replace("-", " ").lower()
+
+
+def meaning(name: str, department: str, nouns: WordNet) -> str | None:
+    """The synset of a fruit or vegetable, so that it is the same node as what other label sets call by its id."""
+    for form in (name, *singular_forms(name)):
+        for synset in nouns.senses(form):
+            if department in above(synset, nouns):
+                return synset
+    return None
+
+
+def above(synset: str, nouns: WordNet) -> set[str]:
+    parents = nouns.hypernyms(synset)
+    return {*parents, *(node for parent in parents for node in above(parent, nouns))}
+
+
+if __name__ == "__main__":
+    main()
