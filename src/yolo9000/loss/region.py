@@ -148,7 +148,7 @@ def region_loss(
             all. Not in Darknet.
         image_labels: the classes known to be in each picture that has image-level labels instead of boxes; none of the
             others'.
-        weak: what those teach about objectness.
+        weak: what those teach besides the classes of their best boxes.
 
     Returns:
         The loss by parts; minus the gradient of its total by `raw` is what Darknet calls ``delta``, carried back to the

@@ -192,7 +192,8 @@ class JointSettings(_Settings):
     Attributes:
         ratio: pictures with image-level labels for each with boxes; the paper's is 4, and 0 leaves them out. None: as
             the data have them.
-        weak: what image-level pictures teach about objectness: see `yolo9000.loss.region.WeakObjectness`.
+        weak: what image-level labels teach besides the class of their best boxes: see
+            `yolo9000.loss.region.WeakObjectness`.
     """
 
     ratio: NonNegativeFloat | None = None
