@@ -679,8 +679,16 @@ def test_damaged_openvino_files(tmp_path: Path) -> None:
     text = refused_openvino(exported_openvino(tmp_path / "b.xml", prop.value.replace('"stride":8', '"stride":0')))
     assert "stride" in text
     assert "metadata are wrong" in refused_openvino(exported_openvino(tmp_path / "c.xml", 17))
-    text = refused_openvino(exported_openvino(tmp_path / "d.xml", prop.value, compress_to_fp16=True))
-    assert "class_weights" in text  # half of a float32 is not what was exported
+
+
+def test_openvino_files_in_half_precision(tmp_path: Path) -> None:
+    (prop,) = to_onnx(prepared("tree")).metadata_props
+    half = read_openvino(exported_openvino(tmp_path / "a.xml", prop.value, compress_to_fp16=True))
+    rows, exact = half.class_rows, prepared("tree").class_rows
+    assert rows is not None
+    assert exact is not None
+    assert rows.weights.dtype == np.float32
+    np.testing.assert_array_equal(rows.weights, exact.weights.astype(np.float16))
 
 
 # Other processes
