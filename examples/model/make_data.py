@@ -31,7 +31,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.data.datasets import open_data
@@ -39,7 +38,7 @@ from yolo9000.labels.hierarchy import slug
 from yolo9000.labels.wordnet import WordNet, singular_forms, wordnet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scenes"))
-from make_scenes import Scene, Tile, any_of, read_tiles, scenes, write_scenes
+from make_scenes import Scene, Tile, any_of, paste, read_tiles, scenes, write_scenes
 
 FOOD, FRUIT, VEGETABLES = "n00021265", "n07705931", "n07707451"
 DEVICE, SIGNBOARD = "n03183080", "n04217882"  # WordNet has traffic lights and stop signs for messages, no objects
@@ -94,13 +93,9 @@ def loose_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.ra
         left, top = int((width - size + 1) * rng.random()), int((height - size + 1) * rng.random())
         if any(hidden((left, top, size), other) > MOST_COMMON for other in places):
             continue
-        small = Image.fromarray(tile.image).resize((size, size), Image.Resampling.BILINEAR)
-        canvas[top : top + size, left : left + size] = np.asarray(small)
-        scale = size / tile.image.shape[1]
-        x1, y1, x2, y2 = (value * scale for value in tile.box)
         places.append((left, top, size))
         labels.append(tile.label)
-        boxes.append((left + x1, top + y1, left + x2, top + y2))
+        boxes.append(paste(tile, canvas, left, top, size))
     return Scene(canvas, labels, boxes)
 
 

@@ -88,6 +88,15 @@ def any_of(items: Sequence, rng: np.random.Generator) -> object:  # type: ignore
     return items[int(len(items) * rng.random())]
 
 
+def paste(tile: Tile, canvas: np.ndarray, left: int, top: int, size: int) -> tuple[float, float, float, float]:
+    """Put a picture on the canvas, so many pixels wide and high; the box of its object there."""
+    small = Image.fromarray(tile.image).resize((size, size), Image.Resampling.BILINEAR)
+    canvas[top : top + size, left : left + size] = np.asarray(small)
+    scale = size / tile.image.shape[1]
+    x1, y1, x2, y2 = (value * scale for value in tile.box)
+    return left + x1, top + y1, left + x2, top + y2
+
+
 def make_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Scene:
     """Pictures of some classes in the cells of a grid, each somewhere in its cell."""
     side = 2 + int(2 * rng.random())
@@ -103,12 +112,8 @@ def make_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.ran
             size = int(min(cell_w, cell_h) * (LEAST_SHARE + (1 - LEAST_SHARE) * rng.random()))
             left = column * cell_w + int((cell_w - size + 1) * rng.random())
             top = row * cell_h + int((cell_h - size + 1) * rng.random())
-            small = Image.fromarray(tile.image).resize((size, size), Image.Resampling.BILINEAR)
-            canvas[top : top + size, left : left + size] = np.asarray(small)
-            scale = size / tile.image.shape[1]
-            x1, y1, x2, y2 = (value * scale for value in tile.box)
             labels.append(tile.label)
-            boxes.append((left + x1, top + y1, left + x2, top + y2))
+            boxes.append(paste(tile, canvas, left, top, size))
     return Scene(canvas, labels, boxes)
 
 

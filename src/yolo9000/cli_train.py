@@ -106,7 +106,7 @@ def weak_boxes(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw of pictures.", min=0)] = 0,
 ) -> None:
-    """Show which box each picture with an image-level label taught, in the course of training (§4)."""
+    """Show which box each image-level label of a picture taught, in the course of training (§4)."""
     from yolo9000.train.weak_boxes import show_weak_boxes
 
     folder = out or run
