@@ -11,14 +11,15 @@ DATA holds
 
 Written are, each with the classes that it has,
 
-    scenes/, val/       scenes of tiny-imagenet's pictures, with boxes, and scenes.yaml; val/ is that of ../scenes
-    singles.yaml        its pictures as they are, with a box each
-    pictures.yaml       the same, with image-level labels alone, for the classifier
+    scenes/, val/, test/    scenes of tiny-imagenet's pictures, with boxes, and scenes.yaml; val/ and test/ are grids of
+                        every other picture of val.tar: one to calibrate on, the other for the card
+    pictures.yaml       its pictures as they are, with image-level labels alone, for the classifier
     labels.yaml         groceries, with image-level labels
     packages.yaml       packaged food, with boxes
     parents.csv         what groceries are a kind of: edible fruit, vegetables, packaged food, and food above them
 
-for `yolo9000 data combine`. Half of the scenes are the grids of ../scenes, half have pictures of many sizes anywhere.
+for `yolo9000 data combine`. Of eight scenes three are the grids of ../scenes, three have pictures of many sizes
+anywhere, and two are one picture as it is.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scenes", type=int, default=16000, help="to train [16000]")
-    parser.add_argument("--val", type=int, default=800, help="scenes to validate [800]")
+    parser.add_argument("--scenes", type=int, default=24000, help="to train [24000]")
+    parser.add_argument("--val", type=int, default=800, help="scenes to calibrate on, and as many to test [800]")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data, out = options.data, options.out
@@ -64,18 +65,34 @@ def main() -> None:
     train, val = (read_tiles(data / "tiny-imagenet", split) for split in ("train", "val"))
     classes = sorted(train)
     write_scenes(some_scenes(train, options.scenes, options.seed), out / "scenes", classes, out / "scenes.json")
-    write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
+    for part, name in enumerate(("val", "test")):
+        held_out = {label: tiles[part::2] for label, tiles in val.items()}
+        found = scenes(held_out, classes, options.val, options.seed, 7 + part)
+        write_scenes(found, out / name, classes, out / f"{name}.json")
     near = os.path.relpath(data.resolve(), out.resolve())
     write_data_files(near, out, classes)
     write_groceries(data, out)
-    print(f"{options.scenes:,} scenes to train, {options.val:,} to validate, of {len(classes)} classes")
+    print(
+        f"{options.scenes:,} scenes to train, {options.val:,} to calibrate, {options.val:,} to test, "
+        f"of {len(classes)} classes"
+    )
 
 
 def some_scenes(tiles: dict[str, list[Tile]], count: int, seed: int) -> Iterator[Scene]:
     classes = sorted(tiles)
-    yield from scenes(tiles, classes, count // 2, seed, 4)
-    for number in range(count - count // 2):
+    grids = loose = count * 3 // 8
+    yield from scenes(tiles, classes, grids, seed, 4)
+    for number in range(loose):
         yield loose_scene(tiles, classes, keyed(seed, Purpose.SAMPLE, 5, number))
+    for number in range(count - grids - loose):
+        tile = any_tile(tiles, classes, keyed(seed, Purpose.SAMPLE, 6, number))
+        yield Scene(tile.image, [tile.label], [tile.box])
+
+
+def any_tile(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Tile:
+    tile = any_of(tiles[str(any_of(classes, rng))], rng)
+    assert isinstance(tile, Tile)
+    return tile
 
 
 def loose_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Scene:
@@ -86,8 +103,7 @@ def loose_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.ra
     places: list[tuple[int, int, int]] = []
     labels, boxes = [], []
     for _ in range(1 + int(MOST * rng.random())):
-        tile = any_of(tiles[str(any_of(classes, rng))], rng)
-        assert isinstance(tile, Tile)
+        tile = any_tile(tiles, classes, rng)
         size = int(SMALLEST * (LARGEST / SMALLEST) ** rng.random())
         size = min(size, width, height)
         left, top = int((width - size + 1) * rng.random()), int((height - size + 1) * rng.random())
@@ -108,8 +124,11 @@ def hidden(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
 
 
 def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
-    def tar(split: str, boxes: str = "") -> str:
-        return f"{{format: tar, path: {data}/tiny-imagenet/{split}.tar{boxes}}}"
+    def coco(name: str) -> str:
+        return f"{{format: coco, path: {name}.json, images: {name}}}"
+
+    def tar(split: str) -> str:
+        return f"{{format: tar, path: {data}/tiny-imagenet/{split}.tar}}"
 
     def labelled(split: str) -> str:
         folder = f"{data}/groceries-labels"
@@ -121,15 +140,17 @@ def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
         return f"{{format: voc, path: {data}/groceries-boxes, {only}}}"
 
     files = {
-        "scenes": ["{format: coco, path: scenes.json, images: scenes}", "{format: coco, path: val.json, images: val}"],
-        "singles": [tar("train", f", boxes: {data}/tiny-imagenet/train_boxes.tsv")],
+        "scenes": [coco("scenes"), coco("val"), coco("test")],
         "pictures": [tar("train"), tar("val")],
         "labels": [labelled("train"), labelled("val")],
         "packages": [packages("train"), packages("val")],
     }
     for name, sources in files.items():
         own = [] if name in ("labels", "packages") else [f"classes: [{', '.join(classes)}]"]
-        lines = [*own, *(f"{split}: [{source}]" for split, source in zip(("train", "val"), sources, strict=False))]
+        lines = [
+            *own,
+            *(f"{split}: [{source}]" for split, source in zip(("train", "val", "test"), sources, strict=False)),
+        ]
         (out / f"{name}.yaml").write_text("\n".join(lines) + "\n")
 
 

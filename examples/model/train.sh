@@ -13,7 +13,7 @@ combine() { # name, data sets
     yolo9000 data combine "$@" --parents "$out/data/parents.csv" --settled "$here/meanings.csv" --out "$out/data/$to.yaml"
 }
 [ -f "$out/data/classifier.yaml" ] || combine classifier "$out/data/pictures.yaml" "$out/data/labels.yaml"
-[ -f "$out/data/all.yaml" ] || combine all "$out/data/scenes.yaml" "$out/data/singles.yaml" "$out/data/labels.yaml" \
+[ -f "$out/data/all.yaml" ] || combine all "$out/data/scenes.yaml" "$out/data/labels.yaml" \
     "$out/data/packages.yaml" "$data/fruit" "$data/coco128"
 
 step() { # name, recipe, settings

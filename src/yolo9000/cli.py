@@ -424,9 +424,10 @@ def export(
             help="Class scores for every anchor (dense), or apart and on demand (lazy); auto: lazy for many classes."
         ),
     ] = "auto",
-    half: Annotated[
-        bool, typer.Option("--half", help="Store numbers in half precision: half the size. For onnx and openvino.")
-    ] = False,
+    numbers: Annotated[
+        Literal["float32", "half", "int8"],
+        typer.Option(help="How weights are stored: half is half the size, int8 (onnx only) a quarter."),
+    ] = "float32",
     image_fit: ImageFitOption = "letterbox",
     batch_norm: BatchNormOption = "inside_1e-5",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
@@ -435,8 +436,8 @@ def export(
     from yolo9000.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
     from yolo9000.predict import read_model
 
-    if half and to == "darknet":
-        raise ConfigError("--half must be for onnx or openvino: Darknet's weights are float32")
+    if numbers != "float32" and to == "darknet":
+        raise ConfigError(f"--numbers {numbers} must be for onnx or openvino: Darknet's weights are float32")
     split = {"auto": None, "dense": False, "lazy": True}[head]
     detector = read_model(
         model,
@@ -453,9 +454,9 @@ def export(
         refuse_to_overwrite(path)
     match to:
         case "onnx":
-            files = export_onnx(detector, path, half=half)
+            files = export_onnx(detector, path, numbers=numbers)
         case "openvino":
-            files = export_openvino(detector, path, half=half)
+            files = export_openvino(detector, path, numbers=numbers)
         case "darknet":
             files = export_darknet(model, weights, detector.spec, path)
     for file in files:

@@ -11,7 +11,7 @@ from yolo9000.darknet.cfg import read_cfg, write_cfg
 from yolo9000.darknet.detector import weights_file
 from yolo9000.darknet.files import write_tree
 from yolo9000.darknet.weights import Header, read_weights, write_weights
-from yolo9000.engines.exported import KEY, PreparedDetector, to_metadata, to_onnx
+from yolo9000.engines.exported import KEY, Numbers, PreparedDetector, to_metadata, to_onnx
 from yolo9000.errors import ConfigError, DataError, EngineError
 from yolo9000.model_file import read_model_file
 from yolo9000.network.model import Model
@@ -24,7 +24,7 @@ ExportFormat = Literal["onnx", "openvino", "darknet"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
 
 
-def export_onnx(detector: PreparedDetector, path: Path, *, half: bool = False) -> list[Path]:
+def export_onnx(detector: PreparedDetector, path: Path, *, numbers: Numbers = "float32") -> list[Path]:
     """Write an ``.onnx`` file for any number of pictures of any size; names, anchors and tree are in its metadata.
 
     The outputs are ``head`` (N, A (5 + K), H, W), or for a split head ``boxes`` (N, A 5, H, W), ``features``
@@ -33,7 +33,7 @@ def export_onnx(detector: PreparedDetector, path: Path, *, half: bool = False) -
     Args:
         detector: what is written.
         path: the file.
-        half: store its numbers in half precision; they are computed with in float32.
+        numbers: how its weights are stored; they are computed with in float32.
 
     Returns:
         The files that were written.
@@ -44,22 +44,25 @@ def export_onnx(detector: PreparedDetector, path: Path, *, half: bool = False) -
         DataError: the file cannot be written.
     """
     try:
-        write_atomically(path, to_onnx(detector, half=half).SerializeToString())
+        write_atomically(path, to_onnx(detector, numbers=numbers).SerializeToString())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
     return [path]
 
 
-def export_openvino(detector: PreparedDetector, path: Path, *, half: bool = False) -> list[Path]:
+def export_openvino(detector: PreparedDetector, path: Path, *, numbers: Numbers = "float32") -> list[Path]:
     """Write OpenVINO's ``.xml`` and ``.bin``; inputs, outputs, metadata and arguments are those of `export_onnx`.
 
     Returns:
         The files that were written.
 
     Raises:
+        ConfigError: the numbers were to be stored in 8 bits.
         EngineError: OpenVINO is not installed, or the detector was itself read from an exported file.
         DataError: the files cannot be written.
     """
+    if numbers == "int8":
+        raise ConfigError("--numbers int8 must be for onnx; for openvino there is half")
     try:
         import openvino as ov
     except ImportError:
@@ -69,7 +72,7 @@ def export_openvino(detector: PreparedDetector, path: Path, *, half: bool = Fals
     model = ov.Core().read_model(io.BytesIO(to_onnx(detector).SerializeToString()))
     model.set_rt_info(to_metadata(detector), [KEY])
     try:
-        ov.save_model(model, str(path), compress_to_fp16=half)
+        ov.save_model(model, str(path), compress_to_fp16=numbers == "half")
     except RuntimeError as error:
         raise DataError(f"{path}: cannot be written: {' '.join(str(error).split())}") from None
     return [path, path.with_suffix(".bin")]

@@ -691,6 +691,54 @@ def test_openvino_files_in_half_precision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows.weights, exact.weights.astype(np.float16))
 
 
+@pytest.mark.parametrize("numbers", ["half", "int8"])
+def test_small_numbers_are_read_as_an_onnx_runtime_restores_them(numbers: Any, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    proto = to_onnx(prepared("tree"), numbers=numbers)
+    kinds = {tensor.data_type for tensor in proto.graph.initializer if tensor.name.endswith(".small")}
+    assert kinds == {TensorProto.FLOAT16 if numbers == "half" else TensorProto.INT8}
+    images = pictures((48, 32), 2)
+    boxes, features, weights, biases = onnxruntime.InferenceSession(proto.SerializeToString()).run(
+        ["boxes", "features", "class_weights", "class_biases"], {"images": images}
+    )
+    onnx.save(proto, str(tmp_path / "detector.onnx"))
+    read = read_onnx(tmp_path / "detector.onnx")
+    assert read.class_rows is not None
+    np.testing.assert_array_equal(read.class_rows.weights, weights)
+    np.testing.assert_array_equal(read.class_rows.biases, biases)
+    for ours, theirs in zip(start("onnxruntime", read.program).run(images), (boxes, features), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_eight_bits_are_within_half_a_step_of_each_filters_numbers(tmp_path: Path) -> None:
+    proto = to_onnx(prepared("tree"), numbers="int8")
+    onnx.save(proto, str(tmp_path / "detector.onnx"))
+    exact, read = prepared("tree").class_rows, read_onnx(tmp_path / "detector.onnx").class_rows
+    assert exact is not None
+    assert read is not None
+    step = np.abs(exact.weights).max((0, 2), keepdims=True) / 127
+    error = np.abs(read.weights - exact.weights)
+    assert (error <= step * 0.5001).all()
+    assert error.max() > 0  # they were stored in fewer bits
+
+
+@pytest.mark.parametrize("damage", ["scales missing", "scales too many", "numbers missing"])
+def test_damaged_small_numbers(damage: str, tmp_path: Path) -> None:
+    proto = to_onnx(prepared("tree"), numbers="int8")
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    match damage:
+        case "scales missing":
+            proto.graph.initializer.remove(constants["layer0.weights.scales"])
+        case "scales too many":
+            constants["layer0.weights.scales"].CopyFrom(
+                numpy_helper.from_array(np.ones(9, np.float32), "layer0.weights.scales")
+            )
+        case "numbers missing":
+            proto.graph.initializer.remove(constants["layer0.weights.small"])
+    onnx.save(proto, str(tmp_path / "detector.onnx"))
+    assert refused_onnx(tmp_path / "detector.onnx").startswith("layer0.weights cannot be read: ")
+
+
 # Other processes
 
 

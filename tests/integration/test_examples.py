@@ -174,7 +174,7 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
             Image.new("RGB", (30, 20)).save(labels / split / f"{number}.png")
         (labels / f"{split}.txt").write_text("".join(f"{split}/{n}.png, {n}, {n}\n" for n in range(6)))
     script("model/make_data.py", data, out, "--scenes", "8", "--val", "3")
-    sets = [out / f"{name}.yaml" for name in ("scenes", "singles", "labels", "packages")]
+    sets = [out / f"{name}.yaml" for name in ("scenes", "labels", "packages")]
     words = [
         "--parents",
         out / "parents.csv",
@@ -193,13 +193,14 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
     for node in (apple, pepper, "oat-milk", "red"):
         assert "n00021265" in [tree.ids[step] for step in tree.path(tree.find(node))]  # food
     samples = list(combined.samples())
-    assert [sum(sample.source == place for sample in samples) for place in range(4)] == [8, 18, 6, 9]
+    assert [sum(sample.source == place for sample in samples) for place in range(3)] == [8, 6, 9]
     for sample in samples[:8]:
         assert sample.boxes is not None
         assert sample.size_wh is not None
         assert len(sample.boxes) > 0
         assert (sample.boxes.boxes_xyxy[:, 2:] <= sample.size_wh).all()
     assert len(list(open_data(out / "all.yaml", "val").samples())) == 3 + 6 + 5
+    assert len(list(open_data(out / "all.yaml", "test").samples())) == 3
 
 
 @pytest.mark.parametrize("name", ["classifier-64", "classifier-128", "detector"])

@@ -1,12 +1,13 @@
 """Detectors in one file, ``.onnx`` or OpenVINO's ``.xml`` + ``.bin``: the graph, and what its numbers mean.
 
 Beside the program's outputs a file may hold the class rows of a split head, as the constant outputs ``class_weights``
-(A, K, C) and ``class_biases`` (A, K). They are taken out on reading: no engine computes them. Numbers may be stored in
-half precision; they are computed with in float32 all the same.
+(A, K, C) and ``class_biases`` (A, K). They are taken out on reading: no engine computes them. Weights may be stored in
+half precision, or in 8 bits with a scale for each filter; they are computed with in float32 all the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -16,7 +17,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from jaxtyping import Float32
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from yolo9000.config import describe_errors
@@ -29,12 +30,12 @@ from yolo9000.postprocess import DenseClassLogits, HeadOutput, HeadSpec, LazyCla
 if TYPE_CHECKING:
     import openvino as ov
 
-__all__ = ["PreparedDetector", "read_onnx", "read_openvino", "to_onnx"]
+__all__ = ["Numbers", "PreparedDetector", "read_onnx", "read_openvino", "to_onnx"]
 
 KEY = "yolo9000"
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
-HALF = ".half"
-WORTH_HALVING = 256  # numbers; smaller constants stay float32
+Numbers = Literal["float32", "half", "int8"]
+SMALL, SCALES = ".small", ".scales"
 MESSAGE_LENGTH = 300  # an error in the metadata may quote all 9,418 names
 
 
@@ -154,12 +155,12 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
     return PreparedDetector(program, spec, class_rows, meta.network_wh, meta.stride)
 
 
-def to_onnx(detector: PreparedDetector, *, half: bool = False) -> ModelProto:
+def to_onnx(detector: PreparedDetector, *, numbers: Numbers = "float32") -> ModelProto:
     """The detector as one ONNX file: graph, class rows and metadata.
 
     Args:
         detector: what is written.
-        half: store its numbers in half precision.
+        numbers: how they are stored.
 
     Raises:
         EngineError: the detector was itself read from an exported file.
@@ -176,30 +177,81 @@ def to_onnx(detector: PreparedDetector, *, half: bool = False) -> ModelProto:
             proto.graph.initializer.append(numpy_helper.from_array(values, f"{name}.values"))
             proto.graph.node.append(helper.make_node("Identity", [f"{name}.values"], [name]))
             proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape))
-    if half:
-        _store_in_half(proto)
+    if numbers != "float32":
+        _store(proto, _stored_in_half if numbers == "half" else _stored_in_int8)
     proto.producer_name = KEY
     helper.set_model_props(proto, {KEY: to_metadata(detector)})
     return proto
 
 
-def _store_in_half(proto: ModelProto) -> None:
-    """Replace the large constants by float16 ones and a cast back, which runtimes do once, on loading."""
+_Stored = tuple[list[TensorProto], NodeProto]
+
+
+def _store(proto: ModelProto, stored: Callable[[str, np.ndarray], _Stored]) -> None:
+    """Replace the large constants by small ones, each with the node that makes the large one of it."""
     graph = proto.graph
-    casts = []
+    constants: list[TensorProto] = []
+    nodes: list[NodeProto] = []
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < WORTH_HALVING:
-            continue
-        name = tensor.name
-        with np.errstate(over="ignore"):
-            halved = numpy_helper.to_array(tensor).astype(np.float16)
-        if not np.isfinite(halved).all():
-            raise WeightsError(f"{name}: half precision holds numbers up to 65504, got larger ones")
-        tensor.CopyFrom(numpy_helper.from_array(halved, f"{name}{HALF}"))
-        casts.append(helper.make_node("Cast", [f"{name}{HALF}"], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim > 1:
+            small, node = stored(tensor.name, values)
+            constants += small
+            nodes.append(node)
+        else:
+            constants.append(tensor)
+    nodes += graph.node
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(constants)
     graph.node.extend(nodes)
+
+
+def _stored_in_half(name: str, values: np.ndarray) -> _Stored:
+    with np.errstate(over="ignore"):
+        halved = values.astype(np.float16)
+    if not np.isfinite(halved).all():
+        raise WeightsError(f"{name}: half precision holds numbers up to 65504, got larger ones")
+    node = helper.make_node("Cast", [f"{name}{SMALL}"], [name], name=f"{name}.restored", to=TensorProto.FLOAT)
+    return [numpy_helper.from_array(halved, f"{name}{SMALL}")], node
+
+
+def _stored_in_int8(name: str, values: np.ndarray) -> _Stored:
+    """Steps of a 127th of the largest number of each filter; of class rows of each class."""
+    axis = values.ndim % 2  # filters come first in a kernel (F, C, H, W), classes second in class rows (A, K, C)
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scales = np.maximum(np.abs(values).max(others) / np.float32(127), np.finfo(np.float32).tiny)
+    whole = np.rint(values / np.expand_dims(scales, others)).astype(np.int8)
+    inputs = [f"{name}{SMALL}", f"{name}{SCALES}"]
+    node = helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}.restored", axis=axis)
+    return [numpy_helper.from_array(array, label) for array, label in zip((whole, scales), inputs, strict=True)], node
+
+
+def _restore(proto: ModelProto) -> None:
+    """The inverse of `_store`, so that no engine has to.
+
+    Raises:
+        WeightsError: a constant is damaged.
+    """
+    graph = proto.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if _restores(node)]:
+        name = node.output[0]
+        try:
+            small, *scales = (constants[label] for label in node.input)
+            values = numpy_helper.to_array(small).astype(np.float32)
+            for tensor in scales:
+                shape = [-1 if i == node.attribute[0].i else 1 for i in range(values.ndim)]
+                values *= numpy_helper.to_array(tensor).reshape(shape)
+            for tensor in (small, *scales):
+                graph.initializer.remove(tensor)
+        except Exception as error:  # a damaged tensor ends in errors of half a dozen types
+            raise WeightsError(f"{name} cannot be read: {' '.join(str(error).split())}") from None
+        graph.node.remove(node)
+        graph.initializer.append(numpy_helper.from_array(values, name))
+
+
+def _restores(node: NodeProto) -> bool:
+    return len(node.output) == 1 and list(node.input[:1]) == [f"{node.output[0]}{SMALL}"]
 
 
 def read_onnx(path: str | Path) -> PreparedDetector:
@@ -218,6 +270,7 @@ def read_onnx(path: str | Path) -> PreparedDetector:
     if KEY not in props:
         raise WeightsError(f"{path}: must be exported by `yolo9000 export`: it does not say what its numbers mean")
     try:
+        _restore(proto)
         class_rows = _take_class_rows(proto)
         return from_metadata(props[KEY], OnnxProgram(proto.SerializeToString()), class_rows)
     except WeightsError as error:
@@ -245,17 +298,15 @@ def _take_constant(proto: ModelProto, name: str) -> np.ndarray | None:
     held = f"{name}.values"
     for repeated, called in (
         (graph.output, lambda output: output.name == name),
-        (graph.node, lambda node: list(node.output) in ([name], [held])),
+        (graph.node, lambda node: list(node.output) == [name]),
     ):
         for item in [item for item in repeated if called(item)]:
             repeated.remove(item)
-    values = next((tensor for tensor in graph.initializer if tensor.name in (held, held + HALF)), None)
+    values = next((tensor for tensor in graph.initializer if tensor.name == held), None)
     if values is None:
         return None
     try:
         array = numpy_helper.to_array(values)
-        if values.name.endswith(HALF):
-            array = array.astype(np.float32)
     except Exception as error:  # a damaged tensor ends in errors of half a dozen types
         raise WeightsError(f"{name} cannot be read: {' '.join(str(error).split())}") from None
     graph.initializer.remove(values)
