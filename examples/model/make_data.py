@@ -18,8 +18,8 @@ Written are, each with the classes that it has,
     packages.yaml       packaged food, with boxes
     parents.csv         what groceries are a kind of: edible fruit, vegetables, packaged food, and food above them
 
-for `yolo9000 data combine`. Of eight scenes three are the grids of ../scenes, three have pictures of many sizes
-anywhere, and two are one picture as it is.
+for `yolo9000 data combine`. Of eight scenes three are the grids of ../scenes, four have pictures of many sizes
+anywhere, and one is a picture as it is.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.data.augment import Purpose, keyed
+from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
 from yolo9000.data.datasets import open_data
 from yolo9000.labels.hierarchy import slug
 from yolo9000.labels.wordnet import WordNet, singular_forms, wordnet
+from yolo9000.records import BoxTruth
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scenes"))
 from make_scenes import Scene, Tile, any_of, paste, read_tiles, scenes, write_scenes
@@ -46,9 +47,10 @@ DEVICE, SIGNBOARD = "n03183080", "n04217882"  # WordNet has traffic lights and s
 PACKAGES = "packaged-food"
 DEPARTMENTS = {"Fruit": FRUIT, "Vegetables": VEGETABLES, "Packages": PACKAGES}
 SIZES_WH = ((256, 192), (192, 256), (256, 256), (320, 224), (224, 320))
-SMALLEST, LARGEST = 28, 200  # sides of pictures in pixels
-MOST = 40  # pictures tried in a scene; those that would hide another are left out
+SMALLEST, LARGEST = 32, 128  # sides of pictures in pixels
+MOST = 60  # pictures tried in a scene; those that would hide another are left out
 RENAMED = {"Pepper": "bell pepper"}
+TILES = AugmentSettings(jitter=0.25, min_visible=0.5)
 MOST_COMMON = 0.1  # of its area that a picture may hide of another
 
 
@@ -56,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scenes", type=int, default=24000, help="to train [24000]")
+    parser.add_argument("--scenes", type=int, default=40000, help="to train [40000]")
     parser.add_argument("--val", type=int, default=800, help="scenes to calibrate on, and as many to test [800]")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -80,13 +82,22 @@ def main() -> None:
 
 def some_scenes(tiles: dict[str, list[Tile]], count: int, seed: int) -> Iterator[Scene]:
     classes = sorted(tiles)
-    grids = loose = count * 3 // 8
+    grids, loose = count * 3 // 8, count // 2
     yield from scenes(tiles, classes, grids, seed, 4)
     for number in range(loose):
         yield loose_scene(tiles, classes, keyed(seed, Purpose.SAMPLE, 5, number))
     for number in range(count - grids - loose):
         tile = any_tile(tiles, classes, keyed(seed, Purpose.SAMPLE, 6, number))
         yield Scene(tile.image, [tile.label], [tile.box])
+
+
+def changed(tile: Tile, rng: np.random.Generator) -> Tile:
+    """The picture with its edges moved, perhaps mirrored, its colours changed: the same one is in many scenes."""
+    side = len(tile.image)
+    truth = BoxTruth.plain(np.array([tile.box], np.float32), np.zeros(1, np.int64))
+    image, found = augment(tile.image, truth, TILES, (side, side), rng)
+    assert found is not None
+    return Tile(image, tile.label, tuple(found.boxes_xyxy[0].tolist())) if len(found) else tile
 
 
 def any_tile(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Tile:
@@ -103,7 +114,7 @@ def loose_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.ra
     places: list[tuple[int, int, int]] = []
     labels, boxes = [], []
     for _ in range(1 + int(MOST * rng.random())):
-        tile = any_tile(tiles, classes, rng)
+        tile = changed(any_tile(tiles, classes, rng), rng)
         size = int(SMALLEST * (LARGEST / SMALLEST) ** rng.random())
         size = min(size, width, height)
         left, top = int((width - size + 1) * rng.random()), int((height - size + 1) * rng.random())

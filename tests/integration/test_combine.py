@@ -86,6 +86,32 @@ def test_what_a_source_leaves_out_it_does_not_label_exhaustively(sets: Path) -> 
     assert {label for sample in data.samples() if sample.boxes for label in sample.boxes.labels} == {dog}
 
 
+def test_numbers_go_on_meaning_the_classes_of_their_own_set(sets: Path) -> None:
+    """Labels by number, in a table and in YOLO's files, of sets whose classes come late in the combined one."""
+    boxed = sets / "boxed" / "JPEGImages"
+    (sets / "table.csv").write_text("p00.png,1\np01.png,0\n")
+    source = f"{{format: list, path: table.csv, images: {boxed}, columns: {{picture: 0, labels: [1], numbers: true}}}}"
+    (sets / "table.yaml").write_text(f"classes: [banana, lemon]\ntrain: [{source}]\n")
+    for number, line in enumerate(("1 .5 .5 .2 .2", "0 .4 .5 .2 .2")):
+        for kind in ("images", "labels"):
+            (sets / "yolo" / kind).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20)).save(sets / "yolo" / "images" / f"{number}.png")
+        (sets / "yolo" / "labels" / f"{number}.txt").write_text(f"{line}\n")
+    (sets / "yolo.yaml").write_text("classes: [bus, car]\ntrain: [{format: darknet, path: yolo/images}]\n")
+    assert combine(sets, "boxed", "table.yaml", "yolo.yaml") == 0
+    data = open_data(sets / "out" / "all.yaml", "train")
+    tree = data.tree
+    assert tree is not None
+
+    def names(source: int) -> list[str]:
+        samples = [sample for sample in data.samples() if sample.source == source]
+        labels = [sample.image_labels[0] if sample.boxes is None else sample.boxes.labels[0] for sample in samples]
+        return [tree.names[tree.find(data.classes[label])] for label in labels]
+
+    assert names(1) == ["lemon", "banana"]
+    assert names(2) == ["car", "bus"]
+
+
 def test_the_combined_set_trains(sets: Path) -> None:
     assert combine(sets, "boxed", "breeds") == 0
     small = ["epochs=2", "batch=4", "workers=0", "network.width=0.05", "network.size=[96,64]", "network.clusters=2"]

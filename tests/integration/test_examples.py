@@ -194,6 +194,10 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
         assert "n00021265" in [tree.ids[step] for step in tree.path(tree.find(node))]  # food
     samples = list(combined.samples())
     assert [sum(sample.source == place for sample in samples) for place in range(3)] == [8, 6, 9]
+    labelled = [combined.classes[label] for sample in samples[8:14] for label in sample.image_labels]
+    assert [tree.names[tree.find(label)].lower() for label in labelled] == [
+        *("granny smith", "pink lady", "lemon", "yellow bell pepper", "red bell pepper", "oat milk")
+    ]
     for sample in samples[:8]:
         assert sample.boxes is not None
         assert sample.size_wh is not None

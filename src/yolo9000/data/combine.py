@@ -184,6 +184,8 @@ def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) ->
             entry[key] = _path_from(folder, data.root / entry[key])
     if isinstance(entry.get("names"), str):
         entry["names"] = _path_from(folder, data.root / entry["names"])
+    if data.numbered(source):
+        entry["names"] = list(data.classes)
     # A map may name classes that no picture has
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items() if name in nodes}
     if source.exhaustive != "none":

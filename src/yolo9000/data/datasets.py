@@ -103,19 +103,24 @@ class CocoSource(_Common):
         return read_coco(root / self.path, root / self.images, classes)
 
 
-class DarknetSource(_Common):
-    """Darknet and YOLO: a folder of pictures or a list of them (``.txt``), with a label file for each picture.
+class _Numbered(_Common):
+    """A source whose classes may be numbers, from 0.
 
-    ``names`` are the classes that the label files number, in order: a list, or a file with one a line; left out, they
-    are the data set's.
+    ``names`` are the classes that these number, in order: a list, or a file with one a line; left out, they are the
+    data set's.
     """
 
-    format: Literal["darknet"]
     names: list[str] | str | None = None
 
     def class_names(self, root: Path) -> Sequence[str]:
         """The given names."""
         return read_names(root / self.names) if isinstance(self.names, str) else self.names or ()
+
+
+class DarknetSource(_Numbered):
+    """Darknet and YOLO: a folder of pictures or a list of them (``.txt``), with a label file for each picture."""
+
+    format: Literal["darknet"]
 
     def read(self, root: Path, classes: Sequence[str]) -> Iterator[Annotation]:
         """See `read_darknet`."""
@@ -136,16 +141,12 @@ class FolderSource(_Common):
         return read_folder(root / self.path, classes)
 
 
-class ListSource(_Common):
+class ListSource(_Numbered):
     """A CSV or TSV file of labels or boxes; ``images`` is the pictures' folder, ``columns`` says what stands where."""
 
     format: Literal["list"]
     images: str
     columns: ListColumns
-
-    def class_names(self, root: Path) -> Sequence[str]:
-        """None: the data set must name its classes."""
-        return ()
 
     def read(self, root: Path, classes: Sequence[str]) -> Iterator[Annotation]:
         """See `read_list`."""
@@ -206,6 +207,11 @@ class DataSet:
     classes: tuple[str, ...]
     sources: tuple[Source, ...]
     tree: WordTree | None = None
+
+    def numbered(self, source: Source) -> bool:
+        """Whether the classes of a source are numbers of the data set's."""
+        by_number = isinstance(source, DarknetSource) or (isinstance(source, ListSource) and source.columns.numbers)
+        return by_number and not source.class_names(self.root)
 
     def exhaustive(self, source: int) -> Bool[np.ndarray, " k"]:
         """Which classes the source labels exhaustively: only of these does a picture without a label mean "none".
@@ -273,7 +279,7 @@ class DataSet:
 
     def _names_of(self, source: Source) -> tuple[tuple[str, ...], Int64[np.ndarray, " n"]]:
         """The source's own names of classes, and the data set's number of each; -1 for those that are left out."""
-        own = tuple(source.class_names(self.root)) if isinstance(source, DarknetSource) or source.leave_out else ()
+        own = tuple(source.class_names(self.root)) if isinstance(source, _Numbered) or source.leave_out else ()
         names = own or (*self.classes, *(name for name in source.map if name not in self.classes))
         place = {name: number for number, name in enumerate(self.classes)}
         numbers = []
