@@ -18,6 +18,8 @@ combine() { # name, data sets
 combine classifier "$out/data/pictures.yaml" "$out/data/labels.yaml"
 combine all "$out/data/scenes.yaml" "$out/data/labels.yaml" "$out/data/packages.yaml" "$data/fruit" "$data/coco128"
 
+[ -f "$out/data/mixed.yaml" ] || python "$here/mix_photographs.py" "$data" "$out/data"
+
 step() { # name, recipe, settings
     if [ -f "$out/$1/last.safetensors" ]; then return; fi
     run=$1
@@ -33,8 +35,9 @@ step() { # name, recipe, settings
 step classifier-64 classifier-64.toml "data=$out/data/classifier.yaml"
 step classifier-128 classifier-128.toml "data=$out/data/classifier.yaml" "start=$out/classifier-64/last.safetensors"
 step detector detector.toml "data=$out/data/all.yaml" "start=$out/classifier-128/last.safetensors"
+step photographs photographs.toml "data=$out/data/mixed.yaml" "start=$out/detector/last.safetensors"
 
-# Scenes and packaged food of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
-[ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/detector/last.safetensors" "$out/data/scenes.yaml" \
+# Scenes of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
+[ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/photographs/last.safetensors" "$out/data/scenes.yaml" \
     --max-error 0.1 --on-bad fix --out "$out/calibrated.safetensors"
 yolo9000 export "$out/calibrated.safetensors" --numbers int8 --out "$out/yolo9000-small.onnx" --overwrite

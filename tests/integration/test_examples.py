@@ -207,7 +207,41 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
     assert len(list(open_data(out / "all.yaml", "test").samples())) == 3
 
 
-@pytest.mark.parametrize("name", ["classifier-64", "classifier-128", "detector"])
+def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    shutil.move(small_pictures, data / "tiny-imagenet")
+    write_voc_set(data / "groceries-boxes")
+    write_voc_set(data / "fruit")
+    for kind in ("images", "labels"):
+        (data / "coco128" / kind).mkdir(parents=True)
+    Image.new("RGB", (90, 60)).save(data / "coco128" / "images" / "0.png")
+    (data / "coco128" / "labels" / "0.txt").write_text("1 .5 .5 .4 .4\n")
+    (data / "coco128" / "classes.txt").write_text("person\ndog\n")
+    sets = [str(data / name) for name in ("groceries-boxes", "fruit", "coco128")]
+    tar = "{format: tar, path: ../data/tiny-imagenet/train.tar, boxes: ../data/tiny-imagenet/train_boxes.tsv}"
+    out.mkdir()
+    (out / "singles.yaml").write_text(f"classes: [{', '.join(IDS)}]\ntrain: [{tar}]\n")
+    assert run(["data", "combine", str(out / "singles.yaml"), *sets, "--out", str(out / "all.yaml")]) == 0
+    script("model/mix_photographs.py", data, out, "--scenes", "20")
+    mixed = open_data(out / "mixed.yaml", "train")
+    samples = list(mixed.samples())
+    assert [sum(sample.source == place for sample in samples) for place in range(4, 7)] == [12, 7, 1]
+    dog, fish = mixed.classes.index("n02084071"), mixed.classes.index("n01443537")
+    seen: set[int] = set()
+    for sample in samples:
+        if sample.source == 4:
+            assert sample.boxes is not None
+            assert (sample.boxes.labels == dog).sum() == 1  # the photograph's own object is still there
+            assert sample.size_wh is not None
+            assert (sample.boxes.boxes_xyxy[:, 2:] <= sample.size_wh).all()
+            seen |= set(sample.boxes.labels.tolist())
+    assert seen - {dog} <= {mixed.classes.index(name) for name in IDS}
+    assert len(seen) > 2
+    assert mixed.exhaustive(4)[[dog, fish]].all()
+
+
+@pytest.mark.parametrize("name", ["classifier-64", "classifier-128", "detector", "photographs"])
 def test_the_recipes_of_the_model_can_be_read(name: str) -> None:
     recipe = read_recipe(EXAMPLES / "model" / f"{name}.toml", ["data=x"])
     assert recipe.network.width == 0.375

@@ -1,0 +1,117 @@
+"""Put small pictures into photographs, so that a photograph as such is no sign of what is in it.
+
+    python mix_photographs.py DATA data/
+
+In data/all.yaml nearly all sharp photographs are of packaged food: a network that learns of them alone calls whatever
+it sees in a photograph packaged food. Here photographs of packaged food, fruit and coco128 are the ground on which
+pictures of tiny-imagenet lie, half of them with soft edges; the objects of both are boxed. Written are mixed-*/ with
+mixed-*.json, and mixed.yaml: data/all.yaml with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+from make_data import SIZES_WH, any_tile, changed, hidden
+from make_scenes import Scene, Tile, read_tiles, write_scenes
+
+from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
+from yolo9000.data.datasets import DataSet, open_data
+from yolo9000.data.pictures import load_picture
+from yolo9000.records import Sample
+
+SHARES = {"coco128": 0.6, "groceries-boxes": 0.35, "fruit": 0.05}  # of the scenes on photographs of each source
+GROUND = AugmentSettings(jitter=0.25, min_visible=0.3)
+SMALLEST, LARGEST = 32, 128  # sides of pictures in pixels
+MOST = 8  # pictures tried on a photograph
+MOST_COMMON = 0.4  # of its area that a picture may hide of an object, or the other way round
+SOFT = 0.12  # of its side over which a picture's edge fades
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--scenes", type=int, default=20000, help="[20000]")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    tiles = read_tiles(options.data / "tiny-imagenet", "train")
+    combined = open_data(options.out / "all.yaml", "train")
+    file = yaml.safe_load((options.out / "all.yaml").read_text())
+    for part, (name, share) in enumerate(SHARES.items()):
+        (place,) = (place for place, source in enumerate(combined.sources) if name in Path(source.path).parts)
+        found = mixed_scenes(tiles, combined, place, round(share * options.scenes), options.seed, part)
+        folder = options.out / f"mixed-{name}"
+        write_scenes(found, folder, combined.classes, options.out / f"mixed-{name}.json")
+        known = [*file["train"][place].get("exhaustive", []), *sorted(tiles)]
+        entry = {"format": "coco", "path": f"mixed-{name}.json", "images": folder.name}
+        file["train"].append(entry | {"exhaustive": list(dict.fromkeys(known))})
+    (options.out / "mixed.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
+
+
+def mixed_scenes(
+    tiles: dict[str, list[Tile]], combined: DataSet, place: int, count: int, seed: int, part: int
+) -> Iterator[Scene]:
+    alone = replace(combined, sources=(combined.sources[place],))
+    photographs = [sample for sample in alone.samples("fix") if sample.boxes is not None]
+    for number in range(count):
+        rng = keyed(seed, Purpose.SAMPLE, 9, part, number)
+        yield mixed_scene(photographs[int(len(photographs) * rng.random())], combined.classes, tiles, rng)
+
+
+def mixed_scene(
+    sample: Sample, classes: Sequence[str], tiles: dict[str, list[Tile]], rng: np.random.Generator
+) -> Scene:
+    """A photograph, changed, with some pictures on it that hide little of its objects and of each other."""
+    size_wh = SIZES_WH[int(len(SIZES_WH) * rng.random())]
+    image, truth = augment(load_picture(sample.picture, sample.name).image, sample.boxes, GROUND, size_wh, rng)
+    assert truth is not None
+    canvas = image.copy()
+    labels = [classes[label] for label in truth.labels]
+    boxes: list[tuple[float, float, float, float]] = [tuple(box) for box in truth.boxes_xyxy.tolist()]
+    places: list[tuple[int, int, int]] = []
+    for _ in range(int((MOST + 1) * rng.random())):
+        tile = changed(any_tile(tiles, sorted(tiles), rng), rng)
+        size = min(int(SMALLEST * (LARGEST / SMALLEST) ** rng.random()), *size_wh)
+        left, top = (int((side - size + 1) * rng.random()) for side in size_wh)
+        square = (left, top, size)
+        if any(hidden(square, other) > MOST_COMMON / 2 for other in places):
+            continue
+        if any(share_of_box(square, box) > MOST_COMMON for box in truth.boxes_xyxy.tolist()):
+            continue
+        places.append(square)
+        labels.append(tile.label)
+        boxes.append(paste_softly(tile, canvas, left, top, size, SOFT if rng.random() < 0.5 else 0))
+    return Scene(canvas, labels, boxes)
+
+
+def share_of_box(square: tuple[int, int, int], box: Sequence[float]) -> float:
+    """The share of a box that a square hides."""
+    left, top, size = square
+    across = max(0.0, min(left + size, box[2]) - max(left, box[0]))
+    down = max(0.0, min(top + size, box[3]) - max(top, box[1]))
+    return across * down / max(1e-6, (box[2] - box[0]) * (box[3] - box[1]))
+
+
+def paste_softly(
+    tile: Tile, canvas: np.ndarray, left: int, top: int, size: int, soft: float
+) -> tuple[float, float, float, float]:
+    """Put a picture on the canvas, its edges faded over a share of its side; the box of its object there."""
+    image = cv2.resize(tile.image, (size, size), interpolation=cv2.INTER_AREA if size < 64 else cv2.INTER_LINEAR)
+    ground = canvas[top : top + size, left : left + size]
+    ramp = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / max(soft * size, 0.5)
+    mask = np.clip(np.minimum(ramp[:, None], ramp[None]), 0, 1)[..., None]
+    ground[:] = np.rint(mask * image + (1 - mask) * ground).astype(np.uint8)
+    scale = size / tile.image.shape[1]
+    x1, y1, x2, y2 = (value * scale for value in tile.box)
+    return left + x1, top + y1, left + x2, top + y2
+
+
+if __name__ == "__main__":
+    main()
