@@ -12,7 +12,7 @@ DATA holds
 Written are, each with the classes that it has,
 
     scenes/, val/, test/    scenes of tiny-imagenet's pictures, with boxes, and scenes.yaml; val/ and test/ are grids of
-                        every other picture of val.tar: one to calibrate on, the other for the card
+                        every other picture of val.tar: one to calibrate on, the other to test
     pictures.yaml       its pictures as they are, with image-level labels alone, for the classifier
     labels.yaml         groceries, with image-level labels
     packages.yaml       packaged food, with boxes
@@ -40,7 +40,7 @@ from yolo9000.labels.wordnet import WordNet, singular_forms, wordnet
 from yolo9000.records import BoxTruth
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scenes"))
-from make_scenes import Scene, Tile, any_of, paste, read_tiles, scenes, write_scenes
+from make_scenes import Scene, Tile, any_tile, paste, read_tiles, scenes, write_scenes
 
 FOOD, FRUIT, VEGETABLES = "n00021265", "n07705931", "n07707451"
 DEVICE, SIGNBOARD = "n03183080", "n04217882"  # WordNet has traffic lights and stop signs for messages, no objects
@@ -100,33 +100,36 @@ def changed(tile: Tile, rng: np.random.Generator) -> Tile:
     return Tile(image, tile.label, tuple(found.boxes_xyxy[0].tolist())) if len(found) else tile
 
 
-def any_tile(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Tile:
-    tile = any_of(tiles[str(any_of(classes, rng))], rng)
-    assert isinstance(tile, Tile)
-    return tile
-
-
 def loose_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Scene:
     """Pictures of many sizes anywhere on a ground of one colour, that hide next to nothing of each other."""
     width, height = SIZES_WH[int(len(SIZES_WH) * rng.random())]
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = (255 * rng.random(3)).astype(np.uint8)
-    places: list[tuple[int, int, int]] = []
+    places: list[Square] = []
     labels, boxes = [], []
     for _ in range(1 + int(MOST * rng.random())):
         tile = changed(any_tile(tiles, classes, rng), rng)
-        size = int(SMALLEST * (LARGEST / SMALLEST) ** rng.random())
-        size = min(size, width, height)
-        left, top = int((width - size + 1) * rng.random()), int((height - size + 1) * rng.random())
-        if any(hidden((left, top, size), other) > MOST_COMMON for other in places):
+        square = any_square((width, height), rng)
+        if any(hidden(square, other) > MOST_COMMON for other in places):
             continue
-        places.append((left, top, size))
+        places.append(square)
         labels.append(tile.label)
-        boxes.append(paste(tile, canvas, left, top, size))
+        boxes.append(paste(tile, canvas, *square))
     return Scene(canvas, labels, boxes)
 
 
-def hidden(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+Square = tuple[int, int, int]
+"""Left, top and side in pixels."""
+
+
+def any_square(size_wh: tuple[int, int], rng: np.random.Generator) -> Square:
+    """A square anywhere on a canvas; small ones are as likely as large ones."""
+    size = min(int(SMALLEST * (LARGEST / SMALLEST) ** rng.random()), *size_wh)
+    left, top = (int((side - size + 1) * rng.random()) for side in size_wh)
+    return left, top, size
+
+
+def hidden(one: Square, other: Square) -> float:
     """The larger share that two squares hide of each other."""
     (left, top, size), (its_left, its_top, its_size) = one, other
     across = max(0, min(left + size, its_left + its_size) - max(left, its_left))
@@ -158,10 +161,8 @@ def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
     }
     for name, sources in files.items():
         own = [] if name in ("labels", "packages") else [f"classes: [{', '.join(classes)}]"]
-        lines = [
-            *own,
-            *(f"{split}: [{source}]" for split, source in zip(("train", "val", "test"), sources, strict=False)),
-        ]
+        splits = zip(("train", "val", "test"), sources, strict=False)
+        lines = [*own, *(f"{split}: [{source}]" for split, source in splits)]
         (out / f"{name}.yaml").write_text("\n".join(lines) + "\n")
 
 

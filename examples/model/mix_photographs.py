@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
-from make_data import SIZES_WH, any_tile, changed, hidden
-from make_scenes import Scene, Tile, read_tiles, write_scenes
+from make_data import SIZES_WH, Square, any_square, changed, hidden  # first: it says where make_scenes is
+from make_scenes import Scene, Tile, any_tile, box_at, read_tiles, write_scenes
 
 from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
 from yolo9000.data.datasets import DataSet, open_data
@@ -28,9 +28,9 @@ from yolo9000.records import Sample
 
 SHARES = {"coco128": 0.6, "groceries-boxes": 0.35, "fruit": 0.05}  # of the scenes on photographs of each source
 GROUND = AugmentSettings(jitter=0.25, min_visible=0.3)
-SMALLEST, LARGEST = 32, 128  # sides of pictures in pixels
 MOST = 8  # pictures tried on a photograph
-MOST_COMMON = 0.4  # of its area that a picture may hide of an object, or the other way round
+HIDDEN_OBJECT = 0.4  # of its area that a picture may hide of an object in the photograph
+HIDDEN_PICTURE = 0.2  # of its area that a picture may hide of another
 SOFT = 0.12  # of its side over which a picture's edge fades
 
 
@@ -75,23 +75,21 @@ def mixed_scene(
     canvas = image.copy()
     labels = [classes[label] for label in truth.labels]
     boxes: list[tuple[float, float, float, float]] = [tuple(box) for box in truth.boxes_xyxy.tolist()]
-    places: list[tuple[int, int, int]] = []
+    places: list[Square] = []
     for _ in range(int((MOST + 1) * rng.random())):
         tile = changed(any_tile(tiles, sorted(tiles), rng), rng)
-        size = min(int(SMALLEST * (LARGEST / SMALLEST) ** rng.random()), *size_wh)
-        left, top = (int((side - size + 1) * rng.random()) for side in size_wh)
-        square = (left, top, size)
-        if any(hidden(square, other) > MOST_COMMON / 2 for other in places):
+        square = any_square(size_wh, rng)
+        if any(hidden(square, other) > HIDDEN_PICTURE for other in places):
             continue
-        if any(share_of_box(square, box) > MOST_COMMON for box in truth.boxes_xyxy.tolist()):
+        if any(share_of_box(square, box) > HIDDEN_OBJECT for box in truth.boxes_xyxy.tolist()):
             continue
         places.append(square)
         labels.append(tile.label)
-        boxes.append(paste_softly(tile, canvas, left, top, size, SOFT if rng.random() < 0.5 else 0))
+        boxes.append(paste_softly(tile, canvas, square, SOFT if rng.random() < 0.5 else 0))
     return Scene(canvas, labels, boxes)
 
 
-def share_of_box(square: tuple[int, int, int], box: Sequence[float]) -> float:
+def share_of_box(square: Square, box: Sequence[float]) -> float:
     """The share of a box that a square hides."""
     left, top, size = square
     across = max(0.0, min(left + size, box[2]) - max(left, box[0]))
@@ -99,18 +97,15 @@ def share_of_box(square: tuple[int, int, int], box: Sequence[float]) -> float:
     return across * down / max(1e-6, (box[2] - box[0]) * (box[3] - box[1]))
 
 
-def paste_softly(
-    tile: Tile, canvas: np.ndarray, left: int, top: int, size: int, soft: float
-) -> tuple[float, float, float, float]:
+def paste_softly(tile: Tile, canvas: np.ndarray, square: Square, soft: float) -> tuple[float, float, float, float]:
     """Put a picture on the canvas, its edges faded over a share of its side; the box of its object there."""
+    left, top, size = square
     image = cv2.resize(tile.image, (size, size), interpolation=cv2.INTER_AREA if size < 64 else cv2.INTER_LINEAR)
     ground = canvas[top : top + size, left : left + size]
     ramp = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / max(soft * size, 0.5)
     mask = np.clip(np.minimum(ramp[:, None], ramp[None]), 0, 1)[..., None]
     ground[:] = np.rint(mask * image + (1 - mask) * ground).astype(np.uint8)
-    scale = size / tile.image.shape[1]
-    x1, y1, x2, y2 = (value * scale for value in tile.box)
-    return left + x1, top + y1, left + x2, top + y2
+    return box_at(tile, left, top, size)
 
 
 if __name__ == "__main__":

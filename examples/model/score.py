@@ -1,8 +1,8 @@
-"""Print the figures of the model card, on pictures that training and calibration never saw.
+"""Print what a model can do, as tables, on pictures that training and calibration never saw.
 
-    python score.py MODEL OUT/data/all.yaml docs/pictures
+    python score.py MODEL OUT/data/all.yaml OUT
 
-MODEL is ``yolo9000-small`` or a file. Written into the last folder: calibration.png and specificity-risk.png.
+Written into the last folder: calibration.png and specificity-risk.png.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
         print_classes(one, found, tree)
     assert whole.risk is not None
     (options.out / "calibration.png").write_bytes(plot_reliability(whole.calibration))
-    (options.out / "specificity-risk.png").write_bytes(plot_specificity_risk({"yolo9000-small": whole.risk}))
+    (options.out / "specificity-risk.png").write_bytes(plot_specificity_risk({Path(options.model).stem: whole.risk}))
 
 
 def part(data: DataSet, file: str, name: str) -> Part:

@@ -8,7 +8,12 @@ out=$2
 processes=${PROCESSES:-2} # one a core: faster than one process for all of them, as the network is small
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
-[ -f "$out/data/parents.csv" ] || python "$here/make_data.py" "$data" "$out/data"
+# Data whose making was stopped are made anew.
+[ -d "$out/data" ] || {
+    rm -rf "$out/data.new"
+    python "$here/make_data.py" "$data" "$out/data.new"
+    mv "$out/data.new" "$out/data"
+}
 combine() { # name, data sets
     to=$1
     shift
@@ -18,7 +23,10 @@ combine() { # name, data sets
 combine classifier "$out/data/pictures.yaml" "$out/data/labels.yaml"
 combine all "$out/data/scenes.yaml" "$out/data/labels.yaml" "$out/data/packages.yaml" "$data/fruit" "$data/coco128"
 
-[ -f "$out/data/mixed.yaml" ] || python "$here/mix_photographs.py" "$data" "$out/data"
+[ -f "$out/data/mixed.yaml" ] || {
+    rm -rf "$out"/data/mixed-*
+    python "$here/mix_photographs.py" "$data" "$out/data"
+}
 
 step() { # name, recipe, settings
     if [ -f "$out/$1/last.safetensors" ]; then return; fi

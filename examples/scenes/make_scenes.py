@@ -88,10 +88,21 @@ def any_of(items: Sequence, rng: np.random.Generator) -> object:  # type: ignore
     return items[int(len(items) * rng.random())]
 
 
+def any_tile(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Tile:
+    tile = any_of(tiles[str(any_of(classes, rng))], rng)
+    assert isinstance(tile, Tile)
+    return tile
+
+
 def paste(tile: Tile, canvas: np.ndarray, left: int, top: int, size: int) -> tuple[float, float, float, float]:
     """Put a picture on the canvas, so many pixels wide and high; the box of its object there."""
     small = Image.fromarray(tile.image).resize((size, size), Image.Resampling.BILINEAR)
     canvas[top : top + size, left : left + size] = np.asarray(small)
+    return box_at(tile, left, top, size)
+
+
+def box_at(tile: Tile, left: int, top: int, size: int) -> tuple[float, float, float, float]:
+    """The box of a picture's object where the picture lies so on a canvas: left, top, right, bottom in pixels."""
     scale = size / tile.image.shape[1]
     x1, y1, x2, y2 = (value * scale for value in tile.box)
     return left + x1, top + y1, left + x2, top + y2
@@ -106,8 +117,7 @@ def make_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.ran
     rng.random()  # not used: so that scenes stay those of docs/results.md
     for row in range(side):
         for column in range(side):
-            tile = any_of(tiles[str(any_of(classes, rng))], rng)
-            assert isinstance(tile, Tile)
+            tile = any_tile(tiles, classes, rng)
             cell_w, cell_h = width // side, height // side
             size = int(min(cell_w, cell_h) * (LEAST_SHARE + (1 - LEAST_SHARE) * rng.random()))
             left = column * cell_w + int((cell_w - size + 1) * rng.random())
