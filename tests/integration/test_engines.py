@@ -720,6 +720,7 @@ def test_eight_bits_are_within_half_a_step_of_each_filters_numbers(tmp_path: Pat
     error = np.abs(read.weights - exact.weights)
     assert (error <= step * 0.5001).all()
     assert error.max() > 0  # they were stored in fewer bits
+    np.testing.assert_array_equal(read.biases, exact.biases)
 
 
 @pytest.mark.parametrize("damage", ["scales missing", "scales too many", "numbers missing"])

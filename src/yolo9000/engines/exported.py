@@ -35,6 +35,7 @@ __all__ = ["Numbers", "PreparedDetector", "read_onnx", "read_openvino", "to_onnx
 KEY = "yolo9000"
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
 Numbers = Literal["float32", "half", "int8"]
+"""How weights are stored: as they are; in half precision; in 8 bits with a float32 scale for each filter or class."""
 SMALL, SCALES = ".small", ".scales"
 MESSAGE_LENGTH = 300  # an error in the metadata may quote all 9,418 names
 
@@ -160,7 +161,7 @@ def to_onnx(detector: PreparedDetector, *, numbers: Numbers = "float32") -> Mode
 
     Args:
         detector: what is written.
-        numbers: how they are stored.
+        numbers: how its weights are stored.
 
     Raises:
         EngineError: the detector was itself read from an exported file.
@@ -185,16 +186,22 @@ def to_onnx(detector: PreparedDetector, *, numbers: Numbers = "float32") -> Mode
 
 
 _Stored = tuple[list[TensorProto], NodeProto]
+"""What stands for a constant: smaller ones, and the node that restores it of them."""
 
 
 def _store(proto: ModelProto, stored: Callable[[str, np.ndarray], _Stored]) -> None:
-    """Replace the large constants by small ones, each with the node that makes the large one of it."""
+    """Replace kernels and class weights by small constants, each with the node that restores it; biases stay exact.
+
+    Args:
+        proto: changed in place.
+        stored: gives, of a constant's name and values, what stands for it in the file.
+    """
     graph = proto.graph
     constants: list[TensorProto] = []
     nodes: list[NodeProto] = []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.ndim > 1:
+        if values.dtype == np.float32 and values.ndim > 2:
             small, node = stored(tensor.name, values)
             constants += small
             nodes.append(node)
@@ -216,8 +223,8 @@ def _stored_in_half(name: str, values: np.ndarray) -> _Stored:
 
 
 def _stored_in_int8(name: str, values: np.ndarray) -> _Stored:
-    """Steps of a 127th of the largest number of each filter; of class rows of each class."""
-    axis = values.ndim % 2  # filters come first in a kernel (F, C, H, W), classes second in class rows (A, K, C)
+    """A scale for each filter of a kernel (F, C, H, W), each class of class weights (A, K, C): the largest / 127."""
+    axis = 0 if values.ndim == 4 else 1
     others = tuple(i for i in range(values.ndim) if i != axis)
     scales = np.maximum(np.abs(values).max(others) / np.float32(127), np.finfo(np.float32).tiny)
     whole = np.rint(values / np.expand_dims(scales, others)).astype(np.int8)
@@ -227,7 +234,7 @@ def _stored_in_int8(name: str, values: np.ndarray) -> _Stored:
 
 
 def _restore(proto: ModelProto) -> None:
-    """The inverse of `_store`, so that no engine has to.
+    """The inverse of `_store`, in place, so that no engine has to restore weights for every picture.
 
     Raises:
         WeightsError: a constant is damaged.
@@ -251,6 +258,7 @@ def _restore(proto: ModelProto) -> None:
 
 
 def _restores(node: NodeProto) -> bool:
+    """Whether a node is one of those that `_store` adds."""
     return len(node.output) == 1 and list(node.input[:1]) == [f"{node.output[0]}{SMALL}"]
 
 
