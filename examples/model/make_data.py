@@ -18,8 +18,8 @@ Written are, each with the classes that it has,
     packages.yaml       packaged food, with boxes
     parents.csv         what groceries are a kind of: edible fruit, vegetables, packaged food, and food above them
 
-for `yolo9000 data combine`. Of eight scenes three are the grids of ../scenes, four have pictures of many sizes
-anywhere, and one is a picture as it is.
+for `yolo9000 data combine`. Of four scenes one is a grid of ../scenes, two have pictures of many sizes anywhere, and
+one is a picture as it is.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ DEVICE, SIGNBOARD = "n03183080", "n04217882"  # WordNet has traffic lights and s
 PACKAGES = "packaged-food"
 DEPARTMENTS = {"Fruit": FRUIT, "Vegetables": VEGETABLES, "Packages": PACKAGES}
 SIZES_WH = ((256, 192), (192, 256), (256, 256), (320, 224), (224, 320))
-SMALLEST, LARGEST = 32, 128  # sides of pictures in pixels
-MOST = 60  # pictures tried in a scene; those that would hide another are left out
+SMALLEST, LARGEST = 48, 256  # sides of pictures in pixels
+MOST = 24  # pictures tried in a scene; those that would hide another are left out
 RENAMED = {"Pepper": "bell pepper"}
 TILES = AugmentSettings(jitter=0.25, min_visible=0.5)
 MOST_COMMON = 0.1  # of its area that a picture may hide of another
@@ -82,7 +82,7 @@ def main() -> None:
 
 def some_scenes(tiles: dict[str, list[Tile]], count: int, seed: int) -> Iterator[Scene]:
     classes = sorted(tiles)
-    grids, loose = count * 3 // 8, count // 2
+    grids, loose = count // 4, count // 2
     yield from scenes(tiles, classes, grids, seed, 4)
     for number in range(loose):
         yield loose_scene(tiles, classes, keyed(seed, Purpose.SAMPLE, 5, number))

@@ -4,8 +4,9 @@
 
 In data/all.yaml nearly all sharp photographs are of packaged food: a network that learns of them alone calls whatever
 it sees in a photograph packaged food. Here photographs of packaged food, fruit and coco128 are the ground on which
-pictures of tiny-imagenet lie, half of them with soft edges; the objects of both are boxed. Written are mixed-*/ with
-mixed-*.json, and mixed.yaml: data/all.yaml with them.
+pictures of tiny-imagenet lie, half of them with soft edges; the objects of both are boxed. The photographs are
+brought down to what those pictures are, see make_small.py. Written are mixed-*/ with mixed-*.json, and mixed.yaml:
+data/small.yaml with them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import yaml
 from make_data import SIZES_WH, Square, any_square, changed, hidden  # first: it says where make_scenes is
 from make_scenes import Scene, Tile, any_tile, box_at, read_tiles, write_scenes
+from make_small import LEAST, MOST, reduced
 
 from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
 from yolo9000.data.datasets import DataSet, open_data
@@ -28,7 +30,7 @@ from yolo9000.records import Sample
 
 SHARES = {"coco128": 0.6, "groceries-boxes": 0.35, "fruit": 0.05}  # of the scenes on photographs of each source
 GROUND = AugmentSettings(jitter=0.25, min_visible=0.3)
-MOST = 8  # pictures tried on a photograph
+TRIED = 8  # pictures on a photograph
 HIDDEN_OBJECT = 0.4  # of its area that a picture may hide of an object in the photograph
 HIDDEN_PICTURE = 0.2  # of its area that a picture may hide of another
 SOFT = 0.12  # of its side over which a picture's edge fades
@@ -43,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     tiles = read_tiles(options.data / "tiny-imagenet", "train")
     combined = open_data(options.out / "all.yaml", "train")
-    file = yaml.safe_load((options.out / "all.yaml").read_text())
+    file = yaml.safe_load((options.out / "small.yaml").read_text())
     for part, (name, share) in enumerate(SHARES.items()):
         (place,) = (place for place, source in enumerate(combined.sources) if name in Path(source.path).parts)
         found = mixed_scenes(tiles, combined, place, round(share * options.scenes), options.seed, part)
@@ -72,11 +74,11 @@ def mixed_scene(
     size_wh = SIZES_WH[int(len(SIZES_WH) * rng.random())]
     image, truth = augment(load_picture(sample.picture, sample.name).image, sample.boxes, GROUND, size_wh, rng)
     assert truth is not None
-    canvas = image.copy()
+    canvas = as_small(image, rng)
     labels = [classes[label] for label in truth.labels]
     boxes: list[tuple[float, float, float, float]] = [tuple(box) for box in truth.boxes_xyxy.tolist()]
     places: list[Square] = []
-    for _ in range(int((MOST + 1) * rng.random())):
+    for _ in range(int((TRIED + 1) * rng.random())):
         tile = changed(any_tile(tiles, sorted(tiles), rng), rng)
         square = any_square(size_wh, rng)
         if any(hidden(square, other) > HIDDEN_PICTURE for other in places):
@@ -87,6 +89,13 @@ def mixed_scene(
         labels.append(tile.label)
         boxes.append(paste_softly(tile, canvas, square, SOFT if rng.random() < 0.5 else 0))
     return Scene(canvas, labels, boxes)
+
+
+def as_small(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture as if it had been small, and made larger."""
+    height, width = image.shape[:2]
+    small = reduced(image, round(LEAST * (MOST / LEAST) ** rng.random()))
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def share_of_box(square: Square, box: Sequence[float]) -> float:

@@ -23,6 +23,14 @@ combine() { # name, data sets
 combine classifier "$out/data/pictures.yaml" "$out/data/labels.yaml"
 combine all "$out/data/scenes.yaml" "$out/data/labels.yaml" "$out/data/packages.yaml" "$data/fruit" "$data/coco128"
 
+[ -f "$out/data/small.yaml" ] || {
+    rm -rf "$out/data/small"
+    python "$here/make_small.py" "$out/data"
+}
+[ -f "$out/data/objects.yaml" ] || {
+    rm -rf "$out/data/objects" "$out/data/objects-val"
+    python "$here/cut_objects.py" "$data" "$out/data"
+}
 [ -f "$out/data/mixed.yaml" ] || {
     rm -rf "$out"/data/mixed-*
     python "$here/mix_photographs.py" "$data" "$out/data"
@@ -42,10 +50,10 @@ step() { # name, recipe, settings
 }
 step classifier-64 classifier-64.toml "data=$out/data/classifier.yaml"
 step classifier-128 classifier-128.toml "data=$out/data/classifier.yaml" "start=$out/classifier-64/last.safetensors"
-step detector detector.toml "data=$out/data/all.yaml" "start=$out/classifier-128/last.safetensors"
-step photographs photographs.toml "data=$out/data/mixed.yaml" "start=$out/detector/last.safetensors"
+step objects classifier-objects.toml "data=$out/data/objects.yaml" "start=$out/classifier-128/last.safetensors"
+step detector detector.toml "data=$out/data/mixed.yaml" "start=$out/objects/last.safetensors"
 
 # Scenes of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
-[ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/photographs/last.safetensors" "$out/data/scenes.yaml" \
+[ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/detector/last.safetensors" "$out/data/scenes.yaml" \
     --max-error 0.1 --on-bad fix --out "$out/calibrated.safetensors"
 yolo9000 export "$out/calibrated.safetensors" --numbers int8 --out "$out/yolo9000-small.onnx" --overwrite

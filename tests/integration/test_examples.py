@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from small_data import boxes_of, write_voc_set
+from small_data import COLOURS, boxes_of, write_voc_set
 
 from yolo9000.cli import run
 from yolo9000.data.datasets import open_data
+from yolo9000.data.pictures import load_picture
 from yolo9000.records import Sample
 from yolo9000.train.recipe import read_recipe
 
@@ -156,7 +157,7 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     shutil.move(small_pictures, data / "tiny-imagenet")
-    write_voc_set(data / "groceries-boxes")
+    write_voc_set(data / "groceries-boxes", boxes=lambda _: [("red", (5, 4, 45, 34)), ("blue", (60, 10, 68, 20))])
     labels = data / "groceries-labels"
     labels.mkdir()
     (labels / "classes.csv").write_text(
@@ -206,6 +207,29 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
     assert len(list(open_data(out / "all.yaml", "val").samples())) == 3 + 6 + 5
     assert len(list(open_data(out / "all.yaml", "test").samples())) == 3
 
+    script("model/make_small.py", out)
+    sources = [sample.source for sample in open_data(out / "small.yaml", "train").samples()]
+    assert [sources.count(place) for place in range(3)] == [8, 6, 9]
+    for sample in list(open_data(out / "small.yaml", "train").samples())[14:]:
+        assert sample.boxes is not None
+        assert sample.size_wh is not None
+        width, height = sample.size_wh  # of 90 x 60
+        assert 64 <= width <= 90
+        scale = (width / 90, height / 60) * 2
+        np.testing.assert_allclose(sample.boxes.boxes_xyxy[0], np.multiply((5, 4, 45, 34), scale), atol=0.02)
+
+    script("model/cut_objects.py", data, out)
+    samples = list(open_data(out / "objects.yaml", "train").samples())
+    assert [sum(sample.source == place for sample in samples) for place in range(3)] == [18, 6, 9]
+    assert all(sample.boxes is None for sample in samples)
+    for sample in samples[24:]:
+        assert [combined.classes[label] for label in sample.image_labels] == ["red"]  # blue ones are too small
+        image = load_picture(sample.picture, sample.name).image  # 1.1 * 40 a side, its top edge that of the picture
+        assert image.shape == (44, 44, 3)
+        np.testing.assert_allclose(image[8:30, 6:38].mean((0, 1)), COLOURS["red"], atol=8)
+        assert image[38:, :, 1].mean() > 80  # the ground below it
+    assert len(list(open_data(out / "objects.yaml", "val").samples())) == 18 + 6 + 5
+
 
 def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
@@ -223,6 +247,7 @@ def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Pat
     out.mkdir()
     (out / "singles.yaml").write_text(f"classes: [{', '.join(IDS)}]\ntrain: [{tar}]\n")
     assert run(["data", "combine", str(out / "singles.yaml"), *sets, "--out", str(out / "all.yaml")]) == 0
+    script("model/make_small.py", out)
     script("model/mix_photographs.py", data, out, "--scenes", "20")
     mixed = open_data(out / "mixed.yaml", "train")
     samples = list(mixed.samples())
@@ -241,7 +266,7 @@ def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Pat
     assert mixed.exhaustive(4)[[dog, fish]].all()
 
 
-@pytest.mark.parametrize("name", ["classifier-64", "classifier-128", "detector", "photographs"])
+@pytest.mark.parametrize("name", ["classifier-64", "classifier-128", "classifier-objects", "detector"])
 def test_the_recipes_of_the_model_can_be_read(name: str) -> None:
     recipe = read_recipe(EXAMPLES / "model" / f"{name}.toml", ["data=x"])
     assert recipe.network.width == 0.375

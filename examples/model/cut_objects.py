@@ -1,0 +1,79 @@
+"""Cut objects out of photographs, so that the classifier learns what is boxed in them, too.
+
+    python cut_objects.py DATA data/
+
+Every box of packaged food, fruit and coco128 becomes a picture with an image-level label: the square around it, with a
+little of what is beside it. Written are objects/ and objects-val/, with a folder for each class, and objects.yaml, for
+the classifier: tiny-imagenet's pictures, groceries-labels and those, on the tree of data/all.yaml. All are as small as
+tiny-imagenet's, see make_small.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+from make_small import reduced
+
+from yolo9000.data.datasets import open_data
+from yolo9000.data.pictures import load_picture
+
+MARGIN = 0.1  # of an object's longer side that is taken around it, half of it on either side
+SMALLEST = 24  # longer sides of objects in pixels that are worth while
+LARGEST = 64  # sides of pictures that are written, as of tiny-imagenet's
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    out = options.out
+    file = yaml.safe_load((out / "small.yaml").read_text())
+    counts = {}
+    for split, folder in (("train", "objects"), ("val", "objects-val")):
+        counts[split] = cut_objects(out / "all.yaml", split, out / folder)
+        tar = os.path.relpath((options.data / "tiny-imagenet" / f"{split}.tar").resolve(), out.resolve())
+        labels = file[split][1]
+        file[split] = [{"format": "tar", "path": tar}, labels, {"format": "folder", "path": folder}]
+    del file["test"]
+    (out / "objects.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
+    print(f"{counts['train']:,} objects to train, {counts['val']:,} to validate")
+
+
+def cut_objects(path: Path, split: str, folder: Path) -> int:
+    """Write the objects in the photographs of a split; its first source has none, but scenes of small pictures."""
+    data = open_data(path, split)
+    count = 0
+    for sample in replace(data, sources=data.sources[1:]).samples("fix"):
+        if sample.boxes is None:
+            continue
+        image = load_picture(sample.picture, sample.name).image
+        for box, label in zip(sample.boxes.boxes_xyxy, sample.boxes.labels, strict=True):
+            if max(box[2] - box[0], box[3] - box[1]) < SMALLEST:
+                continue
+            into = folder / data.classes[label]
+            into.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(into / f"{count:06}.png"), reduced(square_around(image, box), LARGEST)[..., ::-1])
+            count += 1
+    return count
+
+
+def square_around(image: np.ndarray, box_xyxy: np.ndarray) -> np.ndarray:
+    """The square around a box with a margin, moved into the picture, and cut where it is larger than that."""
+    height, width = image.shape[:2]
+    side = round(float(max(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1])) * (1 + MARGIN))
+    left, top = (
+        max(0, min(round(float(middle) - side / 2), length - side))
+        for middle, length in (((box_xyxy[0] + box_xyxy[2]) / 2, width), ((box_xyxy[1] + box_xyxy[3]) / 2, height))
+    )
+    return image[top : top + side, left : left + side]
+
+
+if __name__ == "__main__":
+    main()
