@@ -1,6 +1,6 @@
 """Cut objects out of photographs, so that the classifier learns what is boxed in them, too.
 
-    python cut_objects.py DATA data/
+    python cut_objects.py data/
 
 Every box of packaged food, fruit and coco128 becomes a picture with an image-level label: the square around it, with a
 little of what is beside it. Written are objects/ and objects-val/, with a folder for each class, and objects.yaml, for
@@ -11,7 +11,6 @@ tiny-imagenet's, see make_small.py.
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,24 +29,22 @@ LARGEST = 64  # sides of pictures that are written, as of tiny-imagenet's
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     out = options.out
-    file = yaml.safe_load((out / "small.yaml").read_text())
+    file, pictures = (yaml.safe_load((out / name).read_text()) for name in ("small.yaml", "pictures.yaml"))
     counts = {}
     for split, folder in (("train", "objects"), ("val", "objects-val")):
         counts[split] = cut_objects(out / "all.yaml", split, out / folder)
-        tar = os.path.relpath((options.data / "tiny-imagenet" / f"{split}.tar").resolve(), out.resolve())
-        labels = file[split][1]
-        file[split] = [{"format": "tar", "path": tar}, labels, {"format": "folder", "path": folder}]
+        labels = file[split][1]  # after the scenes
+        file[split] = [*pictures[split], labels, {"format": "folder", "path": folder}]
     del file["test"]
     (out / "objects.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
     print(f"{counts['train']:,} objects to train, {counts['val']:,} to validate")
 
 
 def cut_objects(path: Path, split: str, folder: Path) -> int:
-    """Write the objects in the photographs of a split; its first source has none, but scenes of small pictures."""
+    """Write the objects in the photographs of a split, whose first source has none but scenes; how many there were."""
     data = open_data(path, split)
     count = 0
     for sample in replace(data, sources=data.sources[1:]).samples("fix"):
@@ -65,7 +62,7 @@ def cut_objects(path: Path, split: str, folder: Path) -> int:
 
 
 def square_around(image: np.ndarray, box_xyxy: np.ndarray) -> np.ndarray:
-    """The square around a box with a margin, moved into the picture, and cut where it is larger than that."""
+    """The square around a box (pixels) with a margin, moved into the picture, and cut where it is larger than that."""
     height, width = image.shape[:2]
     side = round(float(max(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1])) * (1 + MARGIN))
     left, top = (

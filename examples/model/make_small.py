@@ -54,11 +54,12 @@ def main() -> None:
 
 
 def small_scenes(data: DataSet, seed: int, place: int) -> Iterator[Scene]:
+    """Small copies of the pictures with boxes, and the boxes in their pixels."""
     for number, sample in enumerate(data.samples("fix")):
         if sample.boxes is None:
             continue
         image = load_picture(sample.picture, sample.name).image
-        small = reduced(image, any_longest(seed, place, number))
+        small = any_reduced(image, keyed(seed, Purpose.SAMPLE, 10, place, number))
         across, down = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         boxes = (sample.boxes.boxes_xyxy * np.array([across, down, across, down])).tolist()
         labels = [data.classes[label] for label in sample.boxes.labels]
@@ -66,20 +67,23 @@ def small_scenes(data: DataSet, seed: int, place: int) -> Iterator[Scene]:
 
 
 def write_labelled(data: DataSet, folder: Path, seed: int, place: int) -> None:
+    """Write small copies of the pictures, which have one image-level label each, into a folder for each class."""
     for number, sample in enumerate(data.samples("fix")):
-        image = reduced(load_picture(sample.picture, sample.name).image, any_longest(seed, place, number))
+        image = load_picture(sample.picture, sample.name).image
+        image = any_reduced(image, keyed(seed, Purpose.SAMPLE, 10, place, number))
         (label,) = sample.image_labels
         into = folder / data.classes[label]
         into.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(into / f"{number:06}.png"), image[..., ::-1])
 
 
-def any_longest(seed: int, place: int, number: int) -> int:
-    return round(LEAST * (MOST / LEAST) ** keyed(seed, Purpose.SAMPLE, 10, place, number).random())
+def any_reduced(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture as small as any of tiny-imagenet's kind: its longer side from ``LEAST`` to ``MOST`` pixels."""
+    return reduced(image, round(LEAST * (MOST / LEAST) ** rng.random()))
 
 
 def reduced(image: np.ndarray, longest: int) -> np.ndarray:
-    """The picture with so many pixels along its longer side at most, as JPEG leaves it."""
+    """The picture (H, W, 3; RGB) with so many pixels along its longer side at most, as JPEG leaves it."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     size_wh = (max(1, round(scale * width)), max(1, round(scale * height)))

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 from make_data import SIZES_WH, Square, any_square, changed, hidden  # first: it says where make_scenes is
 from make_scenes import Scene, Tile, any_tile, box_at, read_tiles, write_scenes
-from make_small import LEAST, MOST, reduced
+from make_small import any_reduced
 
 from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
 from yolo9000.data.datasets import DataSet, open_data
@@ -94,8 +94,7 @@ def mixed_scene(
 def as_small(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The picture as if it had been small, and made larger."""
     height, width = image.shape[:2]
-    small = reduced(image, round(LEAST * (MOST / LEAST) ** rng.random()))
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(any_reduced(image, rng), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def share_of_box(square: Square, box: Sequence[float]) -> float:

@@ -29,7 +29,7 @@ combine all "$out/data/scenes.yaml" "$out/data/labels.yaml" "$out/data/packages.
 }
 [ -f "$out/data/objects.yaml" ] || {
     rm -rf "$out/data/objects" "$out/data/objects-val"
-    python "$here/cut_objects.py" "$data" "$out/data"
+    python "$here/cut_objects.py" "$out/data"
 }
 [ -f "$out/data/mixed.yaml" ] || {
     rm -rf "$out"/data/mixed-*

@@ -218,7 +218,7 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
         scale = (width / 90, height / 60) * 2
         np.testing.assert_allclose(sample.boxes.boxes_xyxy[0], np.multiply((5, 4, 45, 34), scale), atol=0.02)
 
-    script("model/cut_objects.py", data, out)
+    script("model/cut_objects.py", out)
     samples = list(open_data(out / "objects.yaml", "train").samples())
     assert [sum(sample.source == place for sample in samples) for place in range(3)] == [18, 6, 9]
     assert all(sample.boxes is None for sample in samples)
