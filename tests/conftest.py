@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from jaxtyping import install_import_hook
 import yolo9000.cli  # noqa: F401  before the checks, which do not understand how Typer calls commands
 
 install_import_hook("yolo9000", "beartype.beartype")
+
+# A shell starts what runs in its background deaf to Ctrl-C, and so are the programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No time limit on an example, since machines may be busy; the same examples every time where a run decides on a change.
 settings.register_profile("steady", deadline=None, derandomize="CI" in os.environ)
