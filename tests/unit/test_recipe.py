@@ -43,6 +43,18 @@ def test_what_is_left_out_has_its_default(recipe_file: Path) -> None:
     assert recipe.multi_scale is None
 
 
+def test_pictures_are_placed_as_they_are_fitted_in_use_unless_it_says_otherwise(recipe_file: Path) -> None:
+    def placement(*changes: str) -> str:
+        recipe = read_recipe(recipe_file, changes)
+        assert isinstance(recipe, DetectRecipe)
+        return recipe.augment.placement
+
+    assert placement() == placement("augment.jitter=0.3") == "place2017"  # letterbox
+    assert placement("network.fit=stretch") == "crop2016"
+    assert placement("network.fit=stretch", "augment.placement=place2017") == "place2017"
+    assert placement("augment.placement=crop2016") == "crop2016"
+
+
 def test_a_change_goes_over_the_file_and_leaves_the_rest(recipe_file: Path) -> None:
     changes = [
         "epochs=7",

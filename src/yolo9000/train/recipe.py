@@ -260,7 +260,8 @@ class DetectRecipe(_Common):
 
     Attributes:
         network: which one.
-        augment: how pictures are changed.
+        augment: how pictures are changed; where it does not say how they are placed, as goes with ``network.fit``:
+            what is beside a picture should be the same in training and in use.
         loss: the region loss.
         joint: what is done with pictures that have image-level labels and no boxes.
     """
@@ -270,6 +271,13 @@ class DetectRecipe(_Common):
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
     joint: JointSettings = JointSettings()
+
+    @model_validator(mode="after")
+    def _place_as_used(self) -> DetectRecipe:
+        if "placement" not in self.augment.model_fields_set:
+            placed = self.augment.model_copy(update={"placement": _PLACED[self.network.fit]})
+            object.__setattr__(self, "augment", placed)
+        return self
 
 
 class ClassifyRecipe(_Common):
@@ -287,6 +295,7 @@ class ClassifyRecipe(_Common):
 
 Recipe = DetectRecipe | ClassifyRecipe
 _RECIPES: dict[str, type[DetectRecipe | ClassifyRecipe]] = {"detect": DetectRecipe, "classify": ClassifyRecipe}
+_PLACED: dict[ImageFit, str] = {"letterbox": "place2017", "stretch": "crop2016"}
 _PATHS = (("data",), ("start",), ("network", "name"))  # settings that may be files
 
 
