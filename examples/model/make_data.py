@@ -13,6 +13,8 @@ Written are, each with the classes that it has,
 
     scenes/, val/, test/    scenes of tiny-imagenet's pictures, with boxes, and scenes.yaml; val/ and test/ are grids of
                         every other picture of val.tar: one to calibrate on, the other to test
+    singles/, singles-val/, singles-test/    the same pictures as they are, with boxes; calibrate.yaml: val/ and
+                        singles-val/
     pictures.yaml       its pictures as they are, with image-level labels alone, for the classifier
     labels.yaml         groceries, with image-level labels
     packages.yaml       packaged food, with boxes
@@ -71,6 +73,8 @@ def main() -> None:
         held_out = {label: tiles[part::2] for label, tiles in val.items()}
         found = scenes(held_out, classes, options.val, options.seed, 7 + part)
         write_scenes(found, out / name, classes, out / f"{name}.json")
+        write_singles(held_out, out / f"singles-{name}")
+    write_singles(train, out / "singles")
     near = os.path.relpath(data.resolve(), out.resolve())
     write_data_files(near, out, classes)
     write_groceries(data, out)
@@ -89,6 +93,12 @@ def some_scenes(tiles: dict[str, list[Tile]], count: int, seed: int) -> Iterator
     for number in range(count - grids - loose):
         tile = any_tile(tiles, classes, keyed(seed, Purpose.SAMPLE, 6, number))
         yield Scene(tile.image, [tile.label], [tile.box])
+
+
+def write_singles(tiles: dict[str, list[Tile]], folder: Path) -> None:
+    classes = sorted(tiles)
+    singles = (Scene(tile.image, [tile.label], [tile.box]) for label in classes for tile in tiles[label])
+    write_scenes(singles, folder, classes, folder.with_suffix(".json"))
 
 
 def changed(tile: Tile, rng: np.random.Generator) -> Tile:
@@ -154,7 +164,7 @@ def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
         return f"{{format: voc, path: {data}/groceries-boxes, {only}}}"
 
     files = {
-        "scenes": [coco("scenes"), coco("val"), coco("test")],
+        "scenes": [coco("scenes"), coco("val"), f"{coco('test')}, {coco('singles-test')}"],
         "pictures": [tar("train"), tar("val")],
         "labels": [labelled("train"), labelled("val")],
         "packages": [packages("train"), packages("val")],
@@ -164,6 +174,9 @@ def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
         splits = zip(("train", "val", "test"), sources, strict=False)
         lines = [*own, *(f"{split}: [{source}]" for split, source in splits)]
         (out / f"{name}.yaml").write_text("\n".join(lines) + "\n")
+    (out / "calibrate.yaml").write_text(
+        f"classes: [{', '.join(classes)}]\nval: [{coco('val')}, {coco('singles-val')}]\n"
+    )
 
 
 def write_groceries(data: Path, out: Path) -> None:

@@ -5,8 +5,8 @@
 In data/all.yaml nearly all sharp photographs are of packaged food: a network that learns of them alone calls whatever
 it sees in a photograph packaged food. Here photographs of packaged food, fruit and coco128 are the ground on which
 pictures of tiny-imagenet lie, half of them with soft edges; the objects of both are boxed. The photographs are
-brought down to what those pictures are, see make_small.py. Written are mixed-*/ with mixed-*.json, and mixed.yaml:
-data/small.yaml with them.
+brought down to what those pictures are, see make_small.py. Written are mixed-*/ with mixed-*.json, mixed.yaml:
+data/small.yaml with them, and more.yaml: mixed.yaml with tiny-imagenet's pictures as they are.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ def main() -> None:
         entry = {"format": "coco", "path": f"mixed-{name}.json", "images": folder.name}
         file["train"].append(entry | {"exhaustive": list(dict.fromkeys(known))})
     (options.out / "mixed.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
+    singles = {"format": "coco", "path": "singles.json", "images": "singles"}
+    file["train"].append(singles | {"exhaustive": file["train"][0]["exhaustive"]})
+    (options.out / "more.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
 
 
 def mixed_scenes(

@@ -25,6 +25,7 @@ from yolo9000.records import Detections, Sample
 
 CONFIDENT = 0.25  # the score from which `yolo9000 predict` gives an answer
 BATCH = 8
+DRAWN = [f"depth {depth}" for depth in range(6)]  # of the tree; few answers are deeper
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def main() -> None:
     assert tree is not None
     val, test = (open_data(options.data, split) for split in ("val", "test"))
     boxed = [
+        part(test, "singles-test.json", "single pictures of tiny-imagenet"),
         part(test, "test.json", "scenes of tiny-imagenet"),
         part(val, "groceries-boxes", "packaged food"),
         part(test, "fruit", "fruit"),
@@ -63,7 +65,8 @@ def main() -> None:
     for one, found in zip(boxed, by_class, strict=True):
         print_classes(one, found, tree)
     assert whole.risk is not None
-    (options.out / "calibration.png").write_bytes(plot_reliability(whole.calibration))
+    depths = {name: found for name, found in whole.calibration.items() if name in DRAWN}
+    (options.out / "calibration.png").write_bytes(plot_reliability(depths))
     (options.out / "specificity-risk.png").write_bytes(plot_specificity_risk({Path(options.model).stem: whole.risk}))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
 from PIL import Image
 from small_data import COLOURS, boxes_of, write_voc_set
@@ -205,7 +206,13 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
         assert len(sample.boxes) > 0
         assert (sample.boxes.boxes_xyxy[:, 2:] <= sample.size_wh).all()
     assert len(list(open_data(out / "all.yaml", "val").samples())) == 3 + 6 + 5
-    assert len(list(open_data(out / "all.yaml", "test").samples())) == 3
+    held_out = list(open_data(out / "all.yaml", "test").samples())
+    assert len(held_out) == 3 + 6  # scenes, and the second of the three pictures of each class
+    assert sorted(combined.classes[label] for sample in held_out[3:] for label in known(sample)) == sorted(IDS)
+    calibrated_on = list(open_data(out / "calibrate.yaml", "val").samples())
+    assert len(calibrated_on) == 3 + 12
+    lefts = [{float(s.boxes.boxes_xyxy[0, 0]) for s in part[3:] if s.boxes} for part in (held_out, calibrated_on)]
+    assert lefts == [{6}, {5, 7}]  # never the same picture
 
     script("model/make_small.py", out)
     sources = [sample.source for sample in open_data(out / "small.yaml", "train").samples()]
@@ -264,9 +271,15 @@ def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Pat
     assert seen - {dog} <= {mixed.classes.index(name) for name in IDS}
     assert len(seen) > 2
     assert mixed.exhaustive(4)[[dog, fish]].all()
+    train, more = (yaml.safe_load((out / f"{name}.yaml").read_text())["train"] for name in ("mixed", "more"))
+    assert more == [*train, more[-1]]
+    assert more[-1]["path"] == "singles.json"
+    assert set(more[-1]["exhaustive"]) >= set(IDS)
 
 
-@pytest.mark.parametrize("name", ["classifier-64", "classifier-128", "classifier-objects", "detector"])
+@pytest.mark.parametrize(
+    "name", ["classifier-64", "classifier-128", "classifier-objects", "detector", "detector-again"]
+)
 def test_the_recipes_of_the_model_can_be_read(name: str) -> None:
     recipe = read_recipe(EXAMPLES / "model" / f"{name}.toml", ["data=x"])
     assert recipe.network.width == 0.375
