@@ -7,14 +7,21 @@ JOBS   ?= 2
 
 .PHONY: demo test check battery format clean
 
-# One picture annotated by a real network. MODEL is a .cfg with its .weights beside it; PHOTO any picture.
-MODEL ?= ../shared/data/yolo-lite-voc/yolo-lite-voc.cfg
-PHOTO ?= ../shared/data/photos/dog.jpg
-demo: $(VENV)/core.stamp
-	@test -f "$(MODEL)" || { echo "make demo: there is no model at $(MODEL), and none ships with the package yet:" \
-	  "name one with MODEL=path/to/network.cfg (its .weights beside it)"; exit 2; }
-	@test -f "$(PHOTO)" || { echo "make demo: there is no picture at $(PHOTO): name one with PHOTO=path/to/picture.jpg"; exit 2; }
-	$(BIN)/yolo9000 predict "$(PHOTO)" --model "$(MODEL)" --out demo --format jsonl
+# Photographs annotated by the model that ships, and a page of them. PHOTO is a picture, folder or video of yours; without
+# one, photographs that come with scikit-image.
+PHOTOGRAPHS = $(VENV)/photographs
+PHOTO ?= $(PHOTOGRAPHS)
+MODEL ?= yolo9000-small
+demo: $(VENV)/core.stamp $(if $(filter file,$(origin PHOTO)),$(PHOTOGRAPHS))
+	rm -rf demo
+	$(BIN)/yolo9000 predict "$(PHOTO)" --model "$(MODEL)" --out demo --format html --format jsonl
+	@echo "To look at: demo/index.html"
+
+$(PHOTOGRAPHS): | $(VENV)/bin/python
+	$(PIP) --no-deps --target $(VENV)/scikit-image scikit-image
+	mkdir -p $@.new
+	cd $(VENV)/scikit-image/skimage/data && cp astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg $(abspath $@.new)
+	mv $@.new $@
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0 -m "not battery"

@@ -24,7 +24,6 @@ from yolo9000.cli_options import (
     ImageFitOption,
     LevelOption,
     MinProbabilityOption,
-    ModelArgument,
     NamesOption,
     OnBadOption,
     PrecisionOption,
@@ -49,6 +48,7 @@ from yolo9000.errors import (
     ConfigError,
     YoloError,
 )
+from yolo9000.models import SHIPPED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,8 +101,8 @@ def predict(
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A .safetensors, .cfg, .onnx or .xml file.", show_default=False)
-    ],
+        str, typer.Option("--model", "-m", help="A .safetensors, .cfg, .onnx or .xml file, or the model that ships.")
+    ] = SHIPPED,
     weights: WeightsOption = None,
     names: NamesOption = None,
     tree: TreeOption = None,
@@ -292,7 +292,8 @@ def info(
     model: Annotated[
         str,
         typer.Argument(
-            help="A .safetensors, .cfg, .onnx or .xml file, or the name of a built-in network.", show_default=False
+            help=f"A .safetensors, .cfg, .onnx or .xml file, {SHIPPED}, or the name of a built-in network.",
+            show_default=False,
         ),
     ],
     size: Annotated[
@@ -312,12 +313,13 @@ def info(
         _print_table(read_cfg(model), size_wh)
     elif model.endswith(".safetensors"):
         _print_model_file(model, size_wh)
-    elif model.endswith((".onnx", ".xml")):
+    elif model == SHIPPED or model.endswith((".onnx", ".xml")):
         _print_exported(model)
     else:
+        known = (SHIPPED, *BUILT_IN)
         raise ConfigError(
             f"{model}: must be a .safetensors, .cfg, .onnx or .xml file "
-            f"or one of {', '.join(BUILT_IN)}{nearest(model, BUILT_IN)}"
+            f"or one of {', '.join(known)}{nearest(model, known)}"
         )
 
 
@@ -406,7 +408,7 @@ def calibrate(
 
 @app.command()
 def export(
-    model: ModelArgument,
+    model: Annotated[str, typer.Argument(help="A .safetensors or .cfg file.", show_default=False)],
     to: Annotated[Literal["onnx", "openvino", "darknet"], typer.Option(help="What to write.")] = "onnx",
     out: Annotated[
         Path | None,

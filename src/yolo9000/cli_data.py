@@ -33,6 +33,7 @@ from yolo9000.cli_options import (
     read_hierarchy,
 )
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
+from yolo9000.models import SHIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -210,7 +211,8 @@ def parse_range(text: str) -> list[int]:
 
 def val(
     model: Annotated[
-        str | None, typer.Argument(help="A .safetensors, .cfg, .onnx or .xml file; leave out with --detections.")
+        str | None,
+        typer.Argument(help=f"A .safetensors, .cfg, .onnx or .xml file, or {SHIPPED}; leave out with --detections."),
     ] = None,
     data: Annotated[
         str | None, typer.Argument(help="The data set; see `yolo9000 data check`.", show_default=False)

@@ -24,7 +24,6 @@ __all__ = [
     "ImageFitOption",
     "LevelOption",
     "MinProbabilityOption",
-    "ModelArgument",
     "NamesOption",
     "OnBadOption",
     "ParentsOption",
@@ -43,7 +42,6 @@ __all__ = [
     "read_hierarchy",
 ]
 
-ModelArgument = Annotated[str, typer.Argument(help="A .safetensors, .cfg, .onnx or .xml file.", show_default=False)]
 WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
 NamesOption = Annotated[
     Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)

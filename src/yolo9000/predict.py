@@ -24,6 +24,7 @@ from yolo9000.labels.names import nearest
 from yolo9000.labels.wordtree import WordTree
 from yolo9000.letterbox import GREY, ImageFit, fit
 from yolo9000.model_file import read_model_file
+from yolo9000.models import SHIPPED, shipped_file
 from yolo9000.network.model import Model
 from yolo9000.network.rows import BatchNormForm
 from yolo9000.postprocess import HeadSpec, find_candidates, flat_scores, postprocess
@@ -81,9 +82,9 @@ def read_model(
     The arguments are those of `Detector.load`, and ``split``: keep the class rows apart; None does so where it
     pays. Exported files stay as they were exported.
     """
-    path = Path(model)
+    path = shipped_file() if str(model) == SHIPPED else Path(model)
     if path.suffix not in MODEL_SUFFIXES:
-        raise ConfigError(f"{model}: must be a model file: {', '.join(MODEL_SUFFIXES)}")
+        raise ConfigError(f"{model}: must be {SHIPPED} or a model file: {', '.join(MODEL_SUFFIXES)}")
     if path.suffix != ".cfg":
         if any((weights, names, tree, data)):
             raise ConfigError(f"{model}: holds its own weights, names and tree; others can be given only for a .cfg")
@@ -150,7 +151,7 @@ class Detector:
     @classmethod
     def load(
         cls,
-        model: str | Path,
+        model: str | Path = SHIPPED,
         *,
         weights: str | Path | None = None,
         names: str | Path | None = None,
@@ -169,7 +170,7 @@ class Detector:
 
         Args:
             model: what training left (``.safetensors``), Darknet's ``.cfg``, or a file that ``yolo9000 export`` made
-                (``.onnx``, ``.xml``).
+                (``.onnx``, ``.xml``); ``yolo9000-small`` is the model that comes with the package.
             weights: Darknet's ``.weights``; None looks beside the cfg.
             names: display names, one a line; None looks at ``data``, then beside the cfg, then takes VOC's names for 20
                 classes and COCO's for 80.

@@ -130,7 +130,9 @@ def write_clip(path: Path) -> None:
     writer.release()
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/data.md", "docs/training.md", "docs/your-own-tree.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/tour.md", "docs/data.md", "docs/training.md", "docs/your-own-tree.md"]
+)
 def test_the_commands_of_a_document_run(
     document: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
