@@ -236,8 +236,8 @@ class TestPredict:
         [
             ("gone.cfg", "gone.cfg: cannot be read: No such file or directory"),
             ("gone.onnx", "gone.onnx: cannot be read: No such file or directory"),
-            ("best.pt", "best.pt: must be a model file: .safetensors, .cfg, .onnx, .xml"),
-            ("yolov2", "yolov2: must be a model file"),
+            ("best.pt", "best.pt: must be yolo9000-small or a model file: .safetensors, .cfg, .onnx, .xml"),
+            ("yolov2", "yolov2: must be yolo9000-small or a model file"),
         ],
     )
     def test_wrong_model(self, photos: Path, capsys, model: str, message: str) -> None:

@@ -176,6 +176,7 @@ def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> No
         "epochs=4",
         "average=0.9",
         "optimiser.learning_rate=1e-5",
+        "augment.placement=crop2016",  # on flat grey, rounding goes further
     ]
     assert finish(start(recipe, *settings, "--out", tmp_path / "one", "--threads", "1"))[0] == 0
     code, _, err = finish(torchrun(2, recipe, *settings, "--out", tmp_path / "two", "--threads", "1"))
