@@ -96,6 +96,7 @@ def some_scenes(tiles: dict[str, list[Tile]], count: int, seed: int) -> Iterator
 
 
 def write_singles(tiles: dict[str, list[Tile]], folder: Path) -> None:
+    """Every picture as it is, with its box, in the folder; what is where in a .json file beside it."""
     classes = sorted(tiles)
     singles = (Scene(tile.image, [tile.label], [tile.box]) for label in classes for tile in tiles[label])
     write_scenes(singles, folder, classes, folder.with_suffix(".json"))
