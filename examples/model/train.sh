@@ -53,8 +53,9 @@ step classifier-128 classifier-128.toml "data=$out/data/classifier.yaml" "start=
 step objects classifier-objects.toml "data=$out/data/objects.yaml" "start=$out/classifier-128/last.safetensors"
 step detector detector.toml "data=$out/data/mixed.yaml" "start=$out/objects/last.safetensors"
 step again detector-again.toml "data=$out/data/more.yaml" "start=$out/detector/last.safetensors"
+step longer detector-longer.toml "data=$out/data/more.yaml" "start=$out/again/last.safetensors"
 
 # Scenes and single pictures of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
-[ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/again/last.safetensors" "$out/data/calibrate.yaml" \
+[ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/longer/last.safetensors" "$out/data/calibrate.yaml" \
     --max-error 0.2 --on-bad fix --out "$out/calibrated.safetensors"
 yolo9000 export "$out/calibrated.safetensors" --numbers int8 --out "$out/yolo9000-small.onnx" --overwrite

@@ -278,7 +278,7 @@ def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["classifier-64", "classifier-128", "classifier-objects", "detector", "detector-again"]
+    "name", ["classifier-64", "classifier-128", "classifier-objects", "detector", "detector-again", "detector-longer"]
 )
 def test_the_recipes_of_the_model_can_be_read(name: str) -> None:
     recipe = read_recipe(EXAMPLES / "model" / f"{name}.toml", ["data=x"])
