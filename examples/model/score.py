@@ -25,6 +25,7 @@ from yolo9000.records import Detections, Sample
 
 CONFIDENT = 0.25  # the score from which `yolo9000 predict` gives an answer
 BATCH = 8
+KIND = 2  # the depth of apple and juice in the tree
 DRAWN = [f"depth {depth}" for depth in range(6)]  # of the tree; few answers are deeper
 
 
@@ -46,18 +47,19 @@ def main() -> None:
     detector = Detector.load(options.model)
     tree = detector.prepared.spec.tree
     assert tree is not None
-    val, test = (open_data(options.data, split) for split in ("val", "test"))
+    train, val, test = (open_data(options.data, split) for split in ("train", "val", "test"))
     boxed = [
         part(test, "singles-test.json", "single pictures of tiny-imagenet"),
         part(test, "test.json", "scenes of tiny-imagenet"),
         part(val, "groceries-boxes", "packaged food"),
         part(test, "fruit", "fruit"),
     ]
-    labelled = part(val, "groceries-labels", "groceries")
+    known = part(train, "groceries-labels", "groceries").classes  # there are validation pictures of some
+    labelled = replace(part(val, "groceries-labels", "groceries"), classes=known)
 
     by_class = [score_classes(detector, one) for one in boxed]
     print_overview(boxed, by_class, [score_above(detector, one, tree, 2) for one in boxed])
-    print_labels(labelled, image_level_scores(detector, labelled.data))
+    print_labels(detector, labelled, tree)
     answered = [list(detect_samples(detector, one.data, on_bad="fix", batch=BATCH)) for one in boxed]
     print_answers(boxed, answered, tree)
     whole = evaluate("all", [pair for pairs in answered for pair in pairs], tree.names, tree=tree)
@@ -110,10 +112,23 @@ def print_overview(boxed: Sequence[Part], leaves: Sequence[Evaluation], above: S
         print(f"| {one.name} | {low.images} | {len(one.classes)} | {figures} |")
 
 
-def print_labels(labelled: Part, numbers: dict[str, float]) -> None:
-    print(f"\n| {labelled.name}, image-level labels alone: the label of the best box | |\n|---|---|")
-    for name, value in numbers.items():
-        print(f"| {name} | {value:.3f} |")
+def print_labels(detector: Detector, labelled: Part, tree: WordTree) -> None:
+    """What the best box of each picture says, of all that the model knows and of the classes of this source."""
+    among_all = image_level_scores(detector, labelled.data)
+    paths = [tree.path(tree.find(name)) for name in labelled.classes]
+    kinds = sorted({path[min(KIND, len(path) - 1)] for path in paths})
+    print(f"\n| {labelled.name}, image-level labels alone: the label of the best box | top-1 | top-5 |\n|---|---|---|")
+    print_label_scores(f"of all {len(labelled.data.classes)} nodes with a label", among_all)
+    for depth in range(KIND, -1, -1):
+        print(f"| the same, cut at depth {depth} | {among_all[f'top-1 at depth {depth}']:.3f} | |")
+    of_classes = image_level_scores(detector.at_level(labelled.classes), labelled.data)
+    print_label_scores(f"of its {len(labelled.classes)} classes", of_classes)
+    of_kinds = image_level_scores(detector.at_level([tree.ids[kind] for kind in kinds]), labelled.data)
+    print_label_scores(f"of its {len(kinds)} kinds, at depth {KIND}", of_kinds)
+
+
+def print_label_scores(among: str, numbers: dict[str, float]) -> None:
+    print(f"| {among} | {numbers['top-1']:.3f} | {numbers['top-5']:.3f} |")
 
 
 def print_answers(boxed: Sequence[Part], answered: Sequence[list[tuple[Sample, Detections]]], tree: WordTree) -> None:
