@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -277,12 +278,19 @@ def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Pat
     assert set(more[-1]["exhaustive"]) >= set(IDS)
 
 
-@pytest.mark.parametrize(
-    "name", ["classifier-64", "classifier-128", "classifier-objects", "detector", "detector-again", "detector-longer"]
-)
-def test_the_recipes_of_the_model_can_be_read(name: str) -> None:
-    recipe = read_recipe(EXAMPLES / "model" / f"{name}.toml", ["data=x"])
-    assert recipe.network.width == 0.375
+def steps_of_the_model() -> dict[str, list[str]]:
+    """The recipe and the settings of each training step of examples/model/train.sh, by the step's name."""
+    lines = (EXAMPLES / "model" / "train.sh").read_text().replace("\\\n", " ").splitlines()
+    return {words[1]: words[2:] for words in map(shlex.split, (line for line in lines if line.startswith("step ")))}
+
+
+def test_the_recipes_of_the_model_can_be_read() -> None:
+    steps = steps_of_the_model()
+    assert list(steps) == ["classifier-64", "classifier-128", "objects", "detector", "again", "longer"]
+    recipes = {step: read_recipe(EXAMPLES / "model" / file, settings) for step, (file, *settings) in steps.items()}
+    assert {recipe.network.width for recipe in recipes.values()} == {0.375}
+    assert {file for file, *_ in steps.values()} == {path.name for path in (EXAMPLES / "model").glob("*.toml")}
+    assert recipes["longer"].epochs == 3 * recipes["again"].epochs
 
 
 def known(sample: Sample) -> list[int]:
