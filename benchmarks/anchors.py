@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.anchor_plot import plot_report
-from yolo9000.anchors import average_iou, cluster, recall, report, size_iou
+from yolo9000.adapt.anchor_plot import plot_report
+from yolo9000.adapt.anchors import average_iou, cluster, recall, report, size_iou
 
 BOXES, JITTER = 850_000, 0.05  # as many as COCO's training set; the spread of the factors that make sizes differ
 K = 5

@@ -42,8 +42,8 @@ from yolo9000.data.augment import (
     place,
 )
 from yolo9000.data.batching import Example, collate
-from yolo9000.records import BoxTruth
-from yolo9000.sources import read_picture
+from yolo9000.io.sources import read_picture
+from yolo9000.types import BoxTruth
 
 WIDTH, HEIGHT = 640, 480
 QUALITY = 90

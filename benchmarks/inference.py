@@ -18,16 +18,16 @@ from datetime import date
 import numpy as np
 import torch
 
-from yolo9000.config import DetectionSettings
-from yolo9000.engines import available_cores, start_engine
-from yolo9000.engines.exported import PreparedDetector
-from yolo9000.engines.program import prepare
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.network.model import BatchNorm, ConvParameters, Model
-from yolo9000.network.network import Network
-from yolo9000.network.rows import Conv, Region, Table
-from yolo9000.network.tables import BUILT_IN
-from yolo9000.postprocess import HeadSpec, postprocess
+from yolo9000.architectures.layers import Conv, Region, Table
+from yolo9000.architectures.torch import Network
+from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
+from yolo9000.architectures.zoo import BUILT_IN
+from yolo9000.checkpoints.onnx import PreparedDetector
+from yolo9000.checkpoints.program import prepare
+from yolo9000.inference.decode import HeadSpec, postprocess
+from yolo9000.inference.engines import available_cores, start_engine
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.taxonomy.wordtree import WordTree
 
 CHILDREN = 5  # of each node of the stand-in tree: 9,418 nodes with 1,884 sibling groups, where 9k.tree has 1,846
 SURE = -3.0  # bias of t_o: of random boxes about one in thirty passes

@@ -22,12 +22,12 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.metrics.coco import coco_scores
-from yolo9000.metrics.curves import confusion_matrix, f1_curve
-from yolo9000.metrics.hierarchy import ap_by_depth, credited_ap, severity
-from yolo9000.metrics.scored import Scored
-from yolo9000.metrics.voc import voc_ap
+from yolo9000.evaluation.coco import coco_scores
+from yolo9000.evaluation.curves import confusion_matrix, f1_curve
+from yolo9000.evaluation.scored import Scored
+from yolo9000.evaluation.tree import ap_by_depth, credited_ap, severity
+from yolo9000.evaluation.voc import voc_ap
+from yolo9000.taxonomy.wordtree import WordTree
 
 TRUTHS = 7  # in a picture, on average, as in COCO's val2017
 WIDTH, HEIGHT = 640, 480

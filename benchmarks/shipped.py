@@ -17,8 +17,8 @@ from statistics import median
 import numpy as np
 
 from yolo9000 import Detector
-from yolo9000.engines import choose_engine
-from yolo9000.models import SHIPPED, shipped_file
+from yolo9000.checkpoints.bundled import SHIPPED, shipped_file
+from yolo9000.inference.engines import choose_engine
 
 
 def main() -> None:

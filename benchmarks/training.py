@@ -27,18 +27,18 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
+from yolo9000.architectures.layers import Region
+from yolo9000.architectures.surgery import initial_model, with_classes
+from yolo9000.architectures.torch import Network
+from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.data.batching import Batch
-from yolo9000.engines import available_cores
-from yolo9000.loss.region import region_loss
-from yolo9000.network.network import Network
-from yolo9000.network.rows import Region
-from yolo9000.network.shaping import initial_model, with_classes
-from yolo9000.network.tables import BUILT_IN
-from yolo9000.records import BoxTruth
-from yolo9000.train.detect import truths_of
-from yolo9000.train.feed import keep_memory
-from yolo9000.train.recipe import OptimiserSettings
-from yolo9000.train.training import make_optimiser
+from yolo9000.inference.engines import available_cores
+from yolo9000.losses.region import region_loss
+from yolo9000.training.loader import keep_memory
+from yolo9000.training.recipe import OptimiserSettings
+from yolo9000.training.tasks.detection import truths_of
+from yolo9000.training.trainer import make_optimiser
+from yolo9000.types import BoxTruth
 
 BOXES = 5  # of a picture
 CONTENDERS = ("plain", "channels last", "ours", "compiled")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-import yolo9000.cli  # noqa: F401  before the checks, which do not understand how Typer calls commands
+import yolo9000.cli.app  # noqa: F401  before the checks, which do not understand how Typer calls commands
 
 install_import_hook("yolo9000", "beartype.beartype")
 

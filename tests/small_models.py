@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.darknet.cfg import write_cfg
-from yolo9000.darknet.files import write_tree
-from yolo9000.darknet.weights import write_weights
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.network.model import BatchNorm, ConvParameters, Model
-from yolo9000.network.rows import Conv, MaxPool, Region, Reorg, Route, Table
+from yolo9000.architectures.layers import Conv, MaxPool, Region, Reorg, Route, Table
+from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
+from yolo9000.checkpoints.darknet.cfg import write_cfg
+from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.taxonomy.wordtree import WordTree
 
 ANCHORS = ((0.8, 1.1), (2.5, 1.7), (3.1, 3.9))
 FLAT_NAMES = ("cup", "dog", "cat", "kite", "bus")

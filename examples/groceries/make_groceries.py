@@ -21,7 +21,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from yolo9000.data.datasets import open_data
+from yolo9000.data.dataset import open_data
 
 BOXES_DEPARTMENT = "Packages"
 

@@ -19,8 +19,8 @@ import numpy as np
 import yaml
 from make_small import reduced
 
-from yolo9000.data.datasets import open_data
-from yolo9000.data.pictures import load_picture
+from yolo9000.data.dataset import open_data
+from yolo9000.data.images import load_picture
 
 MARGIN = 0.1  # of an object's longer side that is taken around it, half of it on either side
 SMALLEST = 24  # longer sides of objects in pixels that are worth while

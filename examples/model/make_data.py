@@ -36,10 +36,10 @@ from pathlib import Path
 import numpy as np
 
 from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
-from yolo9000.data.datasets import open_data
-from yolo9000.labels.hierarchy import slug
-from yolo9000.labels.wordnet import WordNet, singular_forms, wordnet
-from yolo9000.records import BoxTruth
+from yolo9000.data.dataset import open_data
+from yolo9000.taxonomy.hierarchy import slug
+from yolo9000.taxonomy.wordnet import WordNet, singular_forms, wordnet
+from yolo9000.types import BoxTruth
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scenes"))
 from make_scenes import Scene, Tile, any_tile, paste, read_tiles, scenes, write_scenes

@@ -22,8 +22,8 @@ from make_data import write_scenes  # first: it says where make_scenes is
 from make_scenes import Scene
 
 from yolo9000.data.augment import Purpose, keyed
-from yolo9000.data.datasets import DataSet, open_data
-from yolo9000.data.pictures import load_picture
+from yolo9000.data.dataset import DataSet, open_data
+from yolo9000.data.images import load_picture
 
 LEAST, MOST = 64, 128  # pixels of the longer side of a copy
 QUALITY = 75  # of tiny-imagenet's JPEG files

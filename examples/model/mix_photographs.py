@@ -24,9 +24,9 @@ from make_scenes import Scene, Tile, any_tile, box_at, read_tiles, write_scenes
 from make_small import any_reduced
 
 from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
-from yolo9000.data.datasets import DataSet, open_data
-from yolo9000.data.pictures import load_picture
-from yolo9000.records import Sample
+from yolo9000.data.dataset import DataSet, open_data
+from yolo9000.data.images import load_picture
+from yolo9000.types import Sample
 
 SHARES = {"coco128": 0.6, "groceries-boxes": 0.35, "fruit": 0.05}  # of the scenes on photographs of each source
 GROUND = AugmentSettings(jitter=0.25, min_visible=0.3)

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from yolo9000 import Detector
-from yolo9000.data.datasets import DataSet, Source, open_data
-from yolo9000.evaluate import Evaluation, detect_samples, evaluate, image_level_scores
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.metrics.hierarchy import Lineage, localise
-from yolo9000.metrics.plots import plot_reliability, plot_specificity_risk
-from yolo9000.metrics.scored import Scored, collect
-from yolo9000.records import Detections, Sample
+from yolo9000.data.dataset import DataSet, Source, open_data
+from yolo9000.evaluation.plots import plot_reliability, plot_specificity_risk
+from yolo9000.evaluation.runner import Evaluation, detect_samples, evaluate, image_level_scores
+from yolo9000.evaluation.scored import Scored, collect
+from yolo9000.evaluation.tree import Lineage, localise
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.types import Detections, Sample
 
 CONFIDENT = 0.25  # the score from which `yolo9000 predict` gives an answer
 BATCH = 8

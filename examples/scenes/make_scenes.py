@@ -36,11 +36,11 @@ import numpy as np
 from PIL import Image
 
 from yolo9000.data.augment import Purpose, keyed
-from yolo9000.labels.build import build_tree
-from yolo9000.labels.hierarchy import Hierarchy
-from yolo9000.labels.wordnet import wordnet
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.tree_file import write_tree_file
+from yolo9000.taxonomy.build import build_tree
+from yolo9000.taxonomy.files import write_tree_file
+from yolo9000.taxonomy.hierarchy import Hierarchy
+from yolo9000.taxonomy.wordnet import wordnet
+from yolo9000.taxonomy.wordtree import WordTree
 
 CANVAS_WH = (256, 192)
 GREY = 127

@@ -11,17 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolo9000.predict import Detector, Prediction
-    from yolo9000.records import Detections, Picture
+    from yolo9000.inference.detector import Detector, Prediction
+    from yolo9000.types import Detections, Picture
 
 __version__ = "0.1.0"
 __all__ = ["Detections", "Detector", "Picture", "Prediction", "__version__"]
 
 _HOMES = {
-    "Detector": "yolo9000.predict",
-    "Prediction": "yolo9000.predict",
-    "Detections": "yolo9000.records",
-    "Picture": "yolo9000.records",
+    "Detector": "yolo9000.inference.detector",
+    "Prediction": "yolo9000.inference.detector",
+    "Detections": "yolo9000.types",
+    "Picture": "yolo9000.types",
 }
 
 

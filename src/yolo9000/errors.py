@@ -4,6 +4,15 @@ Every message is one line and says what must hold, what came, and where, for exa
 ``yolov2.weights: layer 30 (convolutional) needs 1,740,500 bytes, 12 are left``.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+LONGEST_VALUE = 80  # of a value that an error quotes
+
 EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
@@ -38,3 +47,25 @@ class EngineError(YoloError):
 
 class TrainingError(YoloError):
     """A training that cannot begin, go on, or be resumed."""
+
+
+def describe_errors(error: ValidationError, *, options: bool = False) -> str:
+    """One line that names each wrong setting, what must hold and what came.
+
+    Args:
+        error: what pydantic found.
+        options: the settings are options of the command line, which have dashes.
+    """
+    parts = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        place = place.replace("_", "-") if options else place
+        problem = f"{item['msg'][0].lower()}{item['msg'][1:]}"
+        came = "" if item["type"] == "missing" or not place else f", got {_shortened(item['input'])}"
+        parts.append(f"{place}: {problem}{came}" if place else problem)
+    return "; ".join(parts)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

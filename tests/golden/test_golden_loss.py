@@ -7,11 +7,11 @@ import pytest
 import torch
 from golden import FOLDER, arrays, assert_close, parameters
 
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.loss.assign import Truths
-from yolo9000.loss.hierarchy import SiblingGroups, class_loss
-from yolo9000.loss.region import LossParts, region_loss
-from yolo9000.network.rows import Region
+from yolo9000.architectures.layers import Region
+from yolo9000.losses.assign import Truths
+from yolo9000.losses.classification import SiblingGroups, class_loss
+from yolo9000.losses.region import LossParts, region_loss
+from yolo9000.taxonomy.wordtree import WordTree
 
 WARM_UP_IMAGES = 12_800
 IMAGE_LEVEL = 100_000  # Darknet marks an image-level label by coordinates above this

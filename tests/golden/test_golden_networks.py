@@ -8,15 +8,15 @@ import pytest
 import torch
 from golden import FOLDER, arrays, assert_close, parameters, suppression
 
-from yolo9000.config import DetectionSettings
-from yolo9000.darknet.cfg import parse_cfg, read_cfg, write_cfg
-from yolo9000.darknet.detector import head_spec
-from yolo9000.darknet.weights import read_weights, write_weights
-from yolo9000.network.model import Model, fold_batch_norm
-from yolo9000.network.network import Network
-from yolo9000.network.onnx_graph import build_onnx
-from yolo9000.network.rows import Region
-from yolo9000.postprocess import DenseClassLogits, HeadOutput
+from yolo9000.architectures.layers import Region
+from yolo9000.architectures.onnx import build_onnx
+from yolo9000.architectures.torch import Network
+from yolo9000.architectures.weights import Model, fold_batch_norm
+from yolo9000.checkpoints.darknet.cfg import parse_cfg, read_cfg, write_cfg
+from yolo9000.checkpoints.darknet.detector import head_spec
+from yolo9000.checkpoints.darknet.weights import read_weights, write_weights
+from yolo9000.inference.decode import DenseClassLogits, HeadOutput
+from yolo9000.inference.settings import DetectionSettings
 
 NETS = sorted(path.stem for path in (FOLDER / "nets").glob("d_*.npz"))
 FORMS = {"gpu": "inside_1e-5", "cpu": "outside_1e-6"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from golden import FOLDER, arrays, assert_close
 
-from yolo9000.letterbox import center_crop, letterbox, resize, resize_shorter_side
-from yolo9000.sources import read_picture
+from yolo9000.inference.preprocess import center_crop, letterbox, resize, resize_shorter_side
+from yolo9000.io.sources import read_picture
 
 PNGS = ("rgb", "gray", "rgba", "thin", "photo")
 SIZED = [key for key in arrays("preproc") if key.split("_")[0] in PNGS and key.split("_")[1] in ("letterbox", "resize")]

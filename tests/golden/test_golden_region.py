@@ -9,10 +9,7 @@ import pytest
 from golden import FOLDER, arrays, assert_close, parameters, suppression
 
 from yolo9000.boxes import cxcywh_to_xyxy, nms
-from yolo9000.config import DetectionSettings
-from yolo9000.darknet.files import read_tree
-from yolo9000.letterbox import boxes_to_picture
-from yolo9000.postprocess import (
+from yolo9000.inference.decode import (
     DenseClassLogits,
     HeadOutput,
     HeadSpec,
@@ -23,6 +20,9 @@ from yolo9000.postprocess import (
     sigmoid,
     standing,
 )
+from yolo9000.inference.preprocess import boxes_to_picture
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.taxonomy.darknet_files import read_tree
 
 CASES = {case["name"]: case for case in parameters("region_infer")}
 

@@ -8,15 +8,15 @@ import torch
 from golden import FOLDER, arrays, assert_close, parameters
 from test_golden_loss import WARM_UP_IMAGES, truths_of
 
-from yolo9000.darknet.cfg import read_cfg
-from yolo9000.darknet.weights import read_weights
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.loss.hierarchy import SiblingGroups, class_loss
-from yolo9000.loss.region import region_loss
-from yolo9000.network.network import Network
-from yolo9000.network.rows import Region
-from yolo9000.train.recipe import OptimiserSettings
-from yolo9000.train.training import make_optimiser
+from yolo9000.architectures.layers import Region
+from yolo9000.architectures.torch import Network
+from yolo9000.checkpoints.darknet.cfg import read_cfg
+from yolo9000.checkpoints.darknet.weights import read_weights
+from yolo9000.losses.classification import SiblingGroups, class_loss
+from yolo9000.losses.region import region_loss
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.training.recipe import OptimiserSettings
+from yolo9000.training.trainer import make_optimiser
 
 NAMES = ("train_region", "train_region_tree", "train_softmax", "train_softmax_tree")
 STEPS = 5

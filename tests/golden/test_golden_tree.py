@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from golden import FOLDER, arrays, assert_close, parameters
 
-from yolo9000.darknet.files import read_tree
 from yolo9000.errors import TreeError
-from yolo9000.labels.wordtree import WordTree
+from yolo9000.taxonomy.darknet_files import read_tree
+from yolo9000.taxonomy.wordtree import WordTree
 
 TREES = parameters("tree")
 

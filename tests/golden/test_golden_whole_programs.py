@@ -8,10 +8,10 @@ from golden import FOLDER, arrays, assert_close, parameters, suppression
 from test_golden_networks import activated, load, run_torch
 from test_golden_region import probabilities
 
-from yolo9000.letterbox import center_crop, fit
-from yolo9000.network.model import fold_batch_norm
-from yolo9000.predict import Detector
-from yolo9000.sources import read_picture
+from yolo9000.architectures.weights import fold_batch_norm
+from yolo9000.inference.detector import Detector
+from yolo9000.inference.preprocess import center_crop, fit
+from yolo9000.io.sources import read_picture
 
 PROGRAMS = parameters("e2e")
 DETECTORS = [name for name, program in PROGRAMS.items() if "nms" in program]

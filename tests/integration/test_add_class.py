@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 from small_models import TREE, random_model, small_table
 
-from yolo9000.add_class import Evidence, fit_rows, with_new_child
-from yolo9000.cli import run
-from yolo9000.engines import start_engine
+from yolo9000.adapt.add_class import Evidence, fit_rows, with_new_child
+from yolo9000.checkpoints.safetensors import ModelFile, read_model_file, write_model_file
+from yolo9000.cli.app import run
 from yolo9000.errors import TreeError
-from yolo9000.letterbox import fit
-from yolo9000.model_file import ModelFile, read_model_file, write_model_file
-from yolo9000.postprocess import find_candidates
-from yolo9000.predict import Detector, prepared_detector
+from yolo9000.inference.decode import find_candidates
+from yolo9000.inference.detector import Detector, prepared_detector
+from yolo9000.inference.engines import start_engine
+from yolo9000.inference.preprocess import fit
 
 COLOURS = {"terrier": (200, 40, 30), "poodle": (40, 60, 210), "shiba inu": (30, 200, 60)}
 

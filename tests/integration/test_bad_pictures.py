@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo9000.errors import DataError
-from yolo9000.records import Picture
-from yolo9000.sources import Source, open_sources, read_picture
+from yolo9000.io.sources import Source, open_sources, read_picture
+from yolo9000.types import Picture
 
 ROWS, COLUMNS = np.mgrid[0:40, 0:60].astype(np.uint8)
 PIXELS = np.dstack([ROWS * 6, COLUMNS * 4, ROWS ^ COLUMNS])
@@ -342,7 +342,7 @@ def test_bombs_take_little_memory(tmp_path):
     paths = [make(case, tmp_path) for case in [*BOMBS, "gif-frame-bomb"]]
     program = """
 import resource, sys
-from yolo9000.sources import open_sources
+from yolo9000.io.sources import open_sources
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(*open_sources(sys.argv[1:]), sep="\\n")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

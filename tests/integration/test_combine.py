@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 from small_data import write_voc_set
 
-from yolo9000.cli import run
-from yolo9000.data.datasets import open_data
+from yolo9000.cli.app import run
+from yolo9000.data.dataset import open_data
 
 
 @pytest.fixture

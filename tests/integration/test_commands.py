@@ -18,9 +18,9 @@ from conftest import shared
 from PIL import Image
 from small_models import FLAT_NAMES, TREE, write_flat, write_tree_model
 
-from yolo9000.cli import parse_size, run
+from yolo9000.cli.app import parse_size, run
 from yolo9000.errors import ConfigError
-from yolo9000.predict import Detector
+from yolo9000.inference.detector import Detector
 
 LOW = ["--threshold", "0.05"]  # a random network is never sure
 
@@ -245,7 +245,7 @@ class TestPredict:
         assert message in capsys.readouterr().err
 
     def test_an_internal_error_is_one_line_unless_debugging(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
-        monkeypatch.setattr("yolo9000.predict.postprocess", lambda *_: 1 / 0)
+        monkeypatch.setattr("yolo9000.inference.detector.postprocess", lambda *_: 1 / 0)
         assert run(["predict", str(photos), "-m", flat, "--no-pictures"]) == 1
         err = capsys.readouterr().err
         assert lines(err) == [
@@ -387,7 +387,7 @@ class TestProcess:
 
     @staticmethod
     def command(*arguments: str, **options) -> subprocess.Popen[str]:
-        code = "from yolo9000.cli import main; main()"
+        code = "from yolo9000.cli.app import main; main()"
         return subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             stdout=subprocess.PIPE,
@@ -407,7 +407,7 @@ class TestProcess:
     def test_help_imports_nothing_heavy(self) -> None:
         code = """
 import sys
-from yolo9000.cli import run
+from yolo9000.cli.app import run
 codes = [run(["--version"]), run(["predict", "--help"]), run(["val", "--help"])]
 heavy = {"numpy", "torch", "cv2", "onnx", "PIL", "matplotlib"} & set(sys.modules)
 print(codes, sorted(heavy), file=sys.stderr)
@@ -460,7 +460,7 @@ print(codes, sorted(heavy), file=sys.stderr)
         import pty
 
         parent, child = pty.openpty()
-        code = "from yolo9000.cli import main; main()"
+        code = "from yolo9000.cli.app import main; main()"
         arguments = [sys.executable, "-c", code, "predict", str(photos), "-m", flat, "--no-pictures"]
         process = subprocess.Popen(arguments, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm"})
         os.close(child)

@@ -13,15 +13,15 @@ from PIL import Image
 from small_data import CLASSES, SIZE_WH, boxes_of, write_voc_set
 from small_models import TREE, random_model, small_table, write_tree_model
 
-from yolo9000.cli import run
-from yolo9000.cli_data import parse_range
-from yolo9000.darknet.cfg import write_cfg
-from yolo9000.darknet.weights import write_weights
+from yolo9000.checkpoints.darknet.cfg import write_cfg
+from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.cli.app import run
+from yolo9000.cli.data import parse_range
 from yolo9000.data.check import find_near_duplicates, picture_hash
-from yolo9000.data.datasets import open_data, splits_of
+from yolo9000.data.dataset import open_data, splits_of
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.predict import Detector
-from yolo9000.records import Sample
+from yolo9000.inference.detector import Detector
+from yolo9000.types import Sample
 
 
 @pytest.fixture
@@ -463,7 +463,7 @@ def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path,
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    from yolo9000.labels.names import VOC
+    from yolo9000.taxonomy.class_names import VOC
 
     folder = shared("data", "coco128")
     (tmp_path / "voc.txt").write_text("\n".join(VOC))

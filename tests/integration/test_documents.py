@@ -22,12 +22,12 @@ from PIL import Image
 from small_data import Box, write_voc_set
 from small_models import write_flat, write_tree_model
 
-from yolo9000.cli import run
-from yolo9000.data.datasets import DataSetFile
+from yolo9000.checkpoints.safetensors import read_model_file, write_model_file
+from yolo9000.cli.app import run
+from yolo9000.data.dataset import DataSetFile
 from yolo9000.errors import EXIT_DATA_INVALID
-from yolo9000.labels.names import COCO
-from yolo9000.model_file import read_model_file, write_model_file
-from yolo9000.train.recipe import built_in_recipes, read_recipe
+from yolo9000.taxonomy.class_names import COCO
+from yolo9000.training.recipe import built_in_recipes, read_recipe
 
 NAMES = ("banana", "apple", "person", "dog", "bus")  # the first two are the data set's
 # What makes a training small: a narrow network at a small size, few pictures at a time

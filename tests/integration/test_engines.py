@@ -19,18 +19,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import yolo9000
-from yolo9000 import engines
-from yolo9000.config import DetectionSettings
-from yolo9000.darknet.cfg import write_cfg
-from yolo9000.darknet.weights import write_weights
-from yolo9000.engines import Engine, choose_engine, start_engine
-from yolo9000.engines.exported import PreparedDetector, read_onnx, read_openvino, to_onnx
-from yolo9000.engines.program import ModelProgram, OnnxProgram, OpenVinoProgram, prepare
+from yolo9000.architectures.layers import Conv, Dropout, MaxPool, Region, Reorg, Route, Row, Table
+from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model, fold_batch_norm
+from yolo9000.checkpoints.darknet.cfg import write_cfg
+from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.checkpoints.onnx import PreparedDetector, read_onnx, read_openvino, to_onnx
+from yolo9000.checkpoints.program import ModelProgram, OnnxProgram, OpenVinoProgram, prepare
 from yolo9000.errors import EngineError, WeightsError, YoloError
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.network.model import BatchNorm, ConvParameters, Model, fold_batch_norm
-from yolo9000.network.rows import Conv, Dropout, MaxPool, Region, Reorg, Route, Row, Table
-from yolo9000.postprocess import HeadSpec, postprocess
+from yolo9000.inference import engines
+from yolo9000.inference.decode import HeadSpec, postprocess
+from yolo9000.inference.engines import Engine, choose_engine, start_engine
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.taxonomy.wordtree import WordTree
 
 OTHERS = ("onnxruntime", "openvino")
 SIZES_WH = ((32, 24), (48, 16), (16, 40), (56, 32))
@@ -183,7 +183,7 @@ def test_split_head_gives_the_whole_heads_numbers(engine: str) -> None:
 
 def test_batch_norm_is_folded_without_a_trace() -> None:
     torch = pytest.importorskip("torch")
-    from yolo9000.network.network import Network
+    from yolo9000.architectures.torch import Network
 
     model = random_model("squeezed")
     network = Network(model.table).eval()
@@ -392,7 +392,7 @@ def test_bfloat16_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         start("onnxruntime", program, precision="bfloat16")
     assert "onnxruntime computes in float32" in one_line(caught.value)
     pytest.importorskip("torch")
-    from yolo9000.engines import torch as engine
+    from yolo9000.inference.engines import torch as engine
 
     monkeypatch.setattr(engine, "has_bfloat16", lambda device: False)
     with pytest.raises(EngineError) as caught:
@@ -773,30 +773,32 @@ def darknet_files(folder: Path, name: str) -> Path:
 
 WITHOUT_TORCH = [
     "yolo9000",
-    "yolo9000.config",
-    "yolo9000.darknet.cfg",
-    "yolo9000.darknet.detector",
-    "yolo9000.darknet.files",
-    "yolo9000.darknet.weights",
-    "yolo9000.draw",
-    "yolo9000.engines",
-    "yolo9000.engines.exported",
-    "yolo9000.engines.onnxruntime",
-    "yolo9000.engines.program",
-    "yolo9000.labels.names",
-    "yolo9000.labels.wordtree",
-    "yolo9000.network.onnx_graph",
-    "yolo9000.network.tables",
-    "yolo9000.postprocess",
-    "yolo9000.predict",
-    "yolo9000.records",
-    "yolo9000.results",
-    "yolo9000.sources",
+    "yolo9000.inference.settings",
+    "yolo9000.checkpoints.darknet.cfg",
+    "yolo9000.checkpoints.darknet.detector",
+    "yolo9000.taxonomy.darknet_files",
+    "yolo9000.checkpoints.darknet.weights",
+    "yolo9000.io.draw",
+    "yolo9000.inference.engines",
+    "yolo9000.checkpoints.onnx",
+    "yolo9000.inference.engines.onnxruntime",
+    "yolo9000.checkpoints.program",
+    "yolo9000.taxonomy.class_names",
+    "yolo9000.taxonomy.wordtree",
+    "yolo9000.architectures.onnx",
+    "yolo9000.architectures.zoo",
+    "yolo9000.inference.decode",
+    "yolo9000.inference.detector",
+    "yolo9000.types",
+    "yolo9000.io.writers",
+    "yolo9000.io.sources",
 ]
 
 
 def test_predicting_does_not_import_torch() -> None:
-    names = WITHOUT_TORCH + [name for name in ("yolo9000.export", "yolo9000.evaluate") if find_spec(name)]
+    names = WITHOUT_TORCH + [
+        name for name in ("yolo9000.checkpoints.export", "yolo9000.evaluation.runner") if find_spec(name)
+    ]
     script = """
 import importlib, json, sys
 for name in sys.argv[1:]:
@@ -817,7 +819,7 @@ except ImportError as error:
 else:
     raise SystemExit("torch can be imported")
 from yolo9000 import Detector
-from yolo9000.engines.exported import to_onnx
+from yolo9000.checkpoints.onnx import to_onnx
 cfg, *engines = sys.argv[1:]
 image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 found = []
@@ -848,7 +850,7 @@ def test_detecting_and_exporting_without_torch(name: str, tmp_path: Path) -> Non
 REFUSED = """
 import json, sys
 from yolo9000 import Detector
-from yolo9000.engines import choose_engine
+from yolo9000.inference.engines import choose_engine
 from yolo9000.errors import EngineError
 cfg, *engines = sys.argv[1:]
 texts = []

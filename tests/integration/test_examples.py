@@ -19,11 +19,11 @@ from conftest import ROOT
 from PIL import Image
 from small_data import COLOURS, boxes_of, write_voc_set
 
-from yolo9000.cli import run
-from yolo9000.data.datasets import open_data
-from yolo9000.data.pictures import load_picture
-from yolo9000.records import Sample
-from yolo9000.train.recipe import read_recipe
+from yolo9000.cli.app import run
+from yolo9000.data.dataset import open_data
+from yolo9000.data.images import load_picture
+from yolo9000.training.recipe import read_recipe
+from yolo9000.types import Sample
 
 IDS = ("n01443537", "n01629819", "n02124075", "n02504458", "n03089624", "n04507155")
 EXAMPLES = ROOT / "examples"

@@ -15,14 +15,14 @@ from small_data import write_voc_set
 from small_models import small_table
 from test_training import finish, log_of, start, wait_for
 
-from yolo9000.cli import run
-from yolo9000.darknet.cfg import write_cfg
-from yolo9000.data.datasets import DataSet
-from yolo9000.evaluate import detect_samples
-from yolo9000.predict import Detector
-from yolo9000.records import Detections, Sample
-from yolo9000.train import detect
-from yolo9000.train.run_folder import RunFolder
+from yolo9000.checkpoints.darknet.cfg import write_cfg
+from yolo9000.cli.app import run
+from yolo9000.data.dataset import DataSet
+from yolo9000.evaluation.runner import detect_samples
+from yolo9000.inference.detector import Detector
+from yolo9000.training.logging import RunFolder
+from yolo9000.training.tasks import detection as detect
+from yolo9000.types import Detections, Sample
 
 # colour(0) > warm(1) > red(3) yellow(4); cold(2) > blue(5) green(6)
 TREE = "colour -1\nother -1\nwarm 0\ncold 0\nred 2\nyellow 2\nblue 3\ngreen 3\n"

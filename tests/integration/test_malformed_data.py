@@ -16,13 +16,13 @@ from PIL import Image
 
 import yolo9000.data.formats as formats
 from yolo9000.data.formats.coco import read_coco
-from yolo9000.data.formats.darknet import read_darknet, read_darknet_data, read_yolo_yaml
+from yolo9000.data.formats.csv import ListColumns, read_class_table, read_list
 from yolo9000.data.formats.folder import read_folder
-from yolo9000.data.formats.lists import ListColumns, read_class_table, read_list
 from yolo9000.data.formats.tar import read_tar
 from yolo9000.data.formats.voc import read_voc
+from yolo9000.data.formats.yolo import read_darknet, read_darknet_data, read_yolo_yaml
 from yolo9000.errors import DataError
-from yolo9000.records import Annotation
+from yolo9000.types import Annotation
 
 CLASSES = ("cat", "dog")
 CODES = set(re.findall(r"^``([a-z-]+)``", formats.__doc__ or "", re.MULTILINE))

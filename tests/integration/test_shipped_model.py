@@ -15,8 +15,8 @@ from PIL import Image
 
 import yolo9000
 from yolo9000 import Detector
-from yolo9000.cli import run
-from yolo9000.models import SHIPPED, shipped_file
+from yolo9000.checkpoints.bundled import SHIPPED, shipped_file
+from yolo9000.cli.app import run
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 from small_data import write_voc_set
 from small_models import small_table
 
-from yolo9000.cli import run
-from yolo9000.darknet.cfg import write_cfg
+from yolo9000.checkpoints.darknet.cfg import write_cfg
+from yolo9000.cli.app import run
 
 RECIPE = """
 task = "detect"
@@ -248,8 +248,8 @@ def test_a_dead_worker_names_the_picture(recipe: Path, tmp_path: Path) -> None:
     script = tmp_path / "deadly.py"
     script.write_text(
         "import os, signal, sys\n"
-        "import yolo9000.train.detect as detect\n"
-        "from yolo9000.cli import run\n"
+        "import yolo9000.training.tasks.detection as detect\n"
+        "from yolo9000.cli.app import run\n"
         "load = detect.load_picture\n"
         "def deadly(picture, name):\n"
         "    if 'p04' in name: os.kill(os.getpid(), signal.SIGKILL)\n"

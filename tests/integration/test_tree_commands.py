@@ -11,8 +11,8 @@ from conftest import shared
 from small_data import boxes_of, write_voc_set
 from small_models import TREE, write_tree_model
 
-from yolo9000.cli import run
-from yolo9000.tree_file import read_tree_file, write_tree_file
+from yolo9000.cli.app import run
+from yolo9000.taxonomy.files import read_tree_file, write_tree_file
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from hypothesis import strategies as st
 
-from yolo9000.config import DetectionSettings
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.letterbox import ImageFit
-from yolo9000.postprocess import DenseClassLogits, HeadOutput, HeadSpec, LazyClassLogits
+from yolo9000.inference.decode import DenseClassLogits, HeadOutput, HeadSpec, LazyClassLogits
+from yolo9000.inference.preprocess import ImageFit
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.taxonomy.wordtree import WordTree
 
 CELL = 32  # pixels of the network's input that a cell spans
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.anchors import average_iou, cluster, recall, size_iou
+from yolo9000.adapt.anchors import average_iou, cluster, recall, size_iou
 
 DISTANCES = ("iou", "euclidean")
 

@@ -32,7 +32,7 @@ from yolo9000.data.augment import (
     place_boxes,
 )
 from yolo9000.data.batching import epoch_order, multi_scale_size
-from yolo9000.records import BoxTruth
+from yolo9000.types import BoxTruth
 
 SEEDS = st.integers(0, 2**40)
 SIDES = st.integers(1, 900)

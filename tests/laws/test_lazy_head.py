@@ -11,9 +11,9 @@ from heads import Head, HeadRecipe, detection_settings, heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.config import DetectionSettings
-from yolo9000.postprocess import find_candidates, label_candidates, postprocess
-from yolo9000.records import Detections, TreeAnswer
+from yolo9000.inference.decode import find_candidates, label_candidates, postprocess
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.types import Detections, TreeAnswer
 
 WALKS = ("conditional", "darknet")
 SUPPRESSIONS = ("label", "path", "objectness", None)

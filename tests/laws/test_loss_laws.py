@@ -12,12 +12,12 @@ from heads import grids, parents_of_trees, tree_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from yolo9000.architectures.layers import Region
 from yolo9000.boxes import cxcywh_to_xyxy, iou
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.loss.assign import Truths
-from yolo9000.loss.hierarchy import SiblingGroups, class_loss, class_probabilities
-from yolo9000.loss.region import LossParts, WeakObjectness, region_loss
-from yolo9000.network.rows import Region
+from yolo9000.losses.assign import Truths
+from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities
+from yolo9000.losses.region import LossParts, WeakObjectness, region_loss
+from yolo9000.taxonomy.wordtree import WordTree
 
 NEVER = 2.0  # no IoU is above it: no box is left alone
 

@@ -18,13 +18,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolo9000.boxes import iou
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.metrics import matching
-from yolo9000.metrics.calibration import path_steps, reliability, reliability_by_depth
-from yolo9000.metrics.classification import accuracy_by_depth, roll_up_scores, top_k_accuracy
-from yolo9000.metrics.coco import coco_scores
-from yolo9000.metrics.curves import confusion_matrix, f1_curve
-from yolo9000.metrics.hierarchy import (
+from yolo9000.evaluation import match as matching
+from yolo9000.evaluation.calibration import path_steps, reliability, reliability_by_depth
+from yolo9000.evaluation.classification import accuracy_by_depth, roll_up_scores, top_k_accuracy
+from yolo9000.evaluation.coco import coco_scores
+from yolo9000.evaluation.curves import confusion_matrix, f1_curve
+from yolo9000.evaluation.match import match
+from yolo9000.evaluation.scored import Scored, collect
+from yolo9000.evaluation.tree import (
     Lineage,
     ap_by_depth,
     back_off_curve,
@@ -36,10 +37,9 @@ from yolo9000.metrics.hierarchy import (
     roll_up,
     severity,
 )
-from yolo9000.metrics.matching import match
-from yolo9000.metrics.scored import Scored, collect
-from yolo9000.metrics.voc import precision_recall, voc_ap
-from yolo9000.records import BoxTruth, Detections, PathStep, TreeAnswer
+from yolo9000.evaluation.voc import precision_recall, voc_ap
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.types import BoxTruth, Detections, PathStep, TreeAnswer
 
 WIDTH, HEIGHT = 400, 250
 

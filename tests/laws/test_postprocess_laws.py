@@ -23,10 +23,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from yolo9000.boxes import cxcywh_to_xyxy, iou, nms
-from yolo9000.config import DetectionSettings
-from yolo9000.labels.wordtree import Descent
-from yolo9000.letterbox import boxes_to_picture, letterbox_size
-from yolo9000.postprocess import (
+from yolo9000.inference.decode import (
     Candidates,
     DenseClassLogits,
     HeadOutput,
@@ -39,7 +36,10 @@ from yolo9000.postprocess import (
     tree_nms,
     walk_tree,
 )
-from yolo9000.records import Detections
+from yolo9000.inference.preprocess import boxes_to_picture, letterbox_size
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.taxonomy.wordtree import Descent
+from yolo9000.types import Detections
 
 CLOSE = 1e-5
 UNLIMITED = 100_000

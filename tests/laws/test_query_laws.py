@@ -11,9 +11,9 @@ from heads import HeadRecipe, heads, parents_of_trees, tree_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from yolo9000.config import DetectionSettings
 from yolo9000.errors import TreeError
-from yolo9000.postprocess import find_candidates, node_scores, postprocess, walk_tree, walk_within
+from yolo9000.inference.decode import find_candidates, node_scores, postprocess, walk_tree, walk_within
+from yolo9000.inference.settings import DetectionSettings
 
 EVERYTHING = DetectionSettings(threshold=0.0, min_probability=0.0)
 

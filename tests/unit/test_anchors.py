@@ -11,7 +11,7 @@ import pytest
 from conftest import shared
 from PIL import Image
 
-from yolo9000.anchors import (
+from yolo9000.adapt.anchors import (
     _Assignment,
     _Boxes,
     anchor_forms,
@@ -25,8 +25,8 @@ from yolo9000.anchors import (
     size_iou,
     to_cells,
 )
+from yolo9000.architectures.zoo import VOC_ANCHORS
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.network.tables import VOC_ANCHORS
 
 
 def sizes(*pairs: tuple[float, float]) -> np.ndarray:
@@ -272,7 +272,7 @@ def test_anchors_in_print() -> None:
 @pytest.mark.parametrize(("ks", "k"), [([1, 2, 3], None), ([3], 3), ([1, 2], 2)])
 def test_plot(ks: list[int], k: int | None, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from yolo9000.anchor_plot import plot_report
+    from yolo9000.adapt.anchor_plot import plot_report
 
     found = report(blobs(TALL, WIDE, LARGE), ks, unit="pixels", defaults={"mine": sizes(WIDE, TALL)}, restarts=1)
     plot_report(found, tmp_path / "anchors.png", k=k)

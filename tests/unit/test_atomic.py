@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo9000.atomic import write_atomically
+from yolo9000.io.files import write_atomically
 
 
 def test_writes_text_and_bytes(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from yolo9000.data.augment import (
     rotate_crop,
 )
 from yolo9000.data.batching import SIZES, Batch, Example, collate, epoch_order, multi_scale_size
-from yolo9000.records import BoxTruth
+from yolo9000.types import BoxTruth
 
 PLAIN = AugmentSettings(jitter=0, hue=0, saturation=1, exposure=1, flip=False, min_visible=0)
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolo9000.errors import TreeError
-from yolo9000.labels.build import BuiltTree, build_tree
-from yolo9000.labels.hierarchy import Entry, Hierarchy, read_parent_table, slug
-from yolo9000.labels.matching import read_settled
-from yolo9000.labels.wordnet import wordnet
-from yolo9000.labels.wordtree import WordTree
+from yolo9000.taxonomy.build import BuiltTree, build_tree
+from yolo9000.taxonomy.hierarchy import Entry, Hierarchy, read_parent_table, slug
+from yolo9000.taxonomy.match import read_settled
+from yolo9000.taxonomy.wordnet import wordnet
+from yolo9000.taxonomy.wordtree import WordTree
 
 
 def graph(**parents: str) -> Hierarchy:

@@ -13,14 +13,21 @@ from hypothesis import strategies as st
 from small_data import boxes_of, write_voc_set
 from small_models import ANCHORS, TREE, random_model, small_table
 
-from yolo9000.calibrate import FoundObject, calibrate, critical_probability, find_back_off, promised, with_temperatures
-from yolo9000.cli import run
-from yolo9000.data.datasets import open_data
+from yolo9000.adapt.calibrate import (
+    FoundObject,
+    calibrate,
+    critical_probability,
+    find_back_off,
+    promised,
+    with_temperatures,
+)
+from yolo9000.architectures.layers import Conv
+from yolo9000.checkpoints.safetensors import ModelFile, read_model_file, write_model_file
+from yolo9000.cli.app import run
+from yolo9000.data.dataset import open_data
 from yolo9000.errors import ConfigError
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.model_file import ModelFile, read_model_file, write_model_file
-from yolo9000.network.rows import Conv
-from yolo9000.predict import Detector, prepared_detector
+from yolo9000.inference.detector import Detector, prepared_detector
+from yolo9000.taxonomy.wordtree import WordTree
 
 # animal(0) thing(1); dog(2) cat(3) under animal; terrier(4) poodle(5) under dog; bus(6) under thing
 PLAIN = (1.0, 1.0, 1.0)

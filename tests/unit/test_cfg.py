@@ -9,9 +9,7 @@ from conftest import shared
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from yolo9000.darknet.cfg import parse_cfg, read_cfg, write_cfg
-from yolo9000.errors import ConfigError
-from yolo9000.network.rows import (
+from yolo9000.architectures.layers import (
     ACTIVATIONS,
     AvgPool,
     Conv,
@@ -26,7 +24,9 @@ from yolo9000.network.rows import (
     Softmax,
     Table,
 )
-from yolo9000.network.tables import BUILT_IN
+from yolo9000.architectures.zoo import BUILT_IN
+from yolo9000.checkpoints.darknet.cfg import parse_cfg, read_cfg, write_cfg
+from yolo9000.errors import ConfigError
 
 NET = "[net]\nwidth=96\nheight=64\n"  # three lines: the first line of a layer is line 4
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from yolo9000.errors import TrainingError
-from yolo9000.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from yolo9000.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 
 
 def checkpoint(step: int) -> Checkpoint:
@@ -171,7 +171,7 @@ def test_on_a_disk_that_is_really_full_the_one_before_stays(tmp_path: Path) -> N
 SAVER = """
 import sys, torch
 from pathlib import Path
-from yolo9000.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from yolo9000.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 folder = Path(sys.argv[1])
 found = latest_checkpoint(folder)
 step = found.step if found else 0

@@ -13,10 +13,15 @@ from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.darknet import files
-from yolo9000.darknet.cfg import read_cfg, write_cfg
-from yolo9000.darknet.detector import read_detector
-from yolo9000.darknet.files import (
+from yolo9000.architectures.layers import Conv, MaxPool, Region, Row, Softmax, Table
+from yolo9000.architectures.weights import ConvParameters, Model
+from yolo9000.checkpoints.darknet.cfg import read_cfg, write_cfg
+from yolo9000.checkpoints.darknet.detector import read_detector
+from yolo9000.checkpoints.darknet.weights import read_weights, write_weights
+from yolo9000.errors import ConfigError, DataError, TreeError, WeightsError, YoloError
+from yolo9000.taxonomy import darknet_files as files
+from yolo9000.taxonomy.class_names import COCO, VOC
+from yolo9000.taxonomy.darknet_files import (
     find_beside,
     read_data,
     read_lines,
@@ -25,12 +30,7 @@ from yolo9000.darknet.files import (
     read_tree,
     write_tree,
 )
-from yolo9000.darknet.weights import read_weights, write_weights
-from yolo9000.errors import ConfigError, DataError, TreeError, WeightsError, YoloError
-from yolo9000.labels.names import COCO, VOC
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.network.model import ConvParameters, Model
-from yolo9000.network.rows import Conv, MaxPool, Region, Row, Softmax, Table
+from yolo9000.taxonomy.wordtree import WordTree
 
 
 def write(path: Path, content: str | bytes) -> Path:

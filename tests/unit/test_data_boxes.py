@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo9000.data.boxes import FaultError, RawBox, make_boxes, make_fault, one_line, shown
-from yolo9000.data.pictures import copy_picture, load_picture, picture_size, read_picture_file
+from yolo9000.data.images import copy_picture, load_picture, picture_size, read_picture_file
+from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, one_line, shown
 from yolo9000.errors import DataError
-from yolo9000.records import PictureFile
+from yolo9000.types import PictureFile
 
 SIZE = (30, 20)
 

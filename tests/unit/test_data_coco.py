@@ -16,10 +16,10 @@ from pycocotools import coco as official_coco
 
 from yolo9000.data.formats import coco
 from yolo9000.data.formats.coco import category_ids, coco_classes, read_coco, write_coco
-from yolo9000.data.formats.darknet import read_darknet
+from yolo9000.data.formats.yolo import read_darknet
 from yolo9000.errors import DataError
-from yolo9000.labels.names import COCO, COCO_CATEGORY_IDS
-from yolo9000.records import Annotation, BoxTruth, PictureFile, Sample
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
+from yolo9000.types import Annotation, BoxTruth, PictureFile, Sample
 
 GOOD: dict[str, Any] = {
     "info": {"year": 2017, "note": [1.5e3, None, {"a": "]}"}]},

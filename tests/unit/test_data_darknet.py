@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo9000.data.boxes import RawBox
-from yolo9000.data.formats.darknet import (
+from yolo9000.data.formats.yolo import (
     parse_label_lines,
     read_darknet,
     read_darknet_data,
     read_yolo_yaml,
     write_darknet,
 )
+from yolo9000.data.issues import RawBox
 from yolo9000.errors import DataError
-from yolo9000.records import Annotation, BoxTruth, PictureFile, Sample
+from yolo9000.types import Annotation, BoxTruth, PictureFile, Sample
 
 CLASSES = ("cat", "dog", "ant")
 

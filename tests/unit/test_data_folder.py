@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from yolo9000.data.formats.folder import folder_classes, read_folder
 from yolo9000.errors import DataError
-from yolo9000.records import Annotation, PictureFile
+from yolo9000.types import Annotation, PictureFile
 
 
 def put(root: Path, *names: str) -> None:

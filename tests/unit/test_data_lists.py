@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo9000.data.formats.lists import ListColumns, read_class_table, read_list
+from yolo9000.data.formats.csv import ListColumns, read_class_table, read_list
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.records import Annotation, PictureFile
+from yolo9000.types import Annotation, PictureFile
 
 CLASSES = ("cat", "dog", "ant")
 LABELS = ListColumns(0, (1,))

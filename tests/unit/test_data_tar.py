@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo9000.data.formats.lists import ListColumns
+from yolo9000.data.formats.csv import ListColumns
 from yolo9000.data.formats.tar import read_tar
-from yolo9000.data.pictures import load_picture
+from yolo9000.data.images import load_picture
 from yolo9000.errors import DataError
-from yolo9000.records import Annotation
+from yolo9000.types import Annotation
 
 CLASSES = ("cat", "dog", "7")
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from yolo9000.data.formats.voc import read_voc, voc_classes, write_voc
 from yolo9000.errors import DataError
-from yolo9000.records import Annotation, BoxTruth, PictureFile, Sample
+from yolo9000.types import Annotation, BoxTruth, PictureFile, Sample
 
 CLASSES = ("cat", "dog")
 GOOD = """<annotation>

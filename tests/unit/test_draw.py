@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageDraw
 
-from yolo9000.draw import annotate, label_colour, text_colour
-from yolo9000.records import Detections, PathStep, TreeAnswer
+from yolo9000.io.draw import annotate, label_colour, text_colour
+from yolo9000.types import Detections, PathStep, TreeAnswer
 
 GREY = 128
 

@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from yolo9000.errors import ConfigError
-from yolo9000.network.model import Model
-from yolo9000.network.rows import (
+from yolo9000.architectures.layers import (
     ACTIVATIONS,
     Activation,
     AvgPool,
@@ -23,10 +21,13 @@ from yolo9000.network.rows import (
     Softmax,
     Table,
 )
+from yolo9000.architectures.weights import Model
+from yolo9000.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 
-from yolo9000.network.layers import (  # noqa: E402
+from yolo9000.architectures.torch import Network  # noqa: E402
+from yolo9000.architectures.torch_layers import (  # noqa: E402
     BATCH_NORM_MOMENTUM,
     ConvLayer,
     MaxPoolLayer,
@@ -35,7 +36,6 @@ from yolo9000.network.layers import (  # noqa: E402
     darknet_reorg,
     space_to_depth,
 )
-from yolo9000.network.network import Network  # noqa: E402
 
 
 def numbers(*shape: int) -> np.ndarray:

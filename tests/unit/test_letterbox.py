@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from yolo9000 import letterbox as module
-from yolo9000.letterbox import (
+from yolo9000.inference import preprocess as module
+from yolo9000.inference.preprocess import (
     boxes_to_picture,
     center_crop,
     fit,

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.loss.assign import Assignment, Truths, assign, best_ious, box_iou, last_of_each, size_iou
-from yolo9000.loss.hierarchy import SiblingGroups, class_loss, class_probabilities
-from yolo9000.loss.region import LossParts, WeakObjectness, region_loss
-from yolo9000.network.rows import Region
+from yolo9000.architectures.layers import Region
+from yolo9000.losses.assign import Assignment, Truths, assign, best_ious, box_iou, last_of_each, size_iou
+from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities
+from yolo9000.losses.region import LossParts, WeakObjectness, region_loss
+from yolo9000.taxonomy.wordtree import WordTree
 
 A, K, H, W = 3, 5, 2, 3
 ANCHORS = ((1.0, 1.0), (2.0, 1.0), (1.0, 2.0))  # in cells

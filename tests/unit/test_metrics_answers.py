@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_metrics_hierarchy import CAT, CUP, DOG, HOUND, TERRIER, TREE, answer, nodes
 
-from yolo9000.metrics.calibration import brier, path_steps, reliability, reliability_by_depth
-from yolo9000.metrics.classification import accuracy_by_depth, roll_up_scores, top_k_accuracy
+from yolo9000.evaluation.calibration import brier, path_steps, reliability, reliability_by_depth
+from yolo9000.evaluation.classification import accuracy_by_depth, roll_up_scores, top_k_accuracy
 
 # --- accuracy
 

@@ -9,13 +9,13 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from yolo9000.metrics import matching
-from yolo9000.metrics.coco import coco_scores
-from yolo9000.metrics.curves import confusion_matrix, f1_curve
-from yolo9000.metrics.matching import join, match, prefer_same_label
-from yolo9000.metrics.scored import Scored, collect
-from yolo9000.metrics.voc import ApMethod, precision_recall, voc_ap
-from yolo9000.records import BoxTruth, Detections
+from yolo9000.evaluation import match as matching
+from yolo9000.evaluation.coco import coco_scores
+from yolo9000.evaluation.curves import confusion_matrix, f1_curve
+from yolo9000.evaluation.match import join, match, prefer_same_label
+from yolo9000.evaluation.scored import Scored, collect
+from yolo9000.evaluation.voc import ApMethod, precision_recall, voc_ap
+from yolo9000.types import BoxTruth, Detections
 
 Box = tuple[float, float, float, float]
 Truth = tuple[int, Box] | tuple[int, Box, str]
@@ -301,7 +301,7 @@ def test_coco_in_batches_of_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [picture([(0, A), (2, B)], [(0, A, 0.9), (2, A, 0.7)]), picture([(1, C)], [(1, C, 0.6), (0, C, 0.8)])]
     scored = collect(pictures, classes=3)
     whole = coco_scores(scored)
-    monkeypatch.setattr("yolo9000.metrics.coco.CELLS_AT_ONCE", 1)
+    monkeypatch.setattr("yolo9000.evaluation.coco.CELLS_AT_ONCE", 1)
     apart = coco_scores(scored)
     np.testing.assert_array_equal(whole.precisions, apart.precisions)
     np.testing.assert_array_equal(whole.recalls, apart.recalls)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from test_metrics_boxes import NOWHERE, A, B, C, Found, Truth, scored_of
 
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.metrics.hierarchy import (
+from yolo9000.evaluation.scored import Scored
+from yolo9000.evaluation.tree import (
     Lineage,
     ap_by_depth,
     back_off_curve,
@@ -27,9 +27,9 @@ from yolo9000.metrics.hierarchy import (
     severity,
     split,
 )
-from yolo9000.metrics.scored import Scored
-from yolo9000.metrics.voc import ApByClass, voc_ap
-from yolo9000.records import PathStep, TreeAnswer
+from yolo9000.evaluation.voc import ApByClass, voc_ap
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.types import PathStep, TreeAnswer
 
 NAMES = ("animal", "thing", "dog", "cat", "bird", "cup", "terrier", "hound")
 ANIMAL, THING, DOG, CAT, BIRD, CUP, TERRIER, HOUND = range(8)

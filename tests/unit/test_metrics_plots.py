@@ -12,17 +12,17 @@ import pytest
 from PIL import Image
 from test_metrics_boxes import NOWHERE, A, B, scored_of
 
-from yolo9000.metrics.calibration import reliability
-from yolo9000.metrics.curves import F1Curve, confusion_matrix, f1_curve
-from yolo9000.metrics.hierarchy import SpecificityRisk
-from yolo9000.metrics.plots import (
+from yolo9000.evaluation.calibration import reliability
+from yolo9000.evaluation.curves import F1Curve, confusion_matrix, f1_curve
+from yolo9000.evaluation.plots import (
     plot_confusion,
     plot_f1,
     plot_precision_recall,
     plot_reliability,
     plot_specificity_risk,
 )
-from yolo9000.metrics.voc import PrecisionRecall, precision_recall
+from yolo9000.evaluation.tree import SpecificityRisk
+from yolo9000.evaluation.voc import PrecisionRecall, precision_recall
 
 SCORED = scored_of([(0, A), (0, B)], [(0, A, 0.9), (0, NOWHERE, 0.8), (0, B, 0.7)])
 
@@ -99,12 +99,12 @@ def test_reliability_has_a_panel_for_each_group() -> None:
 
 
 def test_plots_leave_matplotlibs_state_alone() -> None:
-    program = "import sys, yolo9000.metrics.plots; assert 'matplotlib.pyplot' not in sys.modules"
+    program = "import sys, yolo9000.evaluation.plots; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_other_scores_do_without_matplotlib_and_the_coco_package() -> None:
     modules = ["calibration", "classification", "curves", "hierarchy", "matching", "scored", "voc"]
-    imports = "".join(f"import yolo9000.metrics.{name}; " for name in modules)
+    imports = "".join(f"import yolo9000.evaluation.{name}; " for name in modules)
     program = f"import sys; {imports}assert not {{'matplotlib', 'faster_coco_eval', 'torch'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -10,14 +10,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from small_models import FLAT_NAMES, TREE, random_model, small_table, write_flat
 
-from yolo9000.cli import run
+from yolo9000.architectures.layers import Reorg, Table
+from yolo9000.architectures.surgery import initial_model, narrow, with_classes
+from yolo9000.architectures.weights import Model
+from yolo9000.architectures.zoo import darknet19
+from yolo9000.checkpoints.safetensors import ModelFile, read_model_file, write_model_file
+from yolo9000.cli.app import run
 from yolo9000.errors import ConfigError, WeightsError
-from yolo9000.model_file import ModelFile, read_model_file, write_model_file
-from yolo9000.network.model import Model
-from yolo9000.network.rows import Reorg, Table
-from yolo9000.network.shaping import initial_model, narrow, with_classes
-from yolo9000.network.tables import darknet19
-from yolo9000.predict import Detector
+from yolo9000.inference.detector import Detector
 
 
 def flat() -> ModelFile:

@@ -11,9 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from yolo9000.config import DetectionSettings
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.postprocess import (
+from yolo9000.inference.decode import (
     Candidates,
     ClassLogits,
     DenseClassLogits,
@@ -31,7 +29,9 @@ from yolo9000.postprocess import (
     tree_nms,
     walk_tree,
 )
-from yolo9000.records import Detections, PathStep
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.types import Detections, PathStep
 
 LN2, LN3, LN9 = math.log(2), math.log(3), math.log(9)
 ANCHORS = np.array([[1.0, 2.0], [3.0, 0.5]], np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from yolo9000.errors import ConfigError
-from yolo9000.train.recipe import ClassifyRecipe, DetectRecipe, built_in_recipes, read_recipe
+from yolo9000.training.recipe import ClassifyRecipe, DetectRecipe, built_in_recipes, read_recipe
 
 SMALL = """
 task = "detect"

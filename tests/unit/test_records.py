@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from yolo9000.records import BoxTruth, Detections, PathStep, TreeAnswer
+from yolo9000.types import BoxTruth, Detections, PathStep, TreeAnswer
 
 
 def two() -> Detections:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.records import Detections, PathStep, Picture, TreeAnswer
-from yolo9000.results import FORMATS, OutputNames, PictureWriter, ResultWriter
+from yolo9000.io.writers import FORMATS, OutputNames, PictureWriter, ResultWriter
+from yolo9000.types import Detections, PathStep, Picture, TreeAnswer
 
 NONE = Detections(
     boxes_xyxy=np.zeros((0, 4), np.float32),

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo9000.errors import TrainingError
-from yolo9000.records import BoxTruth, PictureFile, Sample
-from yolo9000.train.run_folder import RunFolder, data_fingerprint
+from yolo9000.training.logging import RunFolder, data_fingerprint
+from yolo9000.types import BoxTruth, PictureFile, Sample
 
 FACTS = {"recipe": {"task": "detect", "batch": 4}, "threads": 2, "data": "00ff", "seed": 7}
 

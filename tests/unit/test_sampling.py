@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo9000.data.batching import epoch_order
-from yolo9000.data.sampling import Stream, balanced_weights, joint_weights, repeat_weights, weighted_order
-from yolo9000.records import BoxTruth, PictureFile, Sample
+from yolo9000.data.sampler import Stream, balanced_weights, joint_weights, repeat_weights, weighted_order
+from yolo9000.types import BoxTruth, PictureFile, Sample
 
 
 def sample(*labels: int, boxed: bool = True) -> Sample:

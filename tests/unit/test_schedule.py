@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from yolo9000.train.recipe import OptimiserSettings
-from yolo9000.train.schedule import learning_rate
+from yolo9000.training.recipe import OptimiserSettings
+from yolo9000.training.schedule import learning_rate
 
 
 def test_burn_in_rises_with_the_fourth_power() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from yolo9000.architectures.layers import Conv, MaxPool, Region, Table
+from yolo9000.architectures.surgery import hand_on, initial_model, narrow, with_classes
+from yolo9000.architectures.weights import check_parameters
+from yolo9000.architectures.zoo import BUILT_IN, darknet19, tiny_yolov2, yolov2
 from yolo9000.errors import ConfigError
-from yolo9000.network.model import check_parameters
-from yolo9000.network.rows import Conv, MaxPool, Region, Table
-from yolo9000.network.shaping import hand_on, initial_model, narrow, with_classes
-from yolo9000.network.tables import BUILT_IN, darknet19, tiny_yolov2, yolov2
 
 
 def test_narrow_keeps_the_last_layer_and_rounds_to_eight() -> None:

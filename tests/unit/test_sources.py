@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from yolo9000 import sources
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.records import Picture
-from yolo9000.sources import open_sources, read_picture, read_size
+from yolo9000.io import sources
+from yolo9000.io.sources import open_sources, read_picture, read_size
+from yolo9000.types import Picture
 
 # 3 wide, 2 high, no two pixels alike
 PIXELS = np.array(

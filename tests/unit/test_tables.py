@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import shared
 
-from yolo9000.darknet.cfg import read_cfg
-from yolo9000.errors import ConfigError
-from yolo9000.network.rows import (
+from yolo9000.architectures.layers import (
     AvgPool,
     Conv,
     Cost,
@@ -24,7 +22,7 @@ from yolo9000.network.rows import (
     layer_name,
     route_sources,
 )
-from yolo9000.network.tables import (
+from yolo9000.architectures.zoo import (
     BUILT_IN,
     COCO_ANCHORS,
     VOC_ANCHORS,
@@ -34,6 +32,8 @@ from yolo9000.network.tables import (
     yolo9000,
     yolov2,
 )
+from yolo9000.checkpoints.darknet.cfg import read_cfg
+from yolo9000.errors import ConfigError
 
 # A network of every geometry on a picture 20 wide and 12 high, 2 channels.
 SMALL = Table(

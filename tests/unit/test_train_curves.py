@@ -15,11 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from yolo9000.cli import run
+from yolo9000.cli.app import run
 from yolo9000.errors import ConfigError, TrainingError
-from yolo9000.train.curves import POINTS, Best, best_scores, plot_run, plot_scores
-from yolo9000.train.run_folder import RunFolder
-from yolo9000.train.run_report import write_report
+from yolo9000.training.curves import POINTS, Best, best_scores, plot_run, plot_scores
+from yolo9000.training.logging import RunFolder
+from yolo9000.training.report import write_report
 
 FACTS = {"recipe": {"task": "detect", "data": "my fruit", "batch": 8, "optimiser": {"decay": 0.0005}}, "threads": 2}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from yolo9000.train import live as module
-from yolo9000.train.live import Live
+from yolo9000.training import progress as module
+from yolo9000.training.progress import Live
 
 
 class Clock:

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from yolo9000.data.batching import Batch
-from yolo9000.draw import label_colour
-from yolo9000.records import BoxTruth, Detections, PictureFile, Sample
-from yolo9000.train.batch_pictures import GAP, GREY, MOST_FOUND, TILE, WIDE_GAP, Marks, draw_batch, draw_validation
+from yolo9000.io.draw import label_colour
+from yolo9000.training.visualize import GAP, GREY, MOST_FOUND, TILE, WIDE_GAP, Marks, draw_batch, draw_validation
+from yolo9000.types import BoxTruth, Detections, PictureFile, Sample
 
 NAMES = ("ant", "bee", "cow", "dog", "eel")
 WIDTH, HEIGHT = 210, 120  # of the pictures: drawn at twice their size, 420 x 240

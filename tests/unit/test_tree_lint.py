@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_models import TREE
 
-from yolo9000.darknet.files import read_map, read_names, read_tree
 from yolo9000.errors import TreeError
-from yolo9000.labels.diff import tree_diff
-from yolo9000.labels.lint import lint
-from yolo9000.labels.wordnet import wordnet
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.tree_file import read_tree_file, write_tree_file
+from yolo9000.taxonomy.darknet_files import read_map, read_names, read_tree
+from yolo9000.taxonomy.diff import tree_diff
+from yolo9000.taxonomy.files import read_tree_file, write_tree_file
+from yolo9000.taxonomy.lint import lint
+from yolo9000.taxonomy.wordnet import wordnet
+from yolo9000.taxonomy.wordtree import WordTree
 
 # animal(0) thing(1); dog(2) cat(3) under animal; terrier(4) poodle(5) under dog; bus(6) tram(7) under thing
 SOUND = WordTree.from_parents(

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.darknet.weights import Header, read_weights, write_weights
-from yolo9000.errors import ConfigError, WeightsError
-from yolo9000.network.model import (
+from yolo9000.architectures.layers import AvgPool, Conv, MaxPool, Region, Route, Row, Softmax, Table
+from yolo9000.architectures.weights import (
     BatchNorm,
     ConvParameters,
     Model,
@@ -22,7 +21,8 @@ from yolo9000.network.model import (
     fold_batch_norm,
     split_head,
 )
-from yolo9000.network.rows import AvgPool, Conv, MaxPool, Region, Route, Row, Softmax, Table
+from yolo9000.checkpoints.darknet.weights import Header, read_weights, write_weights
+from yolo9000.errors import ConfigError, WeightsError
 
 NARROW = bytes.fromhex("00000000 01000000 00000000 07000000")  # version 0.1, 7 images in 32 bits
 WIDE = bytes.fromhex("00000000 02000000 00000000 01000000 01000000")  # version 0.2, 2^32 + 1 images in 64

@@ -9,7 +9,7 @@ import pytest
 from conftest import shared
 
 from yolo9000.errors import TreeError
-from yolo9000.labels.wordnet import TOPICS, is_synset_id, singular_forms, wordnet
+from yolo9000.taxonomy.wordnet import TOPICS, is_synset_id, singular_forms, wordnet
 
 
 def test_it_has_all_noun_synsets() -> None:
@@ -74,7 +74,7 @@ def test_every_id_of_9k_is_there() -> None:
 
 def test_it_is_read_in_a_moment() -> None:
     code = (
-        "import numpy, time; import yolo9000.labels.wordnet as w; t = time.perf_counter();"
+        "import numpy, time; import yolo9000.taxonomy.wordnet as w; t = time.perf_counter();"
         "w.wordnet(); print(time.perf_counter() - t)"
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True) for _ in range(3)]

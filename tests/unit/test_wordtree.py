@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolo9000.errors import TreeError
-from yolo9000.labels.names import COCO, COCO_CATEGORY_IDS, VOC, default_names, nearest
-from yolo9000.labels.wordtree import Descent, WordTree
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names, nearest
+from yolo9000.taxonomy.wordtree import Descent, WordTree
 
 # Two top nodes. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].
 #

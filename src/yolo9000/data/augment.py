@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from yolo9000.letterbox import GREY
-from yolo9000.records import BoxTruth
+from yolo9000.inference.preprocess import GREY
+from yolo9000.types import BoxTruth
 
 __all__ = [
     "AugmentSettings",

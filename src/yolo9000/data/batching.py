@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from yolo9000.data.augment import Purpose, keyed
-from yolo9000.records import BoxTruth
+from yolo9000.types import BoxTruth
 
 __all__ = ["SIZES", "Batch", "Example", "collate", "epoch_order", "multi_scale_size"]
 

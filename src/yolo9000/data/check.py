@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt64
 
-from yolo9000.data.datasets import DataSet, Split
-from yolo9000.data.pictures import load_picture
+from yolo9000.data.dataset import DataSet, Split
+from yolo9000.data.images import load_picture
 from yolo9000.errors import DataError
-from yolo9000.records import Fault, Sample
-from yolo9000.sources import MAX_PIXELS
+from yolo9000.io.sources import MAX_PIXELS
+from yolo9000.types import Fault, Sample
 
 __all__ = ["CheckResult", "SplitCheck", "check_splits", "find_near_duplicates", "picture_hash"]
 

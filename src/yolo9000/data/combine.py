@@ -18,13 +18,13 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from yolo9000.atomic import write_atomically
-from yolo9000.data.datasets import DataSet, Source, Split
+from yolo9000.data.dataset import DataSet, Source, Split
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.labels.build import BuiltTree, Match, build_tree
-from yolo9000.labels.hierarchy import Hierarchy
-from yolo9000.labels.wordtree import WordTree
-from yolo9000.tree_file import write_tree_file
+from yolo9000.io.files import write_atomically
+from yolo9000.taxonomy.build import BuiltTree, Match, build_tree
+from yolo9000.taxonomy.files import write_tree_file
+from yolo9000.taxonomy.hierarchy import Hierarchy
+from yolo9000.taxonomy.wordtree import WordTree
 
 __all__ = ["Combined", "Relation", "combine", "relations_of", "write_combined"]
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from yolo9000.data.datasets import DataSet, OnBad, Split
+from yolo9000.data.dataset import DataSet, OnBad, Split
 from yolo9000.data.formats.coco import write_coco
-from yolo9000.data.formats.darknet import write_darknet
 from yolo9000.data.formats.voc import write_voc
-from yolo9000.data.pictures import copy_picture
+from yolo9000.data.formats.yolo import write_darknet
+from yolo9000.data.images import copy_picture
 from yolo9000.errors import DataError
-from yolo9000.records import Sample
-from yolo9000.results import OutputNames
+from yolo9000.io.writers import OutputNames
+from yolo9000.types import Sample
 
 __all__ = ["convert"]
 

@@ -50,12 +50,12 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from yolo9000.data.boxes import FaultError, make_fault, shown
-from yolo9000.data.pictures import picture_size
+from yolo9000.data.images import picture_size
+from yolo9000.data.issues import FaultError, make_fault, shown
 from yolo9000.errors import DataError
-from yolo9000.labels.names import nearest
-from yolo9000.records import Annotation, BoxTruth, Fault, PictureFile, Sample
-from yolo9000.sources import PICTURE_SUFFIXES
+from yolo9000.io.sources import PICTURE_SUFFIXES
+from yolo9000.taxonomy.class_names import nearest
+from yolo9000.types import Annotation, BoxTruth, Fault, PictureFile, Sample
 
 __all__ = [
     "MAX_LABEL_BYTES",

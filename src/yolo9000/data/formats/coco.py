@@ -22,7 +22,6 @@ from typing import IO, Any, NamedTuple, NoReturn
 import numpy as np
 from jaxtyping import Float64
 
-from yolo9000.data.boxes import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.data.formats import (
     ClassNumbers,
     boxes_to_write,
@@ -35,9 +34,10 @@ from yolo9000.data.formats import (
     size_to_write,
     writing,
 )
+from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.errors import DataError
-from yolo9000.labels.names import COCO, COCO_CATEGORY_IDS
-from yolo9000.records import Annotation, Fault, PictureFile, Sample
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
+from yolo9000.types import Annotation, Fault, PictureFile, Sample
 
 __all__ = ["category_ids", "coco_classes", "read_coco", "write_coco"]
 

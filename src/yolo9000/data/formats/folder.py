@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from yolo9000.data.boxes import FaultError, make_fault
 from yolo9000.data.formats import ClassNumbers, check_there, entries_of, is_folder, is_note, is_picture, walk_pictures
-from yolo9000.records import Annotation, Fault, PictureFile, Sample
+from yolo9000.data.issues import FaultError, make_fault
+from yolo9000.types import Annotation, Fault, PictureFile, Sample
 
 __all__ = ["folder_classes", "read_folder"]
 

@@ -24,7 +24,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
-from yolo9000.data.boxes import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.data.formats import (
     MAX_LABEL_BYTES,
     NOTE_NAMES,
@@ -42,11 +41,12 @@ from yolo9000.data.formats import (
     size_of,
     unknown_file,
 )
-from yolo9000.data.formats.darknet import make_truth, parse_label_lines
-from yolo9000.data.formats.lists import ListColumns, RowGroup, read_groups, truth_of_group
-from yolo9000.data.pictures import read_picture_file
+from yolo9000.data.formats.csv import ListColumns, RowGroup, read_groups, truth_of_group
+from yolo9000.data.formats.yolo import make_truth, parse_label_lines
+from yolo9000.data.images import read_picture_file
+from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.errors import DataError
-from yolo9000.records import Annotation, Fault, PictureFile, Sample
+from yolo9000.types import Annotation, Fault, PictureFile, Sample
 
 __all__ = ["BOX_COLUMNS", "read_tar"]
 

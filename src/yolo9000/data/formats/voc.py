@@ -16,8 +16,6 @@ from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
-from yolo9000.atomic import write_atomically
-from yolo9000.data.boxes import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.data.formats import (
     ClassNumbers,
     boxes_to_write,
@@ -36,11 +34,13 @@ from yolo9000.data.formats import (
     walk_pictures,
     writing,
 )
-from yolo9000.data.pictures import copy_picture
+from yolo9000.data.images import copy_picture
+from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
 from yolo9000.errors import DataError
-from yolo9000.records import Annotation, Fault, PictureFile, Sample
-from yolo9000.results import OutputNames
-from yolo9000.sources import PICTURE_SUFFIXES
+from yolo9000.io.files import write_atomically
+from yolo9000.io.sources import PICTURE_SUFFIXES
+from yolo9000.io.writers import OutputNames
+from yolo9000.types import Annotation, Fault, PictureFile, Sample
 
 __all__ = ["read_voc", "voc_classes", "write_voc"]
 

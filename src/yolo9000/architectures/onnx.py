@@ -1,0 +1,138 @@
+"""A model as an ONNX graph, built straight from its rows and NumPy numbers: no torch, no tracing.
+
+The graph takes ``images`` (N, 3, H, W), float32 RGB in [0, 1], any N, H and W; N, H and W stay free throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from yolo9000.architectures.layers import (
+    LEAKY_SLOPE,
+    AvgPool,
+    Conv,
+    Dropout,
+    MaxPool,
+    Reorg,
+    Route,
+    Row,
+    layer_name,
+    route_sources,
+)
+from yolo9000.architectures.weights import Model
+from yolo9000.errors import WeightsError
+
+__all__ = ["INPUT", "build_onnx"]
+
+INPUT = "images"
+OPSET = 17  # old enough for every runtime of the last years; nothing newer is needed
+IR_VERSION = 8
+
+
+def build_onnx(model: Model, outputs: Sequence[tuple[str, int]]) -> ModelProto:
+    """Build the graph of a model's body.
+
+    Args:
+        model: folded, with numbers for every convolution.
+        outputs: name and row of each output; -1 is the last row of the body.
+
+    Raises:
+        WeightsError: a convolution has batch norm left, or no numbers.
+    """
+    graph = _Graph()
+    body = model.table.body
+    names: list[str] = []
+    for index, row in enumerate(body):
+        names.append(graph.add_row(index, row, names, model))
+    shapes = model.table.shapes()
+    infos = []
+    for name, tap in outputs:
+        source = tap % len(body)
+        graph.nodes.append(helper.make_node("Identity", [names[source]], [name]))
+        infos.append(_free_map(name, shapes[source][0]))
+    proto = helper.make_graph(
+        graph.nodes,
+        "yolo9000",
+        [_free_map(INPUT, model.table.channels, "height", "width")],
+        infos,
+        graph.initializers,
+    )
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def _free_map(name: str, channels: int, height: str | None = None, width: str | None = None) -> ValueInfoProto:
+    dims: list[str | int | None] = ["batch", channels, height or f"{name}_height", width or f"{name}_width"]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+
+
+class _Graph:
+    """Nodes and constants as they come."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def add_row(self, index: int, row: Row, before: Sequence[str], model: Model) -> str:
+        """Add the nodes of one row; the name of its output."""
+        x = before[-1] if before else INPUT
+        name = f"layer{index}"
+        match row:
+            case Conv():
+                return self._conv(name, index, row, x, model)
+            case MaxPool():
+                begin = row.padding // 2
+                end = row.padding - begin
+                sizes = {"kernel_shape": [row.size] * 2, "strides": [row.stride] * 2}
+                return self.add("MaxPool", [x], name, pads=[begin, begin, end, end], **sizes)
+            case Route():
+                return self.add("Concat", [before[i] for i in route_sources(index, row)], name, axis=1)
+            case Reorg():
+                return self._reorg(name, row, x, model.table.shapes()[index][0] // row.stride**2)
+            case AvgPool():
+                return self.add("GlobalAveragePool", [x], name)
+            case Dropout():
+                return x
+            case _:
+                raise TypeError(f"{layer_name(row)} is a head, not part of a body")
+
+    def _conv(self, name: str, index: int, row: Conv, x: str, model: Model) -> str:
+        numbers = model.parameters[index]
+        if numbers is None or numbers.batch_norm is not None:
+            raise WeightsError(
+                f"layer {index} ({layer_name(row)}): must have weights, with batch norm folded into them"
+            )
+        weights = self.constant(f"{name}.weights", numbers.weights)
+        biases = self.constant(f"{name}.biases", numbers.biases)
+        sizes = {"kernel_shape": [row.size] * 2, "strides": [row.stride] * 2, "pads": [row.padding] * 4}
+        kind = {"leaky": "LeakyRelu", "relu": "Relu", "logistic": "Sigmoid", "linear": None}[row.activation]
+        if kind is None:
+            return self.add("Conv", [x, weights, biases], name, **sizes)
+        slope = {"alpha": LEAKY_SLOPE} if row.activation == "leaky" else {}
+        return self.add(kind, [self.add("Conv", [x, weights, biases], f"{name}.conv", **sizes)], name, **slope)
+
+    def _reorg(self, name: str, row: Reorg, x: str, channels: int) -> str:
+        s = row.stride
+        if row.order == "space_to_depth":
+            return self.add("SpaceToDepth", [x], name, blocksize=s)
+        # As `layers.darknet_reorg`: (N, C/s^2, H, s, W, s), where 0 keeps a dimension and -1 is what is left: W.
+        split = self.constant(f"{name}.split", np.array([0, channels // s**2, 0, s, -1, s], np.int64))
+        x6 = self.add("Reshape", [x, split], f"{name}.six")
+        turned = self.add("Transpose", [x6], f"{name}.turned", perm=[0, 3, 5, 1, 2, 4])
+        shape = self.add("Shape", [x], f"{name}.shape")
+        times = self.constant(f"{name}.times", np.array([1, s * s, 1, 1], np.int64))
+        over = self.constant(f"{name}.over", np.array([1, 1, s, s], np.int64))
+        more = self.add("Mul", [shape, times], f"{name}.more")
+        new_shape = self.add("Div", [more, over], f"{name}.new_shape")
+        return self.add("Reshape", [turned, new_shape], name)

@@ -1,0 +1,134 @@
+"""Tables made from tables: narrower, at another size, for other classes; and what one network hands on to another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from yolo9000.architectures.layers import Conv, Region, Row, Softmax, Table
+from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
+from yolo9000.errors import ConfigError
+
+__all__ = ["hand_on", "initial_model", "narrow", "with_classes"]
+
+FILTER_MULTIPLE = 8  # what processors compute at once
+
+
+def narrow(table: Table, width: float) -> Table:
+    """The table with the filters of every layer but the last times ``width``, to the nearest multiple of 8."""
+    last = _last_conv(table)
+    rows = tuple(
+        replace(row, filters=_scaled(row.filters, width)) if isinstance(row, Conv) and i != last else row
+        for i, row in enumerate(table.rows)
+    )
+    return table if width == 1 else replace(table, rows=rows)
+
+
+def with_classes(
+    table: Table, classes: int, *, anchors: tuple[tuple[float, float], ...] | None = None, tree: str | None = None
+) -> Table:
+    """The table with its head and the convolution before it made for so many classes.
+
+    Args:
+        table: a classifier or a detector.
+        classes: number of classes, or of nodes of the tree.
+        anchors: of a detector, widths and heights in cells; None keeps the table's.
+        tree: file of the label tree; None for flat classes.
+
+    Raises:
+        ConfigError: the table has no head.
+    """
+    head = table.head
+    match head:
+        case Region():
+            kept = anchors or head.anchors_wh_cells
+            head = replace(head, classes=classes, anchors_wh_cells=kept, tree=tree, map=None, softmax=True)
+            filters = head.filters
+        case Softmax():
+            head, filters = replace(head, tree=tree), classes
+        case None:
+            raise ConfigError("the network must end in [region] or [softmax]")
+    rows: list[Row] = list(table.rows)
+    rows[_last_conv(table)] = replace(_conv(table, _last_conv(table)), filters=filters)
+    rows[len(table.body)] = head
+    return replace(table, rows=tuple(rows))
+
+
+def initial_model(table: Table, seed: int, objectness: float = 0.5) -> Model:
+    """Numbers to begin training with: kernels normally distributed with variance 2 / (inputs of a filter), no biases.
+
+    Darknet: src/convolutional_layer.c make_convolutional_layer; there rolling variances begin at 0, here at 1, which
+    makes no difference after the first few hundred batches.
+
+    Args:
+        table: the network.
+        seed: of the numbers.
+        objectness: of all boxes of a detector before it has learnt anything: a bias in its last layer. Darknet's is
+            .5, that is no bias. Nearly all boxes hold nothing: from .5 they all fall at once and far below the few that
+            do, where squared error on the sigmoid has next to no slope. (Focal loss, Lin et al. 2017, §3.3.)
+    """
+    rng = np.random.default_rng(seed)
+    channels = table.input_channels()
+    parameters = [
+        _initial_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(table.rows)
+    ]
+    last = parameters[_last_conv(table)]
+    if isinstance(table.head, Region) and last is not None:
+        of_anchors = last.biases.reshape(len(table.head.anchors_wh_cells), -1)
+        of_anchors[:, 4] = np.log(objectness / (1 - objectness))
+    return Model(table, tuple(parameters))
+
+
+def hand_on(given: Model, to: Model) -> tuple[Model, int]:
+    """The second model with the numbers of the first, from the first layer on as far as both are the same.
+
+    Of a classifier a detector takes all but the last layer (§3 Training for detection: "we remove the last
+    convolutional layer").
+
+    Args:
+        given: what is taken from.
+        to: what is to be trained.
+
+    Returns:
+        The model, and how many convolutions it was given.
+
+    Raises:
+        ConfigError: not even the first convolution is the same.
+    """
+    same = 0
+    channels = zip(given.table.input_channels(), to.table.input_channels(), strict=False)
+    for old, new, (old_channels, new_channels) in zip(given.table.body, to.table.body, channels, strict=False):
+        if old != new or old_channels != new_channels:
+            break
+        same += 1
+    parameters = tuple(
+        given.parameters[i] if i < same and given.parameters[i] is not None else own
+        for i, own in enumerate(to.parameters)
+    )
+    taken = sum(numbers is not None for numbers in given.parameters[:same])
+    if not taken:
+        raise ConfigError("has no layer in common with the network, from the first on")
+    return Model(to.table, parameters), taken
+
+
+def _scaled(filters: int, width: float) -> int:
+    return max(FILTER_MULTIPLE, round(filters * width / FILTER_MULTIPLE) * FILTER_MULTIPLE)
+
+
+def _last_conv(table: Table) -> int:
+    return max(i for i, row in enumerate(table.body) if isinstance(row, Conv))
+
+
+def _conv(table: Table, index: int) -> Conv:
+    row = table.rows[index]
+    assert isinstance(row, Conv)  # noqa: S101  for the type checker
+    return row
+
+
+def _initial_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:
+    shape = (row.filters, channels, row.size, row.size)
+    weights = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / (row.size**2 * channels)))
+    zeros = np.zeros(row.filters, np.float32)
+    norm = BatchNorm(zeros + 1, zeros, zeros + 1) if row.batch_normalize else None
+    return ConvParameters(weights, zeros.copy(), norm)

@@ -1,0 +1,212 @@
+"""The networks of the paper as tables of layers. `DARKNET19` reads like Table 6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from yolo9000.architectures.layers import (
+    AvgPool,
+    Conv,
+    MaxPool,
+    Region,
+    Reorg,
+    ReorgOrder,
+    Route,
+    Row,
+    Softmax,
+    Table,
+)
+
+__all__ = [
+    "BUILT_IN",
+    "COCO_ANCHORS",
+    "VOC_ANCHORS",
+    "YOLO9000_ANCHORS",
+    "darknet19",
+    "tiny_yolov2",
+    "yolo9000",
+    "yolov2",
+]
+
+Anchors = tuple[tuple[float, float], ...]
+
+# Widths and heights in cells of 32 pixels. The paper prints no anchors; these are those of Darknet's cfg files.
+VOC_ANCHORS: Anchors = (
+    (1.3221, 1.73145),
+    (3.19275, 4.00944),
+    (5.05587, 8.09892),
+    (9.47112, 4.84053),
+    (11.2364, 10.0071),
+)
+COCO_ANCHORS: Anchors = (
+    (0.57273, 0.677385),
+    (1.87446, 2.06253),
+    (3.33843, 5.47434),
+    (7.88282, 3.52778),
+    (9.77052, 9.16828),
+)
+TINY_VOC_ANCHORS: Anchors = ((1.08, 1.19), (3.42, 4.41), (6.63, 11.38), (9.42, 5.11), (16.62, 10.52))
+YOLO9000_ANCHORS: Anchors = ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
+
+
+def _conv(filters: int, size: int = 3) -> Conv:
+    return Conv(filters, size, padding=size // 2)
+
+
+def _last(filters: int) -> Conv:
+    """The 1x1 convolution that gives the answers: no batch norm, no activation."""
+    return Conv(filters, size=1, padding=0, batch_normalize=False, activation="linear")
+
+
+_POOL = MaxPool(size=2, stride=2)
+
+# Table 6 of the paper, up to the layer that depends on the number of classes.
+DARKNET19: tuple[Row, ...] = (
+    _conv(32),
+    _POOL,
+    _conv(64),
+    _POOL,
+    *(_conv(128), _conv(64, 1), _conv(128)),
+    _POOL,
+    *(_conv(256), _conv(128, 1), _conv(256)),
+    _POOL,
+    *(_conv(512), _conv(256, 1), _conv(512), _conv(256, 1), _conv(512)),
+    _POOL,
+    *(_conv(1024), _conv(512, 1), _conv(1024), _conv(512, 1), _conv(1024)),
+)
+# The same with its first convolution and pooling in one: most of the time goes where maps are large.
+DARKNET19_FAST: tuple[Row, ...] = (replace(_conv(32), stride=2), *DARKNET19[2:])
+
+
+def darknet19(size: int = 224, classes: int = 1000, *, fast: bool = False) -> Table:
+    """Darknet-19, the classifier.
+
+    Args:
+        size: side of the square input: 224 (§3), 256 (Darknet's cfg) or 448 (the fine-tuning step).
+        classes: number of classes.
+        fast: the first convolution has stride 2 and no pooling after it; not in the paper.
+
+    Paper: §3 Darknet-19, Table 6.
+    """
+    body = DARKNET19_FAST if fast else DARKNET19
+    return Table((*body, _last(classes), AvgPool(), Softmax()), width=size, height=size)
+
+
+def _detector_body(classifier: tuple[Row, ...], passthrough_filters: int | None, order: ReorgOrder) -> tuple[Row, ...]:
+    """Darknet-19, two 3x3x1024, then the passthrough joined in, then the third 3x3x1024 (§3 Training for detection)."""
+    main = (*classifier, _conv(1024), _conv(1024))
+    squeeze = () if passthrough_filters is None else (_conv(passthrough_filters, 1),)
+    final_512 = max(i for i, row in enumerate(classifier) if row == _conv(512))  # "the final 3 x 3 x 512 layer" (§3)
+    passthrough = (Route((final_512 - len(main),)), *squeeze, Reorg(2, order))
+    join = Route((-1, -1 - len(passthrough)))
+    return (*main, *passthrough, join, _conv(1024))
+
+
+def _region(
+    anchors: Anchors, classes: int, *, tree: str | None = None, rescore: bool = True, jitter: float = 0.2
+) -> Region:
+    """The region row with the loss weights of every cfg of the family."""
+    return Region(
+        anchors_wh_cells=anchors,
+        classes=classes,
+        softmax=True,
+        tree=tree,
+        jitter=jitter,
+        rescore=rescore,
+        object_scale=5.0,
+        thresh=0.6,
+        bias_match=True,
+        absolute=True,
+        random=True,
+    )
+
+
+def yolov2(
+    classes: int = 80,
+    anchors: Anchors = COCO_ANCHORS,
+    *,
+    size: int = 416,
+    passthrough_filters: int | None = 64,
+    reorg: ReorgOrder = "darknet",
+    tree: str | None = None,
+    fast: bool = False,
+) -> Table:
+    """YOLOv2, the detector.
+
+    Args:
+        classes: number of classes, or of nodes of the tree.
+        anchors: widths and heights in cells.
+        size: side of the square input.
+        passthrough_filters: None is the paper's passthrough, 26x26x512 to 13x13x2048; 64 is that of the cfg files since
+            March 2017, where a 1x1 convolution first squeezes 512 channels to 64, which become 256.
+        reorg: order of the passthrough's channels; the released weights need ``darknet``.
+        tree: file of the label tree; None for flat classes.
+        fast: as of `darknet19`.
+
+    Paper: §2, §3 Training for detection.
+    """
+    region = _region(anchors, classes, tree=tree, jitter=0.3)
+    body = _detector_body(DARKNET19_FAST if fast else DARKNET19, passthrough_filters, reorg)
+    return Table((*body, _last(region.filters), region), width=size, height=size)
+
+
+def tiny_yolov2(
+    classes: int = 80,
+    anchors: Anchors = COCO_ANCHORS,
+    *,
+    size: int = 416,
+    last_width: int = 512,
+    rescore: bool = False,
+) -> Table:
+    """Tiny YOLOv2: nine convolutions; not in the paper.
+
+    Args:
+        classes: number of classes.
+        anchors: widths and heights in cells.
+        size: side of the square input.
+        last_width: filters of the second last 3x3 convolution: 512 for COCO, 1024 for VOC.
+        rescore: whether objectness learns the IoU instead of 1: not for COCO, yes for VOC.
+
+    Darknet: cfg/yolov2-tiny.cfg and cfg/yolov2-tiny-voc.cfg.
+    """
+    region = _region(anchors, classes, rescore=rescore)
+    rows: tuple[Row, ...] = (
+        *(_conv(16), _POOL, _conv(32), _POOL, _conv(64), _POOL, _conv(128), _POOL, _conv(256), _POOL),
+        *(_conv(512), MaxPool(size=2, stride=1), _conv(1024), _conv(last_width)),
+        *(_last(region.filters), region),
+    )
+    return Table(rows, width=size, height=size)
+
+
+def yolo9000(*, size: int = 544, nodes: int = 9418, tree: str = "data/9k.tree") -> Table:
+    """YOLO9000 as released: Darknet-19 with one 1x1 convolution of 3 x (5 + 9418) filters; no passthrough.
+
+    Args:
+        size: side of the square input; 544 is the cfg's, 416 what the paper's speed was measured at.
+        nodes: number of nodes of the label tree.
+        tree: file of the label tree.
+
+    Darknet: cfg/yolo9000.cfg. The paper speaks of "the base YOLOv2 architecture but only 3 priors" (§4), which is
+    `yolov2` with `YOLO9000_ANCHORS`: the built-in name ``yolo9000-paper``.
+    """
+    region = replace(_region(YOLO9000_ANCHORS, nodes, tree=tree), map="data/coco9k.map")
+    return Table((*DARKNET19, _last(region.filters), region), width=size, height=size)
+
+
+BUILT_IN: dict[str, Callable[[], Table]] = {
+    "darknet19": darknet19,
+    "darknet19-448": lambda: darknet19(448),
+    "darknet19-fast": lambda: darknet19(fast=True),
+    "yolov2": lambda: yolov2(size=608),
+    "yolov2-voc": lambda: yolov2(20, VOC_ANCHORS),
+    "yolov2-paper": lambda: yolov2(20, VOC_ANCHORS, passthrough_filters=None, reorg="space_to_depth"),
+    "yolov2-fast": lambda: yolov2(reorg="space_to_depth", fast=True),
+    "tiny-yolov2": tiny_yolov2,
+    "tiny-yolov2-voc": lambda: tiny_yolov2(20, TINY_VOC_ANCHORS, last_width=1024, rescore=True),
+    "yolo9000": yolo9000,
+    "yolo9000-paper": lambda: yolov2(
+        9418, YOLO9000_ANCHORS, passthrough_filters=None, reorg="space_to_depth", tree="data/9k.tree"
+    ),
+}
+"""The networks that can be named instead of a file."""

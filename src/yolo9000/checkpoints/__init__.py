@@ -1,0 +1,1 @@
+"""Files of trained networks: reading, writing, export."""

@@ -1,0 +1,394 @@
+"""Darknet's ``.cfg`` files: read into a `Table` of rows, and written from one.
+
+The format: ``[section]`` lines, then ``key=value`` lines; blanks and tabs mean nothing; lines that start with ``#`` or
+``;`` are comments; of a key given twice the first counts. Darknet: src/option_list.c, src/parser.c.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from yolo9000.architectures.layers import (
+    ACTIVATIONS,
+    AvgPool,
+    BatchNormForm,
+    Conv,
+    Cost,
+    Dropout,
+    MaxPool,
+    Region,
+    Reorg,
+    ReorgOrder,
+    Route,
+    Row,
+    Schedule,
+    Softmax,
+    Table,
+)
+from yolo9000.errors import ConfigError
+
+__all__ = ["parse_cfg", "read_cfg", "write_cfg"]
+
+MAX_LENGTH = 1_000_000  # numbers beyond this are typing errors, not layers
+SHOWN = 80  # characters of a wrong line or value that an error shows
+ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax"}
+IGNORED = {
+    "net": {
+        *("time_steps", "notruth", "hflip", "inputs", "center", "clip", "max_ratio", "min_ratio"),
+        *("adam", "B1", "B2", "eps"),
+    },
+    "convolutional": {"dot", "batch_norm"},
+    "region": {"max", "classfix", "log", "sqrt", "mask_scale"},
+}
+"""Keys that Darknet knows and that change nothing here; any other unknown key is an error."""
+IGNORED_IN_LAYERS = {"learning_rate", "onlyforward", "smooth", "stopbackward"}
+"""The same for the keys that Darknet reads from every layer."""
+MUST_BE_OFF = {"convolutional": ("flipped", "binary", "xnor"), "region": ("background",)}
+"""Flags that would change what the layer computes, and that no network of the family sets."""
+
+
+@dataclass(frozen=True)
+class _Option:
+    line: int
+    text: str
+
+
+@dataclass
+class _Section:
+    """One ``[section]`` and its options; an option is popped when it is read, so that what is left is unknown."""
+
+    file: str
+    line: int
+    name: str
+    options: dict[str, _Option]
+
+    def take(self, key: str, read: Callable[[str], Any], default: Any) -> Any:
+        option = self.options.pop(key, None)
+        if option is None:
+            return default
+        try:
+            return read(option.text)
+        except ValueError as error:
+            got = repr(option.text[:SHOWN])
+            raise ConfigError(f"{self.file}:{option.line}: [{self.name}] {key} {error}, got {got}") from None
+
+    def finish(self) -> None:
+        for key in MUST_BE_OFF.get(self.name, ()):
+            self.take(key, _off, None)
+        ignored = IGNORED.get(self.name, set()) | (set() if self.name == "net" else IGNORED_IN_LAYERS)
+        for key, option in self.options.items():
+            if key not in ignored:
+                raise ConfigError(f"{self.file}:{option.line}: [{self.name}] has no option {key[:SHOWN]!r}")
+
+
+def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "inside_1e-5") -> Table:
+    """Read a ``.cfg`` file.
+
+    Args:
+        path: the file.
+        batch_norm: which Darknet's batch norm the weights were trained with; the file does not say.
+
+    Raises:
+        ConfigError: the file cannot be read, or line N holds something that is not of this family of networks.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: must be a text file, but holds bytes that are not text") from None
+    return parse_cfg(text, name=str(path), batch_norm=batch_norm)
+
+
+def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "inside_1e-5") -> Table:
+    """The table that the text of a ``.cfg`` describes.
+
+    Args:
+        text: contents of the file.
+        name: what to call the file in errors.
+        batch_norm: see `read_cfg`.
+
+    Raises:
+        ConfigError: see `read_cfg`.
+    """
+    sections = _split_sections(text, name)
+    if not sections or sections[0].name != "net":
+        raise ConfigError(f"{name}: must begin with the section [net]")
+    net = sections[0]
+    width, height = net.take("width", _length, 0), net.take("height", _length, 0)
+    if not (width and height):
+        raise ConfigError(f"{name}:{net.line}: [net] must give width and height")
+    table = Table(
+        rows=(),
+        width=width,
+        height=height,
+        channels=net.take("channels", _length, 3),
+        batch_norm=batch_norm,
+        schedule=Schedule(**{key: net.take(key, read, None) for key, read in _SCHEDULE.items()}),
+    )
+    net.finish()
+    rows = tuple(_read_row(section) for section in sections[1:])
+    if not rows:
+        raise ConfigError(f"{name}: must have at least one layer after [net]")
+    table = replace(table, rows=rows)
+    try:
+        table.shapes()
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    return table
+
+
+def _split_sections(text: str, name: str) -> list[_Section]:
+    sections: list[_Section] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.replace(" ", "").replace("\t", "")
+        if not line or line[0] in "#;\0":
+            continue
+        if line[0] == "[":
+            if not line.endswith("]"):
+                raise ConfigError(f"{name}:{number}: a section must be written [name], got {raw.strip()[:SHOWN]!r}")
+            sections.append(_Section(name, number, ALIASES.get(line[1:-1], line[1:-1]), {}))
+            continue
+        key, equals, value = line.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{name}:{number}: must be key=value or [section], got {raw.strip()[:SHOWN]!r}")
+        if not sections:
+            raise ConfigError(f"{name}:{number}: {key[:SHOWN]!r} must stand inside a section")
+        sections[-1].options.setdefault(key, _Option(number, value))
+    return sections
+
+
+def _read_row(section: _Section) -> Row:
+    try:
+        read = _READERS[section.name]
+    except KeyError:
+        known = ", ".join(f"[{key}]" for key in _READERS)
+        raise ConfigError(
+            f"{section.file}:{section.line}: [{section.name[:SHOWN]}] is not a layer of the YOLOv2 family, "
+            f"which has {known}"
+        ) from None
+    row = read(section)
+    section.finish()
+    return row
+
+
+def _read_conv(section: _Section) -> Conv:
+    size = section.take("size", _length, 1)
+    padding = section.take("padding", _whole, 0)
+    if section.take("pad", _flag, False):
+        padding = size // 2
+    if section.take("groups", _length, 1) != 1:
+        raise ConfigError(f"{section.file}:{section.line}: [{section.name}] groups other than 1 are not supported")
+    return Conv(
+        filters=section.take("filters", _length, 1),
+        size=size,
+        stride=section.take("stride", _length, 1),
+        padding=padding,
+        batch_normalize=section.take("batch_normalize", _flag, False),
+        activation=section.take("activation", _activation, "logistic"),
+    )
+
+
+def _read_maxpool(section: _Section) -> MaxPool:
+    stride = section.take("stride", _length, 1)
+    size = section.take("size", _length, stride)
+    return MaxPool(size, stride, section.take("padding", _whole, size - 1))
+
+
+def _read_route(section: _Section) -> Route:
+    layers = section.take("layers", _integers, ())
+    if not layers:
+        raise ConfigError(f"{section.file}:{section.line}: [route] must give layers")
+    return Route(layers)
+
+
+def _reorg_order(text: str) -> ReorgOrder:
+    if text not in get_args(ReorgOrder):
+        raise ValueError(f"must be one of {', '.join(get_args(ReorgOrder))}")
+    return cast(ReorgOrder, text)
+
+
+def _read_reorg(section: _Section) -> Reorg:
+    return Reorg(section.take("stride", _length, 1), section.take("order", _reorg_order, "darknet"))
+
+
+def _read_dropout(section: _Section) -> Dropout:
+    return Dropout(section.take("probability", _number, 0.5))
+
+
+def _read_softmax(section: _Section) -> Softmax:
+    return Softmax(
+        groups=section.take("groups", _length, 1),
+        tree=section.take("tree", str, None),
+        temperature=section.take("temperature", _number, 1.0),
+    )
+
+
+def _read_region(section: _Section) -> Region:
+    line = section.line
+    count = section.take("num", _length, 1)
+    values = section.take("anchors", _numbers, (0.5,) * (2 * count))
+    if len(values) != 2 * count:
+        raise ConfigError(f"{section.file}:{line}: [region] num={count} needs {2 * count} anchors, got {len(values)}")
+    if min(values) <= 0:
+        raise ConfigError(f"{section.file}:{line}: [region] anchors must be positive, got {min(values)}")
+    if section.take("coords", _length, 4) != 4:
+        raise ConfigError(f"{section.file}:{line}: [region] coords must be 4")
+    rest = {key: section.take(key, read, getattr(Region, key)) for key, read in _REGION.items()}
+    return Region(anchors_wh_cells=tuple(zip(values[::2], values[1::2], strict=True)), **rest)
+
+
+def _whole(text: str) -> int:
+    number = float(text) if _is_number(text) else math.nan
+    if not number.is_integer() or not 0 <= number <= MAX_LENGTH:
+        raise ValueError(f"must be a whole number from 0 to {MAX_LENGTH:,}")
+    return int(number)
+
+
+def _length(text: str) -> int:
+    number = float(text) if _is_number(text) else math.nan
+    if not number.is_integer() or not 1 <= number <= MAX_LENGTH:
+        raise ValueError(f"must be a whole number from 1 to {MAX_LENGTH:,}")
+    return int(number)
+
+
+def _integer(text: str) -> int:
+    number = float(text) if _is_number(text) else math.nan
+    if not number.is_integer():
+        raise ValueError("must be a whole number")
+    return int(number)
+
+
+def _number(text: str) -> float:
+    if not _is_number(text) or not math.isfinite(float(text)):
+        raise ValueError("must be a number")
+    return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _flag(text: str) -> bool:
+    return _integer(text) != 0
+
+
+def _off(text: str) -> None:
+    if _flag(text):
+        raise ValueError("must be 0")
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(_integer(part) for part in text.strip(",").split(","))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(_number(part) for part in text.strip(",").split(","))
+
+
+def _activation(text: str) -> str:
+    if text not in ACTIVATIONS:
+        raise ValueError(f"must be one of {', '.join(ACTIVATIONS)}")
+    return text
+
+
+_SCHEDULE: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(
+        ("batch", "subdivisions", "min_crop", "max_crop", "burn_in", "max_batches", "random", "step"),
+        _integer,
+    ),
+    **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), _number),
+    **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), _number),
+    "policy": str,
+    "steps": _integers,
+    "scales": _numbers,
+}
+_REGION: dict[str, Callable[[str], Any]] = {
+    "classes": _length,
+    **dict.fromkeys(("softmax", "rescore", "bias_match", "absolute", "random"), _flag),
+    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _number),
+    **dict.fromkeys(("tree", "map"), str),
+}
+_READERS: dict[str, Callable[[_Section], Row]] = {
+    "convolutional": _read_conv,
+    "maxpool": _read_maxpool,
+    "avgpool": lambda section: AvgPool(),
+    "route": _read_route,
+    "reorg": _read_reorg,
+    "dropout": _read_dropout,
+    "softmax": _read_softmax,
+    "cost": lambda section: Cost(section.take("type", str, "sse")),
+    "region": _read_region,
+}
+
+
+def write_cfg(table: Table, *, for_darknet: bool = True) -> str:
+    """The text of a ``.cfg`` that `parse_cfg` reads back into the same table (but for `Table.batch_norm`).
+
+    Args:
+        table: the network.
+        for_darknet: Darknet is to understand it; else a ``[reorg]`` may also have the option ``order``.
+
+    Raises:
+        ConfigError: what no ``.cfg`` can say: for Darknet a reorg in ``space_to_depth`` order; a file name with blanks.
+    """
+    net = {"width": table.width, "height": table.height, "channels": table.channels}
+    schedule = {field.name: getattr(table.schedule, field.name) for field in fields(Schedule)}
+    sections = [("net", net | {key: value for key, value in schedule.items() if value is not None})]
+    sections += [_write_row(index, row, for_darknet) for index, row in enumerate(table.rows)]
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key}={_write_value(value)}\n" for key, value in options.items())
+        for name, options in sections
+    )
+
+
+def _write_row(index: int, row: Row, for_darknet: bool) -> tuple[str, dict[str, Any]]:
+    match row:
+        case Conv():
+            options: dict[str, Any] = {"batch_normalize": True} if row.batch_normalize else {}
+            padding = {"pad": 1} if row.padding == row.size // 2 else {"padding": row.padding}
+            sizes = {"filters": row.filters, "size": row.size, "stride": row.stride}
+            return "convolutional", options | sizes | padding | {"activation": row.activation}
+        case MaxPool():
+            padding = {} if row.padding == row.size - 1 else {"padding": row.padding}
+            return "maxpool", {"size": row.size, "stride": row.stride} | padding
+        case AvgPool():
+            return "avgpool", {}
+        case Route():
+            return "route", {"layers": row.layers}
+        case Reorg():
+            if row.order == "darknet":
+                return "reorg", {"stride": row.stride}
+            if for_darknet:
+                raise ConfigError(f"layer {index}: Darknet has no reorg in the order {row.order!r}")
+            return "reorg", {"stride": row.stride, "order": row.order}
+        case Dropout():
+            return "dropout", {"probability": row.probability}
+        case Softmax():
+            tree = {} if row.tree is None else {"tree": row.tree}
+            temperature = {} if row.temperature == 1 else {"temperature": row.temperature}
+            return "softmax", {"groups": row.groups} | tree | temperature
+        case Cost():
+            return "cost", {"type": row.type}
+        case Region():
+            anchors = tuple(value for pair in row.anchors_wh_cells for value in pair)
+            shape = {"anchors": anchors, "num": len(row.anchors_wh_cells), "coords": 4}
+            rest = {key: getattr(row, key) for key in _REGION if getattr(row, key) is not None}
+            return "region", shape | rest
+
+
+def _write_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_write_value(part) for part in value)
+    if any(map(str.isspace, str(value))):
+        raise ConfigError(f"a value must have no blanks to stand in a .cfg, got {value!r}")
+    return str(int(value)) if isinstance(value, bool) else str(value)

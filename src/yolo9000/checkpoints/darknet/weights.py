@@ -1,0 +1,197 @@
+"""Darknet's ``.weights`` files: read into NumPy arrays and written from them, every byte accounted for.
+
+The file, little-endian: int32 major, minor, revision; the number of training images seen, 64 bits where
+``major * 10 + minor >= 2``, else 32; then for each convolution in order float32 biases, with batch norm also scales,
+rolling means and rolling variances, and the kernels (output, input, row, column). Darknet: src/parser.c load_weights.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from yolo9000.architectures.layers import Conv, Table, layer_name
+from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model, check_parameters
+from yolo9000.errors import WeightsError
+from yolo9000.io.files import write_atomically
+
+__all__ = ["Header", "read_weights", "write_weights"]
+
+FLOAT = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class Header:
+    """The beginning of a ``.weights`` file.
+
+    Attributes:
+        major, minor, revision: version of the format; Darknet writes 0, 2, 0.
+        seen: training images so far; the training schedule goes on from it.
+    """
+
+    major: int = 0
+    minor: int = 2
+    revision: int = 0
+    seen: int = 0
+
+    @property
+    def wide(self) -> bool:
+        """Whether ``seen`` takes 64 bits (a header of 20 bytes) rather than 32 (16 bytes)."""
+        return self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
+
+    @property
+    def size(self) -> int:
+        """Bytes that the header takes: 20 or 16."""
+        return 20 if self.wide else 16
+
+    def to_bytes(self) -> bytes:
+        """The header as it stands in the file.
+
+        Raises:
+            WeightsError: ``seen`` takes more bits than the version has.
+        """
+        bits = 64 if self.wide else 32
+        if not 0 <= self.seen < 2**bits:
+            raise WeightsError(
+                f"version {self.major}.{self.minor} counts seen images in {bits} bits, got {self.seen:,}"
+            )
+        return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
+
+
+def read_weights(path: str | Path, table: Table, *, partial: bool = False) -> tuple[Header, Model]:
+    """Read the weights of a network.
+
+    Args:
+        path: the file.
+        table: the network that the file must fit, to the byte.
+        partial: accept a file that ends where a layer ends, such as ``darknet19_448.conv.23``; the layers after it have
+            None for numbers.
+
+    Raises:
+        WeightsError: the file cannot be read, is too short or too long, or holds numbers that are not finite; the
+            message names the layer and the bytes.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        header = _read_header(data)
+        model = _read_layers(data, header.size, table, partial)
+        check_parameters(model)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    return header, model
+
+
+def write_weights(path: str | Path, model: Model, header: Header | None = None) -> None:
+    """Write a ``.weights`` file; what `read_weights` gave comes out byte for byte as it was.
+
+    Layers after the last one that has numbers are left out, as in Darknet's partial files.
+
+    Raises:
+        WeightsError: the file cannot be written, or a layer without numbers stands before one that has some.
+    """
+    missing = model.missing()
+    last = max((i for i, numbers in enumerate(model.parameters) if numbers is not None), default=-1)
+    if missing and missing[0] < last:
+        raise WeightsError(f"{path}: layer {missing[0]} ({layer_name(model.table.rows[missing[0]])}): has no weights")
+    parts = [
+        part.astype(FLOAT).tobytes() for numbers in model.parameters if numbers for part in _in_file_order(numbers)
+    ]
+    try:
+        write_atomically(Path(path), (header or Header()).to_bytes() + b"".join(parts))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _in_file_order(numbers: ConvParameters) -> Iterator[Float32[np.ndarray, ...]]:
+    yield numbers.biases
+    if numbers.batch_norm is not None:
+        yield numbers.batch_norm.scales
+        yield numbers.batch_norm.rolling_mean
+        yield numbers.batch_norm.rolling_variance
+    yield numbers.weights
+
+
+def _read_header(data: bytes) -> Header:
+    if len(data) < 16:
+        raise WeightsError(f"must begin with a header of 16 or 20 bytes, the file has {len(data)}")
+    major, minor, revision = struct.unpack_from("<iii", data)
+    if not (0 <= major < 1000 and 0 <= minor < 1000):
+        raise WeightsError(
+            f"must begin with Darknet's version, such as 0.1 or 0.2, got {major}.{minor}: not a .weights file?"
+        )
+    header = Header(major, minor, revision)
+    if len(data) < header.size:
+        raise WeightsError(f"must begin with a header of {header.size} bytes, the file has {len(data)}")
+    (seen,) = struct.unpack_from("<Q" if header.wide else "<I", data, 12)
+    return Header(major, minor, revision, seen)
+
+
+def _read_layers(data: bytes, start: int, table: Table, partial: bool) -> Model:
+    floats = np.frombuffer(data, FLOAT, count=(len(data) - start) // 4, offset=start)
+    counts, channels = table.parameter_counts(), table.input_channels()
+    parameters: list[ConvParameters | None] = []
+    at = 0
+    for index, row in enumerate(table.rows):
+        left = len(data) - start - 4 * at
+        if not isinstance(row, Conv) or (partial and left == 0 and at > 0):
+            parameters.append(None)
+            continue
+        if left < 4 * counts[index]:
+            raise WeightsError(_too_short(table, index, left, len(data) - start))
+        parameters.append(_take_conv(floats[at : at + counts[index]], row, channels[index]))
+        at += counts[index]
+    left = len(data) - start - 4 * at
+    if left:
+        raise WeightsError(_too_long(table, left))
+    return Model(table, tuple(parameters))
+
+
+def _take_conv(floats: Float32[np.ndarray, " n"], row: Conv, channels: int) -> ConvParameters:
+    n = row.filters
+    biases, rest = floats[:n], floats[n:]
+    batch_norm = None
+    if row.batch_normalize:
+        batch_norm = BatchNorm(rest[:n], rest[n : 2 * n], rest[2 * n : 3 * n])
+        rest = rest[3 * n :]
+    return ConvParameters(rest.reshape(n, channels, row.size, row.size), biases, batch_norm)
+
+
+def _too_short(table: Table, index: int, left: int, have: int) -> str:
+    row = table.rows[index]
+    message = (
+        f"layer {index} ({layer_name(row)}) needs {4 * table.parameter_counts()[index]:,} bytes, {left:,} are left: "
+        f"the network needs {4 * sum(table.parameter_counts()):,} bytes after the header, the file has {have:,}"
+    )
+    if have == 4 * sum(table.parameter_counts()) - 12 * _filters(table, batch_normalize=True):
+        message += "; it would fit without batch_normalize=1"
+    elif left == 0 < have:
+        message += "; it ends where a layer ends, so it may be partial weights"
+    return message
+
+
+def _too_long(table: Table, left: int) -> str:
+    last = max((i for i, row in enumerate(table.rows) if isinstance(row, Conv)), default=None)
+    if last is None:
+        return f"{left:,} bytes are left after the header, and the network has no layer that stores numbers"
+    message = (
+        f"{left:,} bytes are left after the last layer, {last} ({layer_name(table.rows[last])}): "
+        f"the network needs {4 * sum(table.parameter_counts()):,} bytes after the header"
+    )
+    if left == 12 * _filters(table, batch_normalize=False, up_to=last):
+        message += "; it would fit with batch_normalize=1 in every layer but the last"
+    return message
+
+
+def _filters(table: Table, *, batch_normalize: bool, up_to: int | None = None) -> int:
+    rows = table.rows[:up_to]
+    return sum(row.filters for row in rows if isinstance(row, Conv) and row.batch_normalize == batch_normalize)

@@ -1,0 +1,508 @@
+"""The command ``yolo9000``. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from typer.exceptions import TyperException
+
+from yolo9000 import __version__
+from yolo9000.checkpoints.bundled import SHIPPED
+from yolo9000.cli.data import anchors, data_app, val
+from yolo9000.cli.options import (
+    BatchNormOption,
+    DataOption,
+    DeviceOption,
+    EngineOption,
+    ImageFitOption,
+    LevelOption,
+    MinProbabilityOption,
+    NamesOption,
+    OnBadOption,
+    PrecisionOption,
+    SplitOption,
+    ThreadsOption,
+    TreeOption,
+    WeightsOption,
+    at_level,
+    given_only,
+    next_run,
+    parse_size,
+    printable,
+)
+from yolo9000.cli.train import curves, train, weak_boxes
+from yolo9000.cli.tree import tree_app
+from yolo9000.errors import (
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_SOME_INPUTS_FAILED,
+    EXIT_USAGE,
+    ConfigError,
+    YoloError,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from yolo9000.architectures.layers import Table
+    from yolo9000.inference.detector import Prediction
+
+app = typer.Typer(
+    name="yolo9000",
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Detect thousands of kinds of things in pictures.",
+    epilog="Exit codes: 0 all well, 2 wrong usage or model, 3 some inputs failed, 4 data has faults, 1 internal error, "
+    "130 interrupted. --debug anywhere shows where an error came from.",
+)
+
+data_app.command("weak-boxes")(weak_boxes)
+app.add_typer(data_app, name="data")
+app.add_typer(tree_app, name="tree")
+app.command()(anchors)
+app.command()(val)
+app.command()(train)
+app.command()(curves)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"yolo9000 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Pictures, folders, 'glob*patterns', lists (.txt), videos, camera numbers, URLs; - is standard input.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A .safetensors, .cfg, .onnx or .xml file, or the model that ships.")
+    ] = SHIPPED,
+    weights: WeightsOption = None,
+    names: NamesOption = None,
+    tree: TreeOption = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for what is written [runs/predict, runs/predict-2, ...].", show_default=False
+        ),
+    ] = None,
+    pictures: Annotated[bool, typer.Option(help="Write annotated pictures and videos.")] = True,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Also write jsonl, coco, csv, darknet or voc files, or an html page; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep this class, on a tree with everything below it; may be repeated.", show_default=False),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="On a tree: look for these nodes and what is below them only, such as vehicle,dog.", show_default=False
+        ),
+    ] = None,
+    level: LevelOption = None,
+    threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.25,
+    nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
+    min_probability: MinProbabilityOption = None,
+    walk: Annotated[
+        Literal["conditional", "darknet"], typer.Option(help="On a tree: the paper's walk, or the released program's.")
+    ] = "conditional",
+    suppression: Annotated[
+        Literal["label", "path", "objectness"] | None,
+        typer.Option(
+            help="Boxes that can be one object: of one label, on one path, or any [path on a tree].",
+            show_default=False,
+        ),
+    ] = None,
+    max_detections: Annotated[int, typer.Option(help="Most detections a picture.")] = 300,
+    size: Annotated[
+        str | None, typer.Option(help="Network input, such as 416 or 608x352 [the model's].", show_default=False)
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Pictures run at a time.")] = 1,
+    every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
+    image_fit: ImageFitOption = "letterbox",
+    batch_norm: BatchNormOption = "inside_1e-5",
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures before decoding them.")] = 64_000_000,
+) -> None:
+    """Detect in pictures and videos."""
+    from yolo9000.inference.detector import Detector
+
+    if "html" in (formats or ()) and not pictures:
+        raise ConfigError("--format html shows the annotated pictures: it must be without --no-pictures")
+    detector = Detector.load(
+        model,
+        weights=weights,
+        names=names,
+        tree=tree,
+        data=data,
+        engine=engine,
+        device=device,
+        precision=precision,
+        threads=threads,
+        size_wh=parse_size(size) if size else None,
+        image_fit=image_fit,
+        batch_norm=batch_norm,
+        threshold=threshold,
+        nms=nms,
+        **given_only(min_probability=min_probability),
+        walk=walk,
+        suppression=suppression,
+        max_detections=max_detections,
+    )
+    detector = at_level(detector, level)
+    if classes is not None:
+        detector = detector.within([name.strip() for name in classes.split(",")])
+    from rich.console import Console
+
+    from yolo9000.io.writers import OutputNames, PictureWriter, ResultWriter
+    from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
+
+    report = _Report(Console())
+    found = detector.predict(
+        sources, batch=batch, only=only or (), every=every, max_pixels=max_pixels, on_error=report.failed
+    )
+    folder = (out or next_run(Path("runs/predict"))) if pictures or formats else None
+    category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
+    with ExitStack() as stack:
+        stack.enter_context(report)
+        writer = stack.enter_context(ResultWriter(folder, formats or (), category_ids)) if folder and formats else None
+        names_given = writer.names if writer else OutputNames()
+        drawer = stack.enter_context(PictureWriter(folder, names_given)) if folder and pictures else None
+        for prediction in found:
+            if writer:
+                writer.write(prediction.picture.name, prediction.picture.frame, prediction.detections)
+            if drawer:
+                drawer.write(prediction.picture, prediction.draw())
+            report.done(prediction)
+    report.summary(folder, detector)
+    if report.failures:
+        raise typer.Exit(EXIT_SOME_INPUTS_FAILED)
+
+
+class _Report:
+    """What ``predict`` tells while it works: a line a picture, and on a terminal a moving count below them."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.failures = 0
+        self._pictures = 0
+        self._objects = 0
+        self._seconds = 0.0
+        self._console = console
+        columns = (SpinnerColumn(), MofNCompleteColumn(), TextColumn("pictures"), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task("", total=None) if self._bar else None
+
+    def __enter__(self) -> _Report:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def _print(self, line: str) -> None:
+        if self._bar:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, flush=True)
+
+    def done(self, prediction: Prediction) -> None:
+        picture, detections = prediction.picture, prediction.detections
+        name = picture.name if picture.frame is None else f"{picture.name} frame {picture.frame}"
+        width, height = picture.size_wh
+        counts = Counter(detections.names)
+        what = ", ".join(label if n == 1 else f"{n} x {label}" for label, n in counts.items()) or "nothing"
+        self._print(f"{printable(name)} {width}x{height}: {what} ({prediction.seconds * 1e3:.1f} ms)")
+        self._pictures += 1
+        self._objects += len(detections)
+        self._seconds += prediction.seconds
+        if self._bar and self._task is not None:
+            self._bar.advance(self._task)
+
+    def failed(self, error: YoloError) -> None:
+        self.failures += 1
+        line = f"yolo9000: error: {printable(str(error))}"
+        if self._bar:
+            self._bar.stop()
+        print(line, file=sys.stderr, flush=True)
+        if self._bar:
+            self._bar.start()
+
+    def summary(self, folder: Path | None, detector: object) -> None:
+        from yolo9000.inference.detector import Detector
+
+        assert isinstance(detector, Detector)  # noqa: S101
+        mean = 1e3 * self._seconds / max(self._pictures, 1)
+        width, height = detector.network_wh
+        failed = f", {self.failures} failed" if self.failures else ""
+        self._print(
+            f"{_count(self._objects, 'object')} in {_count(self._pictures, 'picture')}{failed}; "
+            f"{mean:.1f} ms a picture at {width}x{height} with {detector.engine.name}"
+        )
+        if folder is not None:
+            self._print(f"Results in {folder.resolve()}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@app.command()
+def info(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help=f"A .safetensors, .cfg, .onnx or .xml file, {SHIPPED}, or the name of a built-in network.",
+            show_default=False,
+        ),
+    ],
+    size: Annotated[
+        str | None,
+        typer.Option(help="Count operations at this input size, such as 416 or 608x352.", show_default=False),
+    ] = None,
+) -> None:
+    """Print a network's layers, shapes, parameters and operations."""
+    from yolo9000.architectures.zoo import BUILT_IN
+    from yolo9000.checkpoints.darknet.cfg import read_cfg
+    from yolo9000.taxonomy.class_names import nearest
+
+    size_wh = parse_size(size) if size else None
+    if model in BUILT_IN:
+        _print_table(BUILT_IN[model](), size_wh)
+    elif model.endswith(".cfg"):
+        _print_table(read_cfg(model), size_wh)
+    elif model.endswith(".safetensors"):
+        _print_model_file(model, size_wh)
+    elif model == SHIPPED or model.endswith((".onnx", ".xml")):
+        _print_exported(model)
+    else:
+        known = (SHIPPED, *BUILT_IN)
+        raise ConfigError(
+            f"{model}: must be a .safetensors, .cfg, .onnx or .xml file "
+            f"or one of {', '.join(known)}{nearest(model, known)}"
+        )
+
+
+def _print_table(table: Table, size_wh: tuple[int, int] | None) -> None:
+    from yolo9000.architectures.layers import Region, layer_name
+
+    width, height = size_wh or (table.width, table.height)
+    shapes, operations = table.shapes(width, height), table.operations(width, height)
+    counts = table.parameter_counts()
+    print(f"{'layer':>5}  {'kind':<32} {'output':>16} {'parameters':>12} {'G operations':>13}")
+    for i, row in enumerate(table.rows):
+        c, h, w = shapes[i]
+        numbers = f"{counts[i]:>12,} {operations[i] / 1e9:>13.3f}" if counts[i] else ""
+        print(f"{i:>5}  {layer_name(row):<32} {f'{w}x{h}x{c}':>16} {numbers}".rstrip())
+    print(
+        f"input {width}x{height}x{table.channels}; {sum(counts):,} parameters; "
+        f"{sum(operations) / 1e9:.2f} G operations (2 x multiply-adds of convolutions)"
+    )
+    if isinstance(table.head, Region):
+        tree = f", tree {table.head.tree}" if table.head.tree else ""
+        anchors = "  ".join(f"{w:g} x {h:g}" for w, h in table.head.anchors_wh_cells)
+        print(f"{table.head.classes} classes{tree}; anchors in cells: {anchors}")
+
+
+def _print_exported(model: str) -> None:
+    from yolo9000.inference.detector import read_model
+
+    detector = read_model(model)
+    spec, (width, height) = detector.spec, detector.network_wh
+    kind = f"tree of {len(spec.tree)} nodes" if spec.tree else f"{len(spec.names)} classes ({spec.classes})"
+    head = "computed on demand" if detector.class_rows else "computed for every anchor"
+    print(f"input {width}x{height}, any multiple of {detector.stride}; {spec.image_fit}")
+    print(f"{kind}; class scores {head}")
+    print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in spec.anchors_wh_cells))
+    _print_names(spec.names)
+
+
+def _print_names(names: tuple[str, ...]) -> None:
+    print("names: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
+
+
+def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
+    from yolo9000.checkpoints.safetensors import read_model_file
+
+    file = read_model_file(model)
+    _print_table(file.model.table, size_wh)
+    _print_names(file.names)
+    for name, value in file.trained.items():
+        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A .safetensors file with a label tree.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="Pictures with boxes that it was not trained on.", show_default=False)],
+    max_error: Annotated[float, typer.Option(help="Share of the answers that may be wrong.")] = 0.05,
+    split: SplitOption = "val",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write [MODEL-calibrated.safetensors].", show_default=False),
+    ] = None,
+    on_bad: OnBadOption = "error",
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Make a model answer with the most specific node that is wrong at most as often as you say (§4)."""
+    from yolo9000.adapt.calibrate import calibrate as calibrate_model
+    from yolo9000.checkpoints.safetensors import read_model_file, write_model_file
+    from yolo9000.data.dataset import open_data
+    from yolo9000.inference.detector import Detector
+
+    if not 0 < max_error < 1:
+        raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
+    path = Path(model)
+    file, detector = read_model_file(path), Detector.load(model, engine=engine, threads=threads)
+    changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_bad=on_bad)
+    target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
+    write_model_file(target, changed)
+    temperatures = ", ".join(f"{value:.2f}" for value in found.back_off.temperatures)
+    print(f"{found.objects:,} objects; temperatures by depth {temperatures}")
+    print(f"least probability of an answer {found.back_off.min_probability:.4f}")
+    print(f"wrong answers {found.error:.2%} (before {found.error_before:.2%})")
+    print(f"mean depth of answers {found.depth:.2f} (before {found.depth_before:.2f})")
+    print(f"Written: {target}")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A .safetensors or .cfg file.", show_default=False)],
+    to: Annotated[Literal["onnx", "openvino", "darknet"], typer.Option(help="What to write.")] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="File to write [the model's name here, with the new suffix].", show_default=False
+        ),
+    ] = None,
+    weights: WeightsOption = None,
+    names: NamesOption = None,
+    tree: TreeOption = None,
+    data: DataOption = None,
+    head: Annotated[
+        Literal["auto", "dense", "lazy"],
+        typer.Option(
+            help="Class scores for every anchor (dense), or apart and on demand (lazy); auto: lazy for many classes."
+        ),
+    ] = "auto",
+    numbers: Annotated[
+        Literal["float32", "half", "int8"],
+        typer.Option(help="How weights are stored: half is half the size, int8 (onnx only) a quarter."),
+    ] = "float32",
+    image_fit: ImageFitOption = "letterbox",
+    batch_norm: BatchNormOption = "inside_1e-5",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
+    from yolo9000.checkpoints.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
+    from yolo9000.inference.detector import read_model
+
+    if numbers != "float32" and to == "darknet":
+        raise ConfigError(f"--numbers {numbers} must be for onnx or openvino: Darknet's weights are float32")
+    split = {"auto": None, "dense": False, "lazy": True}[head]
+    detector = read_model(
+        model,
+        weights=weights,
+        names=names,
+        tree=tree,
+        data=data,
+        batch_norm=batch_norm,
+        image_fit=image_fit,
+        split=split,
+    )
+    path = (out or Path(Path(model).name)).with_suffix(SUFFIXES[to])
+    if not overwrite:
+        refuse_to_overwrite(path)
+    match to:
+        case "onnx":
+            files = export_onnx(detector, path, numbers=numbers)
+        case "openvino":
+            files = export_openvino(detector, path, numbers=numbers)
+        case "darknet":
+            files = export_darknet(model, weights, detector.spec, path)
+    for file in files:
+        print(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def main() -> None:
+    """Run the command; the process ends with one of the exit codes of `yolo9000.errors`."""
+    _quiet_decoders()
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    sys.exit(run([argument for argument in arguments if argument != "--debug"], debug=debug))
+
+
+def _quiet_decoders() -> None:
+    """Damaged input is reported once, in our words: keep Pillow and OpenCV from printing beside them."""
+    warnings.filterwarnings("ignore", module="PIL")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def run(arguments: list[str], *, debug: bool = False) -> int:
+    """Run the command with the given arguments; its exit code. Errors are printed, one line each."""
+    try:
+        code = app(arguments or ["--help"], prog_name="yolo9000", standalone_mode=False)
+    except TyperException as error:
+        return _say(f"{error.format_message().rstrip('.')} (see yolo9000 --help)", EXIT_USAGE, debug)
+    except YoloError as error:
+        return _say(str(error), EXIT_USAGE, debug)
+    except OSError as error:  # a disk that is full, a folder that may not be written: whoever runs this can mend it
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
+    except SystemExit:  # Typer's way to end where whoever read our output has gone
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        return _say(f"internal error: {type(error).__name__}: {error} (--debug shows where)", EXIT_INTERNAL, debug)
+    if not arguments:
+        return EXIT_USAGE
+    if code == EXIT_INTERRUPTED:  # Typer turns Ctrl-C into this
+        return _say("interrupted", EXIT_INTERRUPTED, debug=False)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _say(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"yolo9000: error: {printable(message)}", file=sys.stderr)
+    return code

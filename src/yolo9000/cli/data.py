@@ -1,0 +1,416 @@
+"""The commands about data: look at it, convert it, cluster its boxes, score a detector on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from yolo9000.checkpoints.bundled import SHIPPED
+from yolo9000.cli.options import (
+    BatchNormOption,
+    DeviceOption,
+    EngineOption,
+    ImageFitOption,
+    LevelOption,
+    MinProbabilityOption,
+    NamesOption,
+    OnBadOption,
+    ParentsOption,
+    PrecisionOption,
+    SettledOption,
+    SplitOption,
+    ThreadsOption,
+    TreeOption,
+    WeightsOption,
+    WordNetOption,
+    at_level,
+    given_only,
+    next_run,
+    parse_size,
+    printable,
+    read_hierarchy,
+)
+from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from yolo9000.data.dataset import DataSet, OnBad, Split
+    from yolo9000.evaluation.runner import Evaluation
+    from yolo9000.inference.engines import EngineName, Precision
+    from yolo9000.taxonomy.wordtree import WordTree
+    from yolo9000.types import Detections, Sample
+
+data_app = typer.Typer(help="Look at data sets and convert them.")
+
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A data-set file (.yaml), a .data, a COCO .json, or a folder: VOC, images with labels, a folder a class.",
+        show_default=False,
+    ),
+]
+WhichSplits = Annotated[Literal["all", "train", "val", "test"], typer.Option(help="Which split.")]
+FAULTS_PRINTED = 20
+
+
+@data_app.command()
+def check(
+    data: DataArgument,
+    split: WhichSplits = "all",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/check, ...].", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Print every fault, not only the first of each kind.")] = False,
+) -> None:
+    """Find every fault of a data set; exit code 4 if there is one."""
+    from yolo9000.data.check import check_splits
+    from yolo9000.evaluation.report import check_page, write_page
+
+    data_sets = _open_splits(data, split)
+    result = check_splits(data_sets)
+    faults = result.faults()
+    seen: dict[str, int] = {}
+    for fault in faults:
+        seen[fault.code] = seen.get(fault.code, 0) + 1
+        if every or seen[fault.code] <= 3:
+            print(printable(f"{fault}; {fault.advice}"))
+    if faults and not every:
+        print(", ".join(f"{count} x {code}" for code, count in seen.items()) + " (--all prints each)")
+    for name, found in result.splits.items():
+        print(
+            f"{name}: {found.pictures} pictures, {found.boxed} with boxes ({found.boxes_of.total()}), "
+            f"{found.labelled} with image-level labels, {len(found.faults)} faults"
+        )
+    folder = out or next_run(Path("runs/check"))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_page(check_page(result, data_sets), folder / "report.html")
+    _write(folder / "report.json", json.dumps(result.to_json(), indent=1))
+    print(f"Report in {(folder / 'report.html').resolve()}")
+    if faults:
+        raise typer.Exit(EXIT_DATA_INVALID)
+
+
+def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> dict[Split, DataSet]:
+    from yolo9000.data.dataset import open_data, splits_of
+
+    names: list[Split] = splits_of(data) if wanted == "all" else [wanted]
+    if not names:
+        raise ConfigError(f"{data}: has no split")
+    return {name: open_data(data, name) for name in names}
+
+
+def _write(path: Path, text: str) -> None:
+    from yolo9000.io.files import write_atomically
+
+    write_atomically(path, text + "\n")
+
+
+@data_app.command()
+def convert(
+    data: DataArgument,
+    to: Annotated[Literal["voc", "coco", "darknet"], typer.Option(help="Format to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.", show_default=False)],
+    split: WhichSplits = "all",
+    on_bad: OnBadOption = "error",
+    copy: Annotated[bool, typer.Option(help="Copy the pictures too, or else refer to them.")] = True,
+) -> None:
+    """Write a data set in another format."""
+    from yolo9000.data.convert import convert as convert_samples
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out {out}: must be a new or empty folder")
+    for name, data_set in _open_splits(data, split).items():
+        count = convert_samples(data_set, to, out, name, on_bad=on_bad, copy=copy)
+        print(f"{name}: {count} pictures written to {out.resolve()}")
+
+
+@data_app.command()
+def combine(
+    data: Annotated[list[str], typer.Argument(help="Data sets.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Data-set file to write (.yaml); tree and report go beside it.")
+    ] = Path("combined.yaml"),
+    parents: ParentsOption = None,
+    settled: SettledOption = None,
+    with_wordnet: WordNetOption = True,
+) -> None:
+    """Combine data sets over one label tree (§4), each with its own map to it."""
+    from yolo9000.data.combine import combine as combine_sets
+    from yolo9000.data.combine import write_combined
+    from yolo9000.taxonomy.match import read_settled
+
+    sets = {name: _open_splits(name, "all") for name in data}
+    if len(sets) < len(data):
+        raise ConfigError("each data set must be named once")
+    hierarchy = read_hierarchy(parents or (), with_wordnet)
+    combined = combine_sets(sets, hierarchy, settled=read_settled(settled) if settled else None)
+    files = write_combined(combined, out)
+    for relation in combined.relations:
+        print(printable(str(relation)))
+    print(
+        f"{len(combined.built.nodes):,} labels in a tree of {len(combined.built.tree):,} nodes; "
+        f"{len(combined.relations):,} relations, {len(combined.doubtful):,} labels to look at"
+    )
+    print("Written: " + ", ".join(map(str, files)))
+
+
+def anchors(
+    data: DataArgument,
+    k: Annotated[str, typer.Option("--k", help="Numbers of anchors, such as 5 or 1-15.")] = "1-15",
+    size: Annotated[str, typer.Option(help="Network input, such as 416 or 608x352.")] = "416",
+    split: SplitOption = "train",
+    on_bad: OnBadOption = "error",
+    image_fit: ImageFitOption = "letterbox",
+    seed: Annotated[int, typer.Option(help="Of the random starts.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write the curve and the anchors as PNG.", show_default=False)
+    ] = None,
+) -> None:
+    """Cluster the boxes of a data set into anchors (§2 Dimension Clusters)."""
+    import numpy as np
+
+    from yolo9000.adapt.anchors import anchor_forms, format_report, report, to_cells
+    from yolo9000.architectures.zoo import COCO_ANCHORS, VOC_ANCHORS
+    from yolo9000.data.dataset import open_data
+
+    sizes_wh, pictures_wh = open_data(data, split).box_sizes(on_bad)
+    cells = to_cells(sizes_wh, parse_size(size), pictures_wh=pictures_wh, image_fit=image_fit)
+    known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
+    found = report(cells, parse_range(k), unit="cells", network_wh=parse_size(size), defaults=known, seed=seed)
+    print(format_report(found))
+    for row in found.rows:
+        if row.k == found.knee or len(found.rows) == 1 or row.k == 5:
+            print(f"\nk = {row.k}{' (knee)' if row.k == found.knee and len(found.rows) > 1 else ''}")
+            print(anchor_forms(row.iou.anchors_wh))
+    if plot is not None:
+        from yolo9000.adapt.anchor_plot import plot_report
+
+        plot_report(found, plot)
+        print(f"\nPlot in {plot.resolve()}")
+
+
+def parse_range(text: str) -> list[int]:
+    """``5``, ``1-15`` or ``3,5,9`` to whole numbers.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        ends = (first, last if dash else first)
+        if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
+            raise ConfigError(f"--k must be numbers from 1 to 100 such as 5, 1-15 or 3,5,9, got {text!r}")
+        numbers += range(int(ends[0]), int(ends[1]) + 1)
+    return sorted(set(numbers))
+
+
+def val(
+    model: Annotated[
+        str | None,
+        typer.Argument(help=f"A .safetensors, .cfg, .onnx or .xml file, or {SHIPPED}; leave out with --detections."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="The data set; see `yolo9000 data check`.", show_default=False)
+    ] = None,
+    detections: Annotated[
+        Path | None, typer.Option(help="Score this COCO-results file instead of a model.", show_default=False)
+    ] = None,
+    split: SplitOption = "val",
+    weights: WeightsOption = None,
+    names: NamesOption = None,
+    tree: TreeOption = None,
+    names_from: Annotated[
+        Path | None, typer.Option("--data", help="Darknet's .data, for the model's names.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/val, ...].", show_default=False)
+    ] = None,
+    nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
+    min_probability: MinProbabilityOption = None,
+    size: Annotated[
+        str | None, typer.Option(help="Network input, such as 416 [the model's].", show_default=False)
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Pictures run at a time.")] = 8,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", "-f", help="Also write the detections: jsonl, coco, csv, darknet, voc.", show_default=False
+        ),
+    ] = None,
+    on_bad: OnBadOption = "error",
+    only_labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of classes, one a line, that had only image-level labels: scored apart.", show_default=False
+        ),
+    ] = None,
+    level: LevelOption = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
+    image_fit: ImageFitOption = "letterbox",
+    batch_norm: BatchNormOption = "inside_1e-5",
+) -> None:
+    """Score a detector, a classifier, or a file of detections on a data set."""
+    from yolo9000.data.dataset import open_data
+    from yolo9000.evaluation.runner import (
+        category_ids_of,
+        detect_samples,
+        evaluate,
+        image_level_scores,
+        read_coco_results,
+    )
+    from yolo9000.inference.detector import Detector
+
+    given = [word for word in (model, data) if word is not None]
+    if len(given) != (1 if detections else 2):
+        raise ConfigError("val takes MODEL DATA, or --detections FILE DATA")
+    data_set = open_data(given[-1], split)
+    if detections is None and _is_classifier(given[0]):
+        _val_classifier(
+            given[0], data_set, engine, device, precision, threads, parse_size(size) if size else None, on_bad
+        )
+        return
+    word_tree, classes = None, data_set.classes
+    ids: dict[int, int] | None = data_set.category_ids()
+    if detections is not None:
+        pairs = read_coco_results(detections, data_set, on_bad)
+    else:
+        detector = Detector.load(
+            given[0],
+            weights=weights,
+            names=names,
+            tree=tree,
+            data=names_from,
+            engine=engine,
+            device=device,
+            precision=precision,
+            threads=threads,
+            size_wh=parse_size(size) if size else None,
+            image_fit=image_fit,
+            batch_norm=batch_norm,
+            nms=nms,
+            **given_only(min_probability=min_probability),
+        )
+        detector = at_level(detector, level)
+        word_tree, classes = detector.prepared.spec.tree if level is None else None, detector.names
+        ids = category_ids_of(detector, data_set)
+        of_labels = image_level_scores(detector, data_set, on_bad=on_bad)
+        if of_labels:
+            print("pictures with image-level labels: the label of the best box")
+            _print_numbers(of_labels)
+            if not _has_boxes(data_set, on_bad):
+                return
+        pairs = detect_samples(detector, data_set, on_bad=on_bad, batch=batch)
+    folder = out or next_run(Path("runs/val"))
+    evaluation = evaluate(
+        data_set.name,
+        _written(pairs, folder, formats or [], ids),
+        classes,
+        tree=word_tree,
+        only_labels=_labels_in(only_labels, classes, word_tree),
+    )
+    _print_scores(evaluation)
+    _write_report(evaluation, folder)
+
+
+def _print_numbers(numbers: Mapping[str, float]) -> None:
+    for name, value in numbers.items():
+        print(f"{name:<28} {value:>8.4f}")
+
+
+def _has_boxes(data_set: DataSet, on_bad: OnBad) -> bool:
+    return any(sample.boxes is not None for sample in data_set.samples(on_bad))
+
+
+def _is_classifier(model: str) -> bool:
+    from yolo9000.checkpoints.safetensors import read_model_file
+
+    return model.endswith(".safetensors") and not read_model_file(model).is_detector
+
+
+def _val_classifier(
+    model: str,
+    data_set: DataSet,
+    engine: EngineName | Literal["auto"],
+    device: str,
+    precision: Precision,
+    threads: int | None,
+    size_wh: tuple[int, int] | None,
+    on_bad: OnBad,
+) -> None:
+    from yolo9000.checkpoints.safetensors import read_model_file
+    from yolo9000.evaluation.runner import classification_scores
+    from yolo9000.inference.classifier import Classifier
+    from yolo9000.inference.engines import choose_engine
+
+    classifier = Classifier.start(
+        read_model_file(model),
+        choose_engine(engine),
+        device=device,
+        precision=precision,
+        threads=threads,
+        size_wh=size_wh,
+    )
+    _print_numbers(classification_scores(classifier, data_set, on_bad=on_bad))
+
+
+def _written(
+    pairs: Iterator[tuple[Sample, Detections]], folder: Path, formats: list[str], ids: dict[int, int] | None
+) -> Iterator[tuple[Sample, Detections]]:
+    """Pass detections on and write them as they pass."""
+    from yolo9000.io.writers import ResultWriter
+
+    with ResultWriter(folder, formats, ids) as writer:
+        for sample, detections in pairs:
+            writer.write(sample.name, None, detections)
+            yield sample, detections
+
+
+def _write_report(evaluation: Evaluation, folder: Path) -> None:
+    from yolo9000.evaluation.report import evaluation_page, plots_of, write_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = plots_of(evaluation)
+    for name, png in plots.items():
+        (folder / f"{name}.png").write_bytes(png)
+    _write(folder / "scores.json", json.dumps(evaluation.to_json(), indent=1))
+    write_page(evaluation_page(evaluation, plots), folder / "report.html")
+    print(f"Report in {(folder / 'report.html').resolve()}")
+
+
+def _labels_in(file: Path | None, classes: tuple[str, ...], tree: WordTree | None) -> list[int]:
+    """The labels that a file names; on a tree also by id."""
+    from yolo9000.taxonomy.class_names import nearest
+    from yolo9000.taxonomy.darknet_files import read_names
+
+    labels = []
+    for name in read_names(file) if file else ():
+        try:
+            labels.append(tree.find(name) if tree is not None else classes.index(name))
+        except TreeError as error:
+            raise ConfigError(f"{file}: {error}") from None
+        except ValueError:
+            raise ConfigError(f"{file}: {name!r} must be one of the classes{nearest(name, classes)}") from None
+    return labels
+
+
+def _print_scores(evaluation: Evaluation) -> None:
+    import numpy as np
+
+    print(f"{'class':<28} {'objects':>8} {'AP50':>7} {'AP':>7}")
+    for label in sorted(np.flatnonzero(evaluation.truths), key=lambda i: -evaluation.ap[i]):
+        print(
+            f"{evaluation.classes[label][:28]:<28} {evaluation.truths[label]:>8} "
+            f"{evaluation.ap[label]:>7.4f} {evaluation.ap_coco[label, 0]:>7.4f}"
+        )
+    print(f"{evaluation.images} pictures")
+    _print_numbers(evaluation.numbers)
+    for depth, value in evaluation.by_depth.items():
+        print(f"{f'mAP50 at depth {depth}':<28} {value:>8.4f}")

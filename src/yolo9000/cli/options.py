@@ -1,0 +1,145 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from yolo9000.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yolo9000.inference.detector import Detector
+    from yolo9000.taxonomy.hierarchy import Hierarchy
+
+__all__ = [
+    "BatchNormOption",
+    "DataOption",
+    "DeviceOption",
+    "EngineOption",
+    "ImageFitOption",
+    "LevelOption",
+    "MinProbabilityOption",
+    "NamesOption",
+    "OnBadOption",
+    "ParentsOption",
+    "PrecisionOption",
+    "SettledOption",
+    "SplitOption",
+    "ThreadsOption",
+    "TreeOption",
+    "WeightsOption",
+    "WordNetOption",
+    "at_level",
+    "given_only",
+    "next_run",
+    "parse_size",
+    "printable",
+    "read_hierarchy",
+]
+
+WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
+NamesOption = Annotated[
+    Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)
+]
+TreeOption = Annotated[Path | None, typer.Option(help="Label tree [the one that the .cfg names].", show_default=False)]
+LevelOption = Annotated[
+    Path | None,
+    typer.Option(help="On a tree: answer with these nodes instead, a file of names or ids.", show_default=False),
+]
+MinProbabilityOption = Annotated[
+    float | None,
+    typer.Option(
+        help="On a tree: least probability of the answer; lower is more specific [the model's, else 0.5].",
+        show_default=False,
+    ),
+]
+ParentsOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="Your own table of parents: .csv, .yaml or SKOS; may be repeated.", show_default=False),
+]
+SettledOption = Annotated[
+    Path | None, typer.Option(help="CSV of labels and the ids that they mean: your word.", show_default=False)
+]
+WordNetOption = Annotated[bool, typer.Option("--wordnet/--no-wordnet", help="Look labels up in WordNet.")]
+SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")]
+OnBadOption = Annotated[
+    Literal["error", "skip", "fix"],
+    typer.Option(help="At a faulty annotation: stop, leave its picture out, or mend what can be mended."),
+]
+DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
+ImageFitOption = Annotated[
+    Literal["letterbox", "stretch"],
+    typer.Option(help="How a .cfg's training fitted pictures; Darknet until March 2017: stretch."),
+]
+BatchNormOption = Annotated[
+    Literal["inside_1e-5", "outside_1e-6"],
+    typer.Option(help="Where epsilon stood in a .cfg's training; Darknet until March 2017: outside."),
+]
+
+
+EngineOption = Annotated[
+    Literal["auto", "openvino", "onnxruntime", "torch"],
+    typer.Option(help="What runs the network; auto: the first that is installed."),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; OpenVINO also gpu.")]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the processor has it.")
+]
+ThreadsOption = Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)]
+
+
+def printable(text: str) -> str:
+    """The text without what would end its line or steer the terminal; bytes of odd file names become ``?``."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
+
+
+def given_only(**options: float | None) -> dict[str, float]:
+    """The options that the user gave."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def at_level(detector: Detector, file: Path | None) -> Detector:
+    """The detector, answering with the nodes that a file names, if one is given."""
+    from yolo9000.taxonomy.darknet_files import read_names
+
+    return detector if file is None else detector.at_level(read_names(file))
+
+
+def read_hierarchy(tables: Sequence[Path], with_wordnet: bool) -> Hierarchy:
+    """WordNet, if it is wanted, with the user's tables over it."""
+    from yolo9000.taxonomy.hierarchy import Hierarchy, read_parent_table
+    from yolo9000.taxonomy.wordnet import wordnet
+
+    hierarchy = Hierarchy(wordnet() if with_wordnet else None)
+    for table in tables:
+        for entry in read_parent_table(table):
+            hierarchy.add(entry)
+    return hierarchy
+
+
+def next_run(folder: Path) -> Path:
+    """The folder, or the first of ``folder-2``, ``folder-3``, ... that is not there yet."""
+    number = 1
+    candidate = folder
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``416`` or ``608x352`` to width and height.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"--size must be a number or WIDTHxHEIGHT, got {text!r}")
+    return int(parts[0]), int(parts[-1])

@@ -1,0 +1,130 @@
+"""The commands that train and that show how runs went."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from yolo9000.cli.options import next_run, printable
+from yolo9000.errors import ConfigError
+
+if TYPE_CHECKING:
+    from yolo9000.training.monitor import Tell
+    from yolo9000.training.run import Outcome
+
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option(help="Go on with the run in this folder, as it would have gone on.", show_default=False),
+]
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A TOML file, or the name of a recipe that comes along.", show_default=False),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Go over what the recipe says: data=DIR epochs=20.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run [runs/train, ...].", show_default=False)
+    ] = None,
+    resume: ResumeOption = None,
+    device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:1.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads of each process [its share of the cores].", show_default=False)
+    ] = None,
+) -> None:
+    """Train a classifier or a detector by a recipe; several processes under torchrun."""
+    if (recipe is None) == (resume is None):
+        raise ConfigError("train needs either a recipe or --resume RUN")
+    if resume is not None and (out is not None or threads is not None):
+        raise ConfigError(
+            "--resume goes on in the run's own folder with its own threads: --out and --threads do not go with it"
+        )
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads must be at least 1, got {threads}")
+    # Before torch is loaded. Threads that wait for each other by spinning stand in each other's way where anything else
+    # runs: 25 % with one busy neighbour on 2 cores, nothing on a quiet machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from yolo9000.training.distributed import join_world
+    from yolo9000.training.recipe import read_recipe
+    from yolo9000.training.run import resume_run, start_run
+
+    with join_world(device) as world:
+
+        def tell(line: str) -> None:
+            if world.first:
+                print(printable(line), flush=True)
+
+        if resume is not None:
+            outcome = resume_run(resume, world, tell=tell)
+        else:
+            wanted = read_recipe(str(recipe), changes or ())
+            folder = out or next_run(Path("runs/train"))
+            outcome = start_run(wanted, folder, world, threads=threads, arguments=sys.argv[1:], tell=tell)
+        _tell_end(outcome, tell)
+    if outcome.signal is not None:
+        raise typer.Exit(128 + outcome.signal)
+
+
+def curves(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
+    score: Annotated[str, typer.Option(help="Such as mAP50 or top-1.")] = "mAP50",
+    against: Annotated[Literal["epoch", "minutes"], typer.Option(help="What lies below the curves.")] = "epoch",
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("curves.png"),
+) -> None:
+    """Draw a score of several runs in one picture, and print the best of each."""
+    from yolo9000.io.files import write_atomically
+    from yolo9000.training.curves import best_scores, plot_scores
+    from yolo9000.training.logging import RunFolder
+
+    folders = {path.resolve().name: RunFolder(path) for path in runs}
+    if len(folders) < len(runs):
+        raise ConfigError("the folders of the runs must have different names, which stand beside the curves")
+    write_atomically(out, plot_scores(folders, score, against))
+    for name, best in best_scores(folders, score).items():
+        print(f"{name:<28} {score} {best.value:.4f} after {best.epoch:.4g} epochs, {best.minutes:.1f} minutes")
+    print(f"Curves in {out.resolve()}")
+
+
+def weak_boxes(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of joint training.", show_default=False)],
+    labels: Annotated[
+        list[str] | None, typer.Option(help="Only pictures of this class; may be repeated.", show_default=False)
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="How many pictures to show.", min=1)] = 6,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the page [the run's].", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of pictures.", min=0)] = 0,
+) -> None:
+    """Show which box each image-level label of a picture taught, in the course of training (§4)."""
+    from yolo9000.training.pseudo_boxes import show_weak_boxes
+
+    folder = out or run
+    for stage in show_weak_boxes(run, folder, pictures=pictures, labels=labels or (), seed=seed):
+        first, last = stage.steps
+        print(
+            f"steps {first:,} to {last:,}: {stage.boxes:,} boxes; probability {stage.probability:.3f}, "
+            f"objectness {stage.objectness:.3f}, {stage.area:.0%} of the picture"
+        )
+    print(f"Page in {(folder / 'weak-boxes.html').resolve()}")
+
+
+def _tell_end(outcome: Outcome, tell: Tell) -> None:
+    if outcome.signal is not None:
+        tell(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")
+        return
+    if outcome.pictures_per_second:
+        tell(f"{outcome.pictures_per_second:.1f} pictures/s; {outcome.waited:.1%} of the time waiting for pictures")
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in outcome.scores.items())
+    tell(f"best: {scores}" if scores else "no validation split: nothing was scored")
+    tell(f"Results in {outcome.folder.resolve()}")

@@ -1,0 +1,307 @@
+"""Tables in text files: a row for each picture with its labels, or a row for each box.
+
+Columns are separated by tabs in a file that ends in ``.tsv``, by commas in any other, where cells may stand in double
+quotes. A row is one line. Columns are named by the header, or numbered from 0 where there is none.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from yolo9000.data.formats import (
+    ClassNumbers,
+    add_labels,
+    check_there,
+    class_of_digits,
+    duplicate_picture,
+    image_level,
+    numbered_lines,
+    path_inside,
+    size_of,
+    to_number,
+)
+from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
+from yolo9000.errors import ConfigError
+from yolo9000.types import Annotation, Fault, PictureFile, Sample
+
+__all__ = ["ListColumns", "RowGroup", "read_class_table", "read_groups", "read_list", "truth_of_group"]
+
+Column = str | int
+
+_MOST_CLASSES = 1_000_000
+
+
+@dataclass(frozen=True)
+class ListColumns:
+    """What the columns of a table are, by the names in its header or by their places from 0.
+
+    Attributes:
+        picture: path of the picture.
+        labels: its classes; one column where there are boxes.
+        box: left, top, right and bottom in pixels, from 0; None for image-level labels.
+        difficult: 0 or 1; None where nothing is.
+        rest: all columns after those are labels too, and a row may have any number of them; not with boxes.
+        numbers: classes are written as numbers, from 0, not as names.
+        inclusive: the right and bottom pixel belongs to the box, so that it is right - left + 1 wide.
+
+    Raises:
+        ConfigError: some columns are named and others numbered; boxes without exactly one column of labels.
+    """
+
+    picture: Column
+    labels: tuple[Column, ...]
+    box: tuple[Column, Column, Column, Column] | None = None
+    difficult: Column | None = None
+    rest: bool = False
+    numbers: bool = False
+    inclusive: bool = False
+
+    def __post_init__(self) -> None:
+        if len({type(column) for column in self.all()}) != 1:
+            raise ConfigError(f"columns must be all named or all numbered, got {list(self.all())}")
+        if not self.labels or (self.box is not None and (len(self.labels) != 1 or self.rest)):
+            raise ConfigError(f"a list must have a column of labels, and one alone with boxes, got {list(self.labels)}")
+
+    def all(self) -> tuple[Column, ...]:
+        """All columns that are read."""
+        return (self.picture, *self.labels, *(self.box or ()), *(() if self.difficult is None else (self.difficult,)))
+
+
+@dataclass
+class RowGroup:
+    """The rows of one picture that stand together.
+
+    Attributes:
+        picture: its path as the table has it; nothing where a row has none.
+        where: the table and the first row's line.
+        repeated: the picture had rows further up, and these are not read.
+        boxes: in pixels of the picture.
+        labels: image-level labels.
+        faults: of the rows that cannot be used.
+    """
+
+    picture: str
+    where: str
+    repeated: bool = False
+    boxes: list[RawBox] = field(default_factory=list)
+    labels: set[int] = field(default_factory=set)
+    faults: list[Fault] = field(default_factory=list)
+
+
+class _Row(NamedTuple):
+    """A row's cells of the columns that were asked for, and those behind the last of them."""
+
+    where: str
+    cells: list[str]
+    rest: list[str]
+    problem: Fault | None
+
+
+def read_list(file: Path, images_folder: Path, classes: Sequence[str], columns: ListColumns) -> Iterator[Annotation]:
+    """The pictures of a table, in its order.
+
+    The rows of one picture must be neighbours. With boxes, a row that has nothing but a picture says that there is no
+    object in it.
+
+    Args:
+        file: with tabs where it ends in ``.tsv``, else with commas.
+        images_folder: what the paths of pictures are relative to.
+        classes: their names; their places are the labels.
+        columns: what the columns are.
+
+    Raises:
+        DataError: the file cannot be read, has no rows or not the columns; a class is named twice.
+    """
+    for group in read_groups(file, classes, columns):
+        yield _annotation_of(group, images_folder, columns.box is not None)
+
+
+def read_groups(file: Path, classes: Sequence[str], columns: ListColumns) -> Iterator[RowGroup]:
+    """The rows of each picture together.
+
+    Args:
+        file: as for `read_list`.
+        classes: as for `read_list`.
+        columns: as for `read_list`.
+
+    Raises:
+        DataError: as of `read_list`.
+    """
+    numbers, count = ClassNumbers(classes), len(classes)
+    seen: set[str] = set()
+    group: RowGroup | None = None
+    for row in _rows(file, columns.all(), ragged=columns.rest):
+        name = row.cells[0]
+        if group is None or name != group.picture or not name:
+            if group is not None:
+                yield group
+            group = RowGroup(name, row.where, repeated=bool(name) and name in seen)
+            seen.add(name)
+        if not group.repeated:
+            _take_row(row, columns, numbers, count, group)
+    if group is not None:
+        yield group
+
+
+def read_class_table(file: Path, number: Column, name: Column) -> tuple[str, ...]:
+    """The names of classes from a table that has their numbers; a class may have several rows.
+
+    Args:
+        file: with tabs where it ends in ``.tsv``, else with commas.
+        number: column of the number, from 0.
+        name: column of the name.
+
+    Raises:
+        DataError: the file cannot be read; a number has two names or is missing, or a name has two numbers.
+    """
+    names: dict[int, str] = {}
+    for row in _rows(file, (number, name)):
+        if row.problem is not None:
+            raise FaultError(row.problem)
+        digits, text = row.cells
+        place = class_of_digits(digits, _MOST_CLASSES, row.where)
+        if not text or names.setdefault(place, text) != text:
+            message = f"class {place} must have one name, got {shown(text)}, had {shown(names.get(place, ''))}"
+            raise FaultError(make_fault("class-duplicate", row.where, message, "correct the row"))
+    if sorted(names) != list(range(len(names))):
+        message = f"the numbers of classes must be 0 to {len(names) - 1} without gaps"
+        raise FaultError(make_fault("file-syntax", file, message, "number the classes anew"))
+    classes = tuple(names[place] for place in range(len(names)))
+    ClassNumbers(classes, file)
+    return classes
+
+
+# --- Rows. ---
+
+
+def _rows(file: Path, columns: Sequence[Column], *, ragged: bool = False) -> Iterator[_Row]:
+    """The rows of a table; `ragged` ones may have any number of cells."""
+    places: list[int] = []
+    width = 0
+    for number, line in numbered_lines(file):
+        where = f"{file}:{number}"
+        if not line.strip():
+            continue
+        cells, problem = _split(line, where, file)
+        if not width:
+            if problem is not None:
+                raise FaultError(problem)
+            width = len(cells)
+            places = _places_of(columns, cells, where)
+            if isinstance(columns[0], str):
+                continue
+        if problem is None and len(cells) != width and not ragged:
+            problem = _syntax(where, f"must have {width} columns, as the first row, has {len(cells)}")
+        wanted = [cells[place] if place < len(cells) else "" for place in places]
+        yield _Row(where, wanted, cells[max(places) + 1 :], problem)
+    if not width:
+        message = "must hold rows, is empty"
+        raise FaultError(make_fault("file-syntax", file, message, "check that it is the right file"))
+
+
+def _split(line: str, where: str, file: Path) -> tuple[list[str], Fault | None]:
+    """The cells of a line; of one that is badly quoted none."""
+    if file.suffix.lower() == ".tsv":
+        return [cell.strip() for cell in line.split("\t")], None
+    try:
+        cells = next(csv.reader([line], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        return [], _syntax(where, f"must be cells between commas: {error}")
+    return [cell.strip() for cell in cells], None
+
+
+def _places_of(columns: Sequence[Column], first_row: list[str], where: str) -> list[int]:
+    """Where the columns are; the first row is the header if they are named."""
+    for column in columns:
+        there = first_row.count(column) == 1 if isinstance(column, str) else 0 <= column < len(first_row)
+        if not there:
+            message = f"must have one column {shown(column)}, has the columns {shown(first_row)}"
+            raise FaultError(make_fault("file-syntax", where, message, "name the columns that the file has"))
+    return [first_row.index(column) if isinstance(column, str) else column for column in columns]
+
+
+def _take_row(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: int, group: RowGroup) -> None:
+    if row.problem is not None:
+        group.faults.append(row.problem)
+    elif not group.picture:
+        group.faults.append(_syntax(row.where, "must name a picture, names none"))
+    elif columns.box is not None:
+        _take_box(row, columns, numbers, count, group)
+    else:
+        _take_labels(row, columns, numbers, count, group)
+
+
+def _take_labels(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: int, group: RowGroup) -> None:
+    cells = row.cells[1 : 1 + len(columns.labels)]
+    if columns.rest:
+        cells += [cell for cell in row.rest if cell]
+    group.faults += add_labels(
+        group.labels,
+        ((cell, row.where) for cell in cells),
+        lambda cell, where: _class_of(cell, where, columns, numbers, count),
+    )
+
+
+def _take_box(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: int, group: RowGroup) -> None:
+    if not any(row.cells[1:]):
+        return  # a picture without objects
+    _, label, *sides, difficult = row.cells if columns.difficult is not None else [*row.cells, "0"]
+    try:
+        group.boxes.append(_box_of(label, sides, difficult, row.where, columns, numbers, count))
+    except FaultError as error:
+        group.faults.append(error.fault)
+
+
+def _box_of(
+    cell: str, sides: list[str], difficult: str, where: str, columns: ListColumns, numbers: ClassNumbers, count: int
+) -> RawBox:
+    label = _class_of(cell, where, columns, numbers, count)
+    values = [value for side in sides if (value := to_number(side)) is not None]
+    if len(values) != 4 or difficult not in ("0", "1"):
+        row = [*sides, difficult] if columns.difficult is not None else sides
+        wanted = "4 numbers and 0 or 1" if columns.difficult is not None else "4 numbers"
+        raise FaultError(_syntax(where, f"a box must be {wanted}, got {shown(row)}"))
+    left, top, right, bottom = values
+    written = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
+    if columns.inclusive:
+        right, bottom = right + 1, bottom + 1
+    return RawBox(label, left, top, right, bottom, where, written, difficult=difficult == "1")
+
+
+def _class_of(cell: str, where: str, columns: ListColumns, numbers: ClassNumbers, count: int) -> int:
+    return class_of_digits(cell, count, where) if columns.numbers else numbers.of(cell, where)
+
+
+def _syntax(where: str, message: str) -> Fault:
+    return make_fault("label-syntax", where, message, "correct or delete the row", fixable=True)
+
+
+# --- Pictures. ---
+
+
+def _annotation_of(group: RowGroup, folder: Path, boxed: bool) -> Annotation:
+    if not group.picture:
+        return Annotation(None, tuple(group.faults))
+    if group.repeated:
+        return Annotation(None, (duplicate_picture(group.picture, group.where),))
+    try:
+        sample = Sample(group.picture, PictureFile(path_inside(folder, group.picture, group.where)), group.where)
+        check_there(sample.picture, group.where)
+        return truth_of_group(group, sample) if boxed else image_level(sample, group.labels, group.faults)
+    except FaultError as error:
+        return Annotation(None, (error.fault, *group.faults))
+
+
+def truth_of_group(group: RowGroup, sample: Sample) -> Annotation:
+    """The sample with the boxes of its rows.
+
+    Raises:
+        FaultError: the picture's size cannot be read.
+    """
+    size_wh = size_of(sample.picture, group.where)
+    boxes, faults = make_boxes(group.boxes, size_wh)
+    return Annotation(replace(sample, size_wh=size_wh, boxes=boxes), (*group.faults, *faults))

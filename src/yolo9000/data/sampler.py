@@ -1,0 +1,115 @@
+"""Which picture comes when: one endless stream of places, the same for every number of processes and after a resume.
+
+Place p of the stream belongs to epoch p // n of n pictures. A batch takes the next places, whatever epoch they are in;
+so every batch is full, and every place is trained exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from yolo9000.data.augment import Purpose, keyed
+from yolo9000.data.batching import epoch_order
+from yolo9000.types import Sample
+
+__all__ = ["Stream", "balanced_weights", "joint_weights", "repeat_weights", "weighted_order"]
+
+
+class Stream:
+    """The order in which pictures come.
+
+    Attributes:
+        seed: of the run.
+        count: pictures of an epoch, which is as many as there are.
+        weights: how often each picture comes in relation to the others; None: each once an epoch.
+    """
+
+    def __init__(self, seed: int, count: int, weights: Float64[np.ndarray, " n"] | None = None) -> None:
+        self.seed = seed
+        self.count = count
+        self.weights = weights
+        self._order = lru_cache(maxsize=2)(self._epoch)
+
+    def picture(self, place: int) -> tuple[int, int, int]:
+        """Epoch, place in the epoch, and number of the picture at a place of the stream."""
+        epoch, index = divmod(place, self.count)
+        return epoch, index, int(self._order(epoch)[index])
+
+    def _epoch(self, epoch: int) -> Int64[np.ndarray, " n"]:
+        if self.weights is None:
+            return epoch_order(self.seed, epoch, self.count)
+        return weighted_order(self.seed, epoch, self.weights)
+
+
+def weighted_order(seed: int, epoch: int, weights: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """A random order of as many pictures as there are, in which each comes as often as its weight says.
+
+    A picture that is to come 2.3 times comes 2 or 3 times, and over the epochs 2.3 times in the mean (systematic
+    sampling); with equal weights each comes once.
+
+    Args:
+        seed: of the run.
+        epoch: 0-based.
+        weights: of each picture; above 0.
+    """
+    count = len(weights)
+    rng = keyed(seed, Purpose.SAMPLE, epoch)
+    # The line [0, count) has a stretch for every picture, as long as its share; the marks stand 1 apart.
+    ends = np.cumsum(weights) / weights.sum() * count
+    pictures = np.searchsorted(ends, np.arange(count) + rng.random(), side="right")
+    return np.asarray(np.minimum(pictures, count - 1)[epoch_order(seed, epoch, count)], np.int64)
+
+
+def balanced_weights(samples: Sequence[Sample], classes: int) -> Float64[np.ndarray, " n"]:
+    """Weights with which all classes are seen as often: the mean over a picture's classes of 1 / the class' pictures.
+
+    Pictures without any class weigh what a picture weighs in the mean.
+    """
+    held = [_classes(sample) for sample in samples]
+    counts = np.bincount(np.concatenate([np.empty(0, np.int64), *held]), minlength=classes)
+    weights = np.array([(1 / counts[labels]).mean() if len(labels) else np.nan for labels in held])
+    return np.where(np.isnan(weights), np.nanmean(weights) if np.isfinite(weights).any() else 1.0, weights)
+
+
+def repeat_weights(samples: Sequence[Sample], classes: int, below: float) -> Float64[np.ndarray, " n"]:
+    """Weights by the repeat factor: max(1, sqrt(below / f)) of the rarest class that a picture shows.
+
+    f is the share of the pictures that show the class. (Gupta, Dollar, Girshick: LVIS, 2019, appendix.)
+    """
+    held = [_classes(sample) for sample in samples]
+    counts = np.bincount(np.concatenate([np.empty(0, np.int64), *held]), minlength=classes)
+    factors = np.maximum(1.0, np.sqrt(below * len(samples) / np.maximum(counts, 1)))
+    return np.array([factors[labels].max() if len(labels) else 1.0 for labels in held])
+
+
+def joint_weights(
+    samples: Sequence[Sample], ratio: float, weights: Float64[np.ndarray, " n"] | None = None
+) -> Float64[np.ndarray, " n"]:
+    """Weights with which so many pictures with image-level labels come for each picture with boxes.
+
+    Paper: §4 Joint training: COCO is oversampled so that ImageNet is only larger by 4 to 1.
+
+    Args:
+        samples: of both kinds.
+        ratio: image-level pictures for each boxed one; above 0.
+        weights: of the pictures before, kept within either kind; None: all the same.
+
+    Raises:
+        ValueError: there are not both kinds.
+    """
+    boxed = np.array([sample.boxes is not None for sample in samples])
+    if boxed.all() or not boxed.any():
+        raise ValueError("joint_weights: there must be pictures with boxes and pictures without")
+    before = np.ones(len(samples)) if weights is None else weights
+    factor = ratio * before[boxed].sum() / before[~boxed].sum()
+    return np.where(boxed, before, factor * before)
+
+
+def _classes(sample: Sample) -> Int64[np.ndarray, " m"]:
+    """The classes that a picture is known to show, each once."""
+    boxed = np.empty(0, np.int64) if sample.boxes is None else sample.boxes.labels
+    return np.unique(np.concatenate([boxed, np.array(sample.image_labels, np.int64)]))

@@ -1,0 +1,233 @@
+"""HTML reports, each one file that needs nothing else: what a data set holds, and how well a detector does."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from yolo9000 import __version__
+from yolo9000.data.check import CheckResult, SplitCheck
+from yolo9000.data.dataset import DataSet, Split
+from yolo9000.data.images import load_picture
+from yolo9000.errors import DataError
+from yolo9000.evaluation.plots import (
+    plot_confusion,
+    plot_f1,
+    plot_precision_recall,
+    plot_reliability,
+    plot_specificity_risk,
+)
+from yolo9000.evaluation.runner import AP_BY_SIZE, Evaluation, Mistake, truth_as_detections
+from yolo9000.io.draw import annotate
+from yolo9000.io.files import write_atomically
+from yolo9000.types import Sample
+
+__all__ = ["Page", "PageFigure", "Section", "check_page", "evaluation_page", "plots_of", "write_page"]
+
+SHOWN_WIDTH = 320  # pixels of a picture in a report
+FAULTS_SHOWN = 500
+CLASSES_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A picture in a report.
+
+    Attributes:
+        caption: the line below it.
+        media_type: such as ``image/png``.
+        data: the contents of its file.
+        width: that it is shown at, in pixels.
+    """
+
+    caption: str
+    media_type: str
+    data: bytes
+    width: int
+
+    @property
+    def base64(self) -> str:
+        """The contents as they stand in HTML."""
+        return base64.b64encode(self.data).decode()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        heading: its title.
+        text: a line below the title.
+        columns: names of the table's columns.
+        rows: cells of the table; numbers stand to the right.
+        bars: length in percent of a bar behind each row; empty for none.
+        figures: pictures with captions.
+    """
+
+    heading: str
+    text: str = ""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[object]] = ()
+    bars: Sequence[float] = ()
+    figures: Sequence[PageFigure] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report: a title, a line about where it comes from, and its parts."""
+
+    title: str
+    sections: Sequence[Section] = field(default_factory=tuple)
+    note: str = f"yolo9000 {__version__}"
+
+    def html(self) -> str:
+        """The page as one file."""
+        environment = Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True)
+        return environment.get_template("page.html").render(page=self)
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write a report.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        write_atomically(path, page.html())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
+    """The report of `yolo9000 data check`: counts, faults, classes, sizes of boxes, pictures with their labels."""
+    sections = [_overview(result), _faults(result)]
+    for name, split in result.splits.items():
+        sections.append(_classes(name, split, result.classes))
+        if split.sizes_wh:
+            figure = PageFigure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), 420)
+            text = "Width and height of every box, as shares of its picture."
+            sections.append(Section(f"Sizes of boxes: {name}", text, figures=[figure]))
+        figures = [_sample_figure(sample, data_sets[name].classes) for sample in split.shown]
+        sections.append(Section(f"Pictures: {name}", figures=figures))
+    return Page(f"Data check: {result.name}", sections)
+
+
+def _overview(result: CheckResult) -> Section:
+    columns = ("split", "pictures", "with boxes", "with image-level labels", "boxes", "faults")
+    rows = [
+        (name, split.pictures, split.boxed, split.labelled, split.boxes_of.total(), len(split.faults))
+        for name, split in result.splits.items()
+    ]
+    return Section("Overview", f"{len(result.classes)} classes.", columns, rows)
+
+
+def _faults(result: CheckResult) -> Section:
+    faults = result.faults()
+    if not faults:
+        return Section("Faults", "None found.")
+    counts = ", ".join(f"{count} x {code}" for code, count in Counter(fault.code for fault in faults).most_common())
+    cut = f" The first {FAULTS_SHOWN} of them:" if len(faults) > FAULTS_SHOWN else ""
+    rows = [(fault.code, fault.where, fault.message, fault.advice) for fault in faults[:FAULTS_SHOWN]]
+    return Section("Faults", f"{counts}.{cut}", ("code", "where", "what", "what to do"), rows)
+
+
+def _classes(name: str, split: SplitCheck, classes: Sequence[str]) -> Section:
+    counts = split.boxes_of + split.labels_of
+    most = max(counts.values(), default=1)
+    ordered = counts.most_common(CLASSES_SHOWN)
+    rows = [(classes[label], split.boxes_of[label], split.labels_of[label]) for label, _ in ordered]
+    bars = [100 * count / most for _, count in ordered]
+    missing = [name for label, name in enumerate(classes) if label not in counts]
+    text = f"Without any object: {', '.join(missing[:50])}{' ...' if len(missing) > 50 else ''}." if missing else ""
+    return Section(f"Classes: {name}", text, ("class", "boxes", "image-level labels", ""), rows, bars)
+
+
+def _plot_sizes(sizes_wh: Float32[np.ndarray, "n 2"]) -> bytes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(sizes_wh[:, 0], sizes_wh[:, 1], s=4, alpha=min(1.0, 300 / len(sizes_wh) + 0.05), color="#4f7cac")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="width", ylabel="height", aspect="equal")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def _sample_figure(sample: Sample, classes: Sequence[str]) -> PageFigure:
+    image = load_picture(sample.picture, sample.name).image
+    if sample.boxes is not None:
+        truth = truth_as_detections(sample, classes, (image.shape[1], image.shape[0]))
+        image = annotate(image, truth, show_score=False)
+    labels = ", ".join(classes[label] for label in sample.image_labels)
+    return _picture_figure(image, f"{sample.name}{': ' if labels else ''}{labels}")
+
+
+def _picture_figure(image: UInt8[np.ndarray, "h w 3"], caption: str) -> PageFigure:
+    picture = Image.fromarray(image)
+    picture.thumbnail((2 * SHOWN_WIDTH, 2 * SHOWN_WIDTH))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85)
+    return PageFigure(caption, "image/jpeg", stream.getvalue(), SHOWN_WIDTH)
+
+
+def plots_of(evaluation: Evaluation) -> dict[str, bytes]:
+    """The plots of an evaluation as PNG files, by name."""
+    plots = {
+        "precision_recall": plot_precision_recall(evaluation.curves, evaluation.classes),
+        "f1": plot_f1(evaluation.f1),
+        "calibration": plot_reliability(evaluation.calibration),
+    }
+    if evaluation.confusion is not None:
+        plots["confusion"] = plot_confusion(evaluation.confusion, evaluation.classes)
+    if evaluation.risk is not None:
+        plots["specificity_risk"] = plot_specificity_risk({"answers": evaluation.risk})
+    return plots
+
+
+def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
+    """The report of `yolo9000 val`: numbers, classes, plots, and the worst mistakes as pictures."""
+    numbers = [(name, _shown(value)) for name, value in evaluation.numbers.items()]
+    sections = [Section("Scores", f"{evaluation.images} pictures.", ("score", "value"), numbers)]
+    if evaluation.by_depth:
+        rows = [(depth, _shown(value)) for depth, value in evaluation.by_depth.items()]
+        sections.append(Section("By depth of the tree", columns=("depth", "mAP50"), rows=rows))
+    sections.append(_class_table(evaluation))
+    figures = [PageFigure(name.replace("_", " "), "image/png", data, 500) for name, data in plots.items()]
+    sections.append(Section("Curves", figures=figures))
+    text = "Truth left, answers at the best threshold right; pictures with the most wrong or missed objects."
+    pictures = [figure for mistake in evaluation.mistakes for figure in _mistake_figures(mistake, evaluation.classes)]
+    sections.append(Section("Worst mistakes", text, figures=pictures))
+    return Page(f"Scores: {evaluation.name}", sections)
+
+
+def _class_table(evaluation: Evaluation) -> Section:
+    order = sorted(np.flatnonzero(evaluation.truths), key=lambda label: -evaluation.ap[label])
+    rows = [
+        (evaluation.classes[i], int(evaluation.truths[i]), *map(_shown, (evaluation.ap[i], *evaluation.ap_coco[i])))
+        for i in order[:CLASSES_SHOWN]
+    ]
+    bars = [100 * evaluation.ap[i] for i in order[:CLASSES_SHOWN]]
+    return Section("Classes", columns=("class", "objects", "AP50", *AP_BY_SIZE, ""), rows=rows, bars=bars)
+
+
+def _shown(value: float) -> float | str:
+    return "no truth" if math.isnan(value) else round(float(value), 4)
+
+
+def _mistake_figures(mistake: Mistake, classes: Sequence[str]) -> Iterable[PageFigure]:
+    image = load_picture(mistake.sample.picture, mistake.sample.name).image
+    truth = truth_as_detections(mistake.sample, classes, (image.shape[1], image.shape[0]))
+    yield _picture_figure(annotate(image, truth, show_score=False), f"{mistake.sample.name}: truth")
+    caption = f"{mistake.wrong} wrong, {mistake.missed} missed"
+    yield _picture_figure(annotate(image, mistake.detections), caption)

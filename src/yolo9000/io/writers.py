@@ -1,0 +1,464 @@
+"""Writes the detections of many pictures to files, picture by picture, never holding more than one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import count
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from urllib.parse import quote, unquote
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from yolo9000.errors import ConfigError, DataError
+from yolo9000.types import Detections, Picture
+
+if TYPE_CHECKING:
+    import cv2
+
+__all__ = ["FORMATS", "OutputNames", "PictureWriter", "ResultWriter"]
+
+FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
+
+_JPEG_QUALITY = 92
+_FRAMES_PER_SECOND = 25.0  # of a stream that does not say
+_CSV_HEADER = ("source", "frame", "name", "label", "score", "left", "top", "right", "bottom", "path")
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^?#]*)", re.IGNORECASE)
+"""A URL; the group is its host and path, without a password and a query."""
+_NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+"""What some file system refuses; the surrogates stand for bytes of a name that was not UTF-8."""
+_STEM_BYTES = 200  # file systems allow 255, and frame number, suffix and extension come after it
+_FRAME_STEM = re.compile(r"(.*)_[0-9]{6,}")
+
+
+class OutputNames:
+    """Gives every picture, and every video, of one run its own stem for the names of output files.
+
+    Remembers the name of each source (not of each frame), so that the same one gets the same stem again.
+    """
+
+    def __init__(self) -> None:
+        self._stems: dict[tuple[str, bool], str] = {}
+        self._pictures: set[str] = set()
+        self._videos: set[str] = set()
+        self._numbered_pictures: set[str] = set()
+        self._next_numbers: dict[str, Iterator[int]] = {}
+
+    def stem(self, picture_name: str, frame: int | None) -> str:
+        """A file name without extension, such as ``dog``, or ``walk_000012`` for frame 12 of ``walk.mp4``.
+
+        It is the source's own stem where that can be a file name and is still free (compared without case,
+        for file systems that ignore it); a later ``other/dog.jpg`` becomes ``dog-2``.
+
+        Args:
+            picture_name: where the picture or the video is from: a path, a URL, ``stdin``.
+            frame: 0-based number of the frame; None for a single picture.
+        """
+        key = (picture_name, frame is None)
+        if key not in self._stems:
+            self._stems[key] = self._claim(_source_stem(picture_name), is_picture=frame is None)
+        return self._stems[key] if frame is None else f"{self._stems[key]}_{frame:06d}"
+
+    def _claim(self, wanted: str, *, is_picture: bool) -> str:
+        """The wanted stem, or the first free one of ``wanted-2``, ``wanted-3`` ..., which is then taken."""
+        stem = wanted
+        while not self._is_free(stem.casefold(), is_picture):
+            stem = f"{wanted}-{next(self._next_numbers.setdefault(wanted.casefold(), count(2)))}"
+        (self._pictures if is_picture else self._videos).add(stem.casefold())
+        if is_picture:
+            self._numbered_pictures.add(_video_of_frame(stem.casefold()))
+        return stem
+
+    def _is_free(self, stem: str, is_picture: bool) -> bool:
+        # The picture walk_000012.jpg and frame 12 of walk.mp4 must not get the same name either.
+        if is_picture:
+            return stem not in self._pictures and _video_of_frame(stem) not in self._videos
+        return stem not in self._videos and stem not in self._numbered_pictures
+
+
+def _source_stem(picture_name: str) -> str:
+    """The last part of a path or URL without extension, in characters that file systems take; never empty."""
+    url = _URL.match(picture_name)
+    path = unquote(url[1]) if url else picture_name
+    stem = _NOT_IN_FILE_NAMES.sub("_", PurePath(path).stem)
+    return stem.encode()[:_STEM_BYTES].decode(errors="ignore").strip(" .") or "picture"
+
+
+def _video_of_frame(stem: str) -> str:
+    """``walk`` for ``walk_000012``; empty for a stem that no frame could have."""
+    match = _FRAME_STEM.fullmatch(stem)
+    return match[1] if match else ""
+
+
+class ResultWriter:
+    """Writes detections to files of one folder, in one or more formats; a context manager.
+
+    - ``jsonl``: ``detections.jsonl``, for each picture a line
+      ``{"source", "frame", **detections.to_json()}``;
+    - ``coco``: ``coco_results.json``, one array of COCO results. It appears, always whole, when the writer is
+      closed, also when an exception closes it; until then the results are in ``coco_results.json.part``. The
+      image id is the number at the end of the picture's stem (``COCO_val2014_000000000042`` gives 42, ``17``
+      gives 17; Darknet: detector.c get_coco_image_id), otherwise the stem; for a frame ``stem/frame``;
+    - ``csv``: ``detections.csv``, a line for each detection, with a header; pixels; path joined with `` > ``;
+    - ``darknet``: ``labels/<stem>.txt`` for each picture, a line ``label cx cy w h score`` for each
+      detection, centre and size relative to the picture's (0..1);
+    - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
+      each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
+      valid`` writes the same files, its far sides one pixel further;
+    - ``html``: ``index.html``, each picture as a `PictureWriter` wrote it beside the page, with a table of what was
+      found and on a tree the way to it, with the probability of each step; of a video the video alone.
+
+    Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
+
+    Attributes:
+        names: the stems that were given, for other files about the same pictures.
+
+    Args:
+        folder: made when it is not there.
+        formats: some of `FORMATS`.
+        category_ids: for ``coco``, from label to COCO category id; None keeps the label.
+
+    Raises:
+        ConfigError: a format has an unknown name.
+        DataError: the folder or a file cannot be written.
+    """
+
+    def __init__(self, folder: Path, formats: Sequence[str], category_ids: Mapping[int, int] | None = None) -> None:
+        for name in formats:
+            _check_format(name)
+        self.names = OutputNames()
+        self._sinks: list[_Sink] = []
+        with ExitStack() as opened:
+            for name in dict.fromkeys(formats):
+                sink = _open_sink(name, folder, category_ids)
+                opened.callback(sink.close)
+                self._sinks.append(sink)
+            self._open_sinks = opened.pop_all()
+
+    def write(self, picture_name: str, frame: int | None, detections: Detections) -> None:
+        """Add the detections, 0 or more, of one picture or one frame to every file.
+
+        Args:
+            picture_name: where the picture or the video is from: a path, a URL, ``stdin``.
+            frame: 0-based number of the frame; None for a single picture.
+            detections: what was found in it.
+
+        Raises:
+            ConfigError: a label has no COCO category id.
+            DataError: a file cannot be written.
+        """
+        result = _Result(picture_name, frame, self.names.stem(picture_name, frame), detections)
+        for sink in self._sinks:
+            sink.write(result)
+
+    def close(self) -> None:
+        """Finish all files; closing again does nothing.
+
+        Raises:
+            DataError: a file cannot be written.
+        """
+        self._open_sinks.close()
+
+    def __enter__(self) -> ResultWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class PictureWriter:
+    """Writes annotated pictures as ``<stem>.jpg`` and the frames of a video as one ``<stem>.mp4``; a context manager.
+
+    Args:
+        folder: made when it is not there.
+        names: gives the stems; share those of a `ResultWriter` so that files about one picture are named alike.
+
+    Raises:
+        DataError: the folder or a file cannot be written.
+    """
+
+    def __init__(self, folder: Path, names: OutputNames) -> None:
+        with _disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._names = names
+        self._video: tuple[str, cv2.VideoWriter] | None = None
+
+    def write(self, picture: Picture, drawn: UInt8[np.ndarray, "h w 3"]) -> Path:
+        """Write one picture, or add one frame to its video.
+
+        Args:
+            picture: what it was drawn on: gives the name.
+            drawn: RGB, of the same size.
+
+        Returns:
+            The file.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        stem = self._names.stem(picture.name, picture.frame)
+        if picture.frame is None:
+            path = self._folder / f"{stem}.jpg"
+            with _disk_errors(path):
+                Image.fromarray(drawn).save(path, quality=_JPEG_QUALITY)
+            return path
+        path = self._folder / f"{stem.rpartition('_')[0]}.mp4"
+        self._video_for(path, picture).write(drawn[:, :, ::-1])  # OpenCV's order is blue, green, red
+        return path
+
+    def _video_for(self, path: Path, picture: Picture) -> cv2.VideoWriter:
+        import cv2
+
+        if self._video is None or self._video[0] != picture.name:
+            self.close()
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            rate = picture.frames_per_second or _FRAMES_PER_SECOND
+            video = cv2.VideoWriter(str(path), code, rate, picture.size_wh)
+            if not video.isOpened():
+                raise DataError(f"{path}: cannot be written: OpenCV cannot encode video there")
+            self._video = picture.name, video
+        return self._video[1]
+
+    def close(self) -> None:
+        """Finish the video that is being written, if any; closing again does nothing."""
+        if self._video is not None:
+            self._video[1].release()
+            self._video = None
+
+    def __enter__(self) -> PictureWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _Result:
+    source: str
+    frame: int | None
+    stem: str
+    detections: Detections
+
+
+@runtime_checkable  # for the type checks in test runs
+class _Sink(Protocol):
+    """The files of one format."""
+
+    def write(self, result: _Result) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _check_format(name: str) -> None:
+    if name not in FORMATS:
+        known, nearest = ", ".join(FORMATS), get_close_matches(name.lower(), FORMATS, n=1, cutoff=0.0)[0]
+        raise ConfigError(f"result format must be one of {known}; got {name!r}, did you mean {nearest!r}?")
+
+
+def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) -> _Sink:
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    match name:
+        case "jsonl":
+            return _JsonLines(folder / "detections.jsonl")
+        case "coco":
+            return _CocoResults(folder / "coco_results.json", category_ids)
+        case "csv":
+            return _Csv(folder / "detections.csv")
+        case "voc":
+            return _VocResults(folder / "results")
+        case "html":
+            return _HtmlPage(folder / "index.html")
+        case _:
+            return _DarknetLabels(folder / "labels")
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+class _JsonLines:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _disk_errors(path):
+            self._file = path.open("w", encoding="ascii", newline="\n")
+
+    def write(self, result: _Result) -> None:
+        record = {"source": result.source, "frame": result.frame, **result.detections.to_json()}
+        with _disk_errors(self._path):
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()  # a killed run keeps what it had done
+
+    def close(self) -> None:
+        with _disk_errors(self._path):
+            self._file.close()
+
+
+class _CocoResults:
+    def __init__(self, path: Path, category_ids: Mapping[int, int] | None) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._category_ids = None if category_ids is None else dict(category_ids)
+        self._separator = "\n"
+        with _disk_errors(self._part):
+            self._file = self._part.open("w", encoding="ascii", newline="\n")
+            self._file.write("[")
+
+    def write(self, result: _Result) -> None:
+        try:
+            records = result.detections.to_coco(_coco_image_id(result.stem, result.frame), self._category_ids)
+        except KeyError as error:
+            raise ConfigError(f"{result.source}: label {error} has no COCO category id") from error
+        for record in records:
+            with _disk_errors(self._part):
+                self._file.write(self._separator + json.dumps(record))
+            self._separator = ",\n"
+
+    def close(self) -> None:
+        with _disk_errors(self._path):
+            with self._file:
+                self._file.write("\n]\n")
+            self._part.replace(self._path)
+
+
+def _coco_image_id(stem: str, frame: int | None) -> int | str:
+    if frame is not None:
+        return f"{stem.rpartition('_')[0]}/{frame}"
+    number = re.fullmatch(r"(?:.*_)?([0-9]+)", stem)
+    return int(number[1]) if number else stem
+
+
+class _Csv:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _disk_errors(path):
+            # A file name that is not UTF-8 must not end the run: its odd bytes are written as \udcXX.
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(_CSV_HEADER)
+
+    def write(self, result: _Result) -> None:
+        with _disk_errors(self._path):
+            self._rows.writerows(_csv_rows(result))
+            self._file.flush()
+
+    def close(self) -> None:
+        with _disk_errors(self._path):
+            self._file.close()
+
+
+def _csv_rows(result: _Result) -> Iterator[list[object]]:
+    found = result.detections
+    for i, name in enumerate(found.names):
+        # str() of a float32 is its shortest exact decimal: 0.87, not 0.8700000047683716.
+        numbers = [str(value) for value in (found.scores[i], *found.boxes_xyxy[i])]
+        path = " > ".join(step.name for step in found.answers[i].path) if found.answers else ""
+        yield [result.source, result.frame, name, found.labels[i], *numbers, path]
+
+
+class _DarknetLabels:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with _disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+
+    def write(self, result: _Result) -> None:
+        path = self._folder / f"{result.stem}.txt"
+        with _disk_errors(path):
+            path.write_text("".join(_darknet_lines(result.detections)), encoding="ascii", newline="\n")
+
+    def close(self) -> None:
+        """Every file is closed as soon as it is written."""
+
+
+def _darknet_lines(detections: Detections) -> Iterator[str]:
+    width, height = detections.size_wh
+    for label, box, score in zip(
+        detections.labels.tolist(), detections.boxes_xyxy.tolist(), detections.scores.tolist(), strict=True
+    ):
+        left, top, right, bottom = box
+        cx, cy = (left + right) / 2 / width, (top + bottom) / 2 / height
+        w, h = (right - left) / width, (bottom - top) / height
+        yield f"{label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f} {score:.6f}\n"
+
+
+class _VocResults:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._begun: set[str] = set()
+        with _disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+
+    def write(self, result: _Result) -> None:
+        found = result.detections
+        for name in dict.fromkeys(found.names):
+            path = self._folder / f"comp4_det_test_{_NOT_IN_FILE_NAMES.sub('_', name)}.txt"
+            lines = "".join(_voc_line(result.stem, found, i) for i in range(len(found)) if found.names[i] == name)
+            # Opened each time, since there may be more classes than a process may have files open.
+            with _disk_errors(path), path.open("a" if name in self._begun else "w", encoding="utf-8") as file:
+                file.write(lines)
+            self._begun.add(name)
+
+    def close(self) -> None:
+        """Every file is closed as soon as it is written."""
+
+
+def _voc_line(stem: str, found: Detections, i: int) -> str:
+    left, top, right, bottom = found.boxes_xyxy[i].tolist()
+    return f"{stem} {found.scores[i]:f} {left + 1:f} {top + 1:f} {right:f} {bottom:f}\n"
+
+
+class _HtmlPage:
+    def __init__(self, path: Path) -> None:
+        from jinja2 import Environment, PackageLoader
+
+        self._path = path
+        self._video = ""
+        environment = Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True)
+        self._parts = environment.get_template("found.html").module
+        with _disk_errors(path):
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._add("head")
+
+    def _add(self, part: str, *values: object) -> None:
+        with _disk_errors(self._path):
+            self._file.write(getattr(self._parts, part)(*values))
+            self._file.flush()
+
+    def write(self, result: _Result) -> None:
+        if result.frame is None:
+            self._add("picture", result.source, quote(f"{result.stem}.jpg"), list(_html_rows(result.detections)))
+        elif self._video != result.source:
+            self._video = result.source
+            self._add("video", result.source, quote(f"{result.stem.rpartition('_')[0]}.mp4"))
+
+    def close(self) -> None:
+        self._add("foot")
+        with _disk_errors(self._path):
+            self._file.close()
+
+
+def _html_rows(found: Detections) -> Iterator[dict[str, str]]:
+    for i, name in enumerate(found.names):
+        steps = found.answers[i].path if found.answers else ()
+        path = " > ".join(f"{step.name} {step.conditional:.2f}" for step in steps)
+        yield {"score": f"{found.scores[i]:.2f}", "name": name, "path": path}

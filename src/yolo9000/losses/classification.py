@@ -1,0 +1,130 @@
+"""The class loss: cross-entropy over all classes, or on a tree over every sibling group on the label's path (§4).
+
+Paper: §4 Hierarchical classification. Darknet: src/tree.c, src/region_layer.c delta_region_class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from yolo9000.taxonomy.wordtree import WordTree
+
+__all__ = ["SiblingGroups", "class_loss", "class_probabilities", "group_losses"]
+
+PAD = -1
+
+
+@dataclass(frozen=True)
+class SiblingGroups:
+    """A label tree as tensors.
+
+    Attributes:
+        groups: sibling group of each node.
+        count: number of groups.
+        paths: the nodes from the top down to each node; filled up with -1.
+        members: the nodes of each group; filled up with -1.
+        leaves: which nodes have no children.
+        parents: parent of each node; -1 at the top.
+        levels: the nodes of each depth below the top.
+    """
+
+    groups: Int64[Tensor, " k"]
+    count: int
+    paths: Int64[Tensor, "k depth"]
+    members: Int64[Tensor, "g size"]
+    leaves: Bool[Tensor, " k"]
+    parents: Int64[Tensor, " k"]
+    levels: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, tree: WordTree, device: torch.device | str = "cpu") -> SiblingGroups:
+        """The groups of a tree, on a device."""
+        members = [
+            np.arange(offset, offset + size) for offset, size in zip(tree.group_offsets, tree.group_sizes, strict=True)
+        ]
+        return cls(
+            groups=torch.from_numpy(tree.groups).to(device),
+            count=len(members),
+            paths=_filled([np.array(tree.path(node)) for node in range(len(tree))]).to(device),
+            members=_filled(members).to(device),
+            leaves=torch.from_numpy(tree.leaves).to(device),
+            parents=torch.from_numpy(tree.parents).to(device),
+            levels=tuple(
+                torch.from_numpy(np.flatnonzero(tree.depths == depth)).to(device)
+                for depth in range(1, int(tree.depths.max()) + 1)
+            ),
+        )
+
+    def probabilities(self, logits: Float[Tensor, "m k"]) -> Float[Tensor, "m k"]:
+        """P(node) of every node: the product of a softmax in every sibling group, from the top down."""
+        groups = self.groups.expand_as(logits)
+        size = (len(logits), self.count)
+        highest = logits.new_full(size, float("-inf")).scatter_reduce(1, groups, logits.detach(), "amax")
+        exponentials = (logits - highest.gather(1, groups)).exp()
+        totals = logits.new_zeros(size).scatter_add(1, groups, exponentials)
+        absolute = exponentials / totals.gather(1, groups)
+        for level in self.levels:
+            absolute[:, level] *= absolute[:, self.parents[level]]
+        return absolute
+
+    def path_losses(
+        self, logits: Float[Tensor, "m k"], labels: Int64[Tensor, " m"]
+    ) -> tuple[Float[Tensor, "m depth"], Int64[Tensor, "m depth"]]:
+        """The cross-entropy of each sibling group on the labels' paths, and which groups those are.
+
+        Paths that are shorter than the longest are filled up with losses of 0 and the group -1.
+        """
+        path = self.paths[labels]
+        on_path = path >= 0
+        groups = self.groups[path.clamp(min=0)]
+        members = self.members[groups]
+        rows = torch.arange(len(labels), device=logits.device)[:, None, None]
+        scores = logits[rows, members.clamp(min=0)].masked_fill(members < 0, float("-inf"))
+        own = logits.gather(1, path.clamp(min=0))
+        return torch.where(on_path, scores.logsumexp(-1) - own, 0), groups.masked_fill(~on_path, PAD)
+
+
+def class_loss(
+    logits: Float[Tensor, "m k"], labels: Int64[Tensor, " m"], tree: SiblingGroups | None = None
+) -> Float[Tensor, " m"]:
+    """The loss of each row of scores: -log P(label).
+
+    On a tree the label may be any node; nodes below it and groups off its path get no gradient.
+
+    Args:
+        logits: scores of the classes, or of the nodes of the tree.
+        labels: class or node of each row.
+        tree: its sibling groups; None for flat classes.
+    """
+    return group_losses(logits, labels, tree)[0].sum(1)
+
+
+def group_losses(
+    logits: Float[Tensor, "m k"], labels: Int64[Tensor, " m"], tree: SiblingGroups | None
+) -> tuple[Float[Tensor, "m depth"], Int64[Tensor, "m depth"]]:
+    """What `class_loss` is the sum of: the loss of every softmax that a label teaches, and which softmax that is.
+
+    Flat classes have one softmax, number 0. See `SiblingGroups.path_losses`.
+    """
+    if tree is None:
+        return F.cross_entropy(logits, labels, reduction="none")[:, None], torch.zeros_like(labels)[:, None]
+    return tree.path_losses(logits, labels)
+
+
+def class_probabilities(logits: Float[Tensor, "m k"], tree: SiblingGroups | None = None) -> Float[Tensor, "m k"]:
+    """The probability of every class; on a tree of every node."""
+    return logits.softmax(-1) if tree is None else tree.probabilities(logits)
+
+
+def _filled(rows: list[np.ndarray]) -> Tensor:
+    """Rows of different lengths as one array, filled up with -1."""
+    filled = np.full((len(rows), max(map(len, rows))), PAD, np.int64)
+    for place, row in enumerate(rows):
+        filled[place, : len(row)] = row
+    return torch.from_numpy(filled)

@@ -1,1 +1,0 @@
-"""Recipes that come with the package: TOML files; see `yolo9000.train.recipe`."""

@@ -1,0 +1,135 @@
+"""What may be wrong with a label tree, beyond what makes it no tree at all.
+
+Silent faults in labels cost weeks: each finding has a code, the nodes that it is about, and what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from yolo9000.taxonomy.hierarchy import plain_name
+from yolo9000.taxonomy.wordnet import WordNet, singular_forms
+from yolo9000.taxonomy.wordtree import WordTree
+
+__all__ = ["Code", "Finding", "lint"]
+
+Code = Literal["split-siblings", "single-child", "duplicate-name", "label-above-label", "doubtful-sense"]
+FEW = 3  # nodes that a message names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to look at.
+
+    Attributes:
+        code: what kind it is.
+        nodes: which nodes it is about.
+        message: what is there and what follows.
+    """
+
+    code: Code
+    nodes: tuple[int, ...]
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+def lint(tree: WordTree, labels: Mapping[str, int] | None = None, wordnet: WordNet | None = None) -> list[Finding]:
+    """Everything that may be wrong with a tree. A parent after its child and a repeated id make it no tree at all.
+
+    Args:
+        tree: the tree; siblings may be apart.
+        labels: what data sets call their classes, and the node of each; None says nothing about labels.
+        wordnet: whose senses labels are compared with; None compares with the tree's own names.
+    """
+    return [
+        *_split_siblings(tree),
+        *_single_children(tree),
+        *_duplicate_names(tree),
+        *_labels_above(tree, set((labels or {}).values())),
+        *_doubtful_senses(tree, labels or {}, wordnet),
+    ]
+
+
+def _split_siblings(tree: WordTree) -> Iterator[Finding]:
+    starts = tree.group_offsets
+    for parent in np.unique(tree.parents):
+        runs = starts[tree.parents[starts] == parent]
+        if len(runs) > 1:
+            yield Finding(
+                "split-siblings",
+                tuple(runs.tolist()),
+                f"the children of {_called(tree, int(parent))} stand in {len(runs)} places, as many softmaxes; "
+                f"they begin at {', '.join(_called(tree, int(node)) for node in runs[:FEW])}",
+            )
+
+
+def _single_children(tree: WordTree) -> Iterator[Finding]:
+    for node in tree.group_offsets[tree.group_sizes == 1].tolist():
+        parent = int(tree.parents[node])
+        yield Finding(
+            "single-child",
+            (node,),
+            f"{_called(tree, node)} is the only child of {_called(tree, parent)}: given that, its probability is 1",
+        )
+
+
+def _duplicate_names(tree: WordTree) -> Iterator[Finding]:
+    of_name: dict[str, list[int]] = {}
+    for node, name in enumerate(tree.names):
+        of_name.setdefault(plain_name(name), []).append(node)
+    for nodes in of_name.values():
+        if len(nodes) > 1:
+            ids = ", ".join(tree.ids[node] for node in nodes[:FEW]) + (", ..." if len(nodes) > FEW else "")
+            yield Finding(
+                "duplicate-name",
+                tuple(nodes),
+                f"{tree.names[nodes[0]]!r} is the name of {len(nodes)} nodes ({ids}): answers do not tell them apart",
+            )
+
+
+def _labels_above(tree: WordTree, wanted: Set[int]) -> Iterator[Finding]:
+    for node in sorted(wanted):
+        above = [step for step in tree.path(node)[:-1] if step in wanted]
+        if above:
+            names = ", ".join(_called(tree, step) for step in above)
+            yield Finding(
+                "label-above-label",
+                (node, *above),
+                f"{_called(tree, node)} and {names} are labels, and the first is a kind of the others: its boxes teach "
+                "those too, and they do not exclude each other",
+            )
+
+
+def _doubtful_senses(tree: WordTree, labels: Mapping[str, int], wordnet: WordNet | None) -> Iterator[Finding]:
+    """Labels whose node does not bear their name, or is not what the name mostly means."""
+    for label, node in labels.items():
+        node_id = tree.ids[node]
+        known = wordnet is not None and node_id in wordnet
+        names = [node_id, tree.names[node], *(tree.synonyms[node] if tree.synonyms else ())]
+        names += wordnet.names(node_id) if wordnet is not None and known else ()
+        readings = {plain_name(label), plain_name(label).replace(" ", ""), *map(plain_name, singular_forms(label))}
+        if not readings & {form for name in names for form in (plain_name(name), plain_name(name).replace(" ", ""))}:
+            yield Finding(
+                "doubtful-sense",
+                (node,),
+                f"the label {label!r} stands for {_called(tree, node)}, which is not called that",
+            )
+            continue
+        senses = wordnet.senses(label) if wordnet is not None and known else ()
+        if wordnet is not None and senses and senses[0] != node_id and node_id in senses:
+            yield Finding(
+                "doubtful-sense",
+                (node,),
+                f"the label {label!r} stands for {_called(tree, node)}, {wordnet.topic(node_id)}; the most frequent "
+                f"sense is {senses[0]}, {wordnet.topic(senses[0])}",
+            )
+
+
+def _called(tree: WordTree, node: int) -> str:
+    return "the top" if node < 0 else f"{tree.names[node]!r} ({tree.ids[node]})"

@@ -1,0 +1,245 @@
+"""The folder of a run.
+
+``run.json`` what it began with; ``metrics.jsonl`` a line for every step and every scoring; ``results.csv`` a row for
+every scoring; ``checkpoints/``; ``pictures/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
+``report.html``; for TensorBoard, where it is installed, ``tensorboard/``. Joint training also leaves a
+``weak-boxes-N.jsonl`` for each process: which box each image-level label taught.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import platform
+import subprocess
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from yolo9000.errors import TrainingError
+from yolo9000.io.files import write_atomically
+from yolo9000.training.tasks.base import WeakBox
+from yolo9000.types import Sample
+
+__all__ = ["Kind", "RunFolder", "data_fingerprint"]
+
+Kind = Literal["step", "scores"]
+PACKAGES = ("yolo9000", "torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
+FACTS, LOG, RESULTS, WEAK_LOGS = "run.json", "metrics.jsonl", "results.csv", "weak-boxes-*.jsonl"
+
+
+class RunFolder:
+    """What a run leaves.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._board: Any = None
+        self._board_starts = 1  # at this step: TensorBoard drops what it knows of later ones
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are."""
+        return self.path / "checkpoints"
+
+    @property
+    def pictures(self) -> Path:
+        """Where pictures of batches and of validation are."""
+        return self.path / "pictures"
+
+    def start(self, facts: Mapping[str, Any]) -> None:
+        """Make the folder and write ``run.json``: the given facts, versions, machine, and the state of the work tree.
+
+        Raises:
+            TrainingError: the folder holds a run already.
+            OSError: it cannot be made.
+        """
+        if (self.path / FACTS).exists():
+            raise TrainingError(
+                f"{self.path}: holds a run already: go on with --resume {self.path}, or name another --out"
+            )
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        surroundings = {
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+            "machine": {"system": platform.platform(), "processor": platform.processor() or platform.machine()},
+            "git": _git_state(),
+        }
+        write_atomically(self.path / FACTS, json.dumps({**facts, **surroundings}, indent=1) + "\n")
+        (self.path / LOG).touch()
+
+    def facts(self) -> dict[str, Any]:
+        """What ``run.json`` says.
+
+        Raises:
+            TrainingError: the folder holds no run.
+        """
+        try:
+            facts = json.loads((self.path / FACTS).read_text(encoding="utf-8"))
+        except OSError:
+            raise TrainingError(f"{self.path}: must be the folder of a run; it has no {FACTS}") from None
+        except ValueError as error:
+            raise TrainingError(f"{self.path / FACTS}: must be JSON: {error}") from None
+        if not isinstance(facts, dict) or not _NEEDED.issubset(facts):
+            raise TrainingError(f"{self.path / FACTS}: must be what a run wrote, with {', '.join(sorted(_NEEDED))}")
+        return facts
+
+    def log(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
+        """Add a line to the log, where it stays even if the process is killed; NaN and infinity are null."""
+        line = {"kind": kind, "step": step, **{name: _finite(value) for name, value in values.items()}}
+        with (self.path / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        self._tell_tensorboard(kind, step, values)
+
+    def log_weak_boxes(self, rank: int, step: int, boxes: Iterable[WeakBox]) -> None:
+        """Add a line for each box that a picture with an image-level label taught."""
+        lines = "".join(json.dumps({"step": step, **vars(box)}) + "\n" for box in boxes)
+        if lines:
+            with self._weak_log(rank).open("a", encoding="utf-8") as log:
+                log.write(lines)
+
+    def weak_boxes(self) -> list[dict[str, Any]]:
+        """What `log_weak_boxes` wrote, by steps; of all processes.
+
+        Raises:
+            TrainingError: a line is damaged.
+        """
+        found = [line for file in sorted(self.path.glob(WEAK_LOGS)) for line in _whole_lines(file, "picture")]
+        return sorted(found, key=lambda line: line["step"])
+
+    def _weak_log(self, rank: int) -> Path:
+        return self.path / WEAK_LOGS.replace("*", str(rank))
+
+    def lines(self, kind: Kind) -> list[dict[str, Any]]:
+        """The lines of the log of a kind; a last one that was cut off is left out.
+
+        Raises:
+            TrainingError: a line in the log is damaged.
+        """
+        return [line for line in _whole_lines(self.path / LOG, "kind") if line["kind"] == kind]
+
+    def rewind(self, step: int) -> None:
+        """Drop all that was logged after a step, so that a resumed run neither repeats nor misses any.
+
+        Raises:
+            TrainingError: a line in the log is damaged.
+        """
+        for file, key in [(self.path / LOG, "kind"), *((file, "picture") for file in self.path.glob(WEAK_LOGS))]:
+            kept = [line for line in _whole_lines(file, key) if line["step"] <= step]
+            write_atomically(file, "".join(json.dumps(line) + "\n" for line in kept))
+        self.write_results()
+        self._board_starts = step + 1
+
+    def write_results(self) -> None:
+        """Write ``results.csv`` from the log: for each scoring when it was, the losses since the one before, scores.
+
+        Raises:
+            TrainingError: a line in the log is damaged.
+        """
+        steps, done, rows = self.lines("step"), 0, []
+        for scores in self.lines("scores"):
+            upto = bisect_right(steps, scores["step"], key=lambda line: line["step"])
+            rows.append(_result(scores, steps[done:upto]))
+            done = upto
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0] if rows else _WHEN, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path / RESULTS, text.getvalue())
+
+    def _tell_tensorboard(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
+        if find_spec("tensorboard") is None:
+            return
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._board_starts)
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._board.flush()  # else what it holds back is lost with the process
+
+
+_NEEDED = {"recipe", "threads", "data"}  # what a resumed run reads
+_WHEN = ("epoch", "step", "seconds", "rate")
+_NO_LOSS = {"kind", *_WHEN, "pictures", "width", "height"}
+
+
+def _whole_lines(file: Path, key: str) -> list[dict[str, Any]]:
+    """The lines of a log, all of which must have the key and a step; a last one that was cut off is left out."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:  # the run was killed before it could make the file
+        return []
+    lines = text.splitlines(keepends=True)
+    return [_read_line(file, number, line, key) for number, line in enumerate(lines, 1) if line.endswith("\n")]
+
+
+def _read_line(file: Path, number: int, text: str, key: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+        return {key: line[key], "step": line["step"], **line}
+    except (ValueError, KeyError, TypeError):
+        raise TrainingError(f"{file}:{number}: must be a line that a run wrote") from None
+
+
+def _result(scores: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A row of the results: when, the mean of every loss over the steps, the scores."""
+    last = steps[-1]
+    when = {name: scores.get(name, last.get(name)) for name in _WHEN}
+    losses = {f"mean {name}": _mean_known([line[name] for line in steps]) for name in last if name not in _NO_LOSS}
+    return when | losses | {name: value for name, value in scores.items() if name not in _NO_LOSS}
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _finite(value: int | float) -> int | float | None:
+    return value if math.isfinite(value) else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit and cleanness of the work tree that the run was started in; None where there is none."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout  # noqa: S603, S607
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.strip(), "clean": not changes.strip()}
+
+
+def data_fingerprint(samples: Iterable[Sample]) -> str:
+    """A hash over the pictures of a data set, in their order: name, length in bytes, boxes and labels of each.
+
+    Pixels are not read, so that it takes a moment even for many pictures.
+
+    Raises:
+        OSError: a picture is not there.
+    """
+    digest = hashlib.sha256()
+    for sample in samples:
+        length = sample.picture.length if sample.picture.length is not None else sample.picture.path.stat().st_size
+        known = None if sample.boxes is None else len(sample.boxes)
+        digest.update(repr((sample.name, length, sample.image_labels, sample.source, known)).encode())
+        if sample.boxes is not None:
+            digest.update(sample.boxes.boxes_xyxy.tobytes() + sample.boxes.labels.tobytes())
+            digest.update(sample.boxes.difficult.tobytes() + sample.boxes.crowd.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""The learning rate of every step.
+
+Paper: §3. Darknet: src/network.c get_current_rate.
+"""
+
+from __future__ import annotations
+
+import math
+
+from yolo9000.training.recipe import OptimiserSettings
+
+__all__ = ["BURN_IN_POWER", "learning_rate"]
+
+BURN_IN_POWER = 4  # Darknet: src/parser.c parse_net_options, ``power`` of a burn-in unless the cfg says otherwise
+
+
+def learning_rate(settings: OptimiserSettings, step: int, total: int, epochs: float) -> float:
+    """The rate of a step.
+
+    Args:
+        settings: policy and numbers.
+        step: 1-based: Darknet counts a batch before it asks for its rate.
+        total: steps of the whole training.
+        epochs: that the whole training takes.
+    """
+    if step < settings.burn_in:
+        return settings.learning_rate * (step / settings.burn_in) ** BURN_IN_POWER
+    return settings.learning_rate * _factor(settings, step, total, epochs)
+
+
+def _factor(settings: OptimiserSettings, step: int, total: int, epochs: float) -> float:
+    match settings.policy:
+        case "constant":
+            return 1.0
+        case "poly":
+            return float((1 - step / total) ** settings.power)
+        case "cosine":
+            return (1 + math.cos(math.pi * step / total)) / 2
+        case "steps":
+            epoch = epochs * step / total
+            passed = (scale for at, scale in zip(settings.steps, settings.scales, strict=True) if epoch >= at)
+            return math.prod(passed, start=1.0)

@@ -1,0 +1,1 @@
+"""What is particular to training a classifier and a detector."""

@@ -1,0 +1,138 @@
+"""Training a classifier: its pictures, its loss, its scores (§3 Training for classification)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from yolo9000.architectures.layers import Softmax, Table
+from yolo9000.architectures.surgery import with_classes
+from yolo9000.architectures.weights import Model
+from yolo9000.checkpoints.safetensors import ModelFile
+from yolo9000.data.augment import augment_classifier, draws
+from yolo9000.data.batching import Batch, Example
+from yolo9000.data.dataset import DataSet
+from yolo9000.data.images import load_picture
+from yolo9000.errors import ConfigError
+from yolo9000.evaluation.runner import classification_scores, image_label, labels_among
+from yolo9000.inference.classifier import Classifier
+from yolo9000.inference.engines import Precision
+from yolo9000.losses.classification import SiblingGroups, class_loss
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.training.initialize import named_table
+from yolo9000.training.loader import Order
+from yolo9000.training.recipe import ClassifyRecipe
+from yolo9000.training.tasks.base import Losses, Scores, listed_samples
+from yolo9000.training.visualize import draw_batch
+from yolo9000.types import Sample
+
+__all__ = ["ClassifierTraining"]
+
+
+@dataclass(frozen=True)
+class ClassifierTraining:
+    """A classifier in training.
+
+    Attributes:
+        recipe: how.
+        data: the training split.
+        validation: what it is scored on; None: nothing.
+        samples: the training pictures, each with one image-level label, that of the network.
+        table: the network.
+        device: what the loss is computed on.
+    """
+
+    recipe: ClassifyRecipe
+    data: DataSet
+    validation: DataSet | None
+    samples: Sequence[Sample]
+    table: Table
+    device: torch.device
+
+    best = "top-1"
+
+    @classmethod
+    def prepare(
+        cls, recipe: ClassifyRecipe, data: DataSet, validation: DataSet | None, device: torch.device
+    ) -> ClassifierTraining:
+        """Read the data and make the network for its classes.
+
+        Raises:
+            DataError: there is a fault in the data, or a picture that does not show exactly one class.
+            ConfigError: the network is no classifier, or cannot have the size.
+        """
+        table = named_table(recipe.network)
+        if not isinstance(table.head, Softmax):
+            raise ConfigError(f"network.name: {recipe.network.name} must be a classifier, which ends in [softmax]")
+        tree = data.tree
+        table = with_classes(table, len(tree or data.classes), tree=None if tree is None else TREE_FILE)
+        table.shapes()
+        labels = labels_among(tree.names if tree else data.classes, tree, data)
+        samples = [
+            replace(sample, boxes=None, image_labels=(int(labels[image_label(sample)]),))
+            for sample in listed_samples(data, recipe.on_bad)
+        ]
+        return cls(recipe, data, validation, samples, table, device)
+
+    @property
+    def tree(self) -> WordTree | None:
+        """The label tree; None for flat classes."""
+        return self.data.tree
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, or of all nodes of the tree."""
+        return self.data.tree.names if self.data.tree else self.data.classes
+
+    @cached_property
+    def groups(self) -> SiblingGroups | None:
+        """The tree's sibling groups, on the device."""
+        return None if self.data.tree is None else SiblingGroups.of(self.data.tree, self.device)
+
+    def example(self, order: Order) -> Example:
+        """A picture as the network is to see it.
+
+        Raises:
+            DataError: the picture cannot be read.
+        """
+        sample = self.samples[order.picture]
+        image = load_picture(sample.picture, sample.name).image
+        rng = draws(self.recipe.seed, order.epoch, order.index)
+        image = augment_classifier(image, self.recipe.augment, order.size_wh, rng)
+        return Example(image, None, sample.image_labels, sample.name, order.index, sample.source)
+
+    def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
+        """Cross-entropy, on a tree of every sibling group on the label's path; summed over the pictures.
+
+        Args:
+            raw: the network's last map, (N, K, 1, 1).
+            batch: the pictures.
+            images_seen: pictures that training has seen; plays no part.
+        """
+        labels = torch.tensor([labels[0] for labels in batch.image_labels], device=self.device)
+        total = class_loss(raw.flatten(1).float(), labels, self.groups).sum()
+        return Losses(total, {"classes": total.detach()})
+
+    def score(self, file: ModelFile, precision: Precision, threads: int) -> Scores:
+        """Top-1 and Top-5 on the validation split."""
+        assert self.validation is not None  # noqa: S101  the loop asks
+        classifier = Classifier.start(file, "torch", device=str(self.device), precision=precision, threads=threads)
+        return Scores(classification_scores(classifier, self.validation, on_bad=self.recipe.on_bad))
+
+    def file(self, model: Model, trained: dict[str, Any]) -> ModelFile:
+        """The classifier with all that is needed to use it."""
+        return ModelFile(model, self.names, self.data.tree, trained=trained)
+
+    def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """The pictures of a batch with their labels."""
+        return draw_batch(batch, self.names)
+
+
+TREE_FILE = "labels.tree"  # what a .cfg of the network would call its tree

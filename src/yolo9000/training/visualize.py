@@ -1,0 +1,152 @@
+"""Pictures for the eye: what the network is given in training, and what it finds in validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from yolo9000.data.batching import Batch
+from yolo9000.data.images import load_picture
+from yolo9000.evaluation.runner import truth_as_detections
+from yolo9000.io.draw import annotate
+from yolo9000.types import BoxTruth, Detections, Sample
+
+__all__ = ["TILE", "Marks", "draw_batch", "draw_validation", "grid"]
+
+MOST = 16  # pictures of a batch that are drawn
+MOST_FOUND = 30  # detections in a picture that are drawn: a detector that has learnt little finds hundreds
+TILE = 420  # pixels: the width that each picture is drawn at
+GAP, WIDE_GAP = 6, 24  # pixels between pictures; between pairs
+DASH = 4  # pixels
+WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (208, 208, 208)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Which cells and anchors learn the objects of a batch, in pixels of the input.
+
+    Attributes:
+        images: place of the picture in the batch.
+        cells_xyxy: the cell that learns.
+        anchors_xyxy: its anchor around the middle of the cell.
+    """
+
+    images: Int64[np.ndarray, " m"]
+    cells_xyxy: Float32[np.ndarray, "m 4"]
+    anchors_xyxy: Float32[np.ndarray, "m 4"]
+
+
+def draw_batch(batch: Batch, names: Sequence[str], marks: Marks | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Up to 16 pictures of a batch as the network sees them, with what is known of each.
+
+    Args:
+        batch: the pictures.
+        names: of the classes.
+        marks: cells (bright squares) and anchors (dashed) that learn objects.
+
+    Raises:
+        ValueError: the batch is empty.
+    """
+    tiles = []
+    for place in range(min(len(batch), MOST)):
+        image, boxes = batch.images[place], batch.boxes[place]
+        scale = TILE / image.shape[1]
+        tile = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+        if marks is not None:
+            _draw_marks(tile, marks, place, scale)
+        if boxes is not None:  # after the marks, so that names stay legible
+            tile = _with_boxes(tile, boxes, scale, names)
+        if batch.image_labels[place]:
+            _write(tile, ", ".join(names[label] for label in batch.image_labels[place]))
+        tiles.append(tile)
+    return grid(tiles, columns=4, gap=GAP)
+
+
+def draw_validation(
+    pairs: Sequence[tuple[Sample, Detections]], names: Sequence[str], threshold: float
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Pictures with their truth (left) and with what was found (right), at most the best 30 of it.
+
+    Args:
+        pairs: pictures with boxes, and detections in them.
+        names: of the classes.
+        threshold: score from which on detections are drawn; NaN draws none.
+
+    Raises:
+        DataError: a picture cannot be read.
+        ValueError: there are no pairs.
+    """
+    tiles = []
+    for sample, found in pairs:
+        image = load_picture(sample.picture, sample.name).image
+        truth = truth_as_detections(sample, names, (image.shape[1], image.shape[0]))
+        kept = found.select(np.flatnonzero(found.scores >= threshold)[:MOST_FOUND])
+        both = (annotate(image, truth, show_score=False), annotate(image, kept))
+        tiles.append(grid([_at_tile_width(drawn) for drawn in both], columns=2, gap=GAP))
+    return grid(tiles, columns=2, gap=WIDE_GAP)
+
+
+def _with_boxes(
+    tile: UInt8[np.ndarray, "h w 3"], boxes: BoxTruth, scale: float, names: Sequence[str]
+) -> UInt8[np.ndarray, "h w 3"]:
+    height, width = tile.shape[:2]
+    drawn = Detections(
+        boxes_xyxy=boxes.boxes_xyxy * np.float32(scale),
+        scores=np.ones(len(boxes), np.float32),
+        labels=boxes.labels,
+        names=tuple(names[label] for label in boxes.labels),
+        size_wh=(width, height),
+    )
+    return annotate(tile, drawn, show_score=False)
+
+
+def _draw_marks(tile: UInt8[np.ndarray, "h w 3"], marks: Marks, place: int, scale: float) -> None:
+    own = marks.images == place
+    cells = np.rint(marks.cells_xyxy[own] * scale).astype(int).tolist()
+    anchors = np.rint(marks.anchors_xyxy[own] * scale).astype(int).tolist()
+    for left, top, right, bottom in cells:
+        part = tile[max(0, top) : bottom, max(0, left) : right]
+        part[:] = part // 2 + np.array(WHITE, np.uint8) // 2
+        cv2.rectangle(tile, (left, top), (right, bottom), BLACK)  # or it would not be seen on white
+    for left, top, right, bottom in anchors:
+        _dash(tile, np.arange(left, right + 1), np.array([top, bottom]))
+        _dash(tile, np.array([left, right]), np.arange(top, bottom + 1))
+
+
+def _dash(tile: UInt8[np.ndarray, "h w 3"], columns: Int64[np.ndarray, " c"], rows: Int64[np.ndarray, " r"]) -> None:
+    """Colour the pixels where the columns and rows meet, as far as they are in the tile, black and white in turn."""
+    height, width = tile.shape[:2]
+    columns, rows = columns[(columns >= 0) & (columns < width)], rows[(rows >= 0) & (rows < height)]
+    white = (columns // DASH + rows[:, None] // DASH) % 2
+    tile[rows[:, None], columns] = white[:, :, None] * np.uint8(255)
+
+
+def _write(tile: UInt8[np.ndarray, "h w 3"], text: str) -> None:
+    """A line of text at the lower edge, legible on anything."""
+    plain = text.encode("ascii", "replace").decode()
+    at = (6, tile.shape[0] - 8)
+    for colour, thickness in ((BLACK, 3), (WHITE, 1)):
+        cv2.putText(tile, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
+
+
+def _at_tile_width(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
+    scale = TILE / image.shape[1]
+    size = (TILE, max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def grid(tiles: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Tiles in rows, on grey; fewer columns where there are not as many tiles."""
+    columns = min(columns, len(tiles))
+    height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
+    rows = math.ceil(len(tiles) / columns)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), GREY, np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
+        canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    return canvas

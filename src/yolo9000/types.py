@@ -1,0 +1,312 @@
+"""The values that cross from one part of the program to another. NumPy only, frozen, checked when made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from yolo9000.io.files import write_atomically
+
+if TYPE_CHECKING:
+    import supervision
+
+__all__ = [
+    "Annotation",
+    "BoxTruth",
+    "Detections",
+    "Fault",
+    "PathStep",
+    "Picture",
+    "PictureFile",
+    "Sample",
+    "TreeAnswer",
+]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture, or one frame of a video.
+
+    Attributes:
+        name: where it came from, as the user wrote it (a path, a URL, ``stdin``); for a frame the video's name.
+        image: RGB, 8 bits, upright (an EXIF turn is applied).
+        frame: 0-based number of the frame in its video or stream; None for a single picture.
+        frames_per_second: of the video that the frame is from; None where there is none.
+    """
+
+    name: str
+    image: UInt8[np.ndarray, "h w 3"]
+    frame: int | None = None
+    frames_per_second: float | None = None
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        height, width = self.image.shape[:2]
+        return width, height
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """One node on the way down a label tree.
+
+    Attributes:
+        node: index of the node in its tree.
+        name: display name of the node.
+        conditional: P(node | its parent, object), the softmax in its sibling group.
+        probability: P(node | object), the product of the conditionals from the top down to here.
+    """
+
+    node: int
+    name: str
+    conditional: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class TreeAnswer:
+    """Why a tree detection has the label that it has.
+
+    Attributes:
+        path: from a top node down to the answer; never empty.
+        stopped: ``leaf`` where the answer has no children, ``min_probability`` where the best child was too unlikely.
+        next_best: the best child of the answer, which the walk refused; None at a leaf.
+        runner_up: the likeliest sibling of the answer; None where it has no siblings.
+    """
+
+    path: tuple[PathStep, ...]
+    stopped: Literal["leaf", "min_probability"]
+    next_best: PathStep | None
+    runner_up: PathStep | None
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one picture, best score first.
+
+    Attributes:
+        boxes_xyxy: pixels of the picture, (left, top, right, bottom), inside it.
+        scores: in (0, 1]: objectness x class probability; what the threshold is compared with.
+        labels: class index, or node index of the label tree.
+        names: display name of each label.
+        size_wh: width and height of the picture in pixels.
+        answers: on a tree one for each detection; empty for flat classes.
+    """
+
+    boxes_xyxy: Float32[np.ndarray, "n 4"]
+    scores: Float32[np.ndarray, " n"]
+    labels: Int64[np.ndarray, " n"]
+    names: tuple[str, ...]
+    size_wh: tuple[int, int]
+    answers: tuple[TreeAnswer, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes_xyxy)
+        if not len(self.scores) == len(self.labels) == len(self.names) == count:
+            raise ValueError(
+                f"Detections: {count} boxes need as many scores, labels and names, "
+                f"got {len(self.scores)}, {len(self.labels)} and {len(self.names)}"
+            )
+        if self.answers and len(self.answers) != count:
+            raise ValueError(f"Detections: {count} boxes need as many answers, got {len(self.answers)}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, keep: Iterable[int] | Int64[np.ndarray, " kept"]) -> Detections:
+        """The detections at the given places, in the given order."""
+        places = np.asarray(list(keep), dtype=np.int64)
+        return Detections(
+            boxes_xyxy=self.boxes_xyxy[places],
+            scores=self.scores[places],
+            labels=self.labels[places],
+            names=tuple(self.names[i] for i in places),
+            size_wh=self.size_wh,
+            answers=tuple(self.answers[i] for i in places) if self.answers else (),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``json``: ``{"width", "height", "detections": [{"name", "label", "score", "box_xyxy"}]}``.
+
+        A tree detection also has ``path``, ``stopped``, ``next_best`` and ``runner_up``.
+        """
+        width, height = self.size_wh
+        return {"width": width, "height": height, "detections": [self._one_json(i) for i in range(len(self))]}
+
+    def _one_json(self, i: int) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "name": self.names[i],
+            "label": int(self.labels[i]),
+            "score": float(self.scores[i]),
+            "box_xyxy": [float(v) for v in self.boxes_xyxy[i]],
+        }
+        if self.answers:
+            answer = self.answers[i]
+            record["path"] = [vars(step) for step in answer.path]
+            record["stopped"] = answer.stopped
+            record["next_best"] = vars(answer.next_best) if answer.next_best else None
+            record["runner_up"] = vars(answer.runner_up) if answer.runner_up else None
+        return record
+
+    def to_coco(self, image_id: int | str, category_ids: dict[int, int] | None = None) -> list[dict[str, Any]]:
+        """COCO results: ``[{"image_id", "category_id", "bbox": [left, top, width, height], "score"}]``, not rounded.
+
+        Args:
+            image_id: the picture's id in the truth file.
+            category_ids: from label to COCO category id; None keeps the label.
+        """
+        left_top, right_bottom = self.boxes_xyxy[:, :2], self.boxes_xyxy[:, 2:]
+        boxes = np.concatenate([left_top, right_bottom - left_top], axis=1)
+        return [
+            {
+                "image_id": image_id,
+                "category_id": category_ids[int(label)] if category_ids else int(label),
+                "bbox": [float(v) for v in box],
+                "score": float(score),
+            }
+            for box, label, score in zip(boxes, self.labels, self.scores, strict=True)
+        ]
+
+    def to_supervision(self) -> supervision.Detections:
+        """The same as a ``supervision.Detections``; the package ``supervision`` must be installed.
+
+        Raises:
+            ImportError: it is not.
+        """
+        import supervision
+
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy,
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.asarray(self.names, dtype=str)},
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_json` to a file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_atomically(Path(path), json.dumps(self.to_json(), indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """Where the pixels of a sample are: a file, or a stretch of a tar file, which is read without unpacking.
+
+    Attributes:
+        path: the picture's file, or the tar file that it is in.
+        offset: first byte of the picture in the tar file; None for a file of its own.
+        length: bytes of the picture in the tar file; None for a file of its own.
+    """
+
+    path: Path
+    offset: int | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class BoxTruth:
+    """The boxes that an annotator drew in one picture.
+
+    Attributes:
+        boxes_xyxy: pixels of the picture, (left, top, right, bottom), the far edges exclusive: width = right - left.
+        labels: class index of each box.
+        difficult: VOC's mark: neither finding nor missing such a box counts.
+        crowd: COCO's ``iscrowd``: the box holds many objects; detections in it do not count.
+        areas: square pixels that decide COCO's small, medium, large: of the object's outline where the truth has one,
+            else of the box.
+    """
+
+    boxes_xyxy: Float32[np.ndarray, "n 4"]
+    labels: Int64[np.ndarray, " n"]
+    difficult: Bool[np.ndarray, " n"]
+    crowd: Bool[np.ndarray, " n"]
+    areas: Float32[np.ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes_xyxy)
+        others = {name: len(values) for name, values in vars(self).items()}
+        if any(length != count for length in others.values()):
+            raise ValueError(f"BoxTruth: {count} boxes need as many of everything, got {others}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, keep: Bool[np.ndarray, " n"]) -> BoxTruth:
+        """The boxes of a mask."""
+        return BoxTruth(**{name: values[keep] for name, values in vars(self).items()})
+
+    @classmethod
+    def plain(cls, boxes_xyxy: Float32[np.ndarray, "n 4"], labels: Int64[np.ndarray, " n"]) -> BoxTruth:
+        """Boxes that are neither difficult nor crowds, with their own areas."""
+        nothing = np.zeros(len(labels), dtype=bool)
+        sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        return cls(boxes_xyxy, labels, nothing, nothing, sides[:, 0] * sides[:, 1])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a data set and what is known of it.
+
+    Attributes:
+        name: of the picture within its data set, unique there; COCO's image id where it has one is in ``image_id``.
+        picture: where its pixels are.
+        where: the annotation's file, with line or object where that helps; for messages.
+        size_wh: width and height of the upright picture, from its header; None where nothing needed them.
+        boxes: what was boxed; None where nobody drew boxes, which is not the same as a picture without objects.
+        image_labels: classes that are known to be in the picture, without boxes; rising, none twice.
+        image_id: COCO's id of the picture; None elsewhere.
+        source: place of the sample's source in its data-set file; says which classes are labelled exhaustively.
+    """
+
+    name: str
+    picture: PictureFile
+    where: str
+    size_wh: tuple[int, int] | None = None
+    boxes: BoxTruth | None = None
+    image_labels: tuple[int, ...] = ()
+    image_id: int | None = None
+    source: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in a data set.
+
+    Attributes:
+        code: stable name of the kind of fault, such as ``box-outside``.
+        where: file, and line or object number.
+        message: what must hold and what came, one line.
+        advice: what to do about it, one line.
+        fixable: whether ``--on-bad fix`` can mend it (clip the box, drop the line) without losing the picture.
+    """
+
+    code: str
+    where: str
+    message: str
+    advice: str
+    fixable: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.code}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What reading one picture's annotation gave.
+
+    Attributes:
+        sample: the picture as far as it can be used, bad objects mended or left out; None where nothing can be used.
+        faults: everything that was wrong with it; empty for a good one.
+    """
+
+    sample: Sample | None
+    faults: tuple[Fault, ...] = ()
