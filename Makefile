@@ -7,7 +7,7 @@ JOBS   ?= 2
 
 .PHONY: demo test check battery format clean
 
-# Photographs annotated by the model that ships, and a page of them. PHOTO is a picture, folder or video of yours; without
+# Photographs annotated by the model that ships, and a page of them. PHOTO is an image, folder or video of yours; without
 # one, photographs that come with scikit-image.
 PHOTOGRAPHS = $(VENV)/photographs
 PHOTO ?= $(PHOTOGRAPHS)
@@ -27,7 +27,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0 -m "not battery"
 
 battery: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0
+	YOLO9000_BATTERY=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

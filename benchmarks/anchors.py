@@ -27,7 +27,7 @@ from yolo9000.adapt.anchors import average_iou, cluster, recall, report, size_io
 
 BOXES, JITTER = 850_000, 0.05  # as many as COCO's training set; the spread of the factors that make sizes differ
 K = 5
-FASTER_RCNN_SCALE = 1.6  # Faster R-CNN enlarges pictures to a shorter side of 600: VOC's usual 500 x 375 to 800 x 600
+FASTER_RCNN_SCALE = 1.6  # Faster R-CNN enlarges images to a shorter side of 600: VOC's usual 500 x 375 to 800 x 600
 Answer = tuple[np.ndarray, int]
 
 

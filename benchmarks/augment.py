@@ -1,12 +1,12 @@
-"""How many training pictures one core makes a second: from a JPEG's bytes to a batch, and where the time goes.
+"""How many training images one core makes a second: from a JPEG's bytes to a batch, and where the time goes.
 
     python benchmarks/augment.py [--rounds 15] [--batch 16] [--size 416]
 
 JPEGs of 640 x 480 pixels and about 100 kB are made from smooth noise and shapes. Every contender makes one batch in
 every round: a noisy machine is noisy for all. Prints tables of medians, and what the decoders do with files that are
-damaged. One thread; the pictures per second are those of the processor's time, which other programs disturb less.
+damaged. One thread; the images per second are those of the CPU's time, which other programs disturb less.
 
-glibc gives freed memory back to the kernel and fetches it anew for the next picture, page by page. What it costs shows
+glibc gives freed memory back to the kernel and fetches it again for the next image, page by page. What it costs shows
 in a second run with MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=33554432 in the environment.
 """
 
@@ -35,19 +35,19 @@ from yolo9000.data.augment import (
     augment_or_mosaic,
     crop,
     distort,
-    draw_colour,
+    draw_color,
     draw_crop,
     draw_place,
     draws,
     place,
 )
 from yolo9000.data.batching import Example, collate
-from yolo9000.io.sources import read_picture
-from yolo9000.types import BoxTruth
+from yolo9000.io.sources import read_image
+from yolo9000.types import BoxAnnotations
 
 WIDTH, HEIGHT = 640, 480
 QUALITY = 90
-PICTURES = 64  # more than the caches hold
+IMAGES = 64  # more than the caches hold
 DAMAGED = 200
 HEADER = 700  # bytes: a JPEG of this kind has its tables there, the rest are pixels
 
@@ -55,17 +55,17 @@ Decode = Callable[[bytes], np.ndarray]
 Make = Callable[[bytes, int], np.ndarray]
 
 
-def picture(rng: np.random.Generator) -> np.ndarray:
+def noise_image(rng: np.random.Generator) -> np.ndarray:
     """Smooth noise of several sizes, with shapes upon it."""
-    image = np.full((HEIGHT, WIDTH, 3), 128, np.float32)
+    pixels = np.full((HEIGHT, WIDTH, 3), 128, np.float32)
     for blur, strength in ((40, 1500), (8, 400), (1, 33)):
         noise = rng.standard_normal((HEIGHT, WIDTH, 3)).astype(np.float32)
-        image += strength * cv2.GaussianBlur(noise, (0, 0), blur)
+        pixels += strength * cv2.GaussianBlur(noise, (0, 0), blur)
     for _ in range(8):
         x, y, width, height = (int(v) for v in rng.integers((0, 0, 30, 30), (WIDTH - 30, HEIGHT - 30, 200, 200)))
-        colour = tuple(float(v) for v in rng.integers(-80, 80, 3))
-        image[y : y + height, x : x + width] += colour
-    return np.clip(image, 0, 255).astype(np.uint8)
+        color = tuple(float(v) for v in rng.integers(-80, 80, 3))
+        pixels[y : y + height, x : x + width] += color
+    return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 def encode(image: np.ndarray) -> bytes:
@@ -90,21 +90,21 @@ def decode_pillow(data: bytes) -> np.ndarray:
 
 
 def decode_ours(data: bytes) -> np.ndarray:
-    return read_picture(data).image
+    return read_image(data).pixels
 
 
 # --- Pipelines. ---
 
 
 def ours(decode: Decode, settings: AugmentSettings, files: list[bytes], size: int) -> Make:
-    truth = BoxTruth.plain(np.array([[30, 40, 300, 400], [200, 100, 620, 220]], np.float32), np.array([1, 2]))
+    gt = BoxAnnotations.plain(np.array([[30, 40, 300, 400], [200, 100, 620, 220]], np.float32), np.array([1, 2]))
 
-    def load(number: int) -> tuple[np.ndarray, BoxTruth]:
-        return decode(files[number]), truth
+    def load(number: int) -> tuple[np.ndarray, BoxAnnotations]:
+        return decode(files[number]), gt
 
     def make(data: bytes, index: int) -> np.ndarray:
         rng = draws(0, 0, index)
-        return augment_or_mosaic(decode(data), truth, settings, (size, size), rng, load, len(files))[0]
+        return augment_or_mosaic(decode(data), gt, settings, (size, size), rng, load, len(files))[0]
 
     return make
 
@@ -119,7 +119,7 @@ def plain_pillow(settings: AugmentSettings, size: int) -> Make:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
         if rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        hue, saturation, exposure = draw_colour(settings, rng)
+        hue, saturation, exposure = draw_color(settings, rng)
         tables = [(v + 256 * hue) % 256 for v in range(256)]
         tables += [min(255, v * saturation) for v in range(256)] + [min(255, v * exposure) for v in range(256)]
         return np.asarray(image.convert("HSV").point([int(v) for v in tables]).convert("RGB"))
@@ -128,7 +128,7 @@ def plain_pillow(settings: AugmentSettings, size: int) -> Make:
 
 
 def opencv_hsv(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
-    """The usual way with OpenCV, HSV of 8 bits and lookup tables: not Darknet's colours; see `distort`."""
+    """The usual way with OpenCV, HSV of 8 bits and lookup tables: not Darknet's colors; see `distort`."""
     levels = np.arange(256)
     tables = [(levels + 256 * hue) % 256, np.minimum(255, levels * saturation), np.minimum(255, levels * exposure)]
     table = np.stack(tables, axis=-1)[None].astype(np.uint8)
@@ -157,15 +157,15 @@ def one_by_one(make: Make, files: list[bytes], batch: int) -> Callable[[], objec
 
 
 def pipelines(files: list[bytes], size: int) -> dict[str, Make]:
-    crop, placed = AugmentSettings(), AugmentSettings(placement="place2017")
+    crop, placed = AugmentSettings(), AugmentSettings(placement="letterbox_jitter")
     return {
         "Pillow all the way": plain_pillow(crop, size),
-        "OpenCV decodes, crop2016": ours(decode_opencv, crop, files, size),
-        "OpenCV decodes, place2017": ours(decode_opencv, placed, files, size),
-        "OpenCV decodes, mosaic (4 pictures each)": ours(decode_opencv, AugmentSettings(mosaic=1), files, size),
-        "Pillow decodes, crop2016": ours(decode_pillow, crop, files, size),
-        "Pillow decodes, place2017": ours(decode_pillow, placed, files, size),
-        "read_picture decodes, crop2016": ours(decode_ours, crop, files, size),
+        "OpenCV decodes, random_crop": ours(decode_opencv, crop, files, size),
+        "OpenCV decodes, letterbox_jitter": ours(decode_opencv, placed, files, size),
+        "OpenCV decodes, mosaic (4 images each)": ours(decode_opencv, AugmentSettings(mosaic=1), files, size),
+        "Pillow decodes, random_crop": ours(decode_pillow, crop, files, size),
+        "Pillow decodes, letterbox_jitter": ours(decode_pillow, placed, files, size),
+        "read_picture decodes, random_crop": ours(decode_ours, crop, files, size),
     }
 
 
@@ -187,11 +187,11 @@ def parts(files: list[bytes], size: int) -> dict[str, Make]:
         "decode: OpenCV": lambda data, _: decode_opencv(data),
         "decode: Pillow": lambda data, _: decode_pillow(data),
         "decode: read_picture": lambda data, _: decode_ours(data),
-        "augment, crop2016": of(images, lambda image, rng: augment(image, None, settings, small, rng)[0]),
-        "crop, resize and flip of crop2016": of(images, cut),
-        "affine map of place2017": of(images, put),
-        "colours": of(cropped, lambda image, rng: distort(image, *draw_colour(settings, rng))),
-        "instead: colours by OpenCV's HSV": of(cropped, lambda i, rng: opencv_hsv(i, *draw_colour(settings, rng))),
+        "augment, random_crop": of(images, lambda image, rng: augment(image, None, settings, small, rng)[0]),
+        "crop, resize and flip of random_crop": of(images, cut),
+        "affine map of letterbox_jitter": of(images, put),
+        "colors": of(cropped, lambda image, rng: distort(image, *draw_color(settings, rng))),
+        "instead: colors by OpenCV's HSV": of(cropped, lambda i, rng: opencv_hsv(i, *draw_color(settings, rng))),
     }
 
 
@@ -199,25 +199,25 @@ def parts(files: list[bytes], size: int) -> dict[str, Make]:
 
 
 def measure(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Milliseconds of every round, of the wall clock and of the processor."""
+    """Milliseconds of every round, of the wall clock and of the CPU."""
     times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
     for number in range(rounds + 2):
         for name, run in runs.items():
-            wall, processor = time.perf_counter(), time.process_time()
+            wall, cpu = time.perf_counter(), time.process_time()
             run()
             if number >= 2:  # the first two rounds warm up
                 times[name][0].append(1e3 * (time.perf_counter() - wall))
-                times[name][1].append(1e3 * (time.process_time() - processor))
+                times[name][1].append(1e3 * (time.process_time() - cpu))
     return times
 
 
 def print_table(title: str, times: dict[str, tuple[list[float], list[float]]], batch: int) -> None:
-    print(f"| {title} | ms a picture | of the processor | pictures/s a core | times the first |")
+    print(f"| {title} | ms an image | of the CPU | images/s a core | times the first |")
     print("|---|---|---|---|---|")
     base = next(iter(times.values()))[1]
-    for name, (wall, processor) in times.items():
-        ratio = statistics.median(b / p for b, p in zip(base, processor, strict=True))
-        mine = statistics.median(processor) / batch
+    for name, (wall, cpu) in times.items():
+        ratio = statistics.median(b / p for b, p in zip(base, cpu, strict=True))
+        mine = statistics.median(cpu) / batch
         print(f"| {name} | {statistics.median(wall) / batch:.2f} | {mine:.2f} | {1e3 / mine:.0f} | {ratio:.1f} |")
     print()
 
@@ -274,7 +274,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
-    files = [encode(picture(rng)) for _ in range(PICTURES)]
+    files = [encode(noise_image(rng)) for _ in range(IMAGES)]
     kilobytes = statistics.mean(len(data) for data in files) / 1e3
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"{date.today()}, {platform.machine()}, {load}, OpenCV {cv2.__version__}, {arguments.rounds} rounds")

@@ -2,7 +2,7 @@
 
     python benchmarks/inference.py [--rounds 15] [--networks tiny-yolov2-voc yolov2-voc yolo9000]
 
-Random weights, one picture at a time. Every engine takes its turn in every round: a noisy machine is noisy for all.
+Random weights, one image at a time. Every engine takes its turn in every round: a noisy machine is noisy for all.
 Prints a table with the median of each, and its ratio to plain PyTorch (float32, NCHW, batch norm not folded).
 """
 
@@ -18,7 +18,7 @@ from datetime import date
 import numpy as np
 import torch
 
-from yolo9000.architectures.layers import Conv, Region, Table
+from yolo9000.architectures.layers import Architecture, Conv, Region
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.architectures.zoo import BUILT_IN
@@ -33,24 +33,24 @@ CHILDREN = 5  # of each node of the stand-in tree: 9,418 nodes with 1,884 siblin
 SURE = -3.0  # bias of t_o: of random boxes about one in thirty passes
 
 
-def random_model(table: Table) -> Model:
+def random_model(architecture: Architecture) -> Model:
     rng = np.random.default_rng(0)
-    channels = table.input_channels()
+    channels = architecture.input_channels()
     parameters: list[ConvParameters | None] = []
-    for index, row in enumerate(table.rows):
-        parameters.append(random_conv(row, channels[index], table, rng) if isinstance(row, Conv) else None)
-    return Model(table, tuple(parameters))
+    for index, row in enumerate(architecture.rows):
+        parameters.append(random_conv(row, channels[index], architecture, rng) if isinstance(row, Conv) else None)
+    return Model(architecture, tuple(parameters))
 
 
-def random_conv(row: Conv, channels: int, table: Table, rng: np.random.Generator) -> ConvParameters:
+def random_conv(row: Conv, channels: int, architecture: Architecture, rng: np.random.Generator) -> ConvParameters:
     shape = (row.filters, channels, row.size, row.size)
     weights = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / (row.size**2 * channels)))
     biases = np.zeros(row.filters, np.float32)
     if row.batch_normalize:
         ones, zeros = np.ones(row.filters, np.float32), np.zeros(row.filters, np.float32)
         return ConvParameters(weights, biases, BatchNorm(ones, zeros, ones))
-    if isinstance(table.head, Region):
-        biases.reshape(len(table.head.anchors_wh_cells), -1)[:, 4] = SURE
+    if isinstance(architecture.head, Region):
+        biases.reshape(len(architecture.head.anchors_wh_cells), -1)[:, 4] = SURE
     return ConvParameters(weights, biases)
 
 
@@ -64,19 +64,19 @@ def head_spec(head: Region) -> HeadSpec:
 
 
 def end_to_end(model: Model, split: bool, engine: str, precision: str, images: np.ndarray) -> Callable[[], object]:
-    """From the fitted picture to detections."""
-    table, head = model.table, model.table.head
+    """From the fitted image to detections."""
+    architecture, head = model.architecture, model.architecture.head
     assert isinstance(head, Region)
     program, class_rows = prepare(model, split=split)
-    wh = (table.width, table.height)
-    detector = PreparedDetector(program, head_spec(head), class_rows, wh, table.stride())
+    wh = (architecture.width, architecture.height)
+    detector = PreparedDetector(program, head_spec(head), class_rows, wh, architecture.stride())
     started = start_engine(engine, program, precision=precision)
-    settings = DetectionSettings(threshold=0.1, min_probability=0.0)
+    settings = DetectionSettings(threshold=0.1, hier_thresh=0.0)
     return lambda: postprocess(detector.head_output(started.run(images), wh), 0, detector.spec, wh, settings)
 
 
 def plain_torch(model: Model, images: np.ndarray) -> Callable[[], object]:
-    network = Network(model.table).eval()
+    network = Network(model.architecture).eval()
     network.load(model)
     batch = torch.from_numpy(images)
 
@@ -87,10 +87,10 @@ def plain_torch(model: Model, images: np.ndarray) -> Callable[[], object]:
     return run
 
 
-def contenders(table: Table) -> dict[str, Callable[[], object]]:
-    model = random_model(table)
-    images = np.random.default_rng(1).random((1, 3, table.height, table.width), np.float32)
-    wide = isinstance(table.head, Region) and table.head.tree is not None
+def contenders(architecture: Architecture) -> dict[str, Callable[[], object]]:
+    model = random_model(architecture)
+    images = np.random.default_rng(1).random((1, 3, architecture.height, architecture.width), np.float32)
+    wide = isinstance(architecture.head, Region) and architecture.head.tree is not None
     heads = {"lazy head": True, "dense head": False} if wide else {"": False}
     runs: dict[str, Callable[[], object]] = {"PyTorch plain, network only": plain_torch(model, images)}
     for engine, precisions in {
@@ -124,12 +124,10 @@ def main() -> None:
     torch.set_num_threads(available_cores())
     print(f"{date.today()}, {platform.machine()}, {available_cores()} cores, {arguments.rounds} rounds, batch 1\n")
     for network in arguments.networks:
-        table = BUILT_IN[network]()
-        times = measure(contenders(table), arguments.rounds)
+        architecture = BUILT_IN[network]()
+        times = measure(contenders(architecture), arguments.rounds)
         base = times["PyTorch plain, network only"]
-        print(
-            f"| {network} at {table.width} x {table.height} | median ms | least ms | times as fast as plain PyTorch |"
-        )
+        print(f"| {network} at {architecture.width} x {architecture.height} | median ms | min ms | speed-up |")
         print("|---|---|---|---|")
         for name, values in times.items():
             ratio = statistics.median(b / v for b, v in zip(base, values, strict=True))

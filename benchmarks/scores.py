@@ -29,7 +29,7 @@ from yolo9000.evaluation.tree import ap_by_depth, credited_ap, severity
 from yolo9000.evaluation.voc import voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
 
-TRUTHS = 7  # in a picture, on average, as in COCO's val2017
+GTS = 7  # in an image, on average, as in COCO's val2017
 WIDTH, HEIGHT = 640, 480
 CHILDREN = 4  # of each inner node of the stand-in tree
 
@@ -41,31 +41,31 @@ def random_boxes(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_scored(images: int, found: int, classes: int, rng: np.random.Generator) -> Scored:
-    truths, detections = images * TRUTHS, images * found
-    truth_images = np.sort(rng.integers(0, images, truths))
-    truth_boxes = random_boxes(truths, rng)
-    truth_labels = rng.integers(0, classes, truths)
-    near = rng.integers(0, truths, detections)
+    gts, detections = images * GTS, images * found
+    gt_images = np.sort(rng.integers(0, images, gts))
+    gt_boxes = random_boxes(gts, rng)
+    gt_labels = rng.integers(0, classes, gts)
+    near = rng.integers(0, gts, detections)
     is_near = rng.random(detections) < 0.5
-    sides = np.tile(truth_boxes[near, 2:] - truth_boxes[near, :2], 2)
-    near_boxes = truth_boxes[near] + rng.normal(0, 0.08, (detections, 4)) * sides
+    sides = np.tile(gt_boxes[near, 2:] - gt_boxes[near, :2], 2)
+    near_boxes = gt_boxes[near] + rng.normal(0, 0.08, (detections, 4)) * sides
     boxes = np.where(is_near[:, None], near_boxes, random_boxes(detections, rng))
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     right_label = is_near & (rng.random(detections) < 0.8)
-    sides = truth_boxes[:, 2:] - truth_boxes[:, :2]
+    sides = gt_boxes[:, 2:] - gt_boxes[:, :2]
     return Scored(
         classes=classes,
         sizes_wh=np.tile(np.array([WIDTH, HEIGHT], np.int64), (images, 1)),
-        truth_images=truth_images,
-        truth_boxes_xyxy=truth_boxes.astype(np.float32),
-        truth_labels=truth_labels,
-        truth_difficult=np.zeros(truths, bool),
-        truth_crowd=rng.random(truths) < 0.01,
-        truth_areas=(sides[:, 0] * sides[:, 1] * 0.7).astype(np.float32),
-        found_images=np.where(is_near, truth_images[near], rng.integers(0, images, detections)),
-        found_boxes_xyxy=boxes.astype(np.float32),
-        found_scores=rng.random(detections).astype(np.float32),
-        found_labels=np.where(right_label, truth_labels[near], rng.integers(0, classes, detections)),
+        gt_images=gt_images,
+        gt_boxes_xyxy=gt_boxes.astype(np.float32),
+        gt_labels=gt_labels,
+        gt_difficult=np.zeros(gts, bool),
+        gt_crowd=rng.random(gts) < 0.01,
+        gt_areas=(sides[:, 0] * sides[:, 1] * 0.7).astype(np.float32),
+        pred_images=np.where(is_near, gt_images[near], rng.integers(0, images, detections)),
+        pred_boxes_xyxy=boxes.astype(np.float32),
+        pred_scores=rng.random(detections).astype(np.float32),
+        pred_labels=np.where(right_label, gt_labels[near], rng.integers(0, classes, detections)),
     )
 
 
@@ -79,13 +79,13 @@ def coco_files(scored: Scored) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return np.concatenate([values[:, :2], values[:, 2:] - values[:, :2]], axis=1).tolist()
 
     columns = (
-        scored.truth_images.tolist(),
-        scored.truth_labels.tolist(),
-        boxes(scored.truth_boxes_xyxy),
-        scored.truth_areas.tolist(),
-        scored.truth_crowd.astype(int).tolist(),
+        scored.gt_images.tolist(),
+        scored.gt_labels.tolist(),
+        boxes(scored.gt_boxes_xyxy),
+        scored.gt_areas.tolist(),
+        scored.gt_crowd.astype(int).tolist(),
     )
-    truth = {
+    gt = {
         "images": [{"id": image} for image in range(scored.images)],
         "categories": [{"id": label} for label in range(scored.classes)],
         "annotations": [
@@ -94,25 +94,25 @@ def coco_files(scored: Scored) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         ],
     }
     columns = (
-        scored.found_images.tolist(),
-        scored.found_labels.tolist(),
-        boxes(scored.found_boxes_xyxy),
-        scored.found_scores.tolist(),
+        scored.pred_images.tolist(),
+        scored.pred_labels.tolist(),
+        boxes(scored.pred_boxes_xyxy),
+        scored.pred_scores.tolist(),
     )
     found = [
         {"image_id": image, "category_id": label, "bbox": box, "score": score}
         for image, label, box, score in zip(*columns, strict=True)
     ]
-    return truth, found
+    return gt, found
 
 
 def pycocotools_numbers(scored: Scored) -> list[float]:
     with contextlib.redirect_stdout(io.StringIO()):
-        truth_file, found_file = coco_files(scored)
-        truth = COCO()
-        truth.dataset = truth_file
-        truth.createIndex()
-        evaluator = COCOeval(truth, truth.loadRes(found_file), "bbox")
+        gt_file, pred_file = coco_files(scored)
+        gt = COCO()
+        gt.dataset = gt_file
+        gt.createIndex()
+        evaluator = COCOeval(gt, gt.loadRes(pred_file), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -122,7 +122,7 @@ def pycocotools_numbers(scored: Scored) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the scores beside pycocotools.")
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--found", type=int, default=100, help="detections in a picture, on average")
+    parser.add_argument("--found", type=int, default=100, help="detections in an image, on average")
     parser.add_argument("--classes", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-pycocotools", action="store_true", help="which takes most of the time")
@@ -154,9 +154,9 @@ def main() -> None:
 
 def print_table(seconds: dict[str, list[float]], scored: Scored) -> None:
     print(
-        f"\n{date.today()}, {platform.processor() or platform.machine()}, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}: {scored.images:,} pictures, {len(scored.truth_labels):,} truths, "
-        f"{len(scored.found_labels):,} detections, {scored.classes} classes\n"
+        f"\n{date.today()}, {platform.CPU() or platform.machine()}, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}: {scored.images:,} images, {len(scored.gt_labels):,} truths, "
+        f"{len(scored.pred_labels):,} detections, {scored.classes} classes\n"
     )
     print("| score | seconds, median |\n|---|---|")
     for name, taken in seconds.items():

@@ -1,12 +1,12 @@
-"""How many pictures a second the training loop trains, beside the same network in plain PyTorch.
+"""How many images a second the training loop trains, beside the same network in plain PyTorch.
 
     python benchmarks/training.py [--network tiny-yolov2] [--batch 16] [--rounds 9] [--device cpu]
 
-Forward, loss, backward and the optimiser's step; pictures are in memory. Each contender runs in a process of its own,
+Forward, loss, backward and the optimizer's step; images are in memory. Each contender runs in a process of its own,
 since how memory is kept is a matter of the process, and each takes its turn in every round: a noisy machine is noisy
 for all.
 
-    plain          float32, NCHW, as most tools train on a processor
+    plain          float32, NCHW, as most tools train on a CPU
     channels last  float32, channels last
     ours           what the training loop does: bfloat16, channels last, memory kept
     compiled       the same through torch.compile (the recipe's compile=true); needs a C++ compiler
@@ -35,12 +35,12 @@ from yolo9000.data.batching import Batch
 from yolo9000.inference.engines import available_cores
 from yolo9000.losses.region import region_loss
 from yolo9000.training.loader import keep_memory
-from yolo9000.training.recipe import OptimiserSettings
-from yolo9000.training.tasks.detection import truths_of
-from yolo9000.training.trainer import make_optimiser
-from yolo9000.types import BoxTruth
+from yolo9000.training.recipe import OptimizerSettings
+from yolo9000.training.tasks.detection import targets_of
+from yolo9000.training.trainer import make_optimizer
+from yolo9000.types import BoxAnnotations
 
-BOXES = 5  # of a picture
+BOXES = 5  # of an image
 CONTENDERS = ("plain", "channels last", "ours", "compiled")
 
 
@@ -59,7 +59,7 @@ def random_batch(setting: Setting, classes: int) -> Batch:
     corners = rng.uniform(0, 0.6 * size, (count, BOXES, 2)).astype(np.float32)
     sides = rng.uniform(0.05 * size, 0.4 * size, (count, BOXES, 2)).astype(np.float32)
     boxes = [
-        BoxTruth.plain(np.concatenate([corner, corner + side], axis=1), rng.integers(0, classes, BOXES))
+        BoxAnnotations.plain(np.concatenate([corner, corner + side], axis=1), rng.integers(0, classes, BOXES))
         for corner, side in zip(corners, sides, strict=True)
     ]
     images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
@@ -72,14 +72,14 @@ def trainer(contender: str, setting: Setting) -> Callable[[], None]:
     """One step of training, to be called again and again."""
     device = torch.device(setting.device)
     torch.set_num_threads(setting.threads)
-    table = with_classes(BUILT_IN[setting.network](), 20)
-    head = table.head
+    architecture = with_classes(BUILT_IN[setting.network](), 20)
+    head = architecture.head
     assert isinstance(head, Region)
     layout = torch.contiguous_format if contender == "plain" else torch.channels_last
-    network = Network(table)
-    network.load(initial_model(table, seed=0))
+    network = Network(architecture)
+    network.load(initial_model(architecture, seed=0))
     network = network.to(device, memory_format=layout).train()
-    optimiser = make_optimiser(network, OptimiserSettings(learning_rate=1e-5))
+    optimizer = make_optimizer(network, OptimizerSettings(lr=1e-5))
     ours = contender in ("ours", "compiled")
     if ours:
         keep_memory()
@@ -88,12 +88,12 @@ def trainer(contender: str, setting: Setting) -> Callable[[], None]:
     batch = random_batch(setting, head.classes)
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         images = torch.from_numpy(batch.images).to(device).permute(0, 3, 1, 2).float().div_(255)
         with torch.autocast(device.type, torch.bfloat16, enabled=ours):
             (raw,) = network(images.contiguous(memory_format=layout))
-        (region_loss(raw, truths_of(batch, device), head).total() / setting.batch).backward()
-        optimiser.step()
+        (region_loss(raw, targets_of(batch, device), head).total() / setting.batch).backward()
+        optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -140,10 +140,10 @@ def main() -> None:
     seconds = measure(setting, options.rounds)
     print(
         f"{options.network} at {options.size}, batch {options.batch}, {options.device}, {options.threads} threads; "
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {date.today()}"
+        f"{platform.CPU() or platform.machine()}, torch {torch.__version__}, {date.today()}"
     )
     plain = statistics.median(seconds["plain"])
-    print(f"| {options.network} | pictures/s (median) | best | times plain PyTorch |\n|---|---|---|---|")
+    print(f"| {options.network} | images/s (median) | best | times plain PyTorch |\n|---|---|---|---|")
     for contender, values in seconds.items():
         median = statistics.median(values)
         row = f"{setting.batch / median:.1f} | {setting.batch / min(values):.1f} | {plain / median:.1f}"

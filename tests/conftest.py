@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; tests of several cores run beside each other
 
@@ -24,17 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("steady", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("steady")
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
 LOOPBACK = ("127.", "::1", "localhost")
-
-
-def shared(*parts: str) -> Path:
-    """A file of the development data, which lies beside the checkout; the test skips where it is absent."""
-    path = SHARED.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"development data are not here: shared/{'/'.join(parts)}")
-    return path
 
 
 @pytest.fixture(autouse=True)

@@ -4,14 +4,14 @@
 
 DATA holds
 
-    groceries-labels/   pictures of a shelf with an image-level label each: classes.csv with the fine class, its
+    groceries-labels/   images of a shelf with an image-level label each: classes.csv with the fine class, its
                         number, the coarse class and a path that names the department (Fruit, Vegetables, Packages);
-                        train.txt and val.txt with a picture, its fine and its coarse class a line
+                        train.txt and val.txt with an image, its fine and its coarse class a line
     groceries-boxes/    VOC, boxes of packaged food
     fruit/              VOC, boxes of fruit
 
 Written are ``parents.csv``, every class and what it is a kind of, up to the department; ``labels.yaml``, a data-set
-file of the pictures with image-level labels; and ``boxed.names``, the classes with boxes.
+file of the images with image-level labels; and ``boxed.names``, the classes with boxes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     with (out / "parents.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("name", "parent"), *parents.items()])
     names = ", ".join(row["Class Name (str)"] for row in sorted(classes, key=lambda row: int(row["Class ID (int)"])))
-    source = "{{format: list, path: {0}.txt, images: {1}, columns: {{picture: 0, labels: [1], numbers: true}}}}"
+    source = "{{format: list, path: {0}.txt, images: {1}, columns: {{image: 0, labels: [1], numbers: true}}}}"
     lines = [
         f"classes: [{names}]",
         *(

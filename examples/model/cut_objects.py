@@ -2,9 +2,9 @@
 
     python cut_objects.py data/
 
-Every box of packaged food, fruit and coco128 becomes a picture with an image-level label: the square around it, with a
+Every box of packaged food, fruit and coco128 becomes an image with an image-level label: the square around it, with a
 little of what is beside it. Written are objects/ and objects-val/, with a folder for each class, and objects.yaml, for
-the classifier: tiny-imagenet's pictures, groceries-labels and those, on the tree of data/all.yaml. All are as small as
+the classifier: tiny-imagenet's images, groceries-labels and those, on the tree of data/all.yaml. All are as small as
 tiny-imagenet's, see make_small.py.
 """
 
@@ -20,11 +20,11 @@ import yaml
 from make_small import reduced
 
 from yolo9000.data.dataset import open_data
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 
 MARGIN = 0.1  # of an object's longer side that is taken around it, half of it on either side
 SMALLEST = 24  # longer sides of objects in pixels that are worth while
-LARGEST = 64  # sides of pictures that are written, as of tiny-imagenet's
+LARGEST = 64  # sides of images that are written, as of tiny-imagenet's
 
 
 def main() -> None:
@@ -32,12 +32,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     out = options.out
-    file, pictures = (yaml.safe_load((out / name).read_text()) for name in ("small.yaml", "pictures.yaml"))
+    file, images = (yaml.safe_load((out / name).read_text()) for name in ("small.yaml", "images.yaml"))
     counts = {}
     for split, folder in (("train", "objects"), ("val", "objects-val")):
         counts[split] = cut_objects(out / "all.yaml", split, out / folder)
         labels = file[split][1]  # after the scenes
-        file[split] = [*pictures[split], labels, {"format": "folder", "path": folder}]
+        file[split] = [*images[split], labels, {"format": "folder", "path": folder}]
     del file["test"]
     (out / "objects.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
     print(f"{counts['train']:,} objects to train, {counts['val']:,} to validate")
@@ -50,7 +50,7 @@ def cut_objects(path: Path, split: str, folder: Path) -> int:
     for sample in replace(data, sources=data.sources[1:]).samples("fix"):
         if sample.boxes is None:
             continue
-        image = load_picture(sample.picture, sample.name).image
+        image = load_image(sample.image, sample.name).pixels
         for box, label in zip(sample.boxes.boxes_xyxy, sample.boxes.labels, strict=True):
             if max(box[2] - box[0], box[3] - box[1]) < SMALLEST:
                 continue
@@ -62,7 +62,7 @@ def cut_objects(path: Path, split: str, folder: Path) -> int:
 
 
 def square_around(image: np.ndarray, box_xyxy: np.ndarray) -> np.ndarray:
-    """The square around a box (pixels) with a margin, moved into the picture, and cut where it is larger than that."""
+    """The square around a box (pixels) with a margin, moved into the image, and cut where it is larger than that."""
     height, width = image.shape[:2]
     side = round(float(max(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1])) * (1 + MARGIN))
     left, top = (

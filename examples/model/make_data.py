@@ -11,17 +11,17 @@ DATA holds
 
 Written are, each with the classes that it has,
 
-    scenes/, val/, test/    scenes of tiny-imagenet's pictures, with boxes, and scenes.yaml; val/ and test/ are grids of
-                        every other picture of val.tar: one to calibrate on, the other to test
-    singles/, singles-val/, singles-test/    the same pictures as they are, with boxes; calibrate.yaml: val/ and
+    scenes/, val/, test/    scenes of tiny-imagenet's images, with boxes, and scenes.yaml; val/ and test/ are grids of
+                        every other image of val.tar: one to calibrate on, the other to test
+    singles/, singles-val/, singles-test/    the same images as they are, with boxes; calibrate.yaml: val/ and
                         singles-val/
-    pictures.yaml       its pictures as they are, with image-level labels alone, for the classifier
+    images.yaml       its images as they are, with image-level labels alone, for the classifier
     labels.yaml         groceries, with image-level labels
     packages.yaml       packaged food, with boxes
     parents.csv         what groceries are a kind of: edible fruit, vegetables, packaged food, and food above them
 
-for `yolo9000 data combine`. Of four scenes one is a grid of ../scenes, two have pictures of many sizes anywhere, and
-one is a picture as it is.
+for `yolo9000 data combine`. Of four scenes one is a grid of ../scenes, two have images of many sizes anywhere, and
+one is an image as it is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
 from yolo9000.data.dataset import open_data
 from yolo9000.taxonomy.hierarchy import slug
 from yolo9000.taxonomy.wordnet import WordNet, singular_forms, wordnet
-from yolo9000.types import BoxTruth
+from yolo9000.types import BoxAnnotations
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scenes"))
 from make_scenes import Scene, Tile, any_tile, paste, read_tiles, scenes, write_scenes
@@ -49,11 +49,11 @@ DEVICE, SIGNBOARD = "n03183080", "n04217882"  # WordNet has traffic lights and s
 PACKAGES = "packaged-food"
 DEPARTMENTS = {"Fruit": FRUIT, "Vegetables": VEGETABLES, "Packages": PACKAGES}
 SIZES_WH = ((256, 192), (192, 256), (256, 256), (320, 224), (224, 320))
-SMALLEST, LARGEST = 48, 256  # sides of pictures in pixels
-MOST = 24  # pictures tried in a scene; those that would hide another are left out
+SMALLEST, LARGEST = 48, 256  # sides of images in pixels
+MOST = 24  # images tried in a scene; those that would hide another are left out
 RENAMED = {"Pepper": "bell pepper"}
 TILES = AugmentSettings(jitter=0.25, min_visible=0.5)
-MOST_COMMON = 0.1  # of its area that a picture may hide of another
+MOST_COMMON = 0.1  # of its area that an image may hide of another
 
 
 def main() -> None:
@@ -92,27 +92,27 @@ def some_scenes(tiles: dict[str, list[Tile]], count: int, seed: int) -> Iterator
         yield loose_scene(tiles, classes, keyed(seed, Purpose.SAMPLE, 5, number))
     for number in range(count - grids - loose):
         tile = any_tile(tiles, classes, keyed(seed, Purpose.SAMPLE, 6, number))
-        yield Scene(tile.image, [tile.label], [tile.box])
+        yield Scene(tile.pixels, [tile.label], [tile.box])
 
 
 def write_singles(tiles: dict[str, list[Tile]], folder: Path) -> None:
-    """Every picture as it is, with its box, in the folder; what is where in a .json file beside it."""
+    """Every image as it is, with its box, in the folder; what is where in a .json file beside it."""
     classes = sorted(tiles)
-    singles = (Scene(tile.image, [tile.label], [tile.box]) for label in classes for tile in tiles[label])
+    singles = (Scene(tile.pixels, [tile.label], [tile.box]) for label in classes for tile in tiles[label])
     write_scenes(singles, folder, classes, folder.with_suffix(".json"))
 
 
 def changed(tile: Tile, rng: np.random.Generator) -> Tile:
-    """The picture with its edges moved, perhaps mirrored, its colours changed: the same one is in many scenes."""
-    side = len(tile.image)
-    truth = BoxTruth.plain(np.array([tile.box], np.float32), np.zeros(1, np.int64))
-    image, found = augment(tile.image, truth, TILES, (side, side), rng)
+    """The image with its edges moved, perhaps mirrored, its colors changed: the same one is in many scenes."""
+    side = len(tile.pixels)
+    gt = BoxAnnotations.plain(np.array([tile.box], np.float32), np.zeros(1, np.int64))
+    image, found = augment(tile.pixels, gt, TILES, (side, side), rng)
     assert found is not None
     return Tile(image, tile.label, tuple(found.boxes_xyxy[0].tolist())) if len(found) else tile
 
 
 def loose_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Scene:
-    """Pictures of many sizes anywhere on a ground of one colour, that hide next to nothing of each other."""
+    """Images of many sizes anywhere on a ground of one color, that hide next to nothing of each other."""
     width, height = SIZES_WH[int(len(SIZES_WH) * rng.random())]
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = (255 * rng.random(3)).astype(np.uint8)
@@ -157,7 +157,7 @@ def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
 
     def labelled(split: str) -> str:
         folder = f"{data}/groceries-labels"
-        columns = "{picture: 0, labels: [1], numbers: true}"
+        columns = "{image: 0, labels: [1], numbers: true}"
         return f"{{format: list, path: {folder}/{split}.txt, images: {folder}, columns: {columns}}}"
 
     def packages(split: str) -> str:
@@ -166,7 +166,7 @@ def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
 
     files = {
         "scenes": [coco("scenes"), coco("val"), f"{coco('test')}, {coco('singles-test')}"],
-        "pictures": [tar("train"), tar("val")],
+        "images": [tar("train"), tar("val")],
         "labels": [labelled("train"), labelled("val")],
         "packages": [packages("train"), packages("val")],
     }
@@ -205,11 +205,11 @@ def write_groceries(data: Path, out: Path) -> None:
     for name in open_data(out / "packages.yaml", "train").classes:
         entries.setdefault(name, (slug(name), PACKAGES))
     with (out / "parents.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["name", "id", "parent", "synonyms"])
+        architecture = csv.writer(file)
+        architecture.writerow(["name", "id", "parent", "synonyms"])
         for name, (own, parent) in entries.items():
             synonyms = nouns.names(own) if own in nouns else ()
-            table.writerow([name, own, parent, ";".join(it for it in synonyms if it != name)])
+            architecture.writerow([name, own, parent, ";".join(it for it in synonyms if it != name)])
 
 
 def readable(name: str) -> str:

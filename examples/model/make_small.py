@@ -1,10 +1,10 @@
-"""Bring photographs down to what tiny-imagenet's pictures are: small, and JPEG.
+"""Bring photographs down to what tiny-imagenet's images are: small, and JPEG.
 
     python make_small.py data/
 
-Pictures of 64 x 64 that are shown larger are blurred, and their JPEG blocks show. Where all others are sharp, that is
+Images of 64 x 64 that are shown larger are blurred, and their JPEG blocks show. Where all others are sharp, that is
 what a network learns: sharp is food, blocks are animals and things; and then all in a photograph is food. Written are
-small/ with copies of all photographs to train on, and small.yaml: data/all.yaml with those in their place. Pictures to
+small/ with copies of all photographs to train on, and small.yaml: data/all.yaml with those in their place. Images to
 validate and to test stay as they are.
 """
 
@@ -23,7 +23,7 @@ from make_scenes import Scene
 
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.data.dataset import DataSet, open_data
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 
 LEAST, MOST = 64, 128  # pixels of the longer side of a copy
 QUALITY = 75  # of tiny-imagenet's JPEG files
@@ -54,11 +54,11 @@ def main() -> None:
 
 
 def small_scenes(data: DataSet, seed: int, place: int) -> Iterator[Scene]:
-    """Small copies of the pictures with boxes, and the boxes in their pixels."""
+    """Small copies of the images with boxes, and the boxes in their pixels."""
     for number, sample in enumerate(data.samples("fix")):
         if sample.boxes is None:
             continue
-        image = load_picture(sample.picture, sample.name).image
+        image = load_image(sample.image, sample.name).pixels
         small = any_reduced(image, keyed(seed, Purpose.SAMPLE, 10, place, number))
         across, down = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         boxes = (sample.boxes.boxes_xyxy * np.array([across, down, across, down])).tolist()
@@ -67,9 +67,9 @@ def small_scenes(data: DataSet, seed: int, place: int) -> Iterator[Scene]:
 
 
 def write_labelled(data: DataSet, folder: Path, seed: int, place: int) -> None:
-    """Write small copies of the pictures, which have one image-level label each, into a folder for each class."""
+    """Write small copies of the images, which have one image-level label each, into a folder for each class."""
     for number, sample in enumerate(data.samples("fix")):
-        image = load_picture(sample.picture, sample.name).image
+        image = load_image(sample.image, sample.name).pixels
         image = any_reduced(image, keyed(seed, Purpose.SAMPLE, 10, place, number))
         (label,) = sample.image_labels
         into = folder / data.classes[label]
@@ -78,12 +78,12 @@ def write_labelled(data: DataSet, folder: Path, seed: int, place: int) -> None:
 
 
 def any_reduced(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture as small as any of tiny-imagenet's kind: its longer side from ``LEAST`` to ``MOST`` pixels."""
+    """The image as small as any of tiny-imagenet's kind: its longer side from ``LEAST`` to ``MOST`` pixels."""
     return reduced(image, round(LEAST * (MOST / LEAST) ** rng.random()))
 
 
 def reduced(image: np.ndarray, longest: int) -> np.ndarray:
-    """The picture (H, W, 3; RGB) with so many pixels along its longer side at most, as JPEG leaves it."""
+    """The image (H, W, 3; RGB) with so many pixels along its longer side at most, as JPEG leaves it."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     size_wh = (max(1, round(scale * width)), max(1, round(scale * height)))

@@ -1,12 +1,12 @@
-"""Put small pictures into photographs, so that a photograph as such is no sign of what is in it.
+"""Put small images into photographs, so that a photograph as such is no sign of what is in it.
 
     python mix_photographs.py DATA data/
 
 In data/all.yaml nearly all sharp photographs are of packaged food: a network that learns of them alone calls whatever
 it sees in a photograph packaged food. Here photographs of packaged food, fruit and coco128 are the ground on which
-pictures of tiny-imagenet lie, half of them with soft edges; the objects of both are boxed. The photographs are
-brought down to what those pictures are, see make_small.py. Written are mixed-*/ with mixed-*.json, mixed.yaml:
-data/small.yaml with them, and more.yaml: mixed.yaml with tiny-imagenet's pictures as they are.
+images of tiny-imagenet lie, half of them with soft edges; the objects of both are boxed. The photographs are
+brought down to what those images are, see make_small.py. Written are mixed-*/ with mixed-*.json, mixed.yaml:
+data/small.yaml with them, and more.yaml: mixed.yaml with tiny-imagenet's images as they are.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from make_small import any_reduced
 
 from yolo9000.data.augment import AugmentSettings, Purpose, augment, keyed
 from yolo9000.data.dataset import DataSet, open_data
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 from yolo9000.types import Sample
 
-SHARES = {"coco128": 0.6, "groceries-boxes": 0.35, "fruit": 0.05}  # of the scenes on photographs of each source
+FRACTIONS = {"coco128": 0.6, "groceries-boxes": 0.35, "fruit": 0.05}  # of the scenes on photographs of each source
 GROUND = AugmentSettings(jitter=0.25, min_visible=0.3)
-TRIED = 8  # pictures on a photograph
-HIDDEN_OBJECT = 0.4  # of its area that a picture may hide of an object in the photograph
-HIDDEN_PICTURE = 0.2  # of its area that a picture may hide of another
-SOFT = 0.12  # of its side over which a picture's edge fades
+TRIED = 8  # images on a photograph
+HIDDEN_OBJECT = 0.4  # of its area that an image may hide of an object in the photograph
+HIDDEN_IMAGE = 0.2  # of its area that an image may hide of another
+SOFT = 0.12  # of its side over which an image's edge fades
 
 
 def main() -> None:
@@ -46,9 +46,9 @@ def main() -> None:
     tiles = read_tiles(options.data / "tiny-imagenet", "train")
     combined = open_data(options.out / "all.yaml", "train")
     file = yaml.safe_load((options.out / "small.yaml").read_text())
-    for part, (name, share) in enumerate(SHARES.items()):
+    for part, (name, fraction) in enumerate(FRACTIONS.items()):
         (place,) = (place for place, source in enumerate(combined.sources) if name in Path(source.path).parts)
-        found = mixed_scenes(tiles, combined, place, round(share * options.scenes), options.seed, part)
+        found = mixed_scenes(tiles, combined, place, round(fraction * options.scenes), options.seed, part)
         folder = options.out / f"mixed-{name}"
         write_scenes(found, folder, combined.classes, options.out / f"mixed-{name}.json")
         known = [*file["train"][place].get("exhaustive", []), *sorted(tiles)]
@@ -73,20 +73,20 @@ def mixed_scenes(
 def mixed_scene(
     sample: Sample, classes: Sequence[str], tiles: dict[str, list[Tile]], rng: np.random.Generator
 ) -> Scene:
-    """A photograph, changed, with some pictures on it that hide little of its objects and of each other."""
+    """A photograph, changed, with some images on it that hide little of its objects and of each other."""
     size_wh = SIZES_WH[int(len(SIZES_WH) * rng.random())]
-    image, truth = augment(load_picture(sample.picture, sample.name).image, sample.boxes, GROUND, size_wh, rng)
-    assert truth is not None
+    image, gt = augment(load_image(sample.image, sample.name).pixels, sample.boxes, GROUND, size_wh, rng)
+    assert gt is not None
     canvas = as_small(image, rng)
-    labels = [classes[label] for label in truth.labels]
-    boxes: list[tuple[float, float, float, float]] = [tuple(box) for box in truth.boxes_xyxy.tolist()]
+    labels = [classes[label] for label in gt.labels]
+    boxes: list[tuple[float, float, float, float]] = [tuple(box) for box in gt.boxes_xyxy.tolist()]
     places: list[Square] = []
     for _ in range(int((TRIED + 1) * rng.random())):
         tile = changed(any_tile(tiles, sorted(tiles), rng), rng)
         square = any_square(size_wh, rng)
-        if any(hidden(square, other) > HIDDEN_PICTURE for other in places):
+        if any(hidden(square, other) > HIDDEN_IMAGE for other in places):
             continue
-        if any(share_of_box(square, box) > HIDDEN_OBJECT for box in truth.boxes_xyxy.tolist()):
+        if any(fraction_of_box(square, box) > HIDDEN_OBJECT for box in gt.boxes_xyxy.tolist()):
             continue
         places.append(square)
         labels.append(tile.label)
@@ -95,12 +95,12 @@ def mixed_scene(
 
 
 def as_small(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture as if it had been small, and made larger."""
+    """The image as if it had been small, and made larger."""
     height, width = image.shape[:2]
     return cv2.resize(any_reduced(image, rng), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def share_of_box(square: Square, box: Sequence[float]) -> float:
+def fraction_of_box(square: Square, box: Sequence[float]) -> float:
     """The share of a box that a square hides."""
     left, top, size = square
     across = max(0.0, min(left + size, box[2]) - max(left, box[0]))
@@ -109,9 +109,9 @@ def share_of_box(square: Square, box: Sequence[float]) -> float:
 
 
 def paste_softly(tile: Tile, canvas: np.ndarray, square: Square, soft: float) -> tuple[float, float, float, float]:
-    """Put a picture on the canvas, its edges faded over a share of its side; the box of its object there."""
+    """Put an image on the canvas, its edges faded over a share of its side; the box of its object there."""
     left, top, size = square
-    image = cv2.resize(tile.image, (size, size), interpolation=cv2.INTER_AREA if size < 64 else cv2.INTER_LINEAR)
+    image = cv2.resize(tile.pixels, (size, size), interpolation=cv2.INTER_AREA if size < 64 else cv2.INTER_LINEAR)
     ground = canvas[top : top + size, left : left + size]
     ramp = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / max(soft * size, 0.5)
     mask = np.clip(np.minimum(ramp[:, None], ramp[None]), 0, 1)[..., None]

@@ -1,4 +1,4 @@
-"""Print what a model can do, as tables, on pictures that training and calibration never saw.
+"""Print what a model can do, as tables, on images that training and calibration never saw.
 
     python score.py MODEL OUT/data/all.yaml OUT
 
@@ -31,7 +31,7 @@ DRAWN = [f"depth {depth}" for depth in range(6)]  # of the tree; few answers are
 
 @dataclass(frozen=True)
 class Part:
-    """A source of a data set: its pictures alone, and the ids of its classes."""
+    """A source of a data set: its images alone, and the ids of its classes."""
 
     name: str
     data: DataSet
@@ -49,18 +49,18 @@ def main() -> None:
     assert tree is not None
     train, val, test = (open_data(options.data, split) for split in ("train", "val", "test"))
     boxed = [
-        part(test, "singles-test.json", "single pictures of tiny-imagenet"),
+        part(test, "singles-test.json", "single images of tiny-imagenet"),
         part(test, "test.json", "scenes of tiny-imagenet"),
         part(val, "groceries-boxes", "packaged food"),
         part(test, "fruit", "fruit"),
     ]
-    known = part(train, "groceries-labels", "groceries").classes  # there are validation pictures of some
+    known = part(train, "groceries-labels", "groceries").classes  # there are validation images of some
     labelled = replace(part(val, "groceries-labels", "groceries"), classes=known)
 
     by_class = [score_classes(detector, one) for one in boxed]
     print_overview(boxed, by_class, [score_above(detector, one, tree, 2) for one in boxed])
     print_labels(detector, labelled, tree)
-    answered = [list(detect_samples(detector, one.data, on_bad="fix", batch=BATCH)) for one in boxed]
+    answered = [list(detect_samples(detector, one.data, on_error="fix", batch=BATCH)) for one in boxed]
     print_answers(boxed, answered, tree)
     whole = evaluate("all", [pair for pairs in answered for pair in pairs], tree.names, tree=tree)
     print_depths(whole, tree)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def part(data: DataSet, file: str, name: str) -> Part:
-    """The pictures of the source that reads a file or folder of that name."""
+    """The images of the source that reads a file or folder of that name."""
     (source,) = (source for source in data.sources if is_at(source, file))
     alone = replace(data, sources=(source,))
     shown: set[int] = set()
@@ -100,20 +100,18 @@ def score_above(detector: Detector, one: Part, tree: WordTree, levels: int) -> E
 
 def score_at(detector: Detector, one: Part, classes: Sequence[str]) -> Evaluation:
     level = detector.at_level(classes)
-    return evaluate(one.name, detect_samples(level, one.data, on_bad="fix", batch=BATCH), level.names)
+    return evaluate(one.name, detect_samples(level, one.data, on_error="fix", batch=BATCH), level.names)
 
 
 def print_overview(boxed: Sequence[Part], leaves: Sequence[Evaluation], above: Sequence[Evaluation]) -> None:
-    print(
-        "| pictures with boxes | pictures | classes | mAP50 | two levels up: nodes | mAP50 |\n|---|---|---|---|---|---|"
-    )
+    print("| images with boxes | images | classes | mAP50 | two levels up: nodes | mAP50 |\n|---|---|---|---|---|---|")
     for one, low, high in zip(boxed, leaves, above, strict=True):
         figures = f"{low.numbers['mAP50']:.3f} | {len(high.classes)} | {high.numbers['mAP50']:.3f}"
         print(f"| {one.name} | {low.images} | {len(one.classes)} | {figures} |")
 
 
 def print_labels(detector: Detector, labelled: Part, tree: WordTree) -> None:
-    """What the best box of each picture says, of all that the model knows and of the classes of this source."""
+    """What the best box of each image says, of all that the model knows and of the classes of this source."""
     among_all = image_level_scores(detector, labelled.data)
     paths = [tree.path(tree.find(name)) for name in labelled.classes]
     kinds = sorted({path[min(KIND, len(path) - 1)] for path in paths})
@@ -138,11 +136,11 @@ def print_answers(boxed: Sequence[Part], answered: Sequence[list[tuple[Sample, D
     for one, pairs in zip(boxed, answered, strict=True):
         scored = confident(pairs, len(tree))
         on_object = localise(scored, tree)
-        answers, truths = scored.found_labels[on_object.found], scored.truth_labels[on_object.truths]
-        right = Lineage.of(tree).above(answers, truths)
-        given, found = len(scored.found_labels), len(answers)
-        shares = f"{found / max(1, given):.3f} | {right.mean():.3f} | {tree.depths[answers].mean():.1f}"
-        print(f"| {one.name} | {given} | {shares} |")
+        answers, gts = scored.pred_labels[on_object.found], scored.gt_labels[on_object.gts]
+        right = Lineage.of(tree).above(answers, gts)
+        given, found = len(scored.pred_labels), len(answers)
+        fractions = f"{found / max(1, given):.3f} | {right.mean():.3f} | {tree.depths[answers].mean():.1f}"
+        print(f"| {one.name} | {given} | {fractions} |")
 
 
 def confident(pairs: Sequence[tuple[Sample, Detections]], labels: int) -> Scored:
@@ -164,9 +162,9 @@ def print_depths(whole: Evaluation, tree: WordTree) -> None:
 def print_classes(one: Part, found: Evaluation, tree: WordTree) -> None:
     print(f"\n| {one.name} | objects | AP50 |\n|---|---|---|")
     for label in np.argsort(-np.nan_to_num(found.ap)):
-        if found.truths[label]:
+        if found.gts[label]:
             name = tree.names[tree.find(found.classes[label])]
-            print(f"| {name} | {found.truths[label]} | {found.ap[label]:.3f} |")
+            print(f"| {name} | {found.gts[label]} | {found.ap[label]:.3f} |")
 
 
 if __name__ == "__main__":

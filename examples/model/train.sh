@@ -8,7 +8,7 @@ out=$2
 processes=${PROCESSES:-2} # one a core: faster than one process for all of them, as the network is small
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
-# Data whose making was stopped are made anew.
+# Data whose making was stopped are made again.
 [ -d "$out/data" ] || {
     rm -rf "$out/data.new"
     python "$here/make_data.py" "$data" "$out/data.new"
@@ -18,9 +18,9 @@ combine() { # name, data sets
     to=$1
     shift
     if [ -f "$out/data/$to.yaml" ]; then return; fi
-    yolo9000 data combine "$@" --parents "$out/data/parents.csv" --settled "$here/meanings.csv" --out "$out/data/$to.yaml"
+    yolo9000 data combine "$@" --parents "$out/data/parents.csv" --overrides "$here/meanings.csv" --out "$out/data/$to.yaml"
 }
-combine classifier "$out/data/pictures.yaml" "$out/data/labels.yaml"
+combine classifier "$out/data/images.yaml" "$out/data/labels.yaml"
 combine all "$out/data/scenes.yaml" "$out/data/labels.yaml" "$out/data/packages.yaml" "$data/fruit" "$data/coco128"
 
 [ -f "$out/data/small.yaml" ] || {
@@ -53,11 +53,11 @@ step classifier-128 classifier-128.toml "data=$out/data/classifier.yaml" "start=
 step objects classifier-objects.toml "data=$out/data/objects.yaml" "start=$out/classifier-128/last.safetensors"
 step detector detector.toml "data=$out/data/mixed.yaml" "start=$out/objects/last.safetensors"
 step again detector-again.toml "data=$out/data/more.yaml" "start=$out/detector/last.safetensors"
-# Three times as much again, from the rate of step 4; two processes take more pictures a second of batches of 64.
+# Three times as much again, from the rate of step 4; two processes take more images a second of batches of 64.
 step longer detector-again.toml "data=$out/data/more.yaml" "start=$out/again/last.safetensors" \
-    epochs=12 batch=64 evaluate_every=4 checkpoint_every=200 optimiser.learning_rate=0.002
+    epochs=12 batch=64 evaluate_every=4 checkpoint_every=200 optimizer.lr=0.002
 
-# Scenes and single pictures of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
+# Scenes and single images of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
 [ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/longer/last.safetensors" "$out/data/calibrate.yaml" \
-    --max-error 0.2 --on-bad fix --out "$out/calibrated.safetensors"
+    --max-error 0.2 --on-error fix --out "$out/calibrated.safetensors"
 yolo9000 export "$out/calibrated.safetensors" --numbers int8 --out "$out/yolo9000-small.onnx" --overwrite

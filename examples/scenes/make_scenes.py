@@ -1,8 +1,8 @@
-"""Make a detection data set out of small labelled pictures: scenes of 2 x 2 to 3 x 3 of them on a canvas.
+"""Make a detection data set out of small labelled images: scenes of 2 x 2 to 3 x 3 of them on a canvas.
 
     python make_scenes.py DATA scenes/ --train 6000 --val 800
 
-DATA holds ``train.tar`` and ``val.tar`` with pictures ``CLASS/NAME`` and, beside them, ``train_boxes.tsv`` and
+DATA holds ``train.tar`` and ``val.tar`` with images ``CLASS/NAME`` and, beside them, ``train_boxes.tsv`` and
 ``val_boxes.tsv`` with the columns image, wnid, x1, y1, x2, y2 (corners, both inclusive): tiny-imagenet in this form.
 
 Half of the classes are *boxed*, the other half *label-only*: the ids are sorted by their SHA-256, and the first half is
@@ -14,11 +14,11 @@ boxed. Written are
     val/          scenes of all classes, with boxes: val.json
     boxes.yaml    training with boxes of the boxed classes only
     joint.yaml    the same, and the image-level labels of the others
-    all.yaml      boxes of all classes on the same pictures: the ceiling
+    all.yaml      boxes of all classes on the same images: the ceiling
     tree.yaml     the WordTree over all classes; boxed.names, label-only.names and classes.names
     depth-0.names ...   coarser classes: the nodes at that depth, and the classes above it
 
-Every scene follows from the seed and its own number. The pictures of val come from val.tar alone.
+Every scene follows from the seed and its own number. The images of val come from val.tar alone.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ from yolo9000.taxonomy.wordtree import WordTree
 
 CANVAS_WH = (256, 192)
 GREY = 127
-LEAST_SHARE = 0.7  # of its cell's shorter side that a picture is wide and high
+MIN_FRACTION = 0.7  # of its cell's shorter side that an image is wide and high
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture, its class, and the box in it: left, top, right, bottom in pixels, the far edges exclusive."""
+    """A small image, its class, and the box in it: left, top, right, bottom in pixels, the far edges exclusive."""
 
-    image: np.ndarray
+    pixels: np.ndarray
     label: str
     box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Scene:
-    image: np.ndarray
+    pixels: np.ndarray
     labels: list[str]
     boxes: list[tuple[float, float, float, float]]
 
 
 def read_tiles(folder: Path, split: str) -> dict[str, list[Tile]]:
-    """All pictures of a split by class, in the order of the table of boxes."""
+    """All images of a split by class, in the order of the table of boxes."""
     with tarfile.open(folder / f"{split}.tar") as tar:
         data = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
     tiles: dict[str, list[Tile]] = {}
@@ -95,21 +95,21 @@ def any_tile(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.rando
 
 
 def paste(tile: Tile, canvas: np.ndarray, left: int, top: int, size: int) -> tuple[float, float, float, float]:
-    """Put a picture on the canvas, so many pixels wide and high; the box of its object there."""
-    small = Image.fromarray(tile.image).resize((size, size), Image.Resampling.BILINEAR)
+    """Put an image on the canvas, so many pixels wide and high; the box of its object there."""
+    small = Image.fromarray(tile.pixels).resize((size, size), Image.Resampling.BILINEAR)
     canvas[top : top + size, left : left + size] = np.asarray(small)
     return box_at(tile, left, top, size)
 
 
 def box_at(tile: Tile, left: int, top: int, size: int) -> tuple[float, float, float, float]:
-    """The box of a picture's object where the picture lies so on a canvas: left, top, right, bottom in pixels."""
-    scale = size / tile.image.shape[1]
+    """The box of an image's object where the image lies so on a canvas: left, top, right, bottom in pixels."""
+    scale = size / tile.pixels.shape[1]
     x1, y1, x2, y2 = (value * scale for value in tile.box)
     return left + x1, top + y1, left + x2, top + y2
 
 
 def make_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.random.Generator) -> Scene:
-    """Pictures of some classes in the cells of a grid, each somewhere in its cell."""
+    """Images of some classes in the cells of a grid, each somewhere in its cell."""
     side = 2 + int(2 * rng.random())
     width, height = CANVAS_WH
     canvas = np.full((height, width, 3), GREY, np.uint8)
@@ -119,7 +119,7 @@ def make_scene(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.ran
         for column in range(side):
             tile = any_tile(tiles, classes, rng)
             cell_w, cell_h = width // side, height // side
-            size = int(min(cell_w, cell_h) * (LEAST_SHARE + (1 - LEAST_SHARE) * rng.random()))
+            size = int(min(cell_w, cell_h) * (MIN_FRACTION + (1 - MIN_FRACTION) * rng.random()))
             left = column * cell_w + int((cell_w - size + 1) * rng.random())
             top = row * cell_h + int((cell_h - size + 1) * rng.random())
             labels.append(tile.label)
@@ -133,14 +133,14 @@ def scenes(tiles: dict[str, list[Tile]], classes: Sequence[str], count: int, see
 
 
 def write_scenes(found: Iterator[Scene], folder: Path, classes: Sequence[str], coco: Path) -> list[tuple[str, str]]:
-    """Write the pictures, and their boxes as COCO; the labels of each picture, by its name."""
+    """Write the images, and their boxes as COCO; the labels of each image, by its name."""
     folder.mkdir(parents=True)
     ids = {name: number for number, name in enumerate(classes, 1)}
     images, annotations, named = [], [], []
     for number, scene in enumerate(found):
         name = f"{number:06}.jpg"
-        Image.fromarray(scene.image).save(folder / name, quality=92)
-        height, width = scene.image.shape[:2]
+        Image.fromarray(scene.pixels).save(folder / name, quality=92)
+        height, width = scene.pixels.shape[:2]
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         named += [(name, label) for label in sorted(set(scene.labels))]
         for label, (left, top, right, bottom) in zip(scene.labels, scene.boxes, strict=True):
@@ -188,7 +188,7 @@ def main() -> None:
     for name, ids in {"boxed": boxed, "label-only": label_only, "classes": classes, **coarser}.items():
         (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))
     boxes = "{format: coco, path: boxed.json, images: boxed, exhaustive: all}"
-    labels = "{format: list, path: labels.tsv, images: labelled, columns: {picture: image, labels: [wnid]}}"
+    labels = "{format: list, path: labels.tsv, images: labelled, columns: {image: image, labels: [wnid]}}"
     the_others = "{format: coco, path: labelled.json, images: labelled, exhaustive: all}"
     ways = {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, the_others]}
     for name, sources in ways.items():

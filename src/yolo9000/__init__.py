@@ -1,4 +1,4 @@
-"""Detect thousands of kinds of things in pictures: the whole system of *YOLO9000: Better, Faster, Stronger*.
+"""Detect thousands of kinds of things in images: the whole system of *YOLO9000: Better, Faster, Stronger*.
 
 >>> from yolo9000 import Detector
 >>> detector = Detector.load("yolov2-voc.cfg")
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yolo9000.inference.detector import Detector, Prediction
-    from yolo9000.types import Detections, Picture
+    from yolo9000.types import Detections, SourceImage
 
 __version__ = "0.1.0"
-__all__ = ["Detections", "Detector", "Picture", "Prediction", "__version__"]
+__all__ = ["Detections", "Detector", "Prediction", "SourceImage", "__version__"]
 
 _HOMES = {
     "Detector": "yolo9000.inference.detector",
     "Prediction": "yolo9000.inference.detector",
     "Detections": "yolo9000.types",
-    "Picture": "yolo9000.types",
+    "SourceImage": "yolo9000.types",
 }
 
 

@@ -2,5 +2,5 @@
 
 from yolo9000.cli.app import main
 
-if __name__ == "__main__":  # processes that prepare pictures may import this module again
+if __name__ == "__main__":  # processes that prepare images may import this module again
     main()

@@ -20,7 +20,7 @@ def cxcywh_to_xyxy(boxes_cxcywh: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, 
 
 
 def clip(boxes_xyxy: Float[np.ndarray, "n 4"], size_wh: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
-    """The part of each box that lies in a picture of the given size."""
+    """The part of each box that lies in an image of the given size."""
     limits = np.array([*size_wh, *size_wh], boxes_xyxy.dtype)
     return np.asarray(np.clip(boxes_xyxy, 0, limits))
 

@@ -30,7 +30,7 @@ class ConfigError(YoloError):
 
 
 class DataError(YoloError):
-    """A picture, a video, a label file or a data set that cannot be read."""
+    """An image, a video, a label file or a data set that cannot be read."""
 
 
 class WeightsError(YoloError):

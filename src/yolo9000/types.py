@@ -18,37 +18,37 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Annotation",
-    "BoxTruth",
+    "BoxAnnotations",
     "Detections",
-    "Fault",
+    "ImageFile",
+    "Issue",
     "PathStep",
-    "Picture",
-    "PictureFile",
     "Sample",
+    "SourceImage",
     "TreeAnswer",
 ]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One decoded picture, or one frame of a video.
+class SourceImage:
+    """One decoded image, or one frame of a video.
 
     Attributes:
         name: where it came from, as the user wrote it (a path, a URL, ``stdin``); for a frame the video's name.
-        image: RGB, 8 bits, upright (an EXIF turn is applied).
-        frame: 0-based number of the frame in its video or stream; None for a single picture.
+        pixels: RGB, 8 bits, upright (an EXIF turn is applied).
+        frame: 0-based number of the frame in its video or stream; None for a single image.
         frames_per_second: of the video that the frame is from; None where there is none.
     """
 
     name: str
-    image: UInt8[np.ndarray, "h w 3"]
+    pixels: UInt8[np.ndarray, "h w 3"]
     frame: int | None = None
     frames_per_second: float | None = None
 
     @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        height, width = self.image.shape[:2]
+        height, width = self.pixels.shape[:2]
         return width, height
 
 
@@ -75,27 +75,27 @@ class TreeAnswer:
 
     Attributes:
         path: from a top node down to the answer; never empty.
-        stopped: ``leaf`` where the answer has no children, ``min_probability`` where the best child was too unlikely.
+        stopped: ``leaf`` where the answer has no children, ``hier_thresh`` where the best child was too unlikely.
         next_best: the best child of the answer, which the walk refused; None at a leaf.
         runner_up: the likeliest sibling of the answer; None where it has no siblings.
     """
 
     path: tuple[PathStep, ...]
-    stopped: Literal["leaf", "min_probability"]
+    stopped: Literal["leaf", "hier_thresh"]
     next_best: PathStep | None
     runner_up: PathStep | None
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one picture, best score first.
+    """What was found in one image, best score first.
 
     Attributes:
-        boxes_xyxy: pixels of the picture, (left, top, right, bottom), inside it.
+        boxes_xyxy: pixels of the image, (left, top, right, bottom), inside it.
         scores: in (0, 1]: objectness x class probability; what the threshold is compared with.
         labels: class index, or node index of the label tree.
         names: display name of each label.
-        size_wh: width and height of the picture in pixels.
+        size_wh: width and height of the image in pixels.
         answers: on a tree one for each detection; empty for flat classes.
     """
 
@@ -158,7 +158,7 @@ class Detections:
         """COCO results: ``[{"image_id", "category_id", "bbox": [left, top, width, height], "score"}]``, not rounded.
 
         Args:
-            image_id: the picture's id in the truth file.
+            image_id: the image's id in the truth file.
             category_ids: from label to COCO category id; None keeps the label.
         """
         left_top, right_bottom = self.boxes_xyxy[:, :2], self.boxes_xyxy[:, 2:]
@@ -198,13 +198,13 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class PictureFile:
+class ImageFile:
     """Where the pixels of a sample are: a file, or a stretch of a tar file, which is read without unpacking.
 
     Attributes:
-        path: the picture's file, or the tar file that it is in.
-        offset: first byte of the picture in the tar file; None for a file of its own.
-        length: bytes of the picture in the tar file; None for a file of its own.
+        path: the image's file, or the tar file that it is in.
+        offset: first byte of the image in the tar file; None for a file of its own.
+        length: bytes of the image in the tar file; None for a file of its own.
     """
 
     path: Path
@@ -213,11 +213,11 @@ class PictureFile:
 
 
 @dataclass(frozen=True)
-class BoxTruth:
-    """The boxes that an annotator drew in one picture.
+class BoxAnnotations:
+    """The boxes that an annotator drew in one image.
 
     Attributes:
-        boxes_xyxy: pixels of the picture, (left, top, right, bottom), the far edges exclusive: width = right - left.
+        boxes_xyxy: pixels of the image, (left, top, right, bottom), the far edges exclusive: width = right - left.
         labels: class index of each box.
         difficult: VOC's mark: neither finding nor missing such a box counts.
         crowd: COCO's ``iscrowd``: the box holds many objects; detections in it do not count.
@@ -235,17 +235,17 @@ class BoxTruth:
         count = len(self.boxes_xyxy)
         others = {name: len(values) for name, values in vars(self).items()}
         if any(length != count for length in others.values()):
-            raise ValueError(f"BoxTruth: {count} boxes need as many of everything, got {others}")
+            raise ValueError(f"BoxAnnotations: {count} boxes need as many of everything, got {others}")
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, keep: Bool[np.ndarray, " n"]) -> BoxTruth:
+    def select(self, keep: Bool[np.ndarray, " n"]) -> BoxAnnotations:
         """The boxes of a mask."""
-        return BoxTruth(**{name: values[keep] for name, values in vars(self).items()})
+        return BoxAnnotations(**{name: values[keep] for name, values in vars(self).items()})
 
     @classmethod
-    def plain(cls, boxes_xyxy: Float32[np.ndarray, "n 4"], labels: Int64[np.ndarray, " n"]) -> BoxTruth:
+    def plain(cls, boxes_xyxy: Float32[np.ndarray, "n 4"], labels: Int64[np.ndarray, " n"]) -> BoxAnnotations:
         """Boxes that are neither difficult nor crowds, with their own areas."""
         nothing = np.zeros(len(labels), dtype=bool)
         sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
@@ -254,45 +254,45 @@ class BoxTruth:
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a data set and what is known of it.
+    """One image of a data set and what is known of it.
 
     Attributes:
-        name: of the picture within its data set, unique there; COCO's image id where it has one is in ``image_id``.
-        picture: where its pixels are.
+        name: of the image within its data set, unique there; COCO's image id where it has one is in ``image_id``.
+        image: where its pixels are.
         where: the annotation's file, with line or object where that helps; for messages.
-        size_wh: width and height of the upright picture, from its header; None where nothing needed them.
-        boxes: what was boxed; None where nobody drew boxes, which is not the same as a picture without objects.
-        image_labels: classes that are known to be in the picture, without boxes; rising, none twice.
-        image_id: COCO's id of the picture; None elsewhere.
+        size_wh: width and height of the upright image, from its header; None where nothing needed them.
+        boxes: what was boxed; None where nobody drew boxes, which is not the same as an image without objects.
+        image_labels: classes that are known to be in the image, without boxes; rising, none twice.
+        image_id: COCO's id of the image; None elsewhere.
         source: place of the sample's source in its data-set file; says which classes are labelled exhaustively.
     """
 
     name: str
-    picture: PictureFile
+    image: ImageFile
     where: str
     size_wh: tuple[int, int] | None = None
-    boxes: BoxTruth | None = None
+    boxes: BoxAnnotations | None = None
     image_labels: tuple[int, ...] = ()
     image_id: int | None = None
     source: int = 0
 
 
 @dataclass(frozen=True)
-class Fault:
+class Issue:
     """Something wrong in a data set.
 
     Attributes:
-        code: stable name of the kind of fault, such as ``box-outside``.
+        code: stable name of the kind of issue, such as ``box-outside``.
         where: file, and line or object number.
         message: what must hold and what came, one line.
-        advice: what to do about it, one line.
-        fixable: whether ``--on-bad fix`` can mend it (clip the box, drop the line) without losing the picture.
+        suggestion: what to do about it, one line.
+        fixable: whether ``--on-error fix`` can mend it (clip the box, drop the line) without losing the image.
     """
 
     code: str
     where: str
     message: str
-    advice: str
+    suggestion: str
     fixable: bool = False
 
     def __str__(self) -> str:
@@ -301,12 +301,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What reading one picture's annotation gave.
+    """What reading one image's annotation gave.
 
     Attributes:
-        sample: the picture as far as it can be used, bad objects mended or left out; None where nothing can be used.
-        faults: everything that was wrong with it; empty for a good one.
+        sample: the image as far as it can be used, bad objects mended or left out; None where nothing can be used.
+        issues: everything that was wrong with it; empty for a good one.
     """
 
     sample: Sample | None
-    faults: tuple[Fault, ...] = ()
+    issues: tuple[Issue, ...] = ()

@@ -21,7 +21,7 @@ NETS = ("d_yolov2", "d_yolo9000", "d_tiny", "d_darknet9000", "d_extras")
 MAPS = 3  # of the maps of a network the last so many are kept, with the passthrough of d_yolov2 among them
 TREES = ("tree26", "chain", "flat", "split")
 REGIONS = ("low", "nosoftmax", "tree26")
-PICTURES = ("rgb", "gray", "rgba", "thin")
+IMAGES = ("rgb", "gray", "rgba", "thin")
 PHOTO_KEYS = ("photo_load", "photo_letterbox_48x80", "photo_resize_20x20", "photo_center_crop", "photo_resize_min")
 PROGRAMS = ("d_tiny", "d_yolo9000", "d_yolov2", "d_darknet9000")
 LOSSES = ("_input", "_truth", "_map", "_delta_in", "_cost", "_stats")
@@ -38,8 +38,8 @@ def main() -> None:
     keep("box", lambda key: True, lambda info: info)
     keep("tree", starting(TREES), only(TREES))
     keep("region_infer", starting(REGIONS), lambda info: [case for case in info if case["name"] in REGIONS])
-    wanted = starting((*PICTURES, "aug"))
-    keep("preproc", lambda key: key in PHOTO_KEYS or wanted(key), only((*PICTURES, "photo", "aug")))
+    wanted = starting((*IMAGES, "aug"))
+    keep("preproc", lambda key: key in PHOTO_KEYS or wanted(key), only((*IMAGES, "photo", "aug")))
     keep("e2e", starting(PROGRAMS), only(PROGRAMS))
     keep(
         "region_train",
@@ -51,8 +51,8 @@ def main() -> None:
     keep_trainings()
     for tree in TREES:
         shutil.copy(WHOLE / "trees" / f"{tree}.tree", HERE / "trees")
-    for picture in (*PICTURES, "photo"):
-        shutil.copy(WHOLE / "images" / f"{picture}.png", HERE / "images")
+    for image in (*IMAGES, "photo"):
+        shutil.copy(WHOLE / "images" / f"{image}.png", HERE / "images")
 
 
 def keep(name: str, wanted: Any, choose: Any) -> None:

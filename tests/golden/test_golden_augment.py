@@ -1,13 +1,13 @@
 """The pieces of the augmentation that need no random numbers, against Darknet's numbers.
 
-Of float32 they are to be the same; the picture of 8 bits is rounded on the way in, by at most half a level, and out.
+Of float32 they are to be the same; the image of 8 bits is rounded on the way in, by at most half a level, and out.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import arrays, assert_close, parameters
+from support.golden import arrays, assert_close, parameters
 
 from yolo9000.data.augment import Placement, Rotation, distort, place, rotate_crop
 
@@ -59,8 +59,8 @@ def test_flip() -> None:
 def test_place(number: int) -> None:
     width, height, left, top, *canvas = parameters("preproc")["aug"]["place"][number]
     size_wh = (canvas[0], canvas[1])
-    picture_height, picture_width = source().shape[:2]
-    placement = Placement((0, 0, picture_width, picture_height), (left, top, width, height))
+    image_height, image_width = source().shape[:2]
+    placement = Placement((0, 0, image_width, image_height), (left, top, width, height))
     theirs = recorded(f"place{number}")
     assert_close(place(source(), placement, size_wh), theirs, CLOSE)
     assert_close(place(source(), placement.mirror(size_wh[0]), size_wh), theirs[:, ::-1], CLOSE)

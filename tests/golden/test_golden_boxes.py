@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import arrays, assert_close, parameters
+from support.golden import arrays, assert_close, parameters
 
 from yolo9000.boxes import cxcywh_to_xyxy, iou, nms
 

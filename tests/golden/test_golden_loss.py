@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from golden import FOLDER, arrays, assert_close, parameters
+from support.golden import FOLDER, arrays, assert_close, parameters
 
 from yolo9000.architectures.layers import Region
-from yolo9000.losses.assign import Truths
+from yolo9000.losses.assign import Targets
 from yolo9000.losses.classification import SiblingGroups, class_loss
 from yolo9000.losses.region import LossParts, region_loss
 from yolo9000.taxonomy.wordtree import WordTree
@@ -42,11 +42,11 @@ def tree_of(case: dict) -> WordTree | None:
     return WordTree.from_parents([int(line.split()[1]) for line in (FOLDER / case["tree"]).read_text().splitlines()])
 
 
-def truths_of(truth: np.ndarray, mapping: np.ndarray | None, classes: int) -> tuple[Truths, torch.Tensor]:
-    """Boxes up to the first whose x is 0; the class of each picture that has an image-level label."""
+def targets_of(target: np.ndarray, mapping: np.ndarray | None, classes: int) -> tuple[Targets, torch.Tensor]:
+    """Boxes up to the first whose x is 0; the class of each image that has an image-level label."""
     images, boxes, labels = [], [], []
-    image_labels = np.zeros((len(truth), classes), bool)
-    for image, rows in enumerate(truth):
+    image_labels = np.zeros((len(target), classes), bool)
+    for image, rows in enumerate(target):
         for row in rows:
             if row[0] == 0:
                 break
@@ -56,29 +56,29 @@ def truths_of(truth: np.ndarray, mapping: np.ndarray | None, classes: int) -> tu
             images.append(image)
             boxes.append(row[:4])
             labels.append(int(row[4]) if mapping is None else int(mapping[int(row[4])]))
-    # What stood before an image-level label of the same picture plays no part
+    # What stood before an image-level label of the same image plays no part
     keep = [not image_labels[image].any() for image in images]
     tensors = (
         torch.tensor(np.array(images, np.int64)[keep]),
         torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)[keep]),
         torch.tensor(np.array(labels, np.int64)[keep]),
     )
-    return Truths(*tensors), torch.tensor(image_labels)
+    return Targets(*tensors), torch.tensor(image_labels)
 
 
 def loss_of(name: str) -> tuple[LossParts, np.ndarray]:
     case, numbers = CASES[name], arrays("region_train")
     raw = torch.tensor(numbers[f"{name}_input"], requires_grad=True)
-    truths, image_labels = truths_of(numbers[f"{name}_truth"], numbers.get(f"{name}_map"), region_of(case).classes)
+    targets, image_labels = targets_of(numbers[f"{name}_truth"], numbers.get(f"{name}_map"), region_of(case).classes)
     tree = tree_of(case)
     parts = region_loss(
         raw,
-        truths,
+        targets,
         region_of(case),
         tree=None if tree is None else SiblingGroups.of(tree),
         warm_up=case["seen"] < WARM_UP_IMAGES,
         image_labels=image_labels,
-        weak="head",
+        pseudo="head",
     )
     parts.total().backward()
     assert raw.grad is not None
@@ -111,9 +111,9 @@ def test_statistics_are_those_that_darknet_prints(name: str) -> None:
     if count:
         sums = torch.stack([seen.iou, seen.objectness, seen.recall]) / seen.objects
         assert sums.tolist() == pytest.approx([iou, objectness, recall], abs=1e-5)
-    weak = np.empty(0) if parts.image_level is None else parts.image_level.probability.numpy()
-    if taught := seen.objects + len(weak):  # Darknet's mean is over both kinds
-        assert (float(seen.probability) + weak.sum()) / taught == pytest.approx(probability, abs=1e-5)
+    pseudo = np.empty(0) if parts.image_level is None else parts.image_level.probability.numpy()
+    if taught := seen.objects + len(pseudo):  # Darknet's mean is over both kinds
+        assert (float(seen.probability) + pseudo.sum()) / taught == pytest.approx(probability, abs=1e-5)
     case = CASES[name]
     assert float(seen.all_objectness) / (case["batch"] * case["n"] * case["h"] * case["w"]) == pytest.approx(
         all_objectness, abs=1e-5
@@ -126,11 +126,11 @@ CLASSIFIERS = [case for case in parameters("classifier") if case.get("groups") =
 @pytest.mark.parametrize("case", CLASSIFIERS, ids=lambda case: case["name"])
 def test_class_loss_is_darknets(case: dict) -> None:
     numbers, name = arrays("classifier"), case["name"]
-    truth = numbers[f"{name}_truth"]
+    target = numbers[f"{name}_truth"]
     tree = tree_of(case)
     # The label is the class that is marked, on a tree the deepest node that is
-    depths = np.zeros(truth.shape[1]) if tree is None else tree.depths + 1
-    labels = torch.tensor(np.where(truth == 1, 1 + depths, 0).argmax(axis=1))
+    depths = np.zeros(target.shape[1]) if tree is None else tree.depths + 1
+    labels = torch.tensor(np.where(target == 1, 1 + depths, 0).argmax(axis=1))
     logits = torch.tensor(numbers[f"{name}_logits"], requires_grad=True)
     loss = class_loss(logits, labels, None if tree is None else SiblingGroups.of(tree)).sum()
     loss.backward()

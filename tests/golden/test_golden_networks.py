@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from golden import FOLDER, arrays, assert_close, parameters, suppression
+from support.golden import FOLDER, arrays, assert_close, parameters, suppression
 
 from yolo9000.architectures.layers import Region
 from yolo9000.architectures.onnx import build_onnx
@@ -19,16 +19,16 @@ from yolo9000.inference.decode import DenseClassLogits, HeadOutput
 from yolo9000.inference.settings import DetectionSettings
 
 NETS = sorted(path.stem for path in (FOLDER / "nets").glob("d_*.npz"))
-FORMS = {"gpu": "inside_1e-5", "cpu": "outside_1e-6"}
+FORMS = {"gpu": "eps_inside_sqrt", "cpu": "eps_outside_sqrt"}
 
 
 def load(name: str, meaning: str = "gpu") -> Model:
-    table = read_cfg(FOLDER / "nets" / f"{name}.cfg", batch_norm=FORMS[meaning])
-    return read_weights(FOLDER / "nets" / f"{name}.weights", table)[1]
+    architecture = read_cfg(FOLDER / "nets" / f"{name}.cfg", batch_norm=FORMS[meaning])
+    return read_weights(FOLDER / "nets" / f"{name}.weights", architecture)[1]
 
 
 def run_torch(model: Model, images: np.ndarray, taps: tuple[int, ...]) -> list[np.ndarray]:
-    network = Network(model.table).eval()
+    network = Network(model.architecture).eval()
     network.load(model)
     with torch.inference_mode():
         return [out.numpy() for out in network(torch.from_numpy(images), taps)]
@@ -54,11 +54,11 @@ def test_parameters_are_the_programs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_geometry_is_the_programs(name: str) -> None:
-    table = load(name).table
+    architecture = load(name).architecture
     theirs = [(layer["out_c"], layer["out_h"], layer["out_w"]) for layer in parameters("nets/nets")[name]["layers"]]
-    assert len(theirs) == len(table.rows)
-    body = len(table.body)  # the C program does not fill in the sizes of heads and costs
-    assert table.shapes()[:body] == theirs[:body]
+    assert len(theirs) == len(architecture.rows)
+    body = len(architecture.body)  # the C program does not fill in the sizes of heads and costs
+    assert architecture.shapes()[:body] == theirs[:body]
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in (FOLDER / "nets").glob("d_*.weights")))
@@ -73,8 +73,8 @@ def test_weights_round_trip_byte_for_byte(file: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_numbers_survive_torch(name: str, tmp_path) -> None:
-    header, model = read_weights(FOLDER / "nets" / f"{name}.weights", load(name).table)
-    network = Network(model.table)
+    header, model = read_weights(FOLDER / "nets" / f"{name}.weights", load(name).architecture)
+    network = Network(model.architecture)
     network.load(model)
     write_weights(tmp_path / "again.weights", network.to_model(), header)
     assert (tmp_path / "again.weights").read_bytes() == (FOLDER / "nets" / f"{name}.weights").read_bytes()
@@ -82,8 +82,8 @@ def test_numbers_survive_torch(name: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*/*.cfg")), ids=lambda path: path.stem)
 def test_cfg_round_trip(path) -> None:
-    table = read_cfg(path)
-    assert parse_cfg(write_cfg(table)) == table
+    architecture = read_cfg(path)
+    assert parse_cfg(write_cfg(architecture)) == architecture
 
 
 @pytest.mark.parametrize("meaning", FORMS)
@@ -91,7 +91,7 @@ def test_cfg_round_trip(path) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_layer_outputs(name: str, run, meaning: str) -> None:
     golden, model = arrays(f"nets/{name}"), fold_batch_norm(load(name, meaning))
-    taps = tuple(i for i in range(len(model.table.body)) if f"{meaning}_L{i:02}_out" in golden)
+    taps = tuple(i for i in range(len(model.architecture.body)) if f"{meaning}_L{i:02}_out" in golden)
     assert taps
     for tap, out in zip(taps, run(model, golden["input"], taps), strict=True):
         theirs = golden[f"{meaning}_L{tap:02}_out"]
@@ -101,7 +101,7 @@ def test_layer_outputs(name: str, run, meaning: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_layer_outputs_with_batch_norm_unfolded(name: str) -> None:
     golden, model = arrays(f"nets/{name}"), load(name)
-    taps = tuple(i for i in range(len(model.table.body)) if f"gpu_L{i:02}_out" in golden)
+    taps = tuple(i for i in range(len(model.architecture.body)) if f"gpu_L{i:02}_out" in golden)
     for tap, out in zip(taps, run_torch(model, golden["input"], taps), strict=True):
         theirs = golden[f"gpu_L{tap:02}_out"]
         assert_close(out.reshape(theirs.shape), theirs, 1e-4, 1e-4)
@@ -111,16 +111,16 @@ def test_layer_outputs_with_batch_norm_unfolded(name: str) -> None:
 @pytest.mark.parametrize("run", [run_torch, run_onnx])
 def test_same_weights_at_another_size(name: str, run) -> None:
     golden, model = arrays(f"nets/{name}"), fold_batch_norm(load(name))
-    table = read_cfg(FOLDER / "nets" / f"{name}_b.cfg")
-    assert table.rows == load(name).table.rows
-    assert (table.height, table.width) == golden["b_input"].shape[2:]
+    architecture = read_cfg(FOLDER / "nets" / f"{name}_b.cfg")
+    assert architecture.rows == load(name).architecture.rows
+    assert (architecture.height, architecture.width) == golden["b_input"].shape[2:]
     (raw,) = run(model, golden["b_input"], (-1,))
     assert_close(activated(model, raw).reshape(golden["b_gpu_out"].shape), golden["b_gpu_out"], 1e-4, 1e-4)
 
 
 def activated(model: Model, raw: np.ndarray) -> np.ndarray:
     """What the C program's last layer gives: logistic of x, y, objectness; softmax of the classes."""
-    head = model.table.head
+    head = model.architecture.head
     if not isinstance(head, Region):
         exponentials = np.exp(raw - raw.max(axis=1, keepdims=True))
         return exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -135,11 +135,11 @@ def activated(model: Model, raw: np.ndarray) -> np.ndarray:
 
 def test_partial_weights() -> None:
     info = parameters("nets/nets")["partial"]
-    table = read_cfg(FOLDER / "nets" / f"{info['receiver']}.cfg")
-    header, model = read_weights(FOLDER / info["file"], table, partial=True)
+    architecture = read_cfg(FOLDER / "nets" / f"{info['receiver']}.cfg")
+    header, model = read_weights(FOLDER / info["file"], architecture, partial=True)
     assert header.seen == info["seen_after_load"]
     assert [i for i, numbers in enumerate(model.parameters) if numbers] == info["loaded_conv_layers"]
-    network = Network(table).eval()
+    network = Network(architecture).eval()
     network.load(model)
     golden = arrays("nets/partial")
     with torch.inference_mode():
@@ -156,17 +156,17 @@ def test_detections_of_a_whole_network(name: str) -> None:
 
     golden, model = arrays(f"nets/{name}"), fold_batch_norm(load(name))
     (raw,) = run_torch(model, golden["input"], (-1,))
-    table = model.table
-    spec = head_spec(table, FOLDER / "cfg", names=None, tree=None)
+    architecture = model.architecture
+    spec = head_spec(architecture, FOLDER / "cfg", names=None, tree=None)
     n, _, h, w = raw.shape
     t = raw.reshape(n, len(spec.anchors_wh_cells), 5 + len(spec.names), h, w)
-    output = HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), (table.width, table.height))
+    output = HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), (architecture.width, architecture.height))
     for setting in parameters("nets/nets")[name]["detections"]:
         prefix = f"gpu_det{setting['index']}"
         settings = DetectionSettings(
             threshold=setting["thresh"],
             nms=setting["nms_thresh"],
-            min_probability=setting["hier_thresh"],
+            hier_thresh=setting["hier_thresh"],
             walk="darknet",
             suppression=suppression(setting["nms"]),
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from golden import FOLDER, arrays, assert_close, parameters, suppression
+from support.golden import FOLDER, arrays, assert_close, parameters, suppression
 
 from yolo9000.boxes import cxcywh_to_xyxy, nms
 from yolo9000.inference.decode import (
@@ -20,7 +20,7 @@ from yolo9000.inference.decode import (
     sigmoid,
     standing,
 )
-from yolo9000.inference.preprocess import boxes_to_picture
+from yolo9000.inference.preprocess import boxes_to_image
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.taxonomy.darknet_files import read_tree
 
@@ -55,7 +55,7 @@ def compare_detections(
     output: HeadOutput,
     spec: HeadSpec,
     settings: DetectionSettings,
-    picture_wh: tuple[int, int],
+    image_wh: tuple[int, int],
     relative: bool,
     golden: dict[str, np.ndarray],
     prefix: str,
@@ -65,14 +65,14 @@ def compare_detections(
     t = output.boxes[0]
     every = np.arange(t.shape[0] * t.shape[2] * t.shape[3])
     boxes = decode_boxes(t, every, spec.anchors_wh_cells)
-    boxes = boxes_to_picture(boxes, output.network_wh, picture_wh, spec.image_fit)
+    boxes = boxes_to_image(boxes, output.network_wh, image_wh, spec.resize_mode)
     if not relative:
-        boxes = boxes * np.array([*picture_wh, *picture_wh], np.float32)
+        boxes = boxes * np.array([*image_wh, *image_wh], np.float32)
     objectness = sigmoid(t[:, 4].reshape(-1))
     passing = objectness > settings.threshold
     assert_close(boxes[passing], golden[f"{prefix}_boxes"][passing], 1e-4, 1e-4)
 
-    candidates = find_candidates(output, 0, spec, picture_wh, settings.threshold)
+    candidates = find_candidates(output, 0, spec, image_wh, settings.threshold)
     np.testing.assert_array_equal(candidates.anchors, np.flatnonzero(passing))
     if settings.suppression == "objectness":  # the C program then zeroes the objectness of what it suppresses
         kept = nms(cxcywh_to_xyxy(candidates.boxes_cxcywh), candidates.objectness, settings.nms)
@@ -112,7 +112,7 @@ def test_detections(name: str, index: int, lazy: bool) -> None:
     settings = DetectionSettings(
         threshold=setting["thresh"],
         nms=1.0 if setting["nms"] == "none" else setting["nms_thresh"],
-        min_probability=setting["tree_thresh"],
+        hier_thresh=setting["tree_thresh"],
         walk="darknet",
         suppression=suppression(setting["nms"]),
     )

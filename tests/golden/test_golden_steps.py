@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from golden import FOLDER, arrays, assert_close, parameters
-from test_golden_loss import WARM_UP_IMAGES, truths_of
+from support.golden import FOLDER, arrays, assert_close, parameters
+from test_golden_loss import WARM_UP_IMAGES, targets_of
 
 from yolo9000.architectures.layers import Region
 from yolo9000.architectures.torch import Network
@@ -15,8 +15,8 @@ from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.losses.classification import SiblingGroups, class_loss
 from yolo9000.losses.region import region_loss
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training.recipe import OptimiserSettings
-from yolo9000.training.trainer import make_optimiser
+from yolo9000.training.recipe import OptimizerSettings
+from yolo9000.training.trainer import make_optimizer
 
 NAMES = ("train_region", "train_region_tree", "train_softmax", "train_softmax_tree")
 STEPS = 5
@@ -33,35 +33,35 @@ def tree_of(name: str) -> SiblingGroups | None:
 @pytest.mark.parametrize("name", NAMES)
 def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
     facts, numbers = parameters("train/train")[name], arrays(f"train/{name}")
-    table = read_cfg(FOLDER / "train" / f"{name}_sub{subdivisions}.cfg")
-    header, model = read_weights(FOLDER / "train" / f"{name}.weights", table)
-    network = Network(table).train()
+    architecture = read_cfg(FOLDER / "train" / f"{name}_sub{subdivisions}.cfg")
+    header, model = read_weights(FOLDER / "train" / f"{name}.weights", architecture)
+    network = Network(architecture).train()
     network.load(model)
-    settings = OptimiserSettings(momentum=facts["momentum"], decay=facts["decay"])
-    optimiser = make_optimiser(network, settings)
+    settings = OptimizerSettings(momentum=facts["momentum"], decay=facts["decay"])
+    optimizer = make_optimizer(network, settings)
     tree, tag, batch = tree_of(name), f"sub{subdivisions}_cudnn", facts["batch"]
     seen = header.seen
     for step in range(STEPS):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         for part in np.split(np.arange(batch), subdivisions):
             seen += len(part)
             (raw,) = network(torch.tensor(numbers["input"][step, part]))
-            truth = numbers["truth"][step, part]
-            (loss_of(raw, truth, table.head, tree, seen) / batch).backward()
-        for group in optimiser.param_groups:
+            target = numbers["truth"][step, part]
+            (loss_of(raw, target, architecture.head, tree, seen) / batch).backward()
+        for group in optimizer.param_groups:
             group["lr"] = float(numbers[f"{tag}_lr"][step])
-        optimiser.step()
+        optimizer.step()
         compare(network, {key.removeprefix(tag): value[step] for key, value in numbers.items() if f"{tag}_L" in key})
 
 
-def loss_of(raw: torch.Tensor, truth: np.ndarray, head: object, tree: SiblingGroups | None, seen: int) -> torch.Tensor:
+def loss_of(raw: torch.Tensor, target: np.ndarray, head: object, tree: SiblingGroups | None, seen: int) -> torch.Tensor:
     if isinstance(head, Region):
-        truths, image_labels = truths_of(truth, None, head.classes)
+        targets, image_labels = targets_of(target, None, head.classes)
         return region_loss(
-            raw, truths, head, tree=tree, warm_up=seen < WARM_UP_IMAGES, image_labels=image_labels, weak="head"
+            raw, targets, head, tree=tree, warm_up=seen < WARM_UP_IMAGES, image_labels=image_labels, pseudo="head"
         ).total()
-    marked = np.where(truth == 1, 1, 0)
-    depths = np.zeros(truth.shape[1]) if tree is None else (tree.paths >= 0).sum(1).numpy()
+    marked = np.where(target == 1, 1, 0)
+    depths = np.zeros(target.shape[1]) if tree is None else (tree.paths >= 0).sum(1).numpy()
     labels = torch.tensor((marked * (1 + depths)).argmax(axis=1))
     return class_loss(raw.flatten(1), labels, tree).sum()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import FOLDER, arrays, assert_close, parameters
+from support.golden import FOLDER, arrays, assert_close, parameters
 
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.darknet_files import read_tree
@@ -62,5 +62,5 @@ def test_walk(name: str, rule: str, column: str) -> None:
         return conditionals[objects, first : first + tree.group_sizes[group]]
 
     for place, threshold in enumerate(TREES[name]["thresholds"]):
-        descents = tree.descend(of_group, len(conditionals), threshold, rule)
+        descents = tree.decode(of_group, len(conditionals), threshold, rule)
         assert [descent.nodes[-1] for descent in descents] == golden[f"{name}_{column}"][:, place].tolist()

@@ -1,17 +1,17 @@
-"""From a picture file to detections, as Darknet's programs go."""
+"""From an image file to detections, as Darknet's programs go."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import FOLDER, arrays, assert_close, parameters, suppression
+from support.golden import FOLDER, arrays, assert_close, parameters, suppression
 from test_golden_networks import activated, load, run_torch
 from test_golden_region import probabilities
 
 from yolo9000.architectures.weights import fold_batch_norm
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.preprocess import center_crop, fit
-from yolo9000.io.sources import read_picture
+from yolo9000.io.sources import read_image
 
 PROGRAMS = parameters("e2e")
 DETECTORS = [name for name, program in PROGRAMS.items() if "nms" in program]
@@ -28,11 +28,11 @@ def test_detector(name: str, engine: str) -> None:
         tree=FOLDER / "trees" / "tree26.tree" if "9000" in name else None,
         threshold=program["thresh"],
         nms=program["nms_thresh"],
-        min_probability=program["hier_thresh"],
+        hier_thresh=program["hier_thresh"],
         walk="darknet",
         suppression=suppression(program["nms"]),
     )
-    image = read_picture(FOLDER / program["image"]).image
+    image = read_image(FOLDER / program["image"]).pixels
     assert_close(fit(image, detector.network_wh)[None], golden[f"{name}_letterboxed"], 5e-6)
     (found,) = detector.detect([image])
     boxes, probs = golden[f"{name}_gpu_boxes"], golden[f"{name}_gpu_probs"]
@@ -52,8 +52,8 @@ def test_detector(name: str, engine: str) -> None:
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifier(name: str, meaning: str) -> None:
     golden, model = arrays("e2e"), fold_batch_norm(load(name, meaning))
-    image = read_picture(FOLDER / PROGRAMS[name]["image"]).image
-    images = center_crop(image, (model.table.width, model.table.height)).transpose(2, 0, 1)[None].copy()
+    image = read_image(FOLDER / PROGRAMS[name]["image"]).pixels
+    images = center_crop(image, (model.architecture.width, model.architecture.height)).transpose(2, 0, 1)[None].copy()
     assert_close(images, golden[f"{name}_input"], 5e-6)
     (raw,) = run_torch(model, images, (-1,))
     if f"{name}_{meaning}_cond" in golden:

@@ -1,4 +1,4 @@
-"""A class added from pictures: it is learnt, and every other sibling group gives the same to the bit."""
+"""A class added from images: it is learnt, and every other sibling group gives the same to the bit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_models import TREE, random_model, small_table
+from support.small_models import TREE, random_model, small_architecture
 
 from yolo9000.adapt.add_class import Evidence, fit_rows, with_new_child
-from yolo9000.checkpoints.safetensors import ModelFile, read_model_file, write_model_file
+from yolo9000.checkpoints.safetensors import Checkpoint, read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.errors import TreeError
 from yolo9000.inference.decode import find_candidates
@@ -20,27 +20,28 @@ from yolo9000.inference.detector import Detector, prepared_detector
 from yolo9000.inference.engines import start_engine
 from yolo9000.inference.preprocess import fit
 
-COLOURS = {"terrier": (200, 40, 30), "poodle": (40, 60, 210), "shiba inu": (30, 200, 60)}
+COLORS = {"terrier": (200, 40, 30), "poodle": (40, 60, 210), "shiba inu": (30, 200, 60)}
 
 
-def write_pictures(folder: Path, name: str, count: int = 8) -> None:
-    """Pictures in the colour of a class."""
+def write_images(folder: Path, name: str, count: int = 8) -> None:
+    """Images in the color of a class."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(len(name))
     for number in range(count):
         noise = rng.integers(0, 40, (48, 72, 3), dtype=np.uint8)
-        Image.fromarray(noise // 2 + np.array(COLOURS[name], np.uint8)).save(folder / f"{number}.png")
+        Image.fromarray(noise // 2 + np.array(COLORS[name], np.uint8)).save(folder / f"{number}.png")
 
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """A random model over animals and things, pictures of its dogs in folders, and of a new one."""
-    write_model_file(
-        tmp_path / "model.safetensors", ModelFile(random_model(small_table(7, tree="labels.tree")), TREE.names, TREE)
+    """A random model over animals and things, images of its dogs in folders, and of a new one."""
+    write_checkpoint(
+        tmp_path / "model.safetensors",
+        Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE),
     )
     for name in ("terrier", "poodle"):
-        write_pictures(tmp_path / "dogs" / name, name)
-    write_pictures(tmp_path / "shiba", "shiba inu")
+        write_images(tmp_path / "dogs" / name, name)
+    write_images(tmp_path / "shiba", "shiba inu")
     return tmp_path
 
 
@@ -52,8 +53,8 @@ def add(folder: Path, *words: str) -> int:
 
 
 def conditionals(path: Path, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """For every box of the pictures the scores of each sibling group, by the ids of its parent; before any softmax."""
-    file = read_model_file(path)
+    """For every box of the images the scores of each sibling group, by the ids of its parent; before any softmax."""
+    file = read_checkpoint(path)
     assert file.tree is not None
     prepared = prepared_detector(file.model, file.head_spec(), split=True)
     detector = Detector(prepared, start_engine("onnxruntime", prepared.program, threads=1))
@@ -72,9 +73,9 @@ def conditionals(path: Path, images: Sequence[np.ndarray]) -> dict[str, np.ndarr
 def test_a_class_is_added_and_the_others_stay_to_the_bit(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert add(workplace) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("shiba inu: 100.0% of its pictures")
+    assert told[0].startswith("shiba inu: 100.0% of its images")
     assert told[1].startswith("terrier: 100.0% (before ")
-    changed = read_model_file(workplace / "model-shiba-inu.safetensors")
+    changed = read_checkpoint(workplace / "model-shiba-inu.safetensors")
     assert changed.tree is not None
     assert changed.tree.way(changed.tree.find("shiba inu")) == "animal > dog > shiba inu"
     assert changed.trained["added"] == ["shiba-inu"]
@@ -106,7 +107,7 @@ def test_what_cannot_be_added_is_refused(workplace: Path, capsys: pytest.Capture
     Image.new("RGB", (40, 30)).save(workplace / "other" / "bus" / "0.png")
     words[-1] = str(workplace / "other")
     assert run([*words, "--under", "dog", "--name", "shiba inu"]) == 2
-    assert "there must be pictures of a child of 'dog'" in capsys.readouterr().err
+    assert "there must be images of a child of 'dog'" in capsys.readouterr().err
 
 
 def test_the_new_node_stands_behind_its_siblings() -> None:
@@ -114,7 +115,7 @@ def test_the_new_node_stands_behind_its_siblings() -> None:
     assert node == 6
     assert tree.names == ("animal", "thing", "dog", "cat", "terrier", "poodle", "shiba inu", "bus")
     assert tree.parents.tolist() == [-1, -1, 0, 0, 2, 2, 2, 1]
-    tree.check_groups_whole()
+    tree.check_groups_contiguous()
     top, node = with_new_child(replace(TREE, notes=("a",) * 7), TREE.find("animal"), "bird")
     assert (node, top.parents.tolist()) == (4, [-1, -1, 0, 0, 0, 2, 2, 1])
     assert top.notes == ("a",) * 4 + ("",) + ("a",) * 3

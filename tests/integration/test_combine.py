@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from small_data import write_voc_set
+from support.small_data import write_voc_set
 
 from yolo9000.cli.app import run
 from yolo9000.data.dataset import open_data
@@ -61,13 +61,13 @@ def test_labels_are_merged_and_each_source_keeps_its_names(sets: Path, capsys: p
     assert seen == {poodle, "n02110341"}
     boxes = {data.classes[label] for sample in samples if sample.boxes for label in sample.boxes.labels}
     assert {plane, dog} < boxes
-    # A picture of the other set says nothing of dogs, one of the first nothing of mice
+    # An image of the other set says nothing of dogs, one of the first nothing of mice
     assert data.exhaustive(0).tolist() == [name in (plane, dog) for name in data.classes]
     assert not data.exhaustive(1)[data.classes.index(dog)]
     assert run(["data", "check", str(sets / "out" / "all.yaml"), "--out", str(sets / "report")]) == 0
 
 
-def test_a_map_may_name_classes_that_no_picture_has(sets: Path) -> None:
+def test_a_map_may_name_classes_that_no_image_has(sets: Path) -> None:
     source = "{format: voc, path: boxed, list: ImageSets/Main/train.txt, map: {dog: poodle, cat: tabby}}"
     (sets / "mapped.yaml").write_text(f"train: [{source}]\n")
     assert combine(sets, "mapped.yaml", "breeds") == 0
@@ -90,7 +90,7 @@ def test_numbers_go_on_meaning_the_classes_of_their_own_set(sets: Path) -> None:
     """Labels by number, in a table and in YOLO's files, of sets whose classes come late in the combined one."""
     boxed = sets / "boxed" / "JPEGImages"
     (sets / "table.csv").write_text("p00.png,1\np01.png,0\n")
-    source = f"{{format: list, path: table.csv, images: {boxed}, columns: {{picture: 0, labels: [1], numbers: true}}}}"
+    source = f"{{format: list, path: table.csv, images: {boxed}, columns: {{image: 0, labels: [1], numbers: true}}}}"
     (sets / "table.yaml").write_text(f"classes: [banana, lemon]\ntrain: [{source}]\n")
     for number, line in enumerate(("1 .5 .5 .2 .2", "0 .4 .5 .2 .2")):
         for kind in ("images", "labels"):
@@ -115,10 +115,10 @@ def test_numbers_go_on_meaning_the_classes_of_their_own_set(sets: Path) -> None:
 def test_the_combined_set_trains(sets: Path) -> None:
     assert combine(sets, "boxed", "breeds") == 0
     small = ["epochs=2", "batch=4", "workers=0", "network.width=0.05", "network.size=[96,64]", "network.clusters=2"]
-    small += ["joint.ratio=1", "optimiser.learning_rate=1e-4"]
+    small += ["joint.ratio=1", "optimizer.lr=1e-4"]
     words = ["train", "small-detector", f"data={sets / 'out' / 'all.yaml'}", *small, "--out", str(sets / "run")]
     assert run([*words, "--threads", "1"]) == 0
-    assert (sets / "run" / "weak-boxes-0.jsonl").exists()
+    assert (sets / "run" / "pseudo-boxes-0.jsonl").exists()
 
 
 def test_the_same_name_in_two_senses_is_a_conflict(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +134,7 @@ def test_the_same_name_in_two_senses_is_a_conflict(sets: Path, capsys: pytest.Ca
 
 def test_the_user_settles_a_label(sets: Path, tmp_path: Path) -> None:
     (tmp_path / "settled.csv").write_text("label,id\nmouse,n03793489\n")
-    assert combine(sets, "boxed", "other", words=("--settled", str(tmp_path / "settled.csv"))) == 0
+    assert combine(sets, "boxed", "other", words=("--overrides", str(tmp_path / "settled.csv"))) == 0
     assert "n03793489" in yaml.safe_load((sets / "out" / "all.yaml").read_text())["classes"]
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from PIL import Image
-from small_models import FLAT_NAMES, TREE, write_flat, write_tree_model
+from support.paths import shared
+from support.small_models import FLAT_NAMES, TREE, write_flat, write_tree_model
 
 from yolo9000.cli.app import parse_size, run
 from yolo9000.errors import ConfigError
@@ -64,25 +64,25 @@ class TestPredict:
             "b.png 41x75",
             "c.jpg 120x33",
         ]
-        assert "in 3 pictures" in printed[3]
+        assert "in 3 images" in printed[3]
         assert printed[4] == f"Results in {out.resolve()}"
 
         found = records(out)
         expected = list(Detector.load(flat, threshold=0.05).predict(photos))
         assert sum(len(prediction.detections) for prediction in expected) > 5
         for record, prediction in zip(found, expected, strict=True):
-            assert record == {"source": prediction.picture.name, "frame": None, **prediction.detections.to_json()}
+            assert record == {"source": prediction.image.name, "frame": None, **prediction.detections.to_json()}
         total = sum(len(record["detections"]) for record in found)
         assert len(json.loads((out / "coco_results.json").read_text())) == total
         assert len(list(csv.DictReader(lines((out / "detections.csv").read_text())))) == total
         assert sum(len(lines((out / "labels" / f"{stem}.txt").read_text())) for stem in "abc") == total
         for stem, size in {"a": (90, 60), "b": (41, 75), "c": (120, 33)}.items():
-            with Image.open(out / f"{stem}.jpg") as picture:
-                assert picture.size == size
+            with Image.open(out / f"{stem}.jpg") as image:
+                assert image.size == size
 
     def test_a_tree_gives_paths(self, tree: str, photos: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
-        assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-pictures", *LOW]) == 0
+        assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-save", *LOW]) == 0
         detections = [item for record in records(out) for item in record["detections"]]
         assert detections
         for item in detections:
@@ -90,20 +90,20 @@ class TestPredict:
             assert tuple(nodes) == TREE.path(item["label"])
             product = float(np.prod([step["conditional"] for step in item["path"]]))
             assert item["path"][-1]["probability"] == pytest.approx(product, rel=1e-6)
-            assert item["stopped"] == ("leaf" if TREE.leaves[item["label"]] else "min_probability")
+            assert item["stopped"] == ("leaf" if TREE.leaves[item["label"]] else "hier_thresh")
         assert sorted(path.name for path in out.iterdir()) == ["detections.jsonl"]
 
     def test_more_specific_when_asked(self, tree: str, photos: Path, tmp_path: Path) -> None:
         depths = {}
         for least in ("0", "0.9"):
             out = tmp_path / least
-            args = ["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-pictures"]
-            assert run([*args, "--threshold", "0.01", "--nms", "1", "--min-probability", least]) == 0
+            args = ["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-save"]
+            assert run([*args, "--threshold", "0.01", "--nms", "1", "--hier-thresh", least]) == 0
             depths[least] = np.mean([len(item["path"]) for record in records(out) for item in record["detections"]])
         assert depths["0"] > depths["0.9"]
 
     def test_only_keeps_a_class_and_what_is_below_it(self, tree: str, photos: Path, tmp_path: Path) -> None:
-        args = ["predict", str(photos), "-m", tree, "-f", "jsonl", "--no-pictures", "--min-probability", "0", *LOW]
+        args = ["predict", str(photos), "-m", tree, "-f", "jsonl", "--no-save", "--hier-thresh", "0", *LOW]
         assert run([*args, "-o", str(tmp_path / "all")]) == 0
         assert run([*args, "-o", str(tmp_path / "dogs"), "--only", "dog"]) == 0
         below = {"dog", "terrier", "poodle"}
@@ -124,30 +124,30 @@ class TestPredict:
         assert sorted(path.name for path in Path("runs").iterdir()) == ["predict", "predict-2", "predict-3"]
         assert (tmp_path / "runs" / "predict-3" / "a.jpg").exists()
 
-    def test_a_bad_picture_does_not_stop_the_others(self, flat: str, photos: Path, capsys) -> None:
+    def test_a_bad_image_does_not_stop_the_others(self, flat: str, photos: Path, capsys) -> None:
         (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
-        assert run(["predict", str(photos), "missing.jpg", "-m", flat, "--no-pictures"]) == 3
+        assert run(["predict", str(photos), "missing.jpg", "-m", flat, "--no-save"]) == 3
         out, err = capsys.readouterr()
         assert [line.split(" ")[0].rsplit("/", 1)[-1] for line in lines(out)[:2]] == ["a.jpg", "c.jpg"]
-        assert "in 2 pictures, 2 failed" in out
+        assert "in 2 images, 2 failed" in out
         assert len(lines(err)) == 2
-        assert "b.png: must hold a whole PNG picture" in lines(err)[0]
+        assert "b.png: must hold a whole PNG image" in lines(err)[0]
         assert "missing.jpg: must exist" in lines(err)[1]
 
-    def test_a_page_has_the_pictures_beside_it(self, tree: str, photos: Path, tmp_path: Path, capsys) -> None:
+    def test_a_page_has_the_images_beside_it(self, tree: str, photos: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "out"
         assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", *LOW]) == 0
         shown = re.findall(r'<img src="([^"]+)"', (out / "index.html").read_text())
         assert shown == ["a.jpg", "b.jpg", "c.jpg"]
         assert all((out / name).exists() for name in shown)
         capsys.readouterr()
-        assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", "--no-pictures"]) == 2
-        assert "must be without --no-pictures" in capsys.readouterr().err
+        assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", "--no-save"]) == 2
+        assert "must be without --no-save" in capsys.readouterr().err
 
     def test_standard_input(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
         data = io.TextIOWrapper(io.BytesIO((photos / "a.jpg").read_bytes()))
         monkeypatch.setattr(sys, "stdin", data)
-        assert run(["predict", "-", "-m", flat, "--no-pictures"]) == 0
+        assert run(["predict", "-", "-m", flat, "--no-save"]) == 0
         assert lines(capsys.readouterr().out)[0].startswith("stdin 90x60: ")
 
     def test_a_video_becomes_a_video(self, flat: str, tmp_path: Path, capsys) -> None:
@@ -171,7 +171,7 @@ class TestPredict:
 
     @pytest.mark.parametrize("batch", ["2", "5"])
     def test_batches_change_nothing(self, flat: str, photos: Path, tmp_path: Path, batch: str) -> None:
-        args = ["predict", str(photos), "-m", flat, "-f", "jsonl", "--no-pictures", *LOW]
+        args = ["predict", str(photos), "-m", flat, "-f", "jsonl", "--no-save", *LOW]
         assert run([*args, "-o", str(tmp_path / "one")]) == 0
         assert run([*args, "-o", str(tmp_path / "many"), "--batch", batch]) == 0
         for one, many in zip(records(tmp_path / "one"), records(tmp_path / "many"), strict=True):
@@ -190,7 +190,7 @@ class TestPredict:
                 yield photos / "a.jpg"
 
         predictions = Detector.load(flat).predict(endless(), batch=2)
-        assert next(predictions).picture.name.endswith("a.jpg")
+        assert next(predictions).image.name.endswith("a.jpg")
         next(predictions)
         assert len(served) <= 3
 
@@ -224,7 +224,7 @@ class TestPredict:
         ],
     )
     def test_wrong_use(self, flat: str, photos: Path, capsys, arguments: list[str], message: str) -> None:
-        assert run(["predict", str(photos), "-m", flat, "--no-pictures", *arguments]) == 2
+        assert run(["predict", str(photos), "-m", flat, "--no-save", *arguments]) == 2
         out, err = capsys.readouterr()
         assert len(lines(err)) == 1
         assert err.startswith("yolo9000: error: ")
@@ -246,12 +246,12 @@ class TestPredict:
 
     def test_an_internal_error_is_one_line_unless_debugging(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
         monkeypatch.setattr("yolo9000.inference.detector.postprocess", lambda *_: 1 / 0)
-        assert run(["predict", str(photos), "-m", flat, "--no-pictures"]) == 1
+        assert run(["predict", str(photos), "-m", flat, "--no-save"]) == 1
         err = capsys.readouterr().err
         assert lines(err) == [
             "yolo9000: error: internal error: ZeroDivisionError: division by zero (--debug shows where)"
         ]
-        assert run(["predict", str(photos), "-m", flat, "--no-pictures"], debug=True) == 1
+        assert run(["predict", str(photos), "-m", flat, "--no-save"], debug=True) == 1
         assert "Traceback" in capsys.readouterr().err
 
     def test_full_folder_is_one_line(self, flat: str, photos: Path, tmp_path: Path, capsys) -> None:
@@ -426,7 +426,7 @@ print(codes, sorted(heavy), file=sys.stderr)
             flat,
             "-o",
             str(out),
-            "--no-pictures",
+            "--no-save",
             "-f",
             "coco",
             "-f",
@@ -444,7 +444,7 @@ print(codes, sorted(heavy), file=sys.stderr)
 
     def test_closed_pipe_is_quiet(self, flat: str, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 5_000)
-        process = self.command("predict", str(tmp_path / "list.txt"), "-m", flat, "--no-pictures")
+        process = self.command("predict", str(tmp_path / "list.txt"), "-m", flat, "--no-save")
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -461,7 +461,7 @@ print(codes, sorted(heavy), file=sys.stderr)
 
         parent, child = pty.openpty()
         code = "from yolo9000.cli.app import main; main()"
-        arguments = [sys.executable, "-c", code, "predict", str(photos), "-m", flat, "--no-pictures"]
+        arguments = [sys.executable, "-c", code, "predict", str(photos), "-m", flat, "--no-save"]
         process = subprocess.Popen(arguments, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm"})
         os.close(child)
         shown = b""
@@ -474,7 +474,7 @@ print(codes, sorted(heavy), file=sys.stderr)
         assert process.wait(timeout=60) == 0
         assert b"a.jpg 90x60: " in shown
         assert b"\x1b[" in shown
-        assert b"pictures" in shown
+        assert b"images" in shown
 
 
 def test_parse_size() -> None:
@@ -487,13 +487,13 @@ def test_parse_size() -> None:
 
 
 def test_real_photograph() -> None:
-    """A real network finds the dog, the bicycle and the car of the best known test picture."""
+    """A real network finds the dog, the bicycle and the car of the best known test image."""
     model = shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg")
     (prediction,) = Detector.load(model).predict(shared("data", "photos", "dog.jpg"))
     found = prediction.detections
     assert {"dog", "bicycle", "car"} <= set(found.names)
     boxes = dict(zip(reversed(found.names), reversed(found.boxes_xyxy.tolist()), strict=True))
-    # Where a person would draw them, to within a sixth of the picture (640 x 480).
+    # Where a person would draw them, to within a sixth of the image (640 x 480).
     for name, box in {"dog": (105, 185, 258, 455), "bicycle": (105, 100, 470, 350)}.items():
         np.testing.assert_allclose(boxes[name], box, atol=107)
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from PIL import Image
-from small_data import CLASSES, SIZE_WH, boxes_of, write_voc_set
-from small_models import TREE, random_model, small_table, write_tree_model
+from support.paths import shared
+from support.small_data import CLASSES, SIZE_WH, boxes_of, write_voc_set
+from support.small_models import TREE, random_model, small_architecture, write_tree_model
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.cli.app import run
 from yolo9000.cli.data import parse_range
-from yolo9000.data.check import find_near_duplicates, picture_hash
+from yolo9000.data.check import find_near_duplicates, image_hash
 from yolo9000.data.dataset import open_data, splits_of
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.inference.detector import Detector
@@ -33,8 +33,8 @@ def voc(tmp_path: Path) -> Path:
 def model(tmp_path: Path) -> str:
     """A random detector that knows the small data set's classes, in the other order, and one more."""
     cfg = tmp_path / "net.cfg"
-    network = random_model(small_table(3))
-    cfg.write_text(write_cfg(network.table))
+    network = random_model(small_architecture(3))
+    cfg.write_text(write_cfg(network.architecture))
     write_weights(cfg.with_suffix(".weights"), network)
     cfg.with_suffix(".names").write_text("red\nblue\ngreen\n")
     return str(cfg)
@@ -44,7 +44,7 @@ def lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def truth(sample: Sample, classes: tuple[str, ...]) -> list[tuple[str, tuple[int, ...]]]:
+def gt(sample: Sample, classes: tuple[str, ...]) -> list[tuple[str, tuple[int, ...]]]:
     assert sample.boxes is not None
     boxes = np.rint(sample.boxes.boxes_xyxy).astype(int).tolist()
     return [(classes[label], tuple(box)) for label, box in zip(sample.boxes.labels, boxes, strict=True)]
@@ -62,7 +62,7 @@ class TestOpen:
         samples = list(data.samples())
         assert [number_of(sample) for sample in samples] == [9, 10, 11, 12, 13]
         for sample in samples:
-            assert truth(sample, data.classes) == boxes_of(number_of(sample))
+            assert gt(sample, data.classes) == boxes_of(number_of(sample))
             assert sample.size_wh == SIZE_WH
         with pytest.raises(ConfigError, match="has no split 'test'; there: train, val"):
             open_data(voc, "test")
@@ -72,16 +72,16 @@ class TestOpen:
         out = tmp_path / to
         assert run(["data", "convert", str(voc), "--to", to, "--out", str(out)]) == 0
         printed = lines(capsys.readouterr().out)
-        assert [line.split(" written")[0] for line in printed] == ["train: 9 pictures", "val: 5 pictures"]
+        assert [line.split(" written")[0] for line in printed] == ["train: 9 images", "val: 5 images"]
         opened = {"voc": out, "coco": out / "annotations" / "train.json", "darknet": out / "dataset.yaml"}[to]
         data = open_data(opened, "train")
         assert set(data.classes) == set(CLASSES)
-        found = {number_of(sample): truth(sample, data.classes) for sample in data.samples()}
+        found = {number_of(sample): gt(sample, data.classes) for sample in data.samples()}
         assert found == {number: boxes_of(number) for number in range(9)}
 
     @pytest.mark.parametrize("to", ["voc", "coco", "darknet"])
     def test_from_darknet(self, voc: Path, tmp_path: Path, to: str) -> None:
-        """Darknet's pictures are known by whole paths; what is written must not point back at them."""
+        """Darknet's images are known by whole paths; what is written must not point back at them."""
         assert run(["data", "convert", str(voc), "--to", "darknet", "--out", str(tmp_path / "one")]) == 0
         assert (
             run(["data", "convert", str(tmp_path / "one" / "dataset.yaml"), "--to", to, "--out", str(tmp_path / to)])
@@ -90,7 +90,7 @@ class TestOpen:
         shutil.rmtree(tmp_path / "one")
         files = {"voc": "", "coco": "annotations/val.json", "darknet": "dataset.yaml"}
         data = open_data(tmp_path / to / files[to], "val")
-        found = {number_of(sample): truth(sample, data.classes) for sample in data.samples()}
+        found = {number_of(sample): gt(sample, data.classes) for sample in data.samples()}
         assert found == {number: boxes_of(number) for number in range(9, 14)}
 
     def test_one_split(self, voc: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ class TestOpen:
         assert [sample.source for sample in samples] == [0] * 9 + [1]
         assert samples[-1].image_labels == (1,)
         for sample in samples[:-1]:
-            assert truth(sample, train.classes) == [box for box in boxes_of(number_of(sample)) if box[0] == "red"]
+            assert gt(sample, train.classes) == [box for box in boxes_of(number_of(sample)) if box[0] == "red"]
         assert train.exhaustive(0).tolist() == [True, True]
         assert train.exhaustive(1).tolist() == [False, False]
         val = open_data(tmp_path / "set.yaml", "val")
@@ -137,7 +137,7 @@ class TestOpen:
         renamed = {"blue": "thing", "red": "red"}
         for sample in val.samples():
             expected = [(renamed[name], box) for name, box in boxes_of(number_of(sample))]
-            assert truth(sample, val.classes) == expected
+            assert gt(sample, val.classes) == expected
 
     def test_objects_of_a_class_of_the_set_can_be_left_out_of_a_source(self, voc: Path, tmp_path: Path) -> None:
         source = "format: voc, path: shapes, list: ImageSets/Main/train.txt"
@@ -211,31 +211,31 @@ def break_one(voc: Path, number: int, old: str, new: str) -> None:
 
 class TestOnBad:
     def test_error_skip_fix(self, voc: Path) -> None:
-        break_one(voc, 2, "<xmax>33</xmax>", "<xmax>330</xmax>")  # red of picture 2: left 13, width 20
+        break_one(voc, 2, "<xmax>33</xmax>", "<xmax>330</xmax>")  # red of image 2: left 13, width 20
         data = open_data(voc, "train")
         with pytest.raises(DataError, match=r"p02\.xml: object 1: box-outside: .*; .*data check"):
             list(data.samples())
         assert [number_of(sample) for sample in data.samples("skip")] == [0, 1, 3, 4, 5, 6, 7, 8]
         fixed = list(data.samples("fix"))
         assert len(fixed) == 9
-        assert truth(fixed[2], data.classes)[0] == ("red", (13, 10, 90, 22))  # clipped to the picture's 90
+        assert gt(fixed[2], data.classes)[0] == ("red", (13, 10, 90, 22))  # clipped to the image's 90
 
 
 class TestCheck:
     def test_a_good_set(self, voc: Path, tmp_path: Path, capsys) -> None:
         assert run(["data", "check", str(voc), "--out", str(tmp_path / "report")]) == 0
         out = capsys.readouterr().out
-        # pictures 0 to 8 hold 0, 1, 2, 0, 1, 2, 0, 1, 2 boxes; 9 to 13 hold 0, 1, 2, 0, 1
-        assert "train: 9 pictures, 9 with boxes (9), 0 with image-level labels, 0 faults" in out
-        assert "val: 5 pictures, 5 with boxes (4), 0 with image-level labels, 0 faults" in out
+        # images 0 to 8 hold 0, 1, 2, 0, 1, 2, 0, 1, 2 boxes; 9 to 13 hold 0, 1, 2, 0, 1
+        assert "train: 9 images, 9 with boxes (9), 0 with image-level labels, 0 issues" in out
+        assert "val: 5 images, 5 with boxes (4), 0 with image-level labels, 0 issues" in out
         report = json.loads((tmp_path / "report" / "report.json").read_text())
         assert report["splits"]["train"]["boxes"] == {"blue": 3, "red": 6}
-        assert report["faults"] == []
+        assert report["issues"] == []
         page = (tmp_path / "report" / "report.html").read_text()
-        assert page.count("<img") == 9 + 5 + 2  # every picture, and a plot of sizes for each split
+        assert page.count("<img") == 9 + 5 + 2  # every image, and a plot of sizes for each split
         assert "http" not in page
 
-    def test_every_fault_is_told(self, voc: Path, tmp_path: Path, capsys) -> None:
+    def test_every_issue_is_told(self, voc: Path, tmp_path: Path, capsys) -> None:
         break_one(voc, 1, "<name>red</name>", "<name>purple</name>")
         break_one(voc, 2, "<xmax>33</xmax>", "<xmax>3</xmax>")
         whole = (voc / "JPEGImages" / "p04.png").read_bytes()
@@ -252,24 +252,24 @@ class TestCheck:
         for place, code in {
             "p01.xml: object 1": "class-unknown",
             "p02.xml: object 1": "box-inverted",
-            "p04.png": "picture-unreadable",
+            "p04.png": "image-unreadable",
             "p05.xml": "label-orphan",
-            "val: p09.png": "picture-in-two-splits",
+            "val: p09.png": "image-in-two-splits",
         }.items():
             assert any(f"{place}: {code}: " in line for line in lines(out)), (code, out)
-        faults = json.loads((tmp_path / "report" / "report.json").read_text())["faults"]
-        assert len(faults) == 5
-        assert all(fault["advice"] for fault in faults)
+        issues = json.loads((tmp_path / "report" / "report.json").read_text())["issues"]
+        assert len(issues) == 5
+        assert all(issue["suggestion"] for issue in issues)
 
     def test_near_duplicates(self) -> None:
         rng = np.random.default_rng(0)
         coarse = rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)
-        picture = np.asarray(Image.fromarray(coarse).resize((140, 180), Image.Resampling.BICUBIC))
-        smaller = np.asarray(Image.fromarray(picture).resize((100, 130), Image.Resampling.BILINEAR))
+        large = np.asarray(Image.fromarray(coarse).resize((140, 180), Image.Resampling.BICUBIC))
+        smaller = np.asarray(Image.fromarray(large).resize((100, 130), Image.Resampling.BILINEAR))
         other = np.asarray(Image.fromarray(coarse[:, ::-1].copy()).resize((140, 180), Image.Resampling.BICUBIC))
         plain = np.full((50, 60, 3), 128, np.uint8)
-        one = [picture_hash(image) for image in (picture, plain)]
-        two = [picture_hash(image) for image in (plain, other, smaller)]
+        one = [image_hash(image) for image in (large, plain)]
+        two = [image_hash(image) for image in (plain, other, smaller)]
         assert list(find_near_duplicates(one, two)) == [(0, 2)]
         assert list(find_near_duplicates([], two)) == []
 
@@ -284,8 +284,8 @@ class TestAnchors:
         # Letterboxed from 90 x 60 to 288 x 192, scale 3.2: 20 x 12 pixels are 64 x 38.4, in cells 2 x 1.2;
         # 12 x 20 pixels are 1.2 x 2. With k = 2 the clusters are exactly these.
         assert "anchors = 1.2, 2, 2, 1.2" in out or "anchors = 2, 1.2, 1.2, 2" in out
-        with Image.open(plot) as picture:
-            assert picture.format == "PNG"
+        with Image.open(plot) as image:
+            assert image.format == "PNG"
 
     def test_a_plot_that_cannot_be_written(self, voc: Path, tmp_path: Path, capsys) -> None:
         assert run(["anchors", str(voc), "--k", "2", "--plot", str(tmp_path / "gone" / "x.png")]) == 2
@@ -311,7 +311,7 @@ class TestVal:
         assert run(["val", model, str(voc), "--out", str(out), "--format", "coco", "--format", "voc"]) == 0
         scores = json.loads((out / "scores.json").read_text())
         assert scores["images"] == 5
-        assert {item["name"]: item["truths"] for item in scores["classes"]} == {"red": 3, "blue": 1}
+        assert {item["name"]: item["gts"] for item in scores["classes"]} == {"red": 3, "blue": 1}
         assert {path.name for path in out.iterdir()} >= {"report.html", "f1.png", "confusion.png", "calibration.png"}
 
         data = open_data(voc, "val")
@@ -319,7 +319,7 @@ class TestVal:
         images = [{"id": number_of(s), "width": 90, "height": 60, "file_name": s.name} for s in samples]
         annotations = []
         for sample in samples:
-            for name, (left, top, right, bottom) in truth(sample, data.classes):
+            for name, (left, top, right, bottom) in gt(sample, data.classes):
                 width, height = right - left, bottom - top
                 annotations.append(
                     {
@@ -363,7 +363,7 @@ class TestVal:
                 "score": 0.9,
             }
             for s in data.samples()
-            for name, (x, y, x2, y2) in truth(s, data.classes)
+            for name, (x, y, x2, y2) in gt(s, data.classes)
         ]
         (tmp_path / "all.json").write_text(json.dumps(results))
         assert run(["val", "--detections", str(tmp_path / "all.json"), str(voc), "--out", str(tmp_path / "val")]) == 0
@@ -379,7 +379,7 @@ class TestVal:
         )
         assert voc.exists()
         (tmp_path / "weak.txt").write_text("bus\n")
-        args = ["val", str(cfg), str(tmp_path / "set.yaml"), "-o", str(tmp_path / "val"), "--min-probability", "0"]
+        args = ["val", str(cfg), str(tmp_path / "set.yaml"), "-o", str(tmp_path / "val"), "--hier-thresh", "0"]
         assert run([*args, "--only-labels", str(tmp_path / "weak.txt")]) == 0
         scores = json.loads((tmp_path / "val" / "scores.json").read_text())
         assert list(scores["by_depth"]) == ["0", "1", "2"]
@@ -406,7 +406,7 @@ class TestVal:
                 '[{"image_id": "p09", "category_id": 7, "bbox": [1, 2, 3, 4], "score": 1}]',
                 "category_id 7 is not one of",
             ),
-            ('[{"image_id": "p77", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "'p77' is no picture of"),
+            ('[{"image_id": "p77", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "'p77' is no image of"),
             ('[{"image_id": "p09", "category_id": true, "bbox": [1, 2, 3, 4], "score": 1}]', "must be a whole number"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3], "score": 1}]', "bbox must be [left"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, -3, 4], "score": 1}]', "not negative"),
@@ -434,18 +434,18 @@ class TestVal:
         assert "class 'red' must be one of the model's 3 labels, none has it" in capsys.readouterr().err
 
     def test_image_level_labels_are_scored_by_the_best_box(self, model: str, tmp_path: Path, capsys) -> None:
-        colours = {"red": (200, 20, 30), "blue": (10, 40, 220)}
-        for name, colour in colours.items():
+        colors = {"red": (200, 20, 30), "blue": (10, 40, 220)}
+        for name, color in colors.items():
             (tmp_path / "set" / name).mkdir(parents=True)
-            Image.new("RGB", (12, 9), colour).save(tmp_path / "set" / name / "a.png")
+            Image.new("RGB", (12, 9), color).save(tmp_path / "set" / name / "a.png")
         assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 0
         told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
         # By hand: the class of the detection with the best score, of all that pass next to no threshold
         detector = Detector.load(model, threshold=0.0, nms=1.0, max_detections=9999)
-        keep = detector.labels_named(colours)
+        keep = detector.labels_named(colors)
         right = 0
-        for name, colour in colours.items():
-            found = detector.detect([np.full((9, 12, 3), colour, np.uint8)], keep)[0]
+        for name, color in colors.items():
+            found = detector.detect([np.full((9, 12, 3), color, np.uint8)], keep)[0]
             right += found.names[int(found.scores.argmax())] == name
         assert float(told["top-1"]) == right / 2
         assert float(told["top-5"]) == 1
@@ -455,7 +455,7 @@ class TestVal:
             (tmp_path / "set" / part).mkdir(parents=True)
         (tmp_path / "set" / "classes.txt").write_text("red\nblue\n")
         assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 2
-        assert "must have pictures" in capsys.readouterr().err
+        assert "must have images" in capsys.readouterr().err
 
 
 def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path, capsys) -> None:
@@ -471,16 +471,16 @@ def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path,
     (tmp_path / "set.yaml").write_text(f"classes: voc.txt\nval: [{source}]\n")
     model = str(shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg"))
     out = tmp_path / "val"
-    assert run(["val", model, str(tmp_path / "set.yaml"), "-o", str(out), "--on-bad", "fix", "-f", "coco"]) == 0
+    assert run(["val", model, str(tmp_path / "set.yaml"), "-o", str(out), "--on-error", "fix", "-f", "coco"]) == 0
     ours = json.loads((out / "scores.json").read_text())["numbers"]
 
     names = (folder / "classes.txt").read_text().split("\n")
     images, annotations = [], []
-    for picture in sorted((folder / "images" / "train2017").iterdir()):
-        with Image.open(picture) as header:
+    for image in sorted((folder / "images" / "train2017").iterdir()):
+        with Image.open(image) as header:
             width, height = header.size
-        images.append({"id": int(picture.stem), "width": width, "height": height})
-        for line in (folder / "labels" / "train2017" / f"{picture.stem}.txt").read_text().splitlines():
+        images.append({"id": int(image.stem), "width": width, "height": height})
+        for line in (folder / "labels" / "train2017" / f"{image.stem}.txt").read_text().splitlines():
             number, cx, cy, w, h = line.split()
             if names[int(number)] in VOC:
                 box = [
@@ -492,7 +492,7 @@ def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path,
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
-                        "image_id": int(picture.stem),
+                        "image_id": int(image.stem),
                         "category_id": VOC.index(names[int(number)]),
                         "bbox": box,
                         "area": box[2] * box[3],
@@ -514,19 +514,19 @@ def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("parts", "splits", "pictures", "boxes", "codes"),
+    ("parts", "splits", "images", "boxes", "codes"),
     [
         (("bccd",), ["train", "val", "test"], 364, 4886, {"box-empty": 2}),
         (("fruit",), ["train", "test"], 300, 582, {}),
         (("coco128",), ["train"], 126, 929, {"label-orphan": 2}),
     ],
 )
-def test_real_data_sets(parts, splits, pictures, boxes, codes, tmp_path, capsys) -> None:
+def test_real_data_sets(parts, splits, images, boxes, codes, tmp_path, capsys) -> None:
     folder = shared("data", *parts)
     assert splits_of(folder) == splits
     assert run(["data", "check", str(folder), "-o", str(tmp_path / "report")]) == (4 if codes else 0)
     report = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert sum(split["pictures"] for split in report["splits"].values()) == pictures
+    assert sum(split["images"] for split in report["splits"].values()) == images
     assert sum(sum(split["boxes"].values()) for split in report["splits"].values()) == boxes
-    found = [fault["code"] for fault in report["faults"]]
+    found = [issue["code"] for issue in report["issues"]]
     assert {code: found.count(code) for code in set(found)} == codes

@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
 from PIL import Image
-from small_data import Box, write_voc_set
-from small_models import write_flat, write_tree_model
+from support.paths import ROOT
+from support.small_data import Box, write_voc_set
+from support.small_models import write_flat, write_tree_model
 
-from yolo9000.checkpoints.safetensors import read_model_file, write_model_file
+from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.data.dataset import DataSetFile
 from yolo9000.errors import EXIT_DATA_INVALID
@@ -30,15 +30,15 @@ from yolo9000.taxonomy.class_names import COCO
 from yolo9000.training.recipe import built_in_recipes, read_recipe
 
 NAMES = ("banana", "apple", "person", "dog", "bus")  # the first two are the data set's
-# What makes a training small: a narrow network at a small size, few pictures at a time
-SMALL = ["epochs=2", "batch=4", "accumulate=1", "workers=0", "network.width=0.05", "optimiser.learning_rate=1e-4"]
+# What makes a training small: a narrow network at a small size, few images at a time
+SMALL = ["epochs=2", "batch=4", "accumulate=1", "workers=0", "network.width=0.05", "optimizer.lr=1e-4"]
 SMALL_CLASSIFIER = [*SMALL, "network.size=32", "augment.min_crop=32", "augment.max_crop=40"]
 SMALL_DETECTOR = [*SMALL, "network.size=[96,64]"]
 ADDED = {
     "imagenet-224": SMALL_CLASSIFIER,
     "imagenet-448": SMALL_CLASSIFIER,
     "small-detector": SMALL_DETECTOR,
-    "voc": [*SMALL_DETECTOR, "multi_scale.sizes=[64,96]", "optimiser.steps=[1]", "optimiser.scales=[0.1]"],
+    "voc": [*SMALL_DETECTOR, "multi_scale.sizes=[64,96]", "optimizer.steps=[1]", "optimizer.scales=[0.1]"],
     "my.toml": SMALL_DETECTOR,
 }
 CAMERA = "yolo9000 predict 0 "  # there is none
@@ -69,7 +69,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the documents name, where the program runs."""
     monkeypatch.chdir(tmp_path)
     for folder in ("photos", "holiday/beach"):
-        write_pictures(tmp_path / folder)
+        write_images(tmp_path / folder)
     write_clip(tmp_path / "clip.mp4")
     for seed, name in enumerate(("yolov2-voc", "yolov2", "tiny-yolov2")):
         write_flat(tmp_path, seed, name=name, names=NAMES)
@@ -80,8 +80,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.write_text(file.read_text().replace(">red<", ">apple<").replace(">blue<", ">banana<"))
     for split in ("train", "val"):
         for name in ("Granny Smith", "Royal Gala"):
-            write_pictures(tmp_path / "varieties" / split / name)
-    write_pictures(tmp_path / "pink-lady")
+            write_images(tmp_path / "varieties" / split / name)
+    write_images(tmp_path / "pink-lady")
     (tmp_path / "parents.csv").write_text(blocks("docs/your-own-tree.md", "csv")[0])
     (tmp_path / "settled.csv").write_text(blocks("docs/your-own-tree.md", "csv")[1])
     (tmp_path / "coarse.names").write_text("apple\nbanana\n")
@@ -92,7 +92,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results.json").write_text(json.dumps([RESULT]))
     for split in ("train", "val"):
         for name in ("n01", "n02", "n03"):
-            write_pictures(tmp_path / "ImageNet" / split / name)
+            write_images(tmp_path / "ImageNet" / split / name)
     (tmp_path / "my.toml").write_text('task = "detect"\ndata = "fruit"\nnetwork = {name = "tiny-yolov2"}\n')
     return tmp_path
 
@@ -107,7 +107,7 @@ RESULT = {"image_id": "p09", "category_id": 1, "bbox": [10, 8, 20, 12], "score":
 
 
 def boxes_of_many_sizes(number: int) -> list[Box]:
-    """Three boxes, of sizes that no other picture has."""
+    """Three boxes, of sizes that no other image has."""
     return [
         ("red", (2, 3, 12 + number, 20)),
         ("blue", (30, 5, 45, 20 + 2 * number)),
@@ -115,7 +115,7 @@ def boxes_of_many_sizes(number: int) -> list[Box]:
     ]
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(zlib.crc32(str(folder).encode()))
     for name, (height, width) in {"a.jpg": (60, 90), "b.jpg": (75, 41)}.items():
@@ -151,18 +151,18 @@ def test_the_commands_of_a_document_run(
 
 
 def let_it_find_apples(file: Path) -> None:
-    """So little training finds nothing: let the model see an apple in every cell, where a picture's left one is."""
-    trained = read_model_file(file)
+    """So little training finds nothing: let the model see an apple in every cell, where an image's left one is."""
+    trained = read_checkpoint(file)
     assert trained.tree is not None
     apple = trained.tree.path(trained.tree.find("apple"))
     (*rest, last, head) = trained.model.parameters
-    anchors_wh = np.array(trained.model.table.head.anchors_wh_cells)
+    anchors_wh = np.array(trained.model.architecture.head.anchors_wh_cells)
     biases = np.zeros((len(anchors_wh), 5 + len(trained.tree)), np.float32)
     biases[:, 1] = -0.5  # a little above the middle of its cell, which is 30 x 30 pixels
     biases[:, 2:4] = np.log(np.array([0.8, 0.67]) / anchors_wh)
     biases[:, [4, *(5 + node for node in apple)]] = 6
     planted = replace(last, weights=np.zeros_like(last.weights), biases=biases.reshape(-1))
-    write_model_file(file, replace(trained, model=replace(trained.model, parameters=(*rest, planted, head))))
+    write_checkpoint(file, replace(trained, model=replace(trained.model, parameters=(*rest, planted, head))))
 
 
 def run_apart(words: list[str]) -> int:

@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import yolo9000
-from yolo9000.architectures.layers import Conv, Dropout, MaxPool, Region, Reorg, Route, Row, Table
+from yolo9000.architectures.layers import Architecture, Conv, Dropout, Layer, MaxPool, Region, Reorg, Route
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model, fold_batch_norm
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
@@ -44,31 +44,31 @@ def conv(filters: int, size: int = 3, **rest: Any) -> Conv:
     return Conv(filters, size, padding=size // 2, **rest)
 
 
-def detector_table(*rows: Row, anchors: int, classes: int, tree: str | None = None) -> Table:
+def detector_architecture(*rows: Layer, anchors: int, classes: int, tree: str | None = None) -> Architecture:
     """Rows, then the last convolution and the head."""
     region = Region(tuple((1.0 + i, 2.5 - i / 2) for i in range(anchors)), classes, softmax=True, tree=tree)
-    return Table((*rows, Conv(region.filters, 1, 1, 0, False, "linear"), region), width=48, height=32)
+    return Architecture((*rows, Conv(region.filters, 1, 1, 0, False, "linear"), region), width=48, height=32)
 
 
 TRUNK = (conv(8), MaxPool(), conv(12), MaxPool(), conv(16), conv(12, 1), conv(16), MaxPool(), conv(24))
 TABLES = {
     # the cfg files' passthrough: squeezed by a 1x1 convolution, in Darknet's order
-    "squeezed": detector_table(
+    "squeezed": detector_architecture(
         *TRUNK, Route((-3,)), conv(8, 1), Reorg(2, "darknet"), Route((-1, -4)), conv(32), anchors=2, classes=5
     ),
     # the paper's: all channels, each block of neighbours stacked
-    "stacked": detector_table(
+    "stacked": detector_architecture(
         *TRUNK, Route((-3,)), Reorg(2, "space_to_depth"), Route((-1, -3)), conv(32), anchors=3, classes=4
     ),
     # Darknet's order with all channels, and the stride-1 pooling of the tiny networks
-    "tiny": detector_table(
+    "tiny": detector_architecture(
         *(*TRUNK[:-1], conv(16), MaxPool(2, 1), conv(24)),
         *(Route((6,)), Reorg(2, "darknet"), Route((-1, -4)), conv(32)),
         anchors=2,
         classes=3,
     ),
-    "tree": detector_table(*TRUNK, anchors=3, classes=14, tree="pets.tree"),
-    "activations": detector_table(
+    "tree": detector_architecture(*TRUNK, anchors=3, classes=14, tree="pets.tree"),
+    "activations": detector_architecture(
         *(conv(8, activation="relu"), MaxPool(3, 2, 2), conv(8, activation="logistic"), MaxPool(2, 2)),
         *(conv(12, activation="linear"), Dropout(), conv(12, 1, activation="leaky", batch_normalize=False)),
         *(Conv(16, 3, 2, 1, True, "relu"), conv(20, 5)),
@@ -85,10 +85,10 @@ TREE = WordTree.from_parents(
 
 @cache
 def random_model(name: str) -> Model:
-    table = TABLES[name]
+    architecture = TABLES[name]
     rng = np.random.default_rng(len(name))
     parameters: list[ConvParameters | None] = []
-    for row, channels in zip(table.rows, table.input_channels(), strict=True):
+    for row, channels in zip(architecture.rows, architecture.input_channels(), strict=True):
         if not isinstance(row, Conv):
             parameters.append(None)
             continue
@@ -103,20 +103,22 @@ def random_model(name: str) -> Model:
                 BatchNorm(*(values.astype(np.float32) for values in norm)) if row.batch_normalize else None,
             )
         )
-    return Model(table, tuple(parameters))
+    return Model(architecture, tuple(parameters))
 
 
 def prepared(name: str, *, split: bool | None = None) -> PreparedDetector:
     model = random_model(name)
     program, class_rows = prepare(model, split=split)
-    head = model.table.head
+    head = model.architecture.head
     assert isinstance(head, Region)
     anchors = np.array(head.anchors_wh_cells, np.float32)
     if head.tree:
         spec = HeadSpec(anchors, TREE.names, "tree", TREE)
     else:
-        spec = HeadSpec(anchors, tuple(f"class {i}" for i in range(head.classes)), "softmax", image_fit="stretch")
-    return PreparedDetector(program, spec, class_rows, (model.table.width, model.table.height), model.table.stride())
+        spec = HeadSpec(anchors, tuple(f"class {i}" for i in range(head.classes)), "softmax", resize_mode="stretch")
+    return PreparedDetector(
+        program, spec, class_rows, (model.architecture.width, model.architecture.height), model.architecture.stride()
+    )
 
 
 def start(name: str, program: Any, **options: Any) -> Engine:
@@ -124,7 +126,7 @@ def start(name: str, program: Any, **options: Any) -> Engine:
     return start_engine(name, program, **({"threads": 2} | options))  # type: ignore[arg-type]
 
 
-def pictures(size_wh: tuple[int, int], batch: int) -> np.ndarray:
+def random_images(size_wh: tuple[int, int], batch: int) -> np.ndarray:
     rng = np.random.default_rng(size_wh[0] * 100 + batch)
     return rng.random((batch, 3, size_wh[1], size_wh[0]), np.float32)
 
@@ -150,12 +152,12 @@ def test_engines_agree(name: str, split: bool | None, other: str) -> None:
     ours, theirs = start("torch", detector.program), start(other, detector.program)
     assert isinstance(theirs, Engine)
     assert (ours.name, theirs.name) == ("torch", other)
-    table = detector.program.model.table
+    architecture = detector.program.model.architecture
     for size_wh in SIZES_WH:
-        shapes = table.shapes(*size_wh)
-        expected = [shapes[row % len(table.body)] for _, row in detector.program.outputs]
+        shapes = architecture.shapes(*size_wh)
+        expected = [shapes[row % len(architecture.body)] for _, row in detector.program.outputs]
         for batch in BATCHES:
-            images = pictures(size_wh, batch)
+            images = random_images(size_wh, batch)
             a, b = ours.run(images), theirs.run(images)
             assert [out.shape for out in a] == [(batch, *shape) for shape in expected]
             assert [out.shape for out in b] == [(batch, *shape) for shape in expected]
@@ -170,7 +172,7 @@ def test_split_head_gives_the_whole_heads_numbers(engine: str) -> None:
     split, whole = prepared("tree"), prepared("tree", split=False)
     assert split.class_rows is not None  # wider than what it reads: split unless told
     assert whole.class_rows is None
-    images = pictures((48, 32), 2)
+    images = random_images((48, 32), 2)
     lazy = split.head_output(start(engine, split.program).run(images), (48, 32))
     dense = whole.head_output(start(engine, whole.program).run(images), (48, 32))
     np.testing.assert_allclose(lazy.boxes, dense.boxes, atol=1e-5)
@@ -186,9 +188,9 @@ def test_batch_norm_is_folded_without_a_trace() -> None:
     from yolo9000.architectures.torch import Network
 
     model = random_model("squeezed")
-    network = Network(model.table).eval()
+    network = Network(model.architecture).eval()
     network.load(model)
-    images = pictures((48, 32), 2)
+    images = random_images((48, 32), 2)
     with torch.inference_mode():
         (expected,) = network(torch.from_numpy(images))
     (out,) = start("torch", prepare(model)[0]).run(images)
@@ -197,9 +199,9 @@ def test_batch_norm_is_folded_without_a_trace() -> None:
 
 @pytest.mark.parametrize("engine", ["torch", *OTHERS])
 def test_results_are_their_own(engine: str) -> None:
-    """A later run does not write into what an earlier one gave, nor any into the pictures."""
+    """A later run does not write into what an earlier one gave, nor any into the images."""
     running = start(engine, prepared("squeezed").program)
-    images = pictures((48, 32), 1)
+    images = random_images((48, 32), 1)
     before = images.copy()
     (first,) = running.run(images)
     kept = first.copy()
@@ -225,7 +227,7 @@ def test_bfloat16_is_near(engine: str, name: str) -> None:
             start(engine, program, precision="bfloat16")
         return
     half = start(engine, program, precision="bfloat16")
-    images = pictures((48, 32), 2)
+    images = random_images((48, 32), 2)
     for rough, exact in zip(half.run(images), start(engine, program).run(images), strict=True):
         assert rough.dtype == np.float32
         off = np.sqrt(np.mean((rough - exact) ** 2) / np.mean(exact**2))
@@ -243,7 +245,7 @@ def export(detector: PreparedDetector, path: Path) -> Path:
 def assert_same_spec(ours: PreparedDetector, theirs: PreparedDetector) -> None:
     a, b = ours.spec, theirs.spec
     np.testing.assert_array_equal(a.anchors_wh_cells, b.anchors_wh_cells)
-    assert (a.names, a.classes, a.image_fit, a.nodes) == (b.names, b.classes, b.image_fit, b.nodes)
+    assert (a.names, a.classes, a.resize_mode, a.nodes) == (b.names, b.classes, b.resize_mode, b.nodes)
     assert (a.tree is None) == (b.tree is None)
     if a.tree is not None and b.tree is not None:
         np.testing.assert_array_equal(a.tree.parents, b.tree.parents)
@@ -266,7 +268,7 @@ def test_exported_file_is_the_detector(name: str, split: bool | None, engine: st
     ours, theirs = start(engine, read.program), start(engine, detector.program)
     settings = DetectionSettings(threshold=0.1)
     for size_wh in SIZES_WH[:2]:
-        images = pictures(size_wh, 2)
+        images = random_images(size_wh, 2)
         a, b = ours.run(images), theirs.run(images)
         assert len(a) == len(b)
         for x, y in zip(a, b, strict=True):
@@ -290,7 +292,7 @@ def test_exported_classes_are_outputs_for_other_programs(tmp_path: Path) -> None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     assert names == ["boxes", "features", "class_weights", "class_biases"]
-    boxes, features, weights, biases = session.run(None, {"images": pictures((48, 32), 1)})
+    boxes, features, weights, biases = session.run(None, {"images": random_images((48, 32), 1)})
     assert boxes.shape == (1, 15, 4, 6)
     np.testing.assert_array_equal(weights, detector.class_rows.weights)
     np.testing.assert_array_equal(biases, detector.class_rows.biases)
@@ -311,19 +313,22 @@ def test_exported_file_is_not_exported_again(tmp_path: Path) -> None:
 
 def test_head_that_cannot_be_split_is_run_whole() -> None:
     """Wide, but with an activation: all its numbers are computed, as Darknet does."""
-    table = TABLES["tree"]
-    last = len(table.body) - 1
-    for row in (replace(table.rows[last], activation="leaky"), replace(table.rows[last], size=3, padding=1)):
-        rows = (*table.rows[:last], row, *table.rows[last + 1 :])
+    architecture = TABLES["tree"]
+    last = len(architecture.body) - 1
+    for row in (
+        replace(architecture.rows[last], activation="leaky"),
+        replace(architecture.rows[last], size=3, padding=1),
+    ):
+        rows = (*architecture.rows[:last], row, *architecture.rows[last + 1 :])
         numbers = random_model("tree").parameters[last]
         assert numbers is not None
         weights = np.zeros((row.filters, 24, row.size, row.size), np.float32)
         weights[:, :, :1, :1] = numbers.weights
         parameters = list(random_model("tree").parameters)
         parameters[last] = ConvParameters(weights, numbers.biases)
-        program, class_rows = prepare(Model(replace(table, rows=rows), tuple(parameters)))
+        program, class_rows = prepare(Model(replace(architecture, rows=rows), tuple(parameters)))
         assert class_rows is None
-        (out,) = start("onnxruntime", program).run(pictures((48, 32), 1))
+        (out,) = start("onnxruntime", program).run(random_images((48, 32), 1))
         assert out.shape == (1, 57, 4, 6)
 
 
@@ -551,7 +556,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
     "another kind of classes": (changed(classes="hinge"), "classes"),
     "a tree that is not used": (changed(classes="softmax"), "a tree must be given exactly where"),
     "a tree that is not there": (changed(tree=None), "a tree must be given exactly where"),
-    "another fit": (changed(image_fit="crop"), "image_fit"),
+    "another fit": (changed(resize_mode="crop"), "resize_mode"),
     "a tree without ids": (changed(tree={"parents": [-1] * 14}), "ids"),
     "a parent after its child": (tree_with(parents=[3, *TREE.parents.tolist()[1:]]), "tree is wrong: node 0"),
     "a parent out of all bounds": (tree_with(parents=[10**30, *TREE.parents.tolist()[1:]]), "tree is wrong"),
@@ -621,14 +626,14 @@ def test_graph_that_an_engine_cannot_load(tmp_path: Path) -> None:
     read = read_onnx(tmp_path / "detector.onnx")
     for engine, name in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):
         with pytest.raises(EngineError) as caught:
-            start(engine, read.program).run(pictures((48, 32), 1))
+            start(engine, read.program).run(random_images((48, 32), 1))
         assert one_line(caught.value).startswith(f"{name} cannot load the network: ")
 
 
 def test_outputs_that_are_not_the_specs() -> None:
     split, whole = prepared("tree"), prepared("tree", split=False)
-    boxes, features = start("onnxruntime", split.program).run(pictures((48, 32), 1))
-    (head,) = start("onnxruntime", whole.program).run(pictures((48, 32), 1))
+    boxes, features = start("onnxruntime", split.program).run(random_images((48, 32), 1))
+    (head,) = start("onnxruntime", whole.program).run(random_images((48, 32), 1))
     for detector, arrays in (
         (whole, (boxes,)),
         (whole, (head, features)),
@@ -697,7 +702,7 @@ def test_small_numbers_are_read_as_an_onnx_runtime_restores_them(numbers: Any, t
     proto = to_onnx(prepared("tree"), numbers=numbers)
     kinds = {tensor.data_type for tensor in proto.graph.initializer if tensor.name.endswith(".small")}
     assert kinds == {TensorProto.FLOAT16 if numbers == "half" else TensorProto.INT8}
-    images = pictures((48, 32), 2)
+    images = random_images((48, 32), 2)
     boxes, features, weights, biases = onnxruntime.InferenceSession(proto.SerializeToString()).run(
         ["boxes", "features", "class_weights", "class_biases"], {"images": images}
     )

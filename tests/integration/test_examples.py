@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
 from PIL import Image
-from small_data import COLOURS, boxes_of, write_voc_set
+from support.paths import ROOT
+from support.small_data import COLORS, boxes_of, write_voc_set
 
 from yolo9000.cli.app import run
 from yolo9000.data.dataset import open_data
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 from yolo9000.training.recipe import read_recipe
 from yolo9000.types import Sample
 
@@ -30,8 +30,8 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
-def small_pictures(tmp_path: Path) -> Path:
-    """Two splits of 40 x 40 pictures, three a class, each with a bright square at a known place."""
+def small_images(tmp_path: Path) -> Path:
+    """Two splits of 40 x 40 images, three a class, each with a bright square at a known place."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     for split in ("train", "val"):
@@ -59,8 +59,8 @@ def script(name: str, *words: str | Path) -> None:
     subprocess.run([sys.executable, EXAMPLES / name, *words], check=True, capture_output=True)
 
 
-def test_scenes_hide_the_boxes_of_half_the_classes(small_pictures: Path, tmp_path: Path) -> None:
-    make(small_pictures, tmp_path / "scenes")
+def test_scenes_hide_the_boxes_of_half_the_classes(small_images: Path, tmp_path: Path) -> None:
+    make(small_images, tmp_path / "scenes")
     out = tmp_path / "scenes"
     order = sorted(IDS, key=lambda wnid: hashlib.sha256(wnid.encode()).hexdigest())
     assert (out / "boxed.names").read_text().split() == order[:3]
@@ -78,17 +78,17 @@ def test_scenes_hide_the_boxes_of_half_the_classes(small_pictures: Path, tmp_pat
             assert len(sample.boxes) in (4, 9)
     hidden = {sample.name: sample.boxes for sample in found[everything.name] if sample.source == 1}
     told = {sample.name: sample.image_labels for sample in found[joint.name] if sample.source == 1}
-    for name, truth in hidden.items():
-        assert truth is not None
-        assert sorted(set(truth.labels.tolist())) == list(told[name])
+    for name, gt in hidden.items():
+        assert gt is not None
+        assert sorted(set(gt.labels.tolist())) == list(told[name])
     assert len(told) == 6
     assert max(map(len, told.values())) > 1
     assert joint.tree is not None
-    joint.tree.check_groups_whole()
+    joint.tree.check_groups_contiguous()
 
 
-def test_coarser_classes_hold_every_class_once(small_pictures: Path, tmp_path: Path) -> None:
-    make(small_pictures, tmp_path / "scenes")
+def test_coarser_classes_hold_every_class_once(small_images: Path, tmp_path: Path) -> None:
+    make(small_images, tmp_path / "scenes")
     tree = open_data(tmp_path / "scenes" / "all.yaml", "val").tree
     assert tree is not None
     files = sorted((tmp_path / "scenes").glob("depth-*.names"))
@@ -100,20 +100,20 @@ def test_coarser_classes_hold_every_class_once(small_pictures: Path, tmp_path: P
             assert len(set(cut) & set(tree.path(tree.find(wnid)))) == 1
 
 
-def test_boxes_lie_where_the_objects_are(small_pictures: Path, tmp_path: Path) -> None:
-    make(small_pictures, tmp_path / "scenes")
+def test_boxes_lie_where_the_objects_are(small_images: Path, tmp_path: Path) -> None:
+    make(small_images, tmp_path / "scenes")
     for sample in open_data(tmp_path / "scenes" / "all.yaml", "val").samples():
         assert sample.boxes is not None
-        image = np.asarray(Image.open(sample.picture.path)).astype(int)
+        image = np.asarray(Image.open(sample.image.path)).astype(int)
         for left, top, right, bottom in np.rint(sample.boxes.boxes_xyxy).astype(int).tolist():
             assert image[top + 2 : bottom - 2, left + 2 : right - 2].min() > 200
             outside = image[max(0, top - 4) : bottom + 4, max(0, left - 4) : right + 4].mean()
             assert outside < image[top:bottom, left:right].mean()
 
 
-def test_scenes_are_the_same_every_time(small_pictures: Path, tmp_path: Path) -> None:
+def test_scenes_are_the_same_every_time(small_images: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        make(small_pictures, tmp_path / name)
+        make(small_images, tmp_path / name)
     one, two = (sorted(file for file in (tmp_path / name).rglob("*") if file.is_file()) for name in ("one", "two"))
     assert len(one) > 20
     assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
@@ -151,14 +151,14 @@ def test_groceries_come_under_one_tree(tmp_path: Path) -> None:
     for fine, coarse in (("Scarlet", "Red"), ("Crimson", "Red"), ("Azure", "Blue"), ("Plum", "Fruit")):
         assert tree.names[tree.parents[tree.find(fine)]] == coarse
     seen = [(combined.classes[label], sample.boxes is None) for sample in combined.samples() for label in known(sample)]
-    names = {tree.names[tree.find(node)]: weak for node, weak in seen}
+    names = {tree.names[tree.find(node)]: pseudo for node, pseudo in seen}
     assert names == {"Scarlet": True, "Crimson": True, "Azure": True, "Plum": True, "Red": False, "Blue": False}
 
 
-def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_path: Path) -> None:
+def test_the_data_of_the_model_come_under_one_tree(small_images: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
-    shutil.move(small_pictures, data / "tiny-imagenet")
+    shutil.move(small_images, data / "tiny-imagenet")
     write_voc_set(data / "groceries-boxes", boxes=lambda _: [("red", (5, 4, 45, 34)), ("blue", (60, 10, 68, 20))])
     labels = data / "groceries-labels"
     labels.mkdir()
@@ -181,7 +181,7 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
     words = [
         "--parents",
         out / "parents.csv",
-        "--settled",
+        "--overrides",
         EXAMPLES / "model" / "meanings.csv",
         "--out",
         out / "all.yaml",
@@ -208,12 +208,12 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
         assert (sample.boxes.boxes_xyxy[:, 2:] <= sample.size_wh).all()
     assert len(list(open_data(out / "all.yaml", "val").samples())) == 3 + 6 + 5
     held_out = list(open_data(out / "all.yaml", "test").samples())
-    assert len(held_out) == 3 + 6  # scenes, and the second of the three pictures of each class
+    assert len(held_out) == 3 + 6  # scenes, and the second of the three images of each class
     assert sorted(combined.classes[label] for sample in held_out[3:] for label in known(sample)) == sorted(IDS)
     calibrated_on = list(open_data(out / "calibrate.yaml", "val").samples())
     assert len(calibrated_on) == 3 + 12
     lefts = [{float(s.boxes.boxes_xyxy[0, 0]) for s in part[3:] if s.boxes} for part in (held_out, calibrated_on)]
-    assert lefts == [{6}, {5, 7}]  # never the same picture
+    assert lefts == [{6}, {5, 7}]  # never the same image
 
     script("model/make_small.py", out)
     sources = [sample.source for sample in open_data(out / "small.yaml", "train").samples()]
@@ -232,17 +232,17 @@ def test_the_data_of_the_model_come_under_one_tree(small_pictures: Path, tmp_pat
     assert all(sample.boxes is None for sample in samples)
     for sample in samples[24:]:
         assert [combined.classes[label] for label in sample.image_labels] == ["red"]  # blue ones are too small
-        image = load_picture(sample.picture, sample.name).image  # 1.1 * 40 a side, its top edge that of the picture
+        image = load_image(sample.image, sample.name).pixels  # 1.1 * 40 a side, its top edge that of the image
         assert image.shape == (44, 44, 3)
-        np.testing.assert_allclose(image[8:30, 6:38].mean((0, 1)), COLOURS["red"], atol=8)
+        np.testing.assert_allclose(image[8:30, 6:38].mean((0, 1)), COLORS["red"], atol=8)
         assert image[38:, :, 1].mean() > 80  # the ground below it
     assert len(list(open_data(out / "objects.yaml", "val").samples())) == 18 + 6 + 5
 
 
-def test_pictures_are_mixed_into_photographs(small_pictures: Path, tmp_path: Path) -> None:
+def test_images_are_mixed_into_photographs(small_images: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
-    shutil.move(small_pictures, data / "tiny-imagenet")
+    shutil.move(small_images, data / "tiny-imagenet")
     write_voc_set(data / "groceries-boxes")
     write_voc_set(data / "fruit")
     for kind in ("images", "labels"):
@@ -298,15 +298,15 @@ def known(sample: Sample) -> list[int]:
 
 
 @pytest.mark.parametrize("way", ["boxes", "joint", "all"])
-def test_the_recipes_of_scenes_train(small_pictures: Path, tmp_path: Path, way: str) -> None:
-    make(small_pictures, tmp_path / "scenes")
+def test_the_recipes_of_scenes_train(small_images: Path, tmp_path: Path, way: str) -> None:
+    make(small_images, tmp_path / "scenes")
     recipe = shutil.copy(EXAMPLES / "scenes" / f"{way}.toml", tmp_path)
     small = ["network.width=0.0625", "batch=4", "epochs=1", "evaluate_every=9", "workers=0"]
     assert run(["train", recipe, *small, "--out", str(tmp_path / "run"), "--threads", "1"]) == 0
     log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     (scores,) = (line for line in log if line["kind"] == "scores")
     assert ("mAP50 of label-only classes" in scores) == (way == "joint")
-    assert (tmp_path / "run" / "weak-boxes-0.jsonl").exists() == (way == "joint")
+    assert (tmp_path / "run" / "pseudo-boxes-0.jsonl").exists() == (way == "joint")
 
 
 def test_the_recipe_of_groceries_can_be_read() -> None:

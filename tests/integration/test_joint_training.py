@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_data import write_voc_set
-from small_models import small_table
+from support.small_data import write_voc_set
+from support.small_models import small_architecture
 from test_training import finish, log_of, start, wait_for
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
@@ -24,8 +24,8 @@ from yolo9000.training.logging import RunFolder
 from yolo9000.training.tasks import detection as detect
 from yolo9000.types import Detections, Sample
 
-# colour(0) > warm(1) > red(3) yellow(4); cold(2) > blue(5) green(6)
-TREE = "colour -1\nother -1\nwarm 0\ncold 0\nred 2\nyellow 2\nblue 3\ngreen 3\n"
+# color(0) > warm(1) > red(3) yellow(4); cold(2) > blue(5) green(6)
+TREE = "color -1\nother -1\nwarm 0\ncold 0\nred 2\nyellow 2\nblue 3\ngreen 3\n"
 DATA = """
 tree: labels.tree
 classes: [blue, red, green, cold]
@@ -50,14 +50,14 @@ name = "net.cfg"
 size = [72, 48]
 clusters = 2
 
-[optimiser]
-learning_rate = 0.0005
+[optimizer]
+lr = 0.0005
 burn_in = 3
 
 [joint]
 ratio = 2
 """
-LABELLED = 6  # pictures with image-level labels, beside 9 with boxes
+LABELLED = 6  # images with image-level labels, beside 9 with boxes
 
 
 @pytest.fixture
@@ -72,23 +72,23 @@ def recipe(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(folder / f"q{number}.png")
     (tmp_path / "labels.tree").write_text(TREE)
     (tmp_path / "data.yaml").write_text(DATA)
-    (tmp_path / "net.cfg").write_text(write_cfg(small_table(8, tree="labels.tree")))
+    (tmp_path / "net.cfg").write_text(write_cfg(small_architecture(8, tree="labels.tree")))
     file = tmp_path / "joint.toml"
     file.write_text(RECIPE)
     return file
 
 
-def weak_log(folder: Path) -> list[dict[str, object]]:
-    return RunFolder(folder).weak_boxes()
+def pseudo_box_log(folder: Path) -> list[dict[str, object]]:
+    return RunFolder(folder).pseudo_boxes()
 
 
 def test_both_kinds_train_in_the_stated_ratio_and_what_was_taught_is_logged(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert run(["train", str(recipe), "workers=0", "epochs=20", "--out", str(folder), "--threads", "1"]) == 0
-    lines = weak_log(folder)
-    trained = 5 * 60  # 20 epochs of 15 pictures in batches of 5
+    lines = pseudo_box_log(folder)
+    trained = 5 * 60  # 20 epochs of 15 images in batches of 5
     assert len(lines) == pytest.approx(trained * 2 / 3, abs=12)  # 2 labelled ones for each with boxes
-    counts = Counter(str(line["picture"]) for line in lines)
+    counts = Counter(str(line["image"]) for line in lines)
     assert len(counts) == LABELLED
     assert max(counts.values()) - min(counts.values()) <= 20  # each about 33 times: 3.3 an epoch
     for line in lines:
@@ -96,25 +96,25 @@ def test_both_kinds_train_in_the_stated_ratio_and_what_was_taught_is_logged(reci
         assert left < right
         assert top < bottom
         assert 0 < line["probability"] <= 1
-        assert line["label"] == (7 if "green" in str(line["picture"]) else 3)
+        assert line["label"] == (7 if "green" in str(line["image"]) else 3)
     assert (
         run(["val", str(folder / "last.safetensors"), str(tmp_path / "data.yaml"), "--out", str(tmp_path / "v")]) == 0
     )
 
 
-def test_every_label_of_a_picture_teaches_a_box_and_of_two_on_one_path_the_lower(recipe: Path, tmp_path: Path) -> None:
+def test_every_label_of_a_image_teaches_a_box_and_of_two_on_one_path_the_lower(recipe: Path, tmp_path: Path) -> None:
     names = sorted(
         path.relative_to(tmp_path / "labelled").as_posix() for path in (tmp_path / "labelled").rglob("*.png")
     )
     rows = [f"{name}\t{label}" for name in names for label in ("cold", "green", "red")]
-    (tmp_path / "tags.tsv").write_text("\n".join(["picture\tlabel", *rows, ""]))
-    tags = "{format: list, path: tags.tsv, images: labelled, columns: {picture: picture, labels: [label]}}"
+    (tmp_path / "tags.tsv").write_text("\n".join(["image\tlabel", *rows, ""]))
+    tags = "{format: list, path: tags.tsv, images: labelled, columns: {image: image, labels: [label]}}"
     (tmp_path / "data.yaml").write_text(DATA.replace("{format: folder, path: labelled}", tags))
     folder = tmp_path / "run"
     assert run(["train", str(recipe), "workers=0", "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
-    taught = Counter((line["step"], line["index"]) for line in weak_log(folder))
+    taught = Counter((line["step"], line["index"]) for line in pseudo_box_log(folder))
     assert set(taught.values()) == {2}
-    assert {line["label"] for line in weak_log(folder)} == {4, 7}  # red and green, not cold
+    assert {line["label"] for line in pseudo_box_log(folder)} == {4, 7}  # red and green, not cold
 
 
 def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Pa
     assert code == 0, err
     assert (broken / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert log_of(broken) == log_of(whole)
-    assert weak_log(broken) == weak_log(whole)
+    assert pseudo_box_log(broken) == pseudo_box_log(whole)
 
 
 def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxes_apart(
@@ -174,7 +174,7 @@ def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, caps
     folder = tmp_path / "run"
     assert run(["train", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
     capsys.readouterr()
-    assert run(["data", "weak-boxes", str(folder), "--pictures", "3"]) == 0
+    assert run(["data", "pseudo-boxes", str(folder), "--images", "3"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in told[:4]] == [
         "steps 1 to 3",
@@ -182,10 +182,10 @@ def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, caps
         "steps 7 to 9",
         "steps 10 to 12",
     ]
-    page = (folder / "weak-boxes.html").read_text()
+    page = (folder / "pseudo-boxes.html").read_text()
     assert page.count("data:image/png;base64,") == 3
-    assert run(["data", "weak-boxes", str(folder), "--labels", "purple"]) == 2
-    assert "no picture taught purple" in capsys.readouterr().err
+    assert run(["data", "pseudo-boxes", str(folder), "--labels", "purple"]) == 2
+    assert "no image taught purple" in capsys.readouterr().err
 
 
 def test_a_run_without_image_level_labels_has_nothing_to_show(
@@ -197,13 +197,13 @@ def test_a_run_without_image_level_labels_has_nothing_to_show(
         == 0
     )
     facts = json.loads((folder / "run.json").read_text())
-    assert facts["steps"] == 2  # 9 pictures in batches of 5
-    assert run(["data", "weak-boxes", str(folder)]) == 2
-    assert "must be a run that trained on pictures with image-level labels" in capsys.readouterr().err
+    assert facts["steps"] == 2  # 9 images in batches of 5
+    assert run(["data", "pseudo-boxes", str(folder)]) == 2
+    assert "must be a run that trained on images with image-level labels" in capsys.readouterr().err
 
 
 def test_a_ratio_needs_both_kinds(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only_boxes = "\n".join(line for line in DATA.splitlines() if "labelled" not in line)
     (tmp_path / "data.yaml").write_text(only_boxes)
     assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run")]) == 2
-    assert "joint.ratio needs pictures with image-level labels" in capsys.readouterr().err
+    assert "joint.ratio needs images with image-level labels" in capsys.readouterr().err

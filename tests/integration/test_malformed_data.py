@@ -1,4 +1,4 @@
-"""Bad input of every parser of data sets: a fault or one error, with its code and its place; never anything else."""
+"""Bad input of every parser of data sets: an issue or one error, with its code and its place; never anything else."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def png(size_wh: tuple[int, int] = (30, 20)) -> bytes:
     return stream.getvalue()
 
 
-# --- One bad thing in a data set with one good picture, called good.png. ---
+# --- One bad thing in a data set with one good image, called good.png. ---
 
 
 def voc(annotation: str | bytes | None = None, **files: str | bytes) -> Reader:
-    """An annotation ``bad.xml`` with its picture; and files, `__` standing for /."""
+    """An annotation ``bad.xml`` with its image; and files, `__` standing for /."""
 
     def read(folder: Path) -> Iterator[Annotation]:
         put(folder / "Annotations" / "good.xml", "<annotation/>")
@@ -102,7 +102,7 @@ def coco_image(**values: object) -> Reader:
 
 
 def darknet(label: str | bytes | None, **files: str | bytes) -> Reader:
-    """A picture with its label file; and files, `__` standing for /."""
+    """An image with its label file; and files, `__` standing for /."""
 
     def read(folder: Path) -> Iterator[Annotation]:
         for name in ("good", "bad"):
@@ -151,7 +151,7 @@ def table(text: str | bytes, columns: ListColumns = LABELS) -> Reader:
     def read(folder: Path) -> Iterator[Annotation]:
         for name in ("good.png", "bad.png"):
             put(folder / name, png())
-        put(folder / "broken.png", "no picture")
+        put(folder / "broken.png", "no image")
         good = b"good.png,cat\n" if columns is LABELS else b"image,label,x1,y1,x2,y2\ngood.png,cat,1,2,3,4\n"
         return read_list(put(folder / "list.csv", good + as_bytes(text)), folder, CLASSES, columns)
 
@@ -163,7 +163,7 @@ def boxes(row: str) -> Reader:
 
 
 def tar(*members: tuple[str, str | bytes], kind: bytes = tarfile.REGTYPE, end: bytes = b"", cut: int = 0) -> Reader:
-    """A tar file with a good picture and then the members; `end` is put behind it, `cut` bytes are taken away."""
+    """A tar file with a good image and then the members; `end` is put behind it, `cut` bytes are taken away."""
 
     def read(folder: Path) -> Iterator[Annotation]:
         stream = io.BytesIO()
@@ -223,7 +223,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "xml utf-16 with a doctype": (voc(DOCTYPE.encode("utf-16-le")), "label-unreadable"),
     "xml latin-1": (voc("<annotation>é</annotation>".encode("latin-1")), "label-unreadable"),
     "xml too large": (voc("<annotation/>" + " " * (16 << 20)), "label-unreadable"),
-    "xml picture": (voc(png()), "label-unreadable"),
+    "xml image": (voc(png()), "label-unreadable"),
     "xml doctype": (voc("<!DOCTYPE annotation><annotation/>"), "xml-entity"),
     "xml doctype in small letters": (voc("<!doctype annotation><annotation/>"), "xml-entity"),
     "xml external entity": (voc(DOCTYPE), "xml-entity"),
@@ -252,17 +252,17 @@ CASES: dict[str, tuple[Reader, str]] = {
         voc(Annotations__x_DOT_xml="<annotation><filename>..</filename></annotation>"),
         "path-outside",
     ),
-    "voc no picture": (voc(Annotations__x_DOT_xml="<annotation/>"), "label-orphan"),
+    "voc no image": (voc(Annotations__x_DOT_xml="<annotation/>"), "label-orphan"),
     "voc no annotation": (voc(JPEGImages__x_DOT_png=png()), "label-missing"),
-    "voc picture that is none": (
+    "voc image that is none": (
         voc(Annotations__x_DOT_xml="<annotation/>", JPEGImages__x_DOT_png="text"),
-        "picture-unreadable",
+        "image-unreadable",
     ),
     "voc other file": (voc(JPEGImages__x_DOT_psd="8BPS"), "file-unknown"),
     "voc list of nothing there": (voc(list_DOT_txt="good\ngone\n"), "label-missing"),
     "voc list outside": (voc(list_DOT_txt="good\n../../etc/passwd\n"), "path-outside"),
     "voc list absolute": (voc(list_DOT_txt="good\n/etc/passwd\n"), "path-outside"),
-    "voc list twice": (voc(list_DOT_txt="good\ngood\n"), "picture-duplicate"),
+    "voc list twice": (voc(list_DOT_txt="good\ngood\n"), "image-duplicate"),
     "voc list of three columns": (voc(list_DOT_txt="good\na b c\n"), "label-syntax"),
     "voc list not text": (voc(list_DOT_txt=b"good\n\xff\n"), "file-unreadable"),
     # JSON
@@ -280,7 +280,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "json number of many digits": (coco('{"x": ' + "1" * 10_000 + "}"), "file-syntax"),
     "json not text": (coco(b'{"x": "\xff"}'), "file-unreadable"),
     "json utf-16": (coco(f"{{{LISTS}}}".encode("utf-16")), "file-unreadable"),
-    "json picture": (coco(png()), "file-unreadable"),
+    "json image": (coco(png()), "file-unreadable"),
     "coco category without name": (coco_with("categories", {"id": 1}), "file-syntax"),
     "coco category no object": (coco_with("categories", "cat"), "file-syntax"),
     "coco category twice": (coco_with("categories", {"id": 1, "name": "cat"}), "class-duplicate"),
@@ -290,13 +290,13 @@ CASES: dict[str, tuple[Reader, str]] = {
     "coco image id true": (coco_image(id=True), "label-syntax"),
     "coco image id of 30 digits": (coco_image(id=10**30), "label-syntax"),
     "coco image id twice": (coco_image(id=1), "id-duplicate"),
-    "coco image name twice": (coco_image(file_name="good.png"), "picture-duplicate"),
+    "coco image name twice": (coco_image(file_name="good.png"), "image-duplicate"),
     "coco image name outside": (coco_image(file_name="../bad.png"), "path-outside"),
     "coco image name absolute": (coco_image(file_name="/etc/passwd"), "path-outside"),
-    "coco image name with zero byte": (coco_image(file_name="a\0.png"), "picture-missing"),
-    "coco image name half a character": (coco_image(file_name="\ud800.png"), "picture-missing"),
-    "coco image gone": (coco_image(file_name="gone.png"), "picture-missing"),
-    "coco image that is none": (coco_image(file_name="truth.json"), "picture-unreadable"),
+    "coco image name with zero byte": (coco_image(file_name="a\0.png"), "image-missing"),
+    "coco image name half a character": (coco_image(file_name="\ud800.png"), "image-missing"),
+    "coco image gone": (coco_image(file_name="gone.png"), "image-missing"),
+    "coco image that is none": (coco_image(file_name="truth.json"), "image-unreadable"),
     "coco image of another size": (coco_image(width=300, height=200), "size-wrong"),
     "coco image of no size": (coco_image(width=0, height=0), "size-wrong"),
     "coco object no object": (coco_with("annotations", None), "label-syntax"),
@@ -346,13 +346,13 @@ CASES: dict[str, tuple[Reader, str]] = {
     "labels utf-16": (darknet(LINE.encode("utf-16")), "label-unreadable"),
     "labels too large": (darknet("\n" * (16 << 20) + LINE), "label-unreadable"),
     "labels missing": (darknet(None), "label-missing"),
-    "labels without picture": (darknet("", labels__x_DOT_txt=""), "label-orphan"),
-    "picture that is none": (darknet(LINE, images__bad_DOT_png="text"), "picture-unreadable"),
-    "picture list gone": (darknet("", train_DOT_txt="images/good.png\ngone.png"), "picture-missing"),
-    "picture list twice": (darknet("", train_DOT_txt="images/good.png\nimages/good.png"), "picture-duplicate"),
-    "picture list long name": (darknet("", train_DOT_txt="images/good.png\n" + "x" * 9000), "picture-missing"),
-    "picture list not text": (darknet("", train_DOT_txt=b"\xff.png"), "file-unreadable"),
-    "picture list of one long line": (darknet("", train_DOT_txt="x" * (2 << 20)), "file-unreadable"),
+    "labels without image": (darknet("", labels__x_DOT_txt=""), "label-orphan"),
+    "image that is none": (darknet(LINE, images__bad_DOT_png="text"), "image-unreadable"),
+    "image list gone": (darknet("", train_DOT_txt="images/good.png\ngone.png"), "image-missing"),
+    "image list twice": (darknet("", train_DOT_txt="images/good.png\nimages/good.png"), "image-duplicate"),
+    "image list long name": (darknet("", train_DOT_txt="images/good.png\n" + "x" * 9000), "image-missing"),
+    "image list not text": (darknet("", train_DOT_txt=b"\xff.png"), "file-unreadable"),
+    "image list of one long line": (darknet("", train_DOT_txt="x" * (2 << 20)), "file-unreadable"),
     # YAML
     "yaml empty": (yolo(""), "file-syntax"),
     "yaml list": (yolo("- a"), "file-syntax"),
@@ -395,11 +395,11 @@ CASES: dict[str, tuple[Reader, str]] = {
     "table row too long": (table("bad.png,cat,dog"), "label-syntax"),
     "table quote": (table('"bad.png,cat'), "label-syntax"),
     "table carriage return": (table("bad.png,c\rat"), "label-syntax"),
-    "table no picture": (table(",cat"), "label-syntax"),
+    "table no image": (table(",cat"), "label-syntax"),
     "table unknown class": (table("bad.png,bird"), "class-unknown"),
-    "table picture outside": (table("../bad.png,cat"), "path-outside"),
-    "table picture gone": (table("gone.png,cat"), "picture-missing"),
-    "table picture apart": (table("bad.png,cat\ngood.png,dog"), "picture-duplicate"),
+    "table image outside": (table("../bad.png,cat"), "path-outside"),
+    "table image gone": (table("gone.png,cat"), "image-missing"),
+    "table image apart": (table("bad.png,cat\ngood.png,dog"), "image-duplicate"),
     "table label twice": (table("bad.png,cat\nbad.png,cat"), "label-duplicate"),
     "table field of a megabyte": (table("x" * 500_000 + ",cat"), "label-syntax"),
     "table not text": (table(b"\xff,cat"), "file-unreadable"),
@@ -410,7 +410,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "boxes nan": (boxes("bad.png,cat,1,2,nan,4"), "box-nan"),
     "boxes inverted": (boxes("bad.png,cat,5,2,3,4"), "box-inverted"),
     "boxes outside": (boxes("bad.png,cat,50,2,53,4"), "box-outside"),
-    "boxes unreadable picture": (boxes("broken.png,cat,1,2,3,4"), "picture-unreadable"),
+    "boxes unreadable image": (boxes("broken.png,cat,1,2,3,4"), "image-unreadable"),
     "class table names": (class_table("0,a\n0,b"), "class-duplicate"),
     "class table gap": (class_table("0,a\n2,b"), "file-syntax"),
     "class table empty": (class_table(""), "file-syntax"),
@@ -429,11 +429,11 @@ CASES: dict[str, tuple[Reader, str]] = {
     "tar hard link": (tar(("cat/bad.png", ""), kind=tarfile.LNKTYPE), "tar-member"),
     "tar device": (tar(("cat/bad.png", ""), kind=tarfile.BLKTYPE), "tar-member"),
     "tar pipe": (tar(("cat/bad.png", ""), kind=tarfile.FIFOTYPE), "tar-member"),
-    "tar twice": (tar(("./cat/good.png", png())), "picture-duplicate"),
+    "tar twice": (tar(("./cat/good.png", png())), "image-duplicate"),
     "tar other file": (tar(("cat/bad.exe", "MZ")), "file-unknown"),
     "tar no folder": (tar(("bad.png", png())), "label-missing"),
     "tar unknown class": (tar(("bird/bad.png", png())), "class-unknown"),
-    "tar label without picture": (tar(("cat/bad.cls", "0")), "label-orphan"),
+    "tar label without image": (tar(("cat/bad.cls", "0")), "label-orphan"),
     "tar label line": (tar_label("cat/bad.txt", "0 0"), "label-syntax"),
     "tar label json": (tar_label("cat/bad.json", "{"), "label-syntax"),
     "tar label json deep": (tar_label("cat/bad.json", "[" * 100_000), "label-syntax"),
@@ -442,11 +442,11 @@ CASES: dict[str, tuple[Reader, str]] = {
     "tar label not text": (tar_label("cat/bad.cls", b"\xff"), "label-unreadable"),
     "tar label class": (tar_label("cat/bad.cls", "2"), "class-unknown"),
     "tar label too many": (tar(("cat/bad.png", png()), ("cat/bad.cls", "0"), ("cat/bad.txt", "")), "label-duplicate"),
-    "tar picture that is none": (tar(("cat/bad.png", "text"), ("cat/bad.txt", LINE)), "picture-unreadable"),
+    "tar image that is none": (tar(("cat/bad.png", "text"), ("cat/bad.txt", LINE)), "image-unreadable"),
     # folders
     "folder unknown class": (folders("bird/a.png"), "class-unknown"),
     "folder empty": (folders("dog/.hidden"), "class-empty"),
-    "folder loose picture": (folders("a.png"), "label-missing"),
+    "folder loose image": (folders("a.png"), "label-missing"),
     "folder other file": (folders("cat/a.heic"), "file-unknown"),
 }
 
@@ -458,7 +458,7 @@ def texts_of(reader: Reader, folder: Path) -> tuple[list[Annotation], list[str]]
     try:
         for annotation in reader(folder):
             annotations.append(annotation)
-            told += [f"{fault}: {fault.advice}" for fault in annotation.faults]
+            told += [f"{issue}: {issue.suggestion}" for issue in annotation.issues]
     except DataError as error:
         told.append(str(error))
     return annotations, told
@@ -487,12 +487,12 @@ def test_each_is_told_with_its_code_in_one_line(tmp_path, case):
         assert text.startswith(str(folder))
         assert len(text) < 2000
     for annotation in annotations:
-        assert annotation.sample is not None or annotation.faults
-        assert annotation.sample is None or all(fault.fixable for fault in annotation.faults)
-        assert all(fault.code in CODES and fault.message and fault.advice for fault in annotation.faults)
+        assert annotation.sample is not None or annotation.issues
+        assert annotation.sample is None or all(issue.fixable for issue in annotation.issues)
+        assert all(issue.code in CODES and issue.message and issue.suggestion for issue in annotation.issues)
 
 
-PICTURE_BY_PICTURE = [
+IMAGE_BY_IMAGE = [
     case
     for case, (_, code) in CASES.items()
     if code not in ("file-syntax", "file-unreadable", "tar-compressed", "class-duplicate")
@@ -500,8 +500,8 @@ PICTURE_BY_PICTURE = [
 ]
 
 
-@pytest.mark.parametrize("case", PICTURE_BY_PICTURE)
-def test_the_good_picture_beside_it_is_still_read(tmp_path, case):
+@pytest.mark.parametrize("case", IMAGE_BY_IMAGE)
+def test_the_good_image_beside_it_is_still_read(tmp_path, case):
     annotations, _ = texts_of(CASES[case][0], tmp_path / "set")
     names = [annotation.sample.name for annotation in annotations if annotation.sample]
     assert sum(name.endswith("good.png") for name in names) == 1
@@ -515,7 +515,7 @@ def test_there_are_enough_cases_and_each_code_has_one():
 
 def test_every_code_in_the_program_is_in_the_documentation():
     folder = Path(formats.__file__).parent
-    text = "".join(path.read_text() for path in chain(folder.glob("*.py"), [folder.parent / "boxes.py"]))
+    text = "".join(path.read_text() for path in chain(folder.glob("*.py"), [folder.parent / "issues.py"]))
     text = text.replace(formats.__doc__ or "", "")
-    kinds = "box|area|class|label|picture|size|id|path|file|xml|tar"
+    kinds = "box|area|class|label|image|size|id|path|file|xml|tar"
     assert set(re.findall(rf'"((?:{kinds})-[a-z]+)"', text)) == CODES

@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of pictures."""
+"""Memory does not grow with the number of images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_models import write_flat
+from support.small_models import write_flat
 
-GROWTH = 12_000_000  # bytes; a detector that kept its pictures would grow by 300 x 0.9 MB after the first hundred
+GROWTH = 12_000_000  # bytes; a detector that kept its images would grow by 300 x 0.9 MB after the first hundred
 
 SCRIPT = """
 import sys
@@ -21,10 +21,10 @@ from yolo9000 import Detector
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-model, picture, engine, count = sys.argv[1:]
+model, image, engine, count = sys.argv[1:]
 sizes = []
 detector = Detector.load(model, engine=engine, threshold=0.3)
-for number, prediction in enumerate(detector.predict((picture for _ in range(int(count))), batch=2)):
+for number, prediction in enumerate(detector.predict((image for _ in range(int(count))), batch=2)):
     if number % 50 == 49:
         prediction.draw()
         sizes.append(resident())
@@ -33,21 +33,21 @@ print(max(sizes[2:]) - sizes[1])
 
 
 def growth(tmp_path: Path, engine: str, count: int) -> int:
-    picture = tmp_path / "picture.jpg"
+    image = tmp_path / "image.jpg"
     rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)).save(picture)
-    arguments = [sys.executable, "-c", SCRIPT, str(write_flat(tmp_path)), str(picture), engine, str(count)]
+    Image.fromarray(rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)).save(image)
+    arguments = [sys.executable, "-c", SCRIPT, str(write_flat(tmp_path)), str(image), engine, str(count)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=500, check=True)
     return int(done.stdout)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's account of memory")
-def test_four_hundred_pictures(tmp_path: Path) -> None:
+def test_four_hundred_images(tmp_path: Path) -> None:
     assert growth(tmp_path, "onnxruntime", 400) < GROWTH
 
 
 @pytest.mark.battery
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's account of memory")
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
-def test_ten_thousand_pictures(tmp_path: Path, engine: str) -> None:
+def test_ten_thousand_images(tmp_path: Path, engine: str) -> None:
     assert growth(tmp_path, engine, 10_000) < GROWTH

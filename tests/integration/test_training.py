@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from small_data import write_voc_set
-from small_models import small_table
+from support.small_data import write_voc_set
+from support.small_models import small_architecture
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.cli.app import run
@@ -34,8 +34,8 @@ name = "net.cfg"
 size = [72, 48]
 clusters = 2
 
-[optimiser]
-learning_rate = 0.003
+[optimizer]
+lr = 0.003
 burn_in = 3
 steps = [6]
 scales = [0.1]
@@ -44,14 +44,14 @@ scales = [0.1]
 sizes = [64, 72, 96]
 every = 2
 """
-STEPS = 18  # 8 epochs of 9 pictures in batches of 4
+STEPS = 18  # 8 epochs of 9 images in batches of 4
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A recipe for the small data set, which lies beside it."""
     write_voc_set(tmp_path / "shapes")
-    (tmp_path / "net.cfg").write_text(write_cfg(small_table(2)))
+    (tmp_path / "net.cfg").write_text(write_cfg(small_architecture(2)))
     file = tmp_path / "small.toml"
     file.write_text(RECIPE)
     return file
@@ -86,9 +86,9 @@ def test_a_run_leaves_what_it_promises(recipe: Path, tmp_path: Path, capsys: pyt
     folder = tmp_path / "run"
     assert run(["train", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
     out = capsys.readouterr().out
-    assert "9 pictures, 2 classes; all layers from nothing" in out
+    assert "9 images, 2 classes; all layers from nothing" in out
     facts = json.loads((folder / "run.json").read_text())
-    assert facts["recipe"]["optimiser"]["learning_rate"] == 0.003
+    assert facts["recipe"]["optimizer"]["learning_rate"] == 0.003
     assert facts["steps"] == STEPS
     steps = [line for line in log_of(folder) if line["kind"] == "step"]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
@@ -97,8 +97,8 @@ def test_a_run_leaves_what_it_promises(recipe: Path, tmp_path: Path, capsys: pyt
     for name in ("results.csv", "best.safetensors", "last.safetensors", "report.html", "curves.png"):
         assert (folder / name).stat().st_size > 0, name
     assert len(list((folder / "checkpoints").iterdir())) == 2
-    assert len(list((folder / "pictures").glob("batch-*.jpg"))) == 3
-    assert len(list((folder / "pictures").glob("validation-*.jpg"))) == 4
+    assert len(list((folder / "images").glob("batch-*.jpg"))) == 3
+    assert len(list((folder / "images").glob("validation-*.jpg"))) == 4
     assert run(["info", str(folder / "best.safetensors")]) == 0
     assert run(["val", str(folder / "last.safetensors"), str(tmp_path / "shapes"), "--out", str(tmp_path / "val")]) == 0
     assert run(["train", "--resume", str(folder)]) == 0
@@ -175,8 +175,8 @@ def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> No
         "workers=0",
         "epochs=4",
         "average=0.9",
-        "optimiser.learning_rate=1e-5",
-        "augment.placement=crop2016",  # on flat grey, rounding goes further
+        "optimizer.lr=1e-5",
+        "augment.placement=random_crop",  # on flat grey, rounding goes further
     ]
     assert finish(start(recipe, *settings, "--out", tmp_path / "one", "--threads", "1"))[0] == 0
     code, _, err = finish(torchrun(2, recipe, *settings, "--out", tmp_path / "two", "--threads", "1"))
@@ -210,24 +210,24 @@ def test_a_loss_that_is_no_number_stops_before_any_weight_follows(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    settings = ["optimiser.learning_rate=1e30", "optimiser.burn_in=0", "workers=0", "checkpoint_every=1"]
+    settings = ["optimizer.lr=1e30", "optimizer.burn_in=0", "workers=0", "checkpoint_every=1"]
     assert run(["train", str(recipe), "workers=0", *settings, "--out", str(folder), "--threads", "1"]) == 2
     err = capsys.readouterr().err
     assert "the loss and its gradient must be finite" in err
-    (fault,) = (folder / "faults").iterdir()
-    batch = json.loads((fault / "batch.json").read_text())
-    assert len(batch["pictures"]) == 4
-    assert all((fault / picture["file"]).exists() for picture in batch["pictures"])
+    (issue,) = (folder / "issues").iterdir()
+    batch = json.loads((issue / "batch.json").read_text())
+    assert len(batch["images"]) == 4
+    assert all((issue / image["file"]).exists() for image in batch["images"])
     newest = max((folder / "checkpoints").iterdir())
     assert all(np.isfinite(values).all() for values in load_file(newest / "tensors.safetensors").values())
 
 
-def test_a_picture_that_broke_since_the_start_is_named(
+def test_a_image_that_broke_since_the_start_is_named(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = tmp_path / "shapes" / "JPEGImages" / "p04.png"
-    data = picture.read_bytes()
-    picture.write_bytes(data[: len(data) // 2])  # its header is whole
+    image = tmp_path / "shapes" / "JPEGImages" / "p04.png"
+    data = image.read_bytes()
+    image.write_bytes(data[: len(data) // 2])  # its header is whole
     assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run"), "--threads", "1"]) == 2
     err = capsys.readouterr().err
     assert "p04.png" in err
@@ -237,23 +237,23 @@ def test_a_picture_that_broke_since_the_start_is_named(
 def test_wrong_data_are_told_before_the_first_step(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "shapes" / "JPEGImages" / "p04.png").write_text("no picture")
+    (tmp_path / "shapes" / "JPEGImages" / "p04.png").write_text("no image")
     assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run")]) == 2
     assert "p04" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dead_worker_names_the_picture(recipe: Path, tmp_path: Path) -> None:
-    # A worker that takes the machine's memory is killed by the system; here it kills itself at picture p04.
+def test_a_dead_worker_names_the_image(recipe: Path, tmp_path: Path) -> None:
+    # A worker that takes the machine's memory is killed by the system; here it kills itself at image p04.
     script = tmp_path / "deadly.py"
     script.write_text(
         "import os, signal, sys\n"
         "import yolo9000.training.tasks.detection as detect\n"
         "from yolo9000.cli.app import run\n"
         "load = detect.load_picture\n"
-        "def deadly(picture, name):\n"
+        "def deadly(image, name):\n"
         "    if 'p04' in name: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return load(picture, name)\n"
+        "    return load(image, name)\n"
         "detect.load_picture = deadly\n"
         "sys.exit(run(sys.argv[1:]))\n"
     )

@@ -7,9 +7,9 @@ import io
 from pathlib import Path
 
 import pytest
-from conftest import shared
-from small_data import boxes_of, write_voc_set
-from small_models import TREE, write_tree_model
+from support.paths import shared
+from support.small_data import boxes_of, write_voc_set
+from support.small_models import TREE, write_tree_model
 
 from yolo9000.cli.app import run
 from yolo9000.taxonomy.files import read_tree_file, write_tree_file
@@ -81,7 +81,7 @@ def test_diff_and_export(tree: str, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 class TestBuild:
-    def test_labels_are_built_doubts_are_listed_and_settled(
+    def test_labels_are_built_doubts_are_listed_and_overrides(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "coco.names").write_text("mouse\ncat\ndog\npizza\n")
@@ -101,7 +101,7 @@ class TestBuild:
         assert "n03793489 (mouse, a kind of electronic device)" in rows["mouse"]["other meanings"]
         assert "dog (n02084071): grows the tree by" in (tmp_path / "labels-choices.txt").read_text()
         doubts.write_text(doubts.read_text().replace("mouse,n02330245", "mouse,n03793489"))
-        assert run([*words, "--settled", str(doubts)]) == 0
+        assert run([*words, "--overrides", str(doubts)]) == 0
         assert "n03793489" in read_tree_file(out).ids
         assert rows_of(doubts) == []
 
@@ -144,14 +144,14 @@ class TestAsking:
         return str(tmp_path / "a.png")
 
     def predict(self, model: str, photo: str, tmp_path: Path, *words: str) -> int:
-        low = ["--threshold", "0.01", "--no-pictures", "--format", "csv", "--out", str(tmp_path / "out")]
+        low = ["--threshold", "0.01", "--no-save", "--format", "csv", "--out", str(tmp_path / "out")]
         return run(["predict", photo, "--model", model, *low, *words])
 
     def names(self, tmp_path: Path) -> set[str]:
         return {row["name"] for row in rows_of(tmp_path / "out" / "detections.csv")}
 
     def test_classes_ask_for_a_part(self, model: str, photo: str, tmp_path: Path) -> None:
-        assert self.predict(model, photo, tmp_path, "--classes", "dog,bus", "--min-probability", "0") == 0
+        assert self.predict(model, photo, tmp_path, "--classes", "dog,bus", "--hier-thresh", "0") == 0
         assert self.names(tmp_path) <= {"terrier", "poodle", "bus"}
         assert self.names(tmp_path)
 

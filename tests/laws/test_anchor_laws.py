@@ -14,7 +14,7 @@ DISTANCES = ("iou", "euclidean")
 
 @st.composite
 def random_boxes(draw: st.DrawFn, most: int = 300) -> np.ndarray:
-    """Sizes as in pictures: many small ones, few large ones, some of them several times."""
+    """Sizes as in images: many small ones, few large ones, some of them several times."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     spread = draw(st.sampled_from([0.2, 0.8, 1.5]))
     boxes = np.exp(rng.normal((1.5, 2.0), spread, (draw(st.integers(12, most)), 2)))
@@ -98,7 +98,7 @@ def squared_error(boxes: np.ndarray, anchors: np.ndarray) -> float:
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**32), k=st.integers(3, 7))
 def test_iou_fits_better_than_euclidean(seed: int, k: int) -> None:
-    """On boxes as spread as those of pictures: the reason for the distance in §2."""
+    """On boxes as spread as those of images: the reason for the distance in §2."""
     boxes = np.exp(np.random.default_rng(seed).normal((4.5, 4.8), 0.9, (300, 2)))
     iou, euclidean = (cluster(boxes, k, distance=distance).average_iou for distance in DISTANCES)
     assert iou > euclidean

@@ -1,4 +1,4 @@
-"""Laws of the augmentation: pictures and boxes go together, and the key alone decides what is drawn."""
+"""Laws of the augmentation: images and boxes go together, and the key alone decides what is drawn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from yolo9000.data.augment import (
     augment_classifier,
     augment_or_mosaic,
     distort,
-    draw_colour,
+    draw_color,
     draw_cover,
     draw_crop,
     draw_place,
@@ -32,24 +32,24 @@ from yolo9000.data.augment import (
     place_boxes,
 )
 from yolo9000.data.batching import epoch_order, multi_scale_size
-from yolo9000.types import BoxTruth
+from yolo9000.types import BoxAnnotations
 
 SEEDS = st.integers(0, 2**40)
 SIDES = st.integers(1, 900)
-PLACEMENTS = ("crop2016", "place2017")
-COLOURS = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]], np.uint8)  # one for each label
-COLOURED = 60  # levels between a pixel's channels: more than grey, black and their edges have
+PLACEMENTS = ("random_crop", "letterbox_jitter")
+COLORS = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]], np.uint8)  # one for each label
+COLORED = 60  # levels between a pixel's channels: more than grey, black and their edges have
 
 
-def painted(seed: int, label: int = 0, wh: tuple[int, int] = (300, 200)) -> tuple[np.ndarray, BoxTruth]:
-    """A coloured rectangle on mottled grey."""
+def painted(seed: int, label: int = 0, wh: tuple[int, int] = (300, 200)) -> tuple[np.ndarray, BoxAnnotations]:
+    """A colored rectangle on mottled grey."""
     rng, (width, height) = np.random.default_rng(seed), wh
     image = np.repeat(rng.integers(60, 200, (height, width, 1), dtype=np.uint8), 3, axis=2)
     box_width, box_height = rng.integers((80, 60), (width // 2, height // 2 + 20))
     left, top = rng.integers((0, 0), (width - box_width, height - box_height))
-    image[top : top + box_height, left : left + box_width] = COLOURS[label]
+    image[top : top + box_height, left : left + box_width] = COLORS[label]
     box = np.array([[left, top, left + box_width, top + box_height]], np.float32)
-    return image, BoxTruth.plain(box, np.array([label], np.int64))
+    return image, BoxAnnotations.plain(box, np.array([label], np.int64))
 
 
 def seen(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -58,34 +58,34 @@ def seen(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
 
 
-def coloured(image: np.ndarray) -> np.ndarray:
-    return np.ptp(image, axis=2) > COLOURED
+def colored(image: np.ndarray) -> np.ndarray:
+    return np.ptp(image, axis=2) > COLORED
 
 
-# Pictures and boxes
+# Images and boxes
 
 
 @pytest.mark.parametrize("upside_down", [False, True])
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_boxes_go_with_their_pictures(placement: str, flip: bool, upside_down: bool) -> None:
+def test_boxes_go_with_their_images(placement: str, flip: bool, upside_down: bool) -> None:
     chosen = AugmentSettings(placement=placement, flip=flip, upside_down=upside_down, min_visible=0)
     found = 0
     for index in range(60):
         image, boxes = augment(*painted(index), chosen, (192, 160), draws(1, 0, index))
         assert boxes is not None
         for box in boxes.boxes_xyxy:
-            assert iou(box, seen(image, coloured(image))) > 0.8
+            assert iou(box, seen(image, colored(image))) > 0.8
             found += 1
     assert found > 50
 
 
 def test_flips_happen_to_half() -> None:
     image = np.full((200, 300, 3), 90, np.uint8)
-    truth = BoxTruth.plain(np.array([[20, 40, 120, 90]], np.float32), np.array([0]))
+    gt = BoxAnnotations.plain(np.array([[20, 40, 120, 90]], np.float32), np.array([0]))
     lefts = []
     for index in range(200):
-        _, boxes = augment(image, truth, AugmentSettings(jitter=0.05), (96, 64), draws(2, 0, index))
+        _, boxes = augment(image, gt, AugmentSettings(jitter=0.05), (96, 64), draws(2, 0, index))
         assert boxes is not None
         lefts.append(boxes.boxes_xyxy[0, 0] < 96 / 3)
     assert 70 < sum(lefts) < 130
@@ -93,23 +93,23 @@ def test_flips_happen_to_half() -> None:
 
 def test_half_are_upside_down_where_that_is_wanted() -> None:
     image = np.full((200, 300, 3), 90, np.uint8)
-    truth = BoxTruth.plain(np.array([[20, 10, 120, 60]], np.float32), np.array([0]))
-    tops = {False: 0, True: 0}
-    for wanted in tops:
+    gt = BoxAnnotations.plain(np.array([[20, 10, 120, 60]], np.float32), np.array([0]))
+    roots = {False: 0, True: 0}
+    for wanted in roots:
         for index in range(200):
             chosen = AugmentSettings(jitter=0.05, upside_down=wanted)
-            _, boxes = augment(image, truth, chosen, (96, 64), draws(2, 0, index))
+            _, boxes = augment(image, gt, chosen, (96, 64), draws(2, 0, index))
             assert boxes is not None
-            tops[wanted] += int(boxes.boxes_xyxy[0, 1] < 64 / 2)
-    assert tops[False] == 200
-    assert 70 < tops[True] < 130
+            roots[wanted] += int(boxes.boxes_xyxy[0, 1] < 64 / 2)
+    assert roots[False] == 200
+    assert 70 < roots[True] < 130
 
 
-def test_boxes_go_with_their_pictures_in_a_mosaic() -> None:
+def test_boxes_go_with_their_images_in_a_mosaic() -> None:
     chosen, found = AugmentSettings(hue=0, min_visible=0.3), 0
-    marks = (COLOURS > 100).tolist()
+    marks = (COLORS > 100).tolist()
 
-    def load(number: int) -> tuple[np.ndarray, BoxTruth]:
+    def load(number: int) -> tuple[np.ndarray, BoxAnnotations]:
         return painted(number, next(labels), (200 + 7 * number, 180))
 
     for index in range(40):
@@ -117,7 +117,7 @@ def test_boxes_go_with_their_pictures_in_a_mosaic() -> None:
         image, boxes = mosaic(*painted(index), chosen, (256, 224), draws(1, 0, index), load, 20)
         middle = (image.max(axis=2).astype(int) + image.min(axis=2)) // 2
         for box, label in zip(boxes.boxes_xyxy, boxes.labels, strict=True):
-            mask = coloured(image) & ((image > middle[..., None]) == marks[label]).all(axis=2)
+            mask = colored(image) & ((image > middle[..., None]) == marks[label]).all(axis=2)
             assert iou(box, seen(image, mask)) > 0.8
             found += 1
     assert found > 100
@@ -126,28 +126,28 @@ def test_boxes_go_with_their_pictures_in_a_mosaic() -> None:
 @settings(deadline=None, max_examples=60)
 @given(
     seed=SEEDS,
-    picture_wh=st.tuples(SIDES, SIDES),
+    image_wh=st.tuples(SIDES, SIDES),
     size_wh=st.tuples(st.integers(8, 608), st.integers(8, 608)),
     jitter=st.floats(0, 0.49),
     mirrored=st.booleans(),
 )
 def test_crop_is_darknets_correction(
-    seed: int, picture_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, mirrored: bool
+    seed: int, image_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, mirrored: bool
 ) -> None:
     """Darknet's fractions: divided by the scale, less the shift, mirrored in 1, clipped to 0..1."""
-    placement = draw_crop(picture_wh, size_wh, jitter, draws(seed, 0, 0))
+    placement = draw_crop(image_wh, size_wh, jitter, draws(seed, 0, 0))
     (left, top, width, height), rng = placement.source_ltwh, np.random.default_rng(seed)
-    picture, size = np.array(picture_wh * 2), np.array(size_wh * 2)
+    image, size = np.array(image_wh * 2), np.array(size_wh * 2)
     fractions = np.sort(rng.random((5, 2, 2)), axis=1).reshape(5, 4)
-    scales = np.array([width / picture_wh[0], height / picture_wh[1]] * 2)
-    shifts = np.array([left / picture_wh[0], top / picture_wh[1]] * 2) / scales
+    scales = np.array([width / image_wh[0], height / image_wh[1]] * 2)
+    shifts = np.array([left / image_wh[0], top / image_wh[1]] * 2) / scales
     expected = fractions / scales - shifts
     if mirrored:
         placement = placement.mirror(size_wh[0])
         expected[:, [0, 2]] = 1 - expected[:, [2, 0]]
     expected = np.clip(expected, 0, 1)
     keep = (expected[:, 2:] - expected[:, :2] >= 0.0011).all(axis=1)
-    boxes = BoxTruth.plain((fractions * picture).astype(np.float32)[keep], np.flatnonzero(keep))
+    boxes = BoxAnnotations.plain((fractions * image).astype(np.float32)[keep], np.flatnonzero(keep))
     ours = place_boxes(boxes, placement, size_wh, 0.0)
     assert ours.labels.tolist() == boxes.labels.tolist()
     np.testing.assert_allclose(ours.boxes_xyxy, (expected * size)[keep], atol=2e-3)
@@ -156,20 +156,20 @@ def test_crop_is_darknets_correction(
 
 
 @settings(deadline=None, max_examples=60)
-@given(seed=SEEDS, picture_wh=st.tuples(SIDES, SIDES), size_wh=st.tuples(st.integers(8, 608), st.integers(8, 608)))
-def test_what_is_drawn_lies_within_bounds(seed: int, picture_wh: tuple[int, int], size_wh: tuple[int, int]) -> None:
-    (width, height), jitter = picture_wh, 0.2
-    cut = draw_crop(picture_wh, size_wh, jitter, draws(seed, 0, 0))
+@given(seed=SEEDS, image_wh=st.tuples(SIDES, SIDES), size_wh=st.tuples(st.integers(8, 608), st.integers(8, 608)))
+def test_what_is_drawn_lies_within_bounds(seed: int, image_wh: tuple[int, int], size_wh: tuple[int, int]) -> None:
+    (width, height), jitter = image_wh, 0.2
+    cut = draw_crop(image_wh, size_wh, jitter, draws(seed, 0, 0))
     left, top, cut_width, cut_height = cut.source_ltwh
     assert cut.target_ltwh == (0, 0, *size_wh)
     assert max(abs(left), abs(width - left - cut_width)) <= jitter * width
     assert max(abs(top), abs(height - top - cut_height)) <= jitter * height
 
     for placement, outer, inner, aspect in (
-        (draw_place(picture_wh, size_wh, jitter, draws(seed, 0, 1)), size_wh, "target_ltwh", width / height),
+        (draw_place(image_wh, size_wh, jitter, draws(seed, 0, 1)), size_wh, "target_ltwh", width / height),
         (
-            draw_cover(picture_wh, size_wh, jitter, draws(seed, 0, 2)),
-            picture_wh,
+            draw_cover(image_wh, size_wh, jitter, draws(seed, 0, 2)),
+            image_wh,
             "source_ltwh",
             size_wh[0] / size_wh[1],
         ),
@@ -184,22 +184,22 @@ def test_what_is_drawn_lies_within_bounds(seed: int, picture_wh: tuple[int, int]
 
 
 def test_draws_fill_their_bounds() -> None:
-    lefts, shares = [], []
+    lefts, fractions = [], []
     for index in range(400):
         lefts.append(draw_crop((300, 200), (64, 32), 0.2, draws(0, 0, index)).source_ltwh[0])
         _, _, width, height = draw_place((300, 200), (416, 352), 0.2, draws(0, 0, index)).target_ltwh
-        shares.append(width / height)
+        fractions.append(width / height)
     assert -60 <= min(lefts) < -50
     assert 50 < max(lefts) <= 60
     assert abs(np.mean(lefts)) < 6  # 60 / sqrt(3 * 400) = 1.7
-    assert 1 <= min(shares) < 1.15
-    assert 1.9 < max(shares) <= 2.26
+    assert 1 <= min(fractions) < 1.15
+    assert 1.9 < max(fractions) <= 2.26
 
 
 @pytest.mark.parametrize("limit", [1.5, 0.75])
-def test_colours_fill_their_bounds(limit: float) -> None:
+def test_colors_fill_their_bounds(limit: float) -> None:
     chosen = AugmentSettings(hue=0.1, saturation=limit, exposure=limit)
-    drawn = np.array([draw_colour(chosen, draws(0, 0, index)) for index in range(1000)])
+    drawn = np.array([draw_color(chosen, draws(0, 0, index)) for index in range(1000)])
     hues, largest = drawn[:, 0], max(limit, 1 / limit)
     assert -0.1 <= hues.min() < -0.098
     assert 0.098 < hues.max() <= 0.1
@@ -223,14 +223,14 @@ def test_rotations_fill_their_bounds() -> None:
     aspects = np.array([rotation.aspect for rotation in drawn])
     assert 0.75 <= aspects.min() < 0.76
     assert 1.32 < aspects.max() <= 1 / 0.75
-    # the picture's shorter side is 200, narrower pictures are no lower: 300 * .75 = 225
+    # the image's shorter side is 200, narrower images are no lower: 300 * .75 = 225
     lengths = np.array([rotation.scale for rotation in drawn]) * 200
     assert lengths.min() == pytest.approx(128, abs=1)
     assert lengths.max() == pytest.approx(448, abs=1)
 
 
-def test_classifier_sees_the_picture() -> None:
-    """Whatever is drawn, at least the middle of the input shows the picture, and not the black beyond it."""
+def test_classifier_sees_the_image() -> None:
+    """Whatever is drawn, at least the middle of the input shows the image, and not the black beyond it."""
     image = np.full((200, 300, 3), 200, np.uint8)
     for index in range(60):
         out = augment_classifier(image, ClassifierAugmentSettings(min_crop=150), (128, 96), draws(0, 0, index))
@@ -238,10 +238,10 @@ def test_classifier_sees_the_picture() -> None:
         assert (out > 100).mean() > 0.8
 
 
-# Colours
+# Colors
 
 
-def darknets_colours(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
+def darknets_colors(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
     """Pixel by pixel through HSV, with Python's own formulas, which are Darknet's."""
     out = np.empty(image.shape)
     for place in np.ndindex(image.shape[:2]):
@@ -257,7 +257,7 @@ def test_distort_is_hsv(seed: int, hue: float, saturation: float, exposure: floa
     levels = rng.choice(np.array([0, 1, 60, 61, 128, 200, 254, 255], np.uint8), (9, 7, 3))
     levels[4:] = rng.integers(0, 256, (5, 7, 3))
     image = (levels / 255).astype(np.float32)
-    expected = darknets_colours(image, hue, saturation, exposure)
+    expected = darknets_colors(image, hue, saturation, exposure)
     np.testing.assert_allclose(distort(image, hue, saturation, exposure), expected, atol=1e-5)
     most = (1 + exposure * saturation) / 2 + 0.01
     np.testing.assert_allclose(distort(levels, hue, saturation, exposure), 255 * expected, atol=most)
@@ -271,7 +271,7 @@ def digest(seed: int, epoch: int, index: int) -> str:
     numbers = hashlib.sha256()
     for values in (
         AugmentSettings(),
-        AugmentSettings(placement="place2017"),
+        AugmentSettings(placement="letterbox_jitter"),
         AugmentSettings(mosaic=0.5),
     ):
         image, boxes = augment_or_mosaic(*painted(3), values, (96, 64), draws(seed, epoch, index), painted, 9)
@@ -302,13 +302,13 @@ def test_other_keys_make_others() -> None:
 
 
 def test_augmentation_leaves_its_input_alone() -> None:
-    image, truth = painted(1)
-    copies = image.copy(), truth.boxes_xyxy.copy()
+    image, gt = painted(1)
+    copies = image.copy(), gt.boxes_xyxy.copy()
     for index in range(8):
-        augment_or_mosaic(image, truth, AugmentSettings(mosaic=0.5), (96, 64), draws(0, 0, index), painted, 9)
+        augment_or_mosaic(image, gt, AugmentSettings(mosaic=0.5), (96, 64), draws(0, 0, index), painted, 9)
         augment_classifier(image, ClassifierAugmentSettings(), (64, 48), draws(0, 0, index))
     np.testing.assert_array_equal(image, copies[0])
-    np.testing.assert_array_equal(truth.boxes_xyxy, copies[1])
+    np.testing.assert_array_equal(gt.boxes_xyxy, copies[1])
 
 
 # Order
@@ -328,7 +328,7 @@ def test_shards_deal_out_one_order(seed: int, epoch: int, count: int, shards: in
     assert max(lengths) - min(lengths) <= 1
 
 
-def test_orders_differ_and_every_picture_may_come_first() -> None:
+def test_orders_differ_and_every_image_may_come_first() -> None:
     orders = {tuple(epoch_order(seed, epoch, 20).tolist()) for seed in range(20) for epoch in range(20)}
     assert len(orders) == 400
     assert {order[0] for order in orders} == set(range(20))

@@ -7,9 +7,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from heads import Head, HeadRecipe, detection_settings, heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.heads import Head, HeadRecipe, detection_settings, heads
 
 from yolo9000.inference.decode import find_candidates, label_candidates, postprocess
 from yolo9000.inference.settings import DetectionSettings
@@ -35,8 +35,8 @@ def test_on_demand_equals_in_full(recipe: HeadRecipe, chosen: DetectionSettings)
     head = recipe.make()
     for image, walk, suppression in product(range(recipe.images), WALKS, SUPPRESSIONS):
         how = chosen.model_copy(update={"walk": walk, "suppression": suppression})
-        lazy = postprocess(head.lazy, image, head.spec, head.picture_wh, how)
-        dense = postprocess(head.dense, image, head.spec, head.picture_wh, how)
+        lazy = postprocess(head.lazy, image, head.spec, head.image_wh, how)
+        dense = postprocess(head.dense, image, head.spec, head.image_wh, how)
         assert_identical(lazy, dense)
 
 
@@ -49,8 +49,8 @@ def test_chosen_nodes_on_demand_equal_in_full(
     head = recipe.make()
     nodes = data.draw(st.lists(st.integers(0, len(head.spec.names) - 1), min_size=1, max_size=8))
     spec = replace(head.spec, nodes=np.array(nodes, np.int64), names=tuple(f"class {i}" for i in range(len(nodes))))
-    lazy = postprocess(head.lazy, 0, spec, head.picture_wh, chosen)
-    assert_identical(lazy, postprocess(head.dense, 0, spec, head.picture_wh, chosen))
+    lazy = postprocess(head.lazy, 0, spec, head.image_wh, chosen)
+    assert_identical(lazy, postprocess(head.dense, 0, spec, head.image_wh, chosen))
     assert lazy.answers == ()
 
 
@@ -64,8 +64,8 @@ def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: Detect
     head = recipe.make()
     tree = head.spec.tree
     assert tree is not None
-    found = postprocess(head.lazy, 0, head.spec, head.picture_wh, chosen)
-    candidates = find_candidates(head.lazy, 0, head.spec, head.picture_wh, chosen.threshold)
+    found = postprocess(head.lazy, 0, head.spec, head.image_wh, chosen)
+    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, chosen.threshold)
     labelled = label_candidates(head.lazy, 0, head.spec, candidates, chosen)
     best_first = labelled.candidates[np.argsort(-labelled.scores, kind="stable")]
     assert len(found) == len(found.answers) == len(best_first)
@@ -74,8 +74,8 @@ def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: Detect
     for i, answer in enumerate(found.answers):
         check_answer(head, answer, conditionals[i], absolute[i], chosen)
         objectness = float(candidates.objectness[best_first[i]])
-        share = answer.path[-1].probability if chosen.walk == "conditional" else 1.0
-        assert found.scores[i] == pytest.approx(objectness * share, rel=1e-5)
+        fraction = answer.path[-1].probability if chosen.walk == "conditional" else 1.0
+        assert found.scores[i] == pytest.approx(objectness * fraction, rel=1e-5)
         assert found.labels[i] == answer.path[-1].node
         assert found.names[i] == answer.path[-1].name
 
@@ -99,19 +99,19 @@ def check_answer(
         siblings = np.flatnonzero(tree.parents == tree.parents[node])
         assert conditionals[node] >= conditionals[siblings].max() - CLOSE
     for place in range(1, len(nodes)):  # and likely enough, but for the top node
-        assert weight(absolute[nodes[: place + 1]], chosen) > chosen.min_probability - CLOSE
+        assert weight(absolute[nodes[: place + 1]], chosen) > chosen.hier_thresh - CLOSE
 
     children = np.flatnonzero(tree.parents == label)
     if len(children) == 0:
         assert answer.stopped == "leaf"
         assert answer.next_best is None
     else:
-        assert answer.stopped == "min_probability"
-        assert answer.next_best is not None or weight(absolute[nodes], chosen) <= chosen.min_probability + CLOSE
+        assert answer.stopped == "hier_thresh"
+        assert answer.next_best is not None or weight(absolute[nodes], chosen) <= chosen.hier_thresh + CLOSE
     if answer.next_best is not None:
         assert answer.next_best.node in children
         assert answer.next_best.conditional == pytest.approx(conditionals[children].max(), abs=CLOSE)
-        assert weight(absolute[[*nodes, answer.next_best.node]], chosen) <= chosen.min_probability + CLOSE
+        assert weight(absolute[[*nodes, answer.next_best.node]], chosen) <= chosen.hier_thresh + CLOSE
 
     others = [node for node in np.flatnonzero(tree.parents == tree.parents[label]) if node != label]
     if others:
@@ -123,7 +123,7 @@ def check_answer(
 
 
 def weight(absolute_of_path: np.ndarray, chosen: DetectionSettings) -> float:
-    """What is compared with ``min_probability``: P(node), or the product of P over the path as Darknet takes it."""
+    """What is compared with ``hier_thresh``: P(node), or the product of P over the path as Darknet takes it."""
     return float(absolute_of_path[-1] if chosen.walk == "conditional" else np.prod(absolute_of_path))
 
 
@@ -135,7 +135,7 @@ def test_chosen_nodes_get_their_probability(recipe: HeadRecipe, chosen: Detectio
     tree = head.spec.tree
     assert tree is not None
     spec = replace(head.spec, nodes=np.arange(len(tree)))
-    candidates = find_candidates(head.lazy, 0, spec, head.picture_wh, 0.0)
+    candidates = find_candidates(head.lazy, 0, spec, head.image_wh, 0.0)
     everything = label_candidates(head.lazy, 0, spec, candidates, chosen.model_copy(update={"threshold": 0.0}))
     absolute = tree.probabilities(tree.softmax(head.logits[0, candidates.anchors]))
     theirs = candidates.objectness[:, None] * absolute

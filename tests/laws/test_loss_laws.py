@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from heads import grids, parents_of_trees, tree_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.heads import grids, parents_of_trees, tree_of
 
 from yolo9000.architectures.layers import Region
 from yolo9000.boxes import cxcywh_to_xyxy, iou
-from yolo9000.losses.assign import Truths
+from yolo9000.losses.assign import Targets
 from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities
-from yolo9000.losses.region import LossParts, WeakObjectness, region_loss
+from yolo9000.losses.region import LossParts, PseudoBoxPolicy, region_loss
 from yolo9000.taxonomy.wordtree import WordTree
 
 NEVER = 2.0  # no IoU is above it: no box is left alone
@@ -24,28 +24,28 @@ NEVER = 2.0  # no IoU is above it: no box is left alone
 
 @dataclass(frozen=True)
 class Case:
-    """A head's numbers in float64, the objects of each picture, and all that the loss asks for."""
+    """A head's numbers in float64, the objects of each image, and all that the loss asks for."""
 
     raw: np.ndarray
-    objects: list[np.ndarray]  # per picture rows of centre x, y, width, height, label
+    objects: list[np.ndarray]  # per image rows of centre x, y, width, height, label
     image_labels: np.ndarray
     exhaustive: np.ndarray | None
     head: Region
     tree: WordTree | None
     warm_up: bool
-    weak: WeakObjectness
+    pseudo: PseudoBoxPolicy
 
     def loss(self, raw: torch.Tensor | None = None) -> LossParts:
         raw = torch.tensor(self.raw) if raw is None else raw
         return region_loss(
             raw,
-            truths_of(self.objects),
+            targets_of(self.objects),
             self.head,
             tree=None if self.tree is None else SiblingGroups.of(self.tree),
             warm_up=self.warm_up,
             exhaustive=None if self.exhaustive is None else torch.tensor(self.exhaustive),
             image_labels=torch.tensor(self.image_labels),
-            weak=self.weak,
+            pseudo=self.pseudo,
         )
 
     def gradient(self) -> np.ndarray:
@@ -54,7 +54,7 @@ class Case:
         assert raw.grad is not None
         return raw.grad.numpy()
 
-    def picture(self, image: int) -> Case:
+    def only(self, image: int) -> Case:
         one = slice(image, image + 1)
         exhaustive = None if self.exhaustive is None else self.exhaustive[one]
         return replace(
@@ -66,10 +66,10 @@ class Case:
         )
 
 
-def truths_of(objects: list[np.ndarray]) -> Truths:
+def targets_of(objects: list[np.ndarray]) -> Targets:
     rows = torch.tensor(np.concatenate(objects))
     images = np.repeat(np.arange(len(objects)), [len(rows) for rows in objects])
-    return Truths(torch.tensor(images), rows[:, :4], rows[:, 4].long())
+    return Targets(torch.tensor(images), rows[:, :4], rows[:, 4].long())
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Recipe:
     some_image_level: bool
     some_exhaustive: bool
     warm_up: bool
-    weak: WeakObjectness
+    pseudo: PseudoBoxPolicy
     rescore: bool
     bias_match: bool
     thresh: float
@@ -97,7 +97,9 @@ class Recipe:
         image_level = rng.random(n) < 0.5 if self.some_image_level else np.zeros(n, dtype=bool)
         return Case(
             raw=rng.normal(0, 1, (n, a * (5 + k), h, w)),
-            objects=[some_objects(rng, 0 if weak else rng.integers(self.most_objects + 1), k) for weak in image_level],
+            objects=[
+                some_objects(rng, 0 if pseudo else rng.integers(self.most_objects + 1), k) for pseudo in image_level
+            ],
             image_labels=image_level[:, None] & some_labels(rng, n, k),
             exhaustive=rng.random((n, k)) < 0.5 if self.some_exhaustive else None,
             head=Region(
@@ -114,12 +116,12 @@ class Recipe:
             ),
             tree=tree_of(self.parents) if self.is_tree else None,
             warm_up=self.warm_up,
-            weak=self.weak,
+            pseudo=self.pseudo,
         )
 
 
 def some_labels(rng: np.random.Generator, images: int, classes: int) -> np.ndarray:
-    """One to three classes of each picture, as (pictures, classes)."""
+    """One to three classes of each image, as (images, classes)."""
     known = np.zeros((images, classes), dtype=bool)
     for row in known:
         row[rng.integers(classes, size=rng.integers(1, 4))] = True
@@ -127,7 +129,7 @@ def some_labels(rng: np.random.Generator, images: int, classes: int) -> np.ndarr
 
 
 def some_objects(rng: np.random.Generator, count: int, classes: int) -> np.ndarray:
-    """Boxes from a thousandth of the picture to more than all of it, some with their centre on its edge."""
+    """Boxes from a thousandth of the image to more than all of it, some with their centre on its edge."""
     centres = rng.random((count, 2))
     centres[rng.random((count, 2)) < 0.1] = 1
     centres[rng.random((count, 2)) < 0.1] = 0
@@ -147,7 +149,7 @@ def cases(**fixed: Any) -> st.SearchStrategy[Recipe]:
         "some_image_level": st.booleans(),
         "some_exhaustive": st.just(False),
         "warm_up": st.booleans(),
-        "weak": st.sampled_from(["paper", "rule_out", "release", "head", "class_only"]),
+        "pseudo": st.sampled_from(["paper", "negatives", "release", "head", "class-only"]),
         "rescore": st.booleans(),
         "bias_match": st.booleans(),
         "thresh": st.sampled_from([0.2, 0.6, NEVER]),
@@ -159,12 +161,12 @@ def cases(**fixed: Any) -> st.SearchStrategy[Recipe]:
 @given(cases())
 def test_gradient_is_what_darknet_writes_down(recipe: Recipe) -> None:
     case = recipe.make()
-    expected = np.stack([Written(case.picture(image)).deltas() for image in range(recipe.images)])
+    expected = np.stack([Written(case.only(image)).deltas() for image in range(recipe.images)])
     np.testing.assert_allclose(-case.gradient().reshape(expected.shape), expected, atol=1e-10)
 
 
 class Written:
-    """Minus the gradient of one picture's loss, as src/region_layer.c forward_region_layer makes it."""
+    """Minus the gradient of one image's loss, as src/region_layer.c forward_region_layer makes it."""
 
     def __init__(self, case: Case) -> None:
         self.case, self.head = case, case.head
@@ -229,16 +231,16 @@ class Written:
     def write_class(self, place: tuple[int, ...], label: int) -> None:
         own, delta = self.at(place)
         for group, node in groups_on_path(self.case, label):
-            shares = np.exp(own[5 + group]) / np.exp(own[5 + group]).sum()
-            delta[5 + group] = self.head.class_scale * ((group == node) - shares)
+            fractions = np.exp(own[5 + group]) / np.exp(own[5 + group]).sum()
+            delta[5 + group] = self.head.class_scale * ((group == node) - fractions)
 
     def write_image_level(self, labels: list[int]) -> None:
         chosen = self.chosen_places(labels)
         for place in self.places():
             own, delta = self.at(place)
-            if self.case.weak in ("release", "head"):
+            if self.case.pseudo in ("release", "head"):
                 delta[4] = -self.head.noobject_scale * own[4]
-            if self.case.weak == "rule_out" and place not in chosen.values() and own[4] > 0.05:
+            if self.case.pseudo == "negatives" and place not in chosen.values() and own[4] > 0.05:
                 delta[5:] = own[4] * self.head.class_scale * self.pull(own[5:], labels)
         for label, place in chosen.items():
             own, delta = self.at(place)
@@ -247,7 +249,7 @@ class Written:
             self.write_class(place, label)
             delta[5:] += before  # of another label, where there are more labels than boxes
             delta[4] = 0
-            if self.case.weak in ("paper", "rule_out", "release") and own[4] < 0.3:
+            if self.case.pseudo in ("paper", "negatives", "release") and own[4] < 0.3:
                 delta[4] = self.head.object_scale * (0.3 - own[4])
 
     def chosen_places(self, labels: list[int]) -> dict[int, tuple[int, ...]]:
@@ -276,11 +278,11 @@ class Written:
         leaves = range(len(scores)) if tree is None else np.flatnonzero(tree.leaves).tolist()
         paths = {leaf: {leaf} if tree is None else set(tree.path(leaf)) for leaf in leaves}
         open_to = [leaf for leaf in leaves if paths[leaf] & set(labels) or not known[leaf]]
-        shares = np.array([path_probability(self.case, scores, leaf) for leaf in open_to])
+        fractions = np.array([path_probability(self.case, scores, leaf) for leaf in open_to])
         slope = np.zeros(len(scores))
-        for leaf, share in zip(open_to, shares / shares.sum(), strict=True):
+        for leaf, fraction in zip(open_to, fractions / fractions.sum(), strict=True):
             for group, node in groups_on_path(self.case, leaf):
-                slope[group] += share * ((group == node) - np.exp(scores[group]) / np.exp(scores[group]).sum())
+                slope[group] += fraction * ((group == node) - np.exp(scores[group]) / np.exp(scores[group]).sum())
         return slope
 
 
@@ -297,15 +299,15 @@ def groups_on_path(case: Case, label: int) -> list[tuple[np.ndarray, int]]:
 
 
 def path_probability(case: Case, scores: np.ndarray, label: int) -> float:
-    shares = [np.exp(scores[node]) / np.exp(scores[group]).sum() for group, node in groups_on_path(case, label)]
-    return float(np.prod(shares))
+    fractions = [np.exp(scores[node]) / np.exp(scores[group]).sum() for group, node in groups_on_path(case, label)]
+    return float(np.prod(fractions))
 
 
 @settings(max_examples=15)
 @given(cases(rescore=False, bias_match=True, thresh=NEVER, grid_hw=(2, 1), most_objects=4))
 def test_gradient_is_the_slope(recipe: Recipe) -> None:
     # Nothing that is constant to the gradient moves here: no IoU is a target or a choice, no objectness a weight
-    assume(recipe.weak != "rule_out")
+    assume(recipe.pseudo != "negatives")
     case = recipe.make()
     assert torch.autograd.gradcheck(
         lambda raw: case.loss(raw).total(),
@@ -320,7 +322,7 @@ def test_gradient_is_the_slope(recipe: Recipe) -> None:
 @given(cases(some_exhaustive=True, grid_hw=(2, 3)))
 def test_gradient_of_objectness_is_the_slope(recipe: Recipe) -> None:
     # No target and no share of classes depends on objectness, but the weight of what a label rules out does
-    assume(recipe.weak != "rule_out")
+    assume(recipe.pseudo != "negatives")
     case = recipe.make()
     objectness = np.zeros(case.raw.shape, dtype=bool)
     objectness[:, 4 :: 5 + case.head.classes] = True
@@ -334,9 +336,9 @@ def test_gradient_of_objectness_is_the_slope(recipe: Recipe) -> None:
 
 @settings(max_examples=30)
 @given(cases(some_exhaustive=True))
-def test_batch_is_the_sum_of_its_pictures(recipe: Recipe) -> None:
+def test_batch_is_the_sum_of_its_images(recipe: Recipe) -> None:
     case = recipe.make()
-    singles = [case.picture(image) for image in range(recipe.images)]
+    singles = [case.only(image) for image in range(recipe.images)]
     np.testing.assert_allclose(
         parts(case.loss()), np.sum([parts(single.loss()) for single in singles], axis=0), atol=1e-9
     )
@@ -345,7 +347,7 @@ def test_batch_is_the_sum_of_its_pictures(recipe: Recipe) -> None:
 
 @settings(max_examples=30)
 @given(cases(most_objects=4, grid_hw=(4, 5), some_exhaustive=True))
-def test_order_of_objects_that_share_no_place_is_nothing(recipe: Recipe) -> None:
+def test_order_of_objects_that_fraction_no_place_is_nothing(recipe: Recipe) -> None:
     case = recipe.make()
     apart = replace(case, objects=[one_of_each_cell(rows, recipe.grid_hw) for rows in case.objects])
     turned = replace(apart, objects=[rows[::-1].copy() for rows in apart.objects])
@@ -365,13 +367,13 @@ def test_exhaustive_of_all_is_as_if_nothing_were_said_and_of_none_ends_the_push(
     assert case.exhaustive is not None
     unsaid = replace(case, exhaustive=None)
     everything = replace(case, exhaustive=np.ones_like(case.exhaustive))
-    nothing = replace(case, exhaustive=np.zeros_like(case.exhaustive), weak="class_only")
+    nothing = replace(case, exhaustive=np.zeros_like(case.exhaustive), pseudo="class-only")
     np.testing.assert_array_equal(everything.gradient(), unsaid.gradient())
     assert parts(everything.loss()) == parts(unsaid.loss())
     assert parts(nothing.loss())[2] == 0
     assert 0 <= parts(case.loss())[2] <= parts(unsaid.loss())[2] + 1e-9
     assert parts(case.loss())[:2] == parts(unsaid.loss())[:2]
-    if recipe.weak == "rule_out":  # fewer classes are ruled out
+    if recipe.pseudo == "negatives":  # fewer classes are ruled out
         assert parts(case.loss())[3] <= parts(unsaid.loss())[3] + 1e-9
     else:
         assert parts(case.loss())[3] == parts(unsaid.loss())[3]

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import shared
-from heads import parents_of_trees, tree_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from support.heads import parents_of_trees, tree_of
+from support.paths import shared
 
 from yolo9000.boxes import iou
 from yolo9000.evaluation import match as matching
@@ -39,7 +39,7 @@ from yolo9000.evaluation.tree import (
 )
 from yolo9000.evaluation.voc import precision_recall, voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import BoxTruth, Detections, PathStep, TreeAnswer
+from yolo9000.types import BoxAnnotations, Detections, PathStep, TreeAnswer
 
 WIDTH, HEIGHT = 400, 250
 
@@ -52,9 +52,9 @@ class Recipe:
     """What a random set is made from; the arrays, and how long they are, come from the seed."""
 
     seed: int
-    pictures: int
+    images: int
     classes: int
-    truths: int  # at most
+    gts: int  # at most
     found: int  # at most
     near: float
     whole_pixels: bool
@@ -64,36 +64,36 @@ class Recipe:
 
     def make(self) -> Scored:
         rng = np.random.default_rng(self.seed)
-        truths = int(rng.integers(self.truths // 2, self.truths + 1)) if self.pictures else 0
-        found = int(rng.integers(self.found // 2, self.found + 1)) if self.pictures else 0
-        truth_images = np.sort(rng.integers(0, max(1, self.pictures), truths))
-        truth_labels = rng.integers(0, self.classes, truths)
-        truth_boxes = self._boxes(truths, rng)
-        images, labels = rng.integers(0, max(1, self.pictures), found), rng.integers(0, self.classes, found)
+        gts = int(rng.integers(self.gts // 2, self.gts + 1)) if self.images else 0
+        found = int(rng.integers(self.found // 2, self.found + 1)) if self.images else 0
+        gt_images = np.sort(rng.integers(0, max(1, self.images), gts))
+        gt_labels = rng.integers(0, self.classes, gts)
+        gt_boxes = self._boxes(gts, rng)
+        images, labels = rng.integers(0, max(1, self.images), found), rng.integers(0, self.classes, found)
         boxes = self._boxes(found, rng)
-        for i in np.flatnonzero(rng.random(found) < self.near) if truths else ():
-            at = rng.integers(truths)
-            images[i] = truth_images[at]
-            sides = np.tile(truth_boxes[at, 2:] - truth_boxes[at, :2], 2)
-            boxes[i] = self._valid(truth_boxes[at] + rng.normal(0, 0.12, 4) * sides)
-            labels[i] = truth_labels[at] if rng.random() < 0.8 else labels[i]
+        for i in np.flatnonzero(rng.random(found) < self.near) if gts else ():
+            at = rng.integers(gts)
+            images[i] = gt_images[at]
+            sides = np.tile(gt_boxes[at, 2:] - gt_boxes[at, :2], 2)
+            boxes[i] = self._valid(gt_boxes[at] + rng.normal(0, 0.12, 4) * sides)
+            labels[i] = gt_labels[at] if rng.random() < 0.8 else labels[i]
         scores = (
             rng.integers(1, 6, found) / 5 if self.equal_scores else rng.permutation(found + 1)[:found] / (found + 1)
         )
-        sides = truth_boxes[:, 2:] - truth_boxes[:, :2]
+        sides = gt_boxes[:, 2:] - gt_boxes[:, :2]
         return Scored(
             classes=self.classes,
-            sizes_wh=np.tile(np.array([WIDTH, HEIGHT], np.int64), (self.pictures, 1)),
-            truth_images=truth_images,
-            truth_boxes_xyxy=truth_boxes.astype(np.float32),
-            truth_labels=truth_labels,
-            truth_difficult=rng.random(truths) < self.difficult,
-            truth_crowd=rng.random(truths) < self.crowds,
-            truth_areas=(sides[:, 0] * sides[:, 1] * rng.uniform(0.3, 1, truths)).astype(np.float32),
-            found_images=images,
-            found_boxes_xyxy=boxes.astype(np.float32),
-            found_scores=scores.astype(np.float32),
-            found_labels=labels,
+            sizes_wh=np.tile(np.array([WIDTH, HEIGHT], np.int64), (self.images, 1)),
+            gt_images=gt_images,
+            gt_boxes_xyxy=gt_boxes.astype(np.float32),
+            gt_labels=gt_labels,
+            gt_difficult=rng.random(gts) < self.difficult,
+            gt_crowd=rng.random(gts) < self.crowds,
+            gt_areas=(sides[:, 0] * sides[:, 1] * rng.uniform(0.3, 1, gts)).astype(np.float32),
+            pred_images=images,
+            pred_boxes_xyxy=boxes.astype(np.float32),
+            pred_scores=scores.astype(np.float32),
+            pred_labels=labels,
         )
 
     def _boxes(self, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -109,10 +109,10 @@ class Recipe:
 def recipes(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Recipe]:
     choices: dict[str, st.SearchStrategy[Any]] = {
         "seed": st.integers(0, 2**32 - 1),
-        "pictures": st.sampled_from([2, 1, 3, 5, 6, 7, 8, 9, 10, 12, 0]),
+        "images": st.sampled_from([2, 1, 3, 5, 6, 7, 8, 9, 10, 12, 0]),
         "classes": st.sampled_from([3, 1, 7, 25]),
-        "truths": st.sampled_from([40] * 6 + [15] * 6 + [1, 0]),
-        "found": st.sampled_from([150] * 6 + [40] * 6 + [1, 0]),
+        "gts": st.sampled_from([40] * 6 + [15] * 6 + [1, 0]),
+        "pred": st.sampled_from([150] * 6 + [40] * 6 + [1, 0]),
         "near": st.sampled_from([0.7, 0.95, 0.2]),
         "whole_pixels": st.booleans(),
         "equal_scores": st.booleans(),
@@ -120,7 +120,7 @@ def recipes(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Recipe]:
     return st.builds(Recipe, **(choices | fixed))
 
 
-SHARES = st.sampled_from([0.0, 0.15, 0.5])
+FRACTIONS = st.sampled_from([0.0, 0.15, 0.5])
 
 
 # --- pycocotools
@@ -129,7 +129,7 @@ SHARES = st.sampled_from([0.0, 0.15, 0.5])
 def pycocotools_numbers(scored: Scored) -> list[float]:
     """The twelve numbers; the files are put together here, without the code under test."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(coco_of(scored, "truth"), coco_of(scored, "found"), "bbox")
+        evaluator = COCOeval(coco_of(scored, "gt"), coco_of(scored, "pred"), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -147,10 +147,10 @@ def coco_of(scored: Scored, side: str) -> COCO:
             "area": (x2 - x1) * (y2 - y1),
             "iscrowd": 0,
         }
-        if side == "truth":
-            record |= {"area": float(scored.truth_areas[i]), "iscrowd": int(scored.truth_crowd[i])}
+        if side == "gt":
+            record |= {"area": float(scored.gt_areas[i]), "iscrowd": int(scored.gt_crowd[i])}
         else:
-            record |= {"score": float(scored.found_scores[i])}
+            record |= {"score": float(scored.pred_scores[i])}
         records.append(record)
     coco = COCO()
     coco.dataset = {
@@ -175,15 +175,15 @@ def assert_pycocotools_agrees(scored: Scored) -> None:
 
 
 @settings(deadline=None, max_examples=400)
-@given(recipe=recipes(crowds=SHARES))
+@given(recipe=recipes(crowds=FRACTIONS))
 def test_the_twelve_numbers_are_pycocotools(recipe: Recipe) -> None:
     assert_pycocotools_agrees(recipe.make())
 
 
-def test_the_twelve_numbers_of_a_picture_with_more_than_a_hundred_detections_are_pycocotools() -> None:
+def test_the_twelve_numbers_of_a_image_with_more_than_a_hundred_detections_are_pycocotools() -> None:
     recipe = Recipe(5, 1, 2, 24, 700, 0.9, False, False)
     scored = recipe.make()
-    assert np.bincount(scored.found_labels).max() > 250
+    assert np.bincount(scored.pred_labels).max() > 250
     assert_pycocotools_agrees(scored)
 
 
@@ -192,22 +192,22 @@ def test_the_twelve_numbers_of_a_picture_with_more_than_a_hundred_detections_are
 
 def devkit(scored: Scored, label: int, min_iou: float) -> tuple[list[float], list[float], int]:
     """VOCevaldet.m line by line: recall, precision, npos. Boxes are made inclusive first, as in VOC's files."""
-    bounds = scored.truth_boxes_xyxy.astype(float) - [-1, -1, 0, 0]
-    detections = scored.found_boxes_xyxy.astype(float) - [-1, -1, 0, 0]
+    bounds = scored.gt_boxes_xyxy.astype(float) - [-1, -1, 0, 0]
+    detections = scored.pred_boxes_xyxy.astype(float) - [-1, -1, 0, 0]
     ground: dict[int, list[dict[str, Any]]] = {}
     npos = 0
-    for i in np.flatnonzero(scored.truth_labels == label):
-        difficult = bool(scored.truth_difficult[i])
+    for i in np.flatnonzero(scored.gt_labels == label):
+        difficult = bool(scored.gt_difficult[i])
         entry = {"BB": bounds[i], "diff": difficult, "det": False}
-        ground.setdefault(int(scored.truth_images[i]), []).append(entry)
+        ground.setdefault(int(scored.gt_images[i]), []).append(entry)
         npos += not difficult
-    ids = [i for i in range(len(scored.found_labels)) if scored.found_labels[i] == label]
-    ids.sort(key=lambda i: -float(scored.found_scores[i]))
+    ids = [i for i in range(len(scored.pred_labels)) if scored.pred_labels[i] == label]
+    ids.sort(key=lambda i: -float(scored.pred_scores[i]))
     tp, fp = [0] * len(ids), [0] * len(ids)
     for d, i in enumerate(ids):
         bb = detections[i]
         ovmax, jmax = -np.inf, None
-        for j, candidate in enumerate(ground.get(int(scored.found_images[i]), [])):
+        for j, candidate in enumerate(ground.get(int(scored.pred_images[i]), [])):
             bbgt = candidate["BB"]
             bi = [max(bb[0], bbgt[0]), max(bb[1], bbgt[1]), min(bb[2], bbgt[2]), min(bb[3], bbgt[3])]
             iw, ih = bi[2] - bi[0] + 1, bi[3] - bi[1] + 1
@@ -218,7 +218,7 @@ def devkit(scored: Scored, label: int, min_iou: float) -> tuple[list[float], lis
                     ovmax, jmax = ov, j
         if ovmax >= min_iou:
             assert jmax is not None
-            match_ = ground[int(scored.found_images[i])][jmax]
+            match_ = ground[int(scored.pred_images[i])][jmax]
             if not match_["diff"]:
                 if not match_["det"]:
                     tp[d] = 1
@@ -264,7 +264,7 @@ def assert_devkit_agrees(scored: Scored, min_iou: float) -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(recipe=recipes(difficult=SHARES, whole_pixels=st.just(True)), min_iou=st.sampled_from([0.5, 0.25, 0.75]))
+@given(recipe=recipes(difficult=FRACTIONS, whole_pixels=st.just(True)), min_iou=st.sampled_from([0.5, 0.25, 0.75]))
 def test_voc_is_the_development_kit(recipe: Recipe, min_iou: float) -> None:
     assert_devkit_agrees(recipe.make(), min_iou)
 
@@ -273,7 +273,7 @@ def test_voc_is_the_development_kit(recipe: Recipe, min_iou: float) -> None:
 
 
 def ap_reference() -> Scored:
-    """85 pictures: truth lines ``class left top right bottom [difficult]``, detections ``class score left ...``."""
+    """85 images: truth lines ``class left top right bottom [difficult]``, detections ``class score left ...``."""
     folder = shared("data", "ap-reference")
     files = sorted((folder / "ground-truth").glob("*.txt"))
     names = sorted(
@@ -281,11 +281,11 @@ def ap_reference() -> Scored:
     )
     pairs = []
     for file in files:
-        truths = [line.split() for line in file.read_text().splitlines()]
+        gts = [line.split() for line in file.read_text().splitlines()]
         found = [line.split() for line in (folder / "detection-results" / file.name).read_text().splitlines()]
-        labels = np.array([names.index(t[0]) for t in truths], np.int64)
-        truth = BoxTruth.plain(exclusive([t[1:5] for t in truths]), labels)
-        truth = replace(truth, difficult=np.array([t[5:] == ["difficult"] for t in truths], bool))
+        labels = np.array([names.index(t[0]) for t in gts], np.int64)
+        gt = BoxAnnotations.plain(exclusive([t[1:5] for t in gts]), labels)
+        gt = replace(gt, difficult=np.array([t[5:] == ["difficult"] for t in gts], bool))
         detections = Detections(
             boxes_xyxy=exclusive([f[2:6] for f in found]),
             scores=np.array([f[1] for f in found], np.float32),
@@ -293,7 +293,7 @@ def ap_reference() -> Scored:
             names=tuple(f[0] for f in found),
             size_wh=(500, 375),
         )
-        pairs.append((truth, detections))
+        pairs.append((gt, detections))
     return collect(pairs, len(names))
 
 
@@ -308,7 +308,7 @@ def exclusive(boxes: list[list[str]]) -> np.ndarray:
 
 def test_real_detections_score_as_with_pycocotools() -> None:
     scored = ap_reference()
-    assert (scored.images, len(scored.truth_labels)) == (85, 686)
+    assert (scored.images, len(scored.gt_labels)) == (85, 686)
     assert_pycocotools_agrees(scored)
     assert 0 < coco_scores(scored).numbers["AP50"] < 1
 
@@ -330,23 +330,23 @@ def test_real_detections_score_nearly_the_same_with_both_at_half() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(
-    recipe=recipes(difficult=SHARES, crowds=SHARES, equal_scores=st.just(False), whole_pixels=st.just(False)),
+    recipe=recipes(difficult=FRACTIONS, crowds=FRACTIONS, equal_scores=st.just(False), whole_pixels=st.just(False)),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_order_does_not_matter_where_scores_differ(recipe: Recipe, seed: int) -> None:
     scored = recipe.make()
     rng = np.random.default_rng(seed)
-    pictures, truths, found = (
-        rng.permutation(count) for count in (scored.images, len(scored.truth_labels), len(scored.found_labels))
+    images, gts, found = (
+        rng.permutation(count) for count in (scored.images, len(scored.gt_labels), len(scored.pred_labels))
     )
-    new_place = np.argsort(pictures)
+    new_place = np.argsort(images)
     mixed = Scored(
         scored.classes,
-        scored.sizes_wh[pictures],
-        new_place[scored.truth_images[truths]] if scored.images else scored.truth_images,
-        *(getattr(scored, f"truth_{name}")[truths] for name in ("boxes_xyxy", "labels", "difficult", "crowd", "areas")),
-        new_place[scored.found_images[found]] if scored.images else scored.found_images,
-        *(getattr(scored, f"found_{name}")[found] for name in ("boxes_xyxy", "scores", "labels")),
+        scored.sizes_wh[images],
+        new_place[scored.gt_images[gts]] if scored.images else scored.gt_images,
+        *(getattr(scored, f"gt_{name}")[gts] for name in ("boxes_xyxy", "labels", "difficult", "crowd", "areas")),
+        new_place[scored.pred_images[found]] if scored.images else scored.pred_images,
+        *(getattr(scored, f"pred_{name}")[found] for name in ("boxes_xyxy", "scores", "labels")),
     )
     tree = WordTree.from_parents([(label - 1) // 2 for label in range(scored.classes)])
     for score in (voc_ap, lambda s: voc_ap(s, 0.5, "eleven_point"), lambda s: credited_ap(s, tree)):
@@ -360,14 +360,14 @@ def test_order_does_not_matter_where_scores_differ(recipe: Recipe, seed: int) ->
 
 
 @settings(deadline=None, max_examples=40)
-@given(recipe=recipes(difficult=SHARES, crowds=SHARES), at_once=st.integers(1, 50))
+@given(recipe=recipes(difficult=FRACTIONS, crowds=FRACTIONS), at_once=st.integers(1, 50))
 def test_matching_in_blocks_is_matching_at_once(recipe: Recipe, at_once: int) -> None:
     scored = recipe.make()
     whole = match(scored)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "PAIRS_AT_ONCE", at_once)
         apart = match(scored)
-    np.testing.assert_array_equal(whole.truths, apart.truths)
+    np.testing.assert_array_equal(whole.gts, apart.gts)
     np.testing.assert_array_equal(whole.ignored, apart.ignored)
 
 
@@ -375,30 +375,28 @@ def test_matching_in_blocks_is_matching_at_once(recipe: Recipe, at_once: int) ->
 
 
 @settings(deadline=None, max_examples=60)
-@given(recipe=recipes(difficult=SHARES, crowds=SHARES), min_score=st.sampled_from([0.0, 0.3, 0.7]))
-def test_confusion_counts_every_truth_once_and_hits_as_ap_does(recipe: Recipe, min_score: float) -> None:
+@given(recipe=recipes(difficult=FRACTIONS, crowds=FRACTIONS), min_score=st.sampled_from([0.0, 0.3, 0.7]))
+def test_confusion_counts_every_gt_once_and_hits_as_ap_does(recipe: Recipe, min_score: float) -> None:
     scored = recipe.make()
     matrix = confusion_matrix(scored, 0.5, min_score)
-    given_ = scored.select_found(scored.found_scores >= min_score)
+    given_ = scored.select_pred(scored.pred_scores >= min_score)
     hits = match(given_).hits
-    np.testing.assert_array_equal(
-        np.diag(matrix)[:-1], np.bincount(given_.found_labels[hits], minlength=scored.classes)
-    )
-    np.testing.assert_array_equal(matrix[:-1].sum(axis=1), scored.truths_by_class)
+    np.testing.assert_array_equal(np.diag(matrix)[:-1], np.bincount(given_.pred_labels[hits], minlength=scored.classes))
+    np.testing.assert_array_equal(matrix[:-1].sum(axis=1), scored.gt_by_class)
     assert matrix[-1, -1] == 0
-    assert matrix[:, :-1].sum() <= len(given_.found_labels)
+    assert matrix[:, :-1].sum() <= len(given_.pred_labels)
 
 
 @settings(deadline=None, max_examples=40)
-@given(recipe=recipes(difficult=SHARES))
+@given(recipe=recipes(difficult=FRACTIONS))
 def test_f1_is_that_of_the_detections_above_the_threshold(recipe: Recipe) -> None:
     scored = recipe.make()
     curve = f1_curve(scored)
     for threshold, precision, f1 in list(zip(curve.thresholds, curve.precision, curve.f1, strict=True))[::7]:
-        matches = match(scored.select_found(scored.found_scores >= threshold))
+        matches = match(scored.select_pred(scored.pred_scores >= threshold))
         given_, hits = int((~matches.ignored).sum()), int(matches.hits.sum())
         assert precision == hits / given_
-        assert f1 == pytest.approx(2 * hits / (given_ + scored.truths_by_class.sum()))
+        assert f1 == pytest.approx(2 * hits / (given_ + scored.gt_by_class.sum()))
 
 
 # --- trees
@@ -410,7 +408,7 @@ def tree_with(classes: int, seed: int) -> WordTree:
 
 
 @settings(deadline=None, max_examples=80)
-@given(recipe=recipes(difficult=SHARES, crowds=SHARES))
+@given(recipe=recipes(difficult=FRACTIONS, crowds=FRACTIONS))
 def test_flat_tree_gives_the_flat_numbers(recipe: Recipe) -> None:
     scored = recipe.make()
     flat = WordTree.from_parents([-1] * scored.classes)
@@ -439,23 +437,23 @@ def test_flat_tree_gives_the_flat_numbers_of_classifiers(seed: int, classes: int
     rng = np.random.default_rng(seed)
     flat = WordTree.from_parents([-1] * classes)
     probabilities = rng.dirichlet(np.ones(classes), count)
-    answers, truths = probabilities.argmax(axis=1), rng.integers(0, classes, count)
-    confidence, right = probabilities.max(axis=1), answers == truths
-    top_1 = top_k_accuracy(probabilities, truths)
-    np.testing.assert_array_equal(accuracy_by_depth(answers, truths, flat), [top_1])
+    answers, gts = probabilities.argmax(axis=1), rng.integers(0, classes, count)
+    confidence, right = probabilities.max(axis=1), answers == gts
+    top_1 = top_k_accuracy(probabilities, gts)
+    np.testing.assert_array_equal(accuracy_by_depth(answers, gts, flat), [top_1])
     rolled, nodes = roll_up_scores(probabilities, np.arange(classes), flat, np.ones(classes, bool))
     np.testing.assert_array_equal(rolled, probabilities)
     assert nodes.tolist() == list(range(classes))
-    curve = risk_curve(answers, truths, confidence, flat)
+    curve = risk_curve(answers, gts, confidence, flat)
     assert curve.specificity.tolist() == [1] * len(curve.risk)
     assert curve.risk[-1] == pytest.approx(1 - top_1)
     paths = [
         TreeAnswer((PathStep(int(a), "", float(c), float(c)),), "leaf", None, None)
         for a, c in zip(answers, confidence, strict=True)
     ]
-    backed_off = back_off_curve(paths, truths, flat)
+    backed_off = back_off_curve(paths, gts, flat)
     np.testing.assert_allclose(backed_off.risk, 1 - top_1)
-    (by_depth,) = reliability_by_depth(path_steps(paths, truths, flat)).values()
+    (by_depth,) = reliability_by_depth(path_steps(paths, gts, flat)).values()
     for name, values in vars(reliability(confidence, right)).items():
         np.testing.assert_array_equal(values, getattr(by_depth, name))
 
@@ -466,34 +464,34 @@ def test_lineage_is_that_of_paths(parents: list[int], seed: int) -> None:
     tree = tree_of(parents)
     lineage = Lineage.of(tree)
     rng = np.random.default_rng(seed)
-    answers, truths = rng.integers(0, len(tree), 20), rng.integers(0, len(tree), 20)
-    ways = [(set(tree.path(int(a))), set(tree.path(int(t)))) for a, t in zip(answers, truths, strict=True)]
-    assert lineage.distance(answers, truths).tolist() == [len(a ^ t) for a, t in ways]
-    assert lineage.credit(answers, truths).tolist() == [len(a & t) / len(t) for a, t in ways]
-    assert lineage.above(answers, truths).tolist() == [a <= t for a, t in ways]
+    answers, gts = rng.integers(0, len(tree), 20), rng.integers(0, len(tree), 20)
+    ways = [(set(tree.path(int(a))), set(tree.path(int(t)))) for a, t in zip(answers, gts, strict=True)]
+    assert lineage.distance(answers, gts).tolist() == [len(a ^ t) for a, t in ways]
+    assert lineage.credit(answers, gts).tolist() == [len(a & t) / len(t) for a, t in ways]
+    assert lineage.above(answers, gts).tolist() == [a <= t for a, t in ways]
     kept = rng.random(len(tree)) < 0.4
     expected = [next((n for n in reversed(tree.path(i)) if kept[n]), i) for i in range(len(tree))]
     assert deepest_kept(tree, kept).tolist() == expected
 
 
 @settings(deadline=None, max_examples=60)
-@given(recipe=recipes(difficult=SHARES, crowds=SHARES), seed=st.integers(0, 2**32 - 1))
+@given(recipe=recipes(difficult=FRACTIONS, crowds=FRACTIONS), seed=st.integers(0, 2**32 - 1))
 def test_whatever_plain_ap_finds_is_found_with_full_credit(recipe: Recipe, seed: int) -> None:
     scored = recipe.make()
     tree = tree_with(scored.classes, seed)
     hits = np.flatnonzero(match(scored).hits)
     pairs = localise(scored, tree)
-    truth_of = dict(zip(pairs.found.tolist(), pairs.truths.tolist(), strict=True))
-    assert all(truth_of.get(int(i)) == match(scored).truths[i] for i in hits)
+    gt_of = dict(zip(pairs.found.tolist(), pairs.gts.tolist(), strict=True))
+    assert all(gt_of.get(int(i)) == match(scored).gts[i] for i in hits)
     credited = credited_precision_recall(scored, tree)
     for label, curve in precision_recall(scored).items():
         found = curve.recall[-1] if len(curve.recall) else 0
         assert (credited[label].recall[-1] if len(credited[label].recall) else 0) >= found - 1e-12
-    assert len(np.unique(pairs.truths)) == len(pairs.truths)
+    assert len(np.unique(pairs.gts)) == len(pairs.gts)
 
 
 @settings(deadline=None, max_examples=60)
-@given(recipe=recipes(difficult=SHARES, crowds=SHARES), seed=st.integers(0, 2**32 - 1))
+@given(recipe=recipes(difficult=FRACTIONS, crowds=FRACTIONS), seed=st.integers(0, 2**32 - 1))
 def test_last_depth_is_plain_ap_and_every_depth_is_that_of_relabelled_sets(recipe: Recipe, seed: int) -> None:
     scored = recipe.make()
     tree = tree_with(scored.classes, seed)
@@ -502,7 +500,7 @@ def test_last_depth_is_plain_ap_and_every_depth_is_that_of_relabelled_sets(recip
     np.testing.assert_array_equal(depths[-1].values, voc_ap(scored).values)
     for depth, at_depth in enumerate(depths):
         rolled = roll_up(scored, tree, tree.depths <= depth)
-        assert (tree.depths[np.r_[rolled.truth_labels, rolled.found_labels]] <= depth).all()
+        assert (tree.depths[np.r_[rolled.gt_labels, rolled.pred_labels]] <= depth).all()
         np.testing.assert_array_equal(at_depth.values, voc_ap(rolled).values)
 
 
@@ -513,19 +511,19 @@ def test_roll_up_suppresses_greedily(recipe: Recipe, seed: int) -> None:
     tree = tree_with(scored.classes, seed)
     top = np.array([tree.path(label)[0] for label in range(len(tree))])
     stand: list[int] = []
-    for i in sorted(range(len(scored.found_labels)), key=lambda i: -float(scored.found_scores[i])):
-        label, image, box = scored.found_labels[i], scored.found_images[i], scored.found_boxes_xyxy[i]
+    for i in sorted(range(len(scored.pred_labels)), key=lambda i: -float(scored.pred_scores[i])):
+        label, image, box = scored.pred_labels[i], scored.pred_images[i], scored.pred_boxes_xyxy[i]
         if not any(
-            scored.found_images[j] == image
-            and scored.found_labels[j] != label
-            and top[scored.found_labels[j]] == top[label]
-            and iou(scored.found_boxes_xyxy[j], box) > 0.45
+            scored.pred_images[j] == image
+            and scored.pred_labels[j] != label
+            and top[scored.pred_labels[j]] == top[label]
+            and iou(scored.pred_boxes_xyxy[j], box) > 0.45
             for j in stand
         ):
             stand.append(i)
     rolled = roll_up(scored, tree, tree.depths == 0)
-    np.testing.assert_array_equal(rolled.found_labels, top[scored.found_labels[sorted(stand)]])
-    np.testing.assert_array_equal(rolled.found_boxes_xyxy, scored.found_boxes_xyxy[sorted(stand)])
+    np.testing.assert_array_equal(rolled.pred_labels, top[scored.pred_labels[sorted(stand)]])
+    np.testing.assert_array_equal(rolled.pred_boxes_xyxy, scored.pred_boxes_xyxy[sorted(stand)])
 
 
 @settings(deadline=None, max_examples=60)
@@ -533,17 +531,17 @@ def test_roll_up_suppresses_greedily(recipe: Recipe, seed: int) -> None:
 def test_accuracy_falls_with_depth_and_risk_with_back_off(parents: list[int], seed: int) -> None:
     tree = tree_of(parents)
     rng = np.random.default_rng(seed)
-    answers, truths = rng.integers(0, len(tree), 25), rng.integers(0, len(tree), 25)
-    accuracy = accuracy_by_depth(answers, truths, tree)
+    answers, gts = rng.integers(0, len(tree), 25), rng.integers(0, len(tree), 25)
+    accuracy = accuracy_by_depth(answers, gts, tree)
     assert (np.diff(accuracy) <= 0).all()
-    assert accuracy[-1] == (answers == truths).mean()
+    assert accuracy[-1] == (answers == gts).mean()
     paths = []
     for node in answers:
         way = tree.path(int(node))
-        shares = np.cumprod(rng.random(len(way)))
-        steps = tuple(PathStep(n, "", 0.5, float(p)) for n, p in zip(way, shares, strict=True))
+        fractions = np.cumprod(rng.random(len(way)))
+        steps = tuple(PathStep(n, "", 0.5, float(p)) for n, p in zip(way, fractions, strict=True))
         paths.append(TreeAnswer(steps, "leaf", None, None))
-    curve = back_off_curve(paths, truths, tree)
+    curve = back_off_curve(paths, gts, tree)
     assert (np.diff(curve.risk) >= -1e-12).all()
     assert (np.diff(curve.specificity) >= -1e-12).all()
 

@@ -10,17 +10,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from heads import (
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from support.heads import (
     Head,
     HeadRecipe,
     detection_settings,
     heads,
+    image_sizes,
     parents_of_trees,
-    picture_sizes,
     tree_of,
 )
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from yolo9000.boxes import cxcywh_to_xyxy, iou, nms
 from yolo9000.inference.decode import (
@@ -29,16 +29,16 @@ from yolo9000.inference.decode import (
     HeadOutput,
     HeadSpec,
     Labelled,
+    decode_tree,
     find_candidates,
     flat_scores,
     postprocess,
     standing,
     tree_nms,
-    walk_tree,
 )
-from yolo9000.inference.preprocess import boxes_to_picture, letterbox_size
+from yolo9000.inference.preprocess import boxes_to_image, letterbox_size
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.taxonomy.wordtree import Descent
+from yolo9000.taxonomy.wordtree import TreePath
 from yolo9000.types import Detections
 
 CLOSE = 1e-5
@@ -65,8 +65,8 @@ def test_one_by_one_is_the_batch(recipe: HeadRecipe, chosen: DetectionSettings) 
         alone = slice(image, image + 1)
         scores = DenseClassLogits(scores_of(head.dense)[alone])
         single = HeadOutput(head.dense.boxes[alone], scores, head.dense.network_wh)
-        ours = postprocess(single, 0, head.spec, head.picture_wh, chosen)
-        assert_identical(ours, postprocess(head.dense, image, head.spec, head.picture_wh, chosen))
+        ours = postprocess(single, 0, head.spec, head.image_wh, chosen)
+        assert_identical(ours, postprocess(head.dense, image, head.spec, head.image_wh, chosen))
 
 
 @settings(deadline=None, max_examples=40)
@@ -78,10 +78,10 @@ def test_nothing_gives_nothing(recipe: HeadRecipe, chosen: DetectionSettings, fe
     spec = replace(head.spec, nodes=np.zeros(1, np.int64), names=("top",)) if few_nodes else head.spec
     if head.spec.tree is None:
         spec = head.spec
-    found = postprocess(replace(head.lazy, boxes=boxes), 0, spec, head.picture_wh, chosen)
+    found = postprocess(replace(head.lazy, boxes=boxes), 0, spec, head.image_wh, chosen)
     assert len(found) == 0
     assert found.boxes_xyxy.shape == (0, 4)
-    assert (found.names, found.answers, found.size_wh) == ((), (), head.picture_wh)
+    assert (found.names, found.answers, found.size_wh) == ((), (), head.image_wh)
     assert found.to_json()["detections"] == found.to_coco(7) == []
 
 
@@ -89,9 +89,9 @@ def test_nothing_gives_nothing(recipe: HeadRecipe, chosen: DetectionSettings, fe
 @given(recipe=heads(images=st.just(1)), chosen=detection_settings())
 def test_detections_are_sound(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
     head = recipe.make()
-    found = postprocess(head.dense, 0, head.spec, head.picture_wh, chosen)
+    found = postprocess(head.dense, 0, head.spec, head.image_wh, chosen)
     left, top, right, bottom = found.boxes_xyxy.T
-    width, height = head.picture_wh
+    width, height = head.image_wh
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
     assert (np.diff(found.scores) <= 0).all()
@@ -99,9 +99,7 @@ def test_detections_are_sound(recipe: HeadRecipe, chosen: DetectionSettings) -> 
     assert len(found) <= chosen.max_detections
     assert found.names == tuple(head.spec.names[label] for label in found.labels)
     assert len(found.answers) == (len(found) if head.spec.tree else 0)
-    most = postprocess(
-        head.dense, 0, head.spec, head.picture_wh, chosen.model_copy(update={"max_detections": UNLIMITED})
-    )
+    most = postprocess(head.dense, 0, head.spec, head.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED}))
     assert_identical(found, most.select(range(min(len(most), chosen.max_detections))))
 
 
@@ -112,10 +110,10 @@ def test_keep_is_choosing_afterwards(recipe: HeadRecipe, chosen: DetectionSettin
     count = len(head.spec.names)
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
     every = postprocess(
-        head.dense, 0, head.spec, head.picture_wh, chosen.model_copy(update={"max_detections": UNLIMITED})
+        head.dense, 0, head.spec, head.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED})
     )
     afterwards = every.select(np.flatnonzero(keep[every.labels])[: chosen.max_detections])
-    assert_identical(postprocess(head.dense, 0, head.spec, head.picture_wh, chosen, keep), afterwards)
+    assert_identical(postprocess(head.dense, 0, head.spec, head.image_wh, chosen, keep), afterwards)
 
 
 WILD = [0.0, -0.0, 1.0, -3.0, 87.0, -87.0, 88.7, 89.0, 300.0, 1e30, -1e30, 3e38, -3e38, np.inf, -np.inf, np.nan]
@@ -135,9 +133,9 @@ def test_wild_numbers_never_raise(lazy: bool, recipe: HeadRecipe, chosen: Detect
         field = "features" if lazy else "scores"
         wild = rng.choice(WILD, getattr(rows, field).shape).astype(np.float32)
         output = replace(output, class_logits=replace(rows, **{field: wild}))  # type: ignore[type-var]
-    found = postprocess(output, 0, head.spec, head.picture_wh, chosen)
+    found = postprocess(output, 0, head.spec, head.image_wh, chosen)
     left, top, right, bottom = found.boxes_xyxy.T
-    width, height = head.picture_wh
+    width, height = head.image_wh
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
     assert ((found.scores > chosen.threshold) & (found.scores <= 1)).all()
@@ -151,7 +149,7 @@ def test_wild_numbers_never_raise(lazy: bool, recipe: HeadRecipe, chosen: Detect
 
 @dataclass(frozen=True)
 class Oracle:
-    """What one anchor gives: its box in pixels of the picture, not clipped, and its best class."""
+    """What one anchor gives: its box in pixels of the image, not clipped, and its best class."""
 
     box_xyxy: tuple[float, float, float, float]
     label: int
@@ -163,10 +161,10 @@ def logistic(x: float) -> float:
 
 
 def oracle_of_anchors(head: Head, threshold: float) -> list[Oracle]:
-    """The formulas of §2, for pictures that are stretched, each class a softmax over all."""
+    """The formulas of §2, for images that are stretched, each class a softmax over all."""
     t, scores = head.dense.boxes[0], scores_of(head.dense)[0]
     prior_count, _, height, width = t.shape
-    picture_width, picture_height = head.picture_wh
+    image_width, image_height = head.image_wh
     found = []
     for prior in range(prior_count):
         for row in range(height):
@@ -176,10 +174,10 @@ def oracle_of_anchors(head: Head, threshold: float) -> list[Oracle]:
                 exponentials = [math.exp(v - max(logits)) for v in logits]
                 label = exponentials.index(max(exponentials))
                 score = logistic(to) * exponentials[label] / sum(exponentials)
-                x = (column + logistic(tx)) / width * picture_width
-                y = (row + logistic(ty)) / height * picture_height
-                w = float(head.spec.anchors_wh_cells[prior, 0]) * math.exp(tw) / width * picture_width
-                h = float(head.spec.anchors_wh_cells[prior, 1]) * math.exp(th) / height * picture_height
+                x = (column + logistic(tx)) / width * image_width
+                y = (row + logistic(ty)) / height * image_height
+                w = float(head.spec.anchors_wh_cells[prior, 0]) * math.exp(tw) / width * image_width
+                h = float(head.spec.anchors_wh_cells[prior, 1]) * math.exp(th) / height * image_height
                 if score > threshold:
                     found.append(Oracle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), label, score))
     return found
@@ -216,19 +214,19 @@ def is_clear(head: Head, threshold: float, overlap: float) -> bool:
 @given(recipe=heads("tree", images=st.just(1), parents=st.integers(1, 12).map(lambda count: [-1] * count)))
 def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
     threshold, overlap = 0.1, 0.35
-    head = replace(recipe, image_fit="stretch").make()
+    head = replace(recipe, resize_mode="stretch").make()
     assume(is_clear(head, threshold, overlap))
     found = postprocess(
         head.dense,
         0,
         head.spec,
-        head.picture_wh,
+        head.image_wh,
         DetectionSettings(threshold=threshold, nms=overlap, max_detections=999),
     )
     theirs = oracle_of_detections(oracle_of_anchors(head, threshold), overlap)
     assert found.labels.tolist() == [one.label for one in theirs]
     np.testing.assert_allclose(found.scores, [one.score for one in theirs], rtol=CLOSE)
-    size = np.array([*head.picture_wh, *head.picture_wh])
+    size = np.array([*head.image_wh, *head.image_wh])
     boxes = np.array([one.box_xyxy for one in theirs]).reshape(-1, 4).clip(0, size)
     np.testing.assert_allclose(found.boxes_xyxy, boxes, atol=1e-4 * size.max())
 
@@ -241,9 +239,9 @@ def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
 def test_a_tree_of_one_level_scores_as_softmax(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
     head = recipe.make()
     assert head.spec.tree is not None
-    candidates = find_candidates(head.dense, 0, head.spec, head.picture_wh, chosen.threshold)
+    candidates = find_candidates(head.dense, 0, head.spec, head.image_wh, chosen.threshold)
     flat = flat_scores(head.dense, 0, replace(head.spec, classes="softmax", tree=None), candidates)
-    descents = walk_tree(head.dense, 0, head.spec.tree, candidates, chosen)
+    descents = decode_tree(head.dense, 0, head.spec.tree, candidates, chosen)
     assert [descent.nodes for descent in descents] == [(int(label),) for label in flat.argmax(axis=1)]
     ours = candidates.objectness * np.array([descent.conditionals[0] for descent in descents], np.float32)
     np.testing.assert_array_equal(ours, flat.max(axis=1))
@@ -274,7 +272,7 @@ class Scene:
         places = np.repeat(np.arange(count), each)
         labels = np.array([label for n in each for label in rng.permutation(len(tree))[:n]], np.int64)
         scores = (rng.integers(1, 5, len(labels)) / 4).astype(np.float32)
-        descents = [Descent(path, (0.5,) * len(path), None, None) for path in map(tree.path, labels.tolist())]
+        descents = [TreePath(path, (0.5,) * len(path), None, None) for path in map(tree.path, labels.tolist())]
         return Labelled(places, labels, scores, () if flat else descents)
 
 
@@ -393,27 +391,27 @@ def test_nms_does_not_depend_on_place_and_size(
     np.testing.assert_array_equal(iou(moved[:, None], moved), iou(boxes[:, None], boxes))
 
 
-# Boxes back to the picture
+# Boxes back to the image
 
 
 @settings(deadline=None)
 @given(
-    picture_wh=picture_sizes(3000),
+    image_wh=image_sizes(3000),
     cells_wh=st.tuples(st.integers(1, 20), st.integers(1, 20)).filter(lambda wh: wh[0] != wh[1]),
     box=st.tuples(*[st.floats(0, 1, width=32)] * 4),
 )
 def test_boxes_come_back_from_where_letterbox_put_them(
-    picture_wh: tuple[int, int], cells_wh: tuple[int, int], box: tuple[float, float, float, float]
+    image_wh: tuple[int, int], cells_wh: tuple[int, int], box: tuple[float, float, float, float]
 ) -> None:
     """`letterbox` leaves a whole number of pixels left and top, the way back takes half of what is free."""
     network_wh = (32 * cells_wh[0], 32 * cells_wh[1])
-    sizes = letterbox_size(picture_wh, network_wh)
+    sizes = letterbox_size(image_wh, network_wh)
     assert all(1 <= size <= most for size, most in zip(sizes, network_wh, strict=True))
     assert any(size == most for size, most in zip(sizes, network_wh, strict=True))
     centres, lengths = np.array(box[:2]), np.array(box[2:])
     border = np.array([(most - size) // 2 for size, most in zip(sizes, network_wh, strict=True)])
     placed = np.concatenate([border + centres * sizes, lengths * sizes]) / np.array([*network_wh, *network_wh])
-    back = boxes_to_picture(placed[None].astype(np.float32), network_wh, picture_wh, "letterbox")[0]
+    back = boxes_to_image(placed[None].astype(np.float32), network_wh, image_wh, "letterbox")[0]
     pixels_off = np.abs(back[:2] - centres) * sizes
     assert (pixels_off <= 0.5 + 1e-3).all()
     np.testing.assert_allclose(back[2:], lengths, rtol=1e-5, atol=1e-6)
@@ -422,10 +420,10 @@ def test_boxes_come_back_from_where_letterbox_put_them(
 
 
 @settings(deadline=None)
-@given(picture_wh=picture_sizes(3000), box=st.tuples(*[st.floats(-2, 2, width=32)] * 4))
-def test_stretched_boxes_stay_as_they_are(picture_wh: tuple[int, int], box: tuple[float, ...]) -> None:
+@given(image_wh=image_sizes(3000), box=st.tuples(*[st.floats(-2, 2, width=32)] * 4))
+def test_stretched_boxes_stay_as_they_are(image_wh: tuple[int, int], box: tuple[float, ...]) -> None:
     boxes = np.array([box], np.float32)
-    back = boxes_to_picture(boxes, (64, 96), picture_wh, "stretch")
+    back = boxes_to_image(boxes, (64, 96), image_wh, "stretch")
     np.testing.assert_array_equal(back, boxes)
     assert back is not boxes
 

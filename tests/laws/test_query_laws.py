@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from heads import HeadRecipe, heads, parents_of_trees, tree_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.heads import HeadRecipe, heads, parents_of_trees, tree_of
 
 from yolo9000.errors import TreeError
-from yolo9000.inference.decode import find_candidates, node_scores, postprocess, walk_tree, walk_within
+from yolo9000.inference.decode import decode_tree, decode_within, find_candidates, node_scores, postprocess
 from yolo9000.inference.settings import DetectionSettings
 
-EVERYTHING = DetectionSettings(threshold=0.0, min_probability=0.0)
+EVERYTHING = DetectionSettings(threshold=0.0, hier_thresh=0.0)
 
 
 def parts_of(tree_size: int, parents: list[int], data: st.DataObject) -> tuple[int, ...]:
@@ -34,19 +34,19 @@ def test_a_part_has_the_whole_trees_probabilities_over_its_own(recipe: HeadRecip
     head = recipe.make()
     tree = head.spec.tree
     assert tree is not None
-    tops = parts_of(len(tree), recipe.parents, data)
-    candidates = find_candidates(head.lazy, 0, head.spec, head.picture_wh, 0.0)
-    objectness, descents = walk_within(head.lazy, 0, tree, tops, candidates, EVERYTHING)
+    roots = parts_of(len(tree), recipe.parents, data)
+    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, 0.0)
+    objectness, descents = decode_within(head.lazy, 0, tree, roots, candidates, EVERYTHING)
     of_all = node_scores(head.dense, 0, tree, candidates, np.arange(len(tree)))  # objectness x P(node)
-    inside = of_all[:, sorted(tops)].sum(axis=1)
+    inside = of_all[:, sorted(roots)].sum(axis=1)
     np.testing.assert_allclose(objectness, inside, rtol=1e-4)
     for row, descent in enumerate(descents):
-        assert descent.nodes[0] in tops
+        assert descent.nodes[0] in roots
         assert tree.path(descent.nodes[-1])[-len(descent.nodes) :] == descent.nodes
         assert tree.leaves[descent.nodes[-1]]  # nothing is too unlikely here
         ours = objectness[row] * math.prod(descent.conditionals)
         assert ours == pytest.approx(of_all[row, descent.nodes[-1]], rel=1e-3, abs=1e-7)
-        best_top = max(tops, key=lambda node, row=row: of_all[row, node])
+        best_top = max(roots, key=lambda node, row=row: of_all[row, node])
         assert of_all[row, descent.nodes[0]] == pytest.approx(of_all[row, best_top], rel=1e-4)
 
 
@@ -56,9 +56,9 @@ def test_asking_for_all_top_nodes_asks_for_the_tree(recipe: HeadRecipe) -> None:
     head = recipe.make()
     tree = head.spec.tree
     assert tree is not None
-    candidates = find_candidates(head.dense, 0, head.spec, head.picture_wh, 0.0)
-    plain = walk_tree(head.dense, 0, tree, candidates, EVERYTHING)
-    objectness, descents = walk_within(head.dense, 0, tree, tuple(tree.children(-1)), candidates, EVERYTHING)
+    candidates = find_candidates(head.dense, 0, head.spec, head.image_wh, 0.0)
+    plain = decode_tree(head.dense, 0, tree, candidates, EVERYTHING)
+    objectness, descents = decode_within(head.dense, 0, tree, tuple(tree.children(-1)), candidates, EVERYTHING)
     np.testing.assert_allclose(objectness, candidates.objectness, rtol=1e-5)
     for ours, theirs in zip(descents, plain, strict=True):
         np.testing.assert_allclose(ours.conditionals, theirs.conditionals, rtol=1e-4)
@@ -72,7 +72,7 @@ def test_the_scores_of_a_level_that_divides_the_tree_sum_to_objectness(recipe: H
     assert tree is not None
     depth = data.draw(st.integers(0, int(tree.depths.max())))
     level = np.flatnonzero((tree.depths == depth) | ((tree.depths < depth) & tree.leaves))
-    candidates = find_candidates(head.lazy, 0, head.spec, head.picture_wh, 0.0)
+    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, 0.0)
     scores = node_scores(head.lazy, 0, tree, candidates, level)
     np.testing.assert_allclose(scores.sum(axis=1), candidates.objectness, rtol=1e-4)
 
@@ -85,32 +85,32 @@ def test_a_detection_within_a_part_lies_there_and_its_path_begins_there(
     head = recipe.make()
     tree = head.spec.tree
     assert tree is not None
-    tops = parts_of(len(tree), recipe.parents, data)
-    spec = replace(head.spec, within=tops)
-    found = postprocess(head.dense, 0, spec, head.picture_wh, DetectionSettings(threshold=0.01))
+    roots = parts_of(len(tree), recipe.parents, data)
+    spec = replace(head.spec, within=roots)
+    found = postprocess(head.dense, 0, spec, head.image_wh, DetectionSettings(threshold=0.01))
     assume(len(found))
     for label, name, answer in zip(found.labels, found.names, found.answers, strict=True):
-        assert any(tree.below(top)[label] for top in tops)
+        assert any(tree.below(top)[label] for top in roots)
         assert name == tree.names[label]
-        assert answer.path[0].node in tops
+        assert answer.path[0].node in roots
         assert answer.path[-1].node == label
 
 
 @given(parents=parents_of_trees(st.integers(1, 30)), data=st.data())
 def test_a_subtree_has_the_nodes_below_and_their_parents(parents: list[int], data: st.DataObject) -> None:
     tree = tree_of(parents)
-    tops = parts_of(len(tree), parents, data)
-    part, nodes = tree.subtree(tops)
-    part.check_groups_whole()
-    assert set(nodes.tolist()) == set(np.flatnonzero(np.any([tree.below(top) for top in tops], axis=0)).tolist())
+    roots = parts_of(len(tree), parents, data)
+    part, nodes = tree.subtree(roots)
+    part.check_groups_contiguous()
+    assert set(nodes.tolist()) == set(np.flatnonzero(np.any([tree.below(top) for top in roots], axis=0)).tolist())
     assert [tree.ids[node] for node in nodes] == list(part.ids)
     for number, node in enumerate(nodes.tolist()):
         parent = int(part.parents[number])
-        assert (int(nodes[parent]) if parent >= 0 else -1) == (-1 if node in tops else tree.parents[node])
+        assert (int(nodes[parent]) if parent >= 0 else -1) == (-1 if node in roots else tree.parents[node])
 
 
 def test_a_part_below_another_is_refused() -> None:
     tree = tree_of([-1, -1, 0, 0])
-    for tops in ((0, 2), (2, 0), (1, 1), ()):
+    for roots in ((0, 2), (2, 0), (1, 1), ()):
         with pytest.raises(TreeError):
-            tree.subtree(tops)
+            tree.subtree(roots)

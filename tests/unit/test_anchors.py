@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from PIL import Image
+from support.paths import shared
 
 from yolo9000.adapt.anchors import (
     _Assignment,
@@ -18,8 +18,8 @@ from yolo9000.adapt.anchors import (
     average_iou,
     cfg_line,
     cluster,
+    elbow,
     format_report,
-    knee,
     recall,
     report,
     size_iou,
@@ -173,9 +173,9 @@ def test_average_iou_refuses_what_has_none() -> None:
 
 def test_knee_is_farthest_above_the_line_between_the_ends() -> None:
     # the line rises by .1 a k: .3 .4 .5 .7; above it 0 .1 .15 0
-    assert knee([1, 2, 3, 5], [0.3, 0.5, 0.65, 0.7]) == 3
-    assert knee([2, 4, 8], [0.5, 0.5, 0.5]) == 2
-    assert knee([7], [0.6]) == 7
+    assert elbow([1, 2, 3, 5], [0.3, 0.5, 0.65, 0.7]) == 3
+    assert elbow([2, 4, 8], [0.5, 0.5, 0.5]) == 2
+    assert elbow([7], [0.6]) == 7
 
 
 def test_report_covers_every_k_and_size() -> None:
@@ -239,23 +239,23 @@ def test_report_as_text() -> None:
     assert lines[6].split() == ["3", *["100.0"] * 6]
     # with 4 x 4: 3/16, 1 and 12/31
     assert lines[7].split() == ["1", "52.5", "33.3", "33.3", "0.0", "50.0", "mine"]
-    assert sum(line.endswith("knee") for line in lines) == 1
-    assert "knee" not in format_report(report(sizes((1, 3), (4, 4)), [1]))
+    assert sum(line.endswith("elbow") for line in lines) == 1
+    assert "elbow" not in format_report(report(sizes((1, 3), (4, 4)), [1]))
 
 
 def test_cells() -> None:
     boxes = sizes((100, 50), (30, 200))
     # 500 x 375 into 416 x 320: .832 and .8533; 200 x 400: 2.08 and .8
-    pictures = np.array([[500, 375], [200, 400]])
-    letterboxed = to_cells(boxes, (416, 320), pictures_wh=pictures)
+    images = np.array([[500, 375], [200, 400]])
+    letterboxed = to_cells(boxes, (416, 320), images_wh=images)
     np.testing.assert_allclose(letterboxed, [[83.2 / 32, 41.6 / 32], [24 / 32, 160 / 32]])
-    stretched = to_cells(boxes, (416, 320), pictures_wh=pictures, image_fit="stretch")
+    stretched = to_cells(boxes, (416, 320), images_wh=images, resize_mode="stretch")
     np.testing.assert_allclose(stretched, [[83.2 / 32, 50 * 320 / 375 / 32], [62.4 / 32, 160 / 32]])
-    alike = to_cells(boxes, (416, 320), pictures_wh=pictures[:1], stride=16)
+    alike = to_cells(boxes, (416, 320), images_wh=images[:1], stride=16)
     np.testing.assert_allclose(alike, boxes * 0.832 / 16)
     np.testing.assert_allclose(to_cells(sizes((0.5, 0.25)), (416, 320)), [[6.5, 2.5]])
-    with pytest.raises(DataError, match="picture 0"):
-        to_cells(boxes, (416, 320), pictures_wh=np.array([[0, 375]]))
+    with pytest.raises(DataError, match="image 0"):
+        to_cells(boxes, (416, 320), images_wh=np.array([[0, 375]]))
 
 
 def test_anchors_in_print() -> None:
@@ -276,10 +276,10 @@ def test_plot(ks: list[int], k: int | None, tmp_path: Path) -> None:
 
     found = report(blobs(TALL, WIDE, LARGE), ks, unit="pixels", defaults={"mine": sizes(WIDE, TALL)}, restarts=1)
     plot_report(found, tmp_path / "anchors.png", k=k)
-    with Image.open(tmp_path / "anchors.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.size == (1440, 624)
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+    with Image.open(tmp_path / "anchors.png") as image:
+        assert image.format == "PNG"
+        assert image.size == (1440, 624)
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 20
     with pytest.raises(ConfigError, match="got 9"):
         plot_report(found, tmp_path / "none.png", k=9)
 

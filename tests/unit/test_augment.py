@@ -1,4 +1,4 @@
-"""Windows, placements, flips and colours of pictures of a few pixels, and batches."""
+"""Windows, placements, flips and colors of images of a few pixels, and batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from yolo9000.data.augment import (
     rotate_crop,
 )
 from yolo9000.data.batching import SIZES, Batch, Example, collate, epoch_order, multi_scale_size
-from yolo9000.types import BoxTruth
+from yolo9000.types import BoxAnnotations
 
 PLAIN = AugmentSettings(jitter=0, hue=0, saturation=1, exposure=1, flip=False, min_visible=0)
 
@@ -48,7 +48,7 @@ class Script(np.random.Generator):
 
 
 def row(*values: int, dtype: type = np.uint8) -> np.ndarray:
-    """A picture of one row, grey."""
+    """An image of one row, grey."""
     return np.repeat(np.array([values], dtype)[:, :, None], 3, axis=2)
 
 
@@ -56,19 +56,19 @@ def grey(*shape_hw: int) -> np.ndarray:
     return np.full((*shape_hw, 3), 90, np.uint8)
 
 
-def truth(*boxes: tuple[float, float, float, float]) -> BoxTruth:
+def gt(*boxes: tuple[float, float, float, float]) -> BoxAnnotations:
     boxes_xyxy = np.array(boxes, np.float32).reshape(-1, 4)
-    return BoxTruth.plain(boxes_xyxy, np.arange(len(boxes), dtype=np.int64))
+    return BoxAnnotations.plain(boxes_xyxy, np.arange(len(boxes), dtype=np.int64))
 
 
-def colour(*rgb: float) -> np.ndarray:
+def color(*rgb: float) -> np.ndarray:
     return np.array([[rgb, rgb]], np.uint8)
 
 
 def distorted(*rgb: int, hue: float = 0.0, saturation: float = 1.0, exposure: float = 1.0) -> list[int]:
-    """One colour, which 8 bits and floats must agree on."""
-    ours = distort(colour(*rgb), hue, saturation, exposure)[0, 1].tolist()
-    floats = distort((colour(*rgb) / 255).astype(np.float32), hue, saturation, exposure)[0, 1] * 255
+    """One color, which 8 bits and floats must agree on."""
+    ours = distort(color(*rgb), hue, saturation, exposure)[0, 1].tolist()
+    floats = distort((color(*rgb) / 255).astype(np.float32), hue, saturation, exposure)[0, 1] * 255
     np.testing.assert_allclose(ours, floats, atol=1.01)
     return ours
 
@@ -77,35 +77,33 @@ def distorted(*rgb: int, hue: float = 0.0, saturation: float = 1.0, exposure: fl
 
 
 def test_crop_moves_boxes() -> None:
-    # A window 80 x 72 of a picture, from (10, -6), to 160 x 96: scales 2 and 4/3.
+    # A window 80 x 72 of an image, from (10, -6), to 160 x 96: scales 2 and 4/3.
     # (20, 9, 50, 30): 2 * (20 - 10) = 20, 4/3 * (9 + 6) = 20, 2 * 40 = 80, 4/3 * 36 = 48; area 630 * 8/3 = 1680.
     # (0, 0, 30, 30): 2 * -10 = -20, cut at 0; 8; 40; 48. 40 of its 60 columns are left: area 900 * 8/3 * 2/3 = 1600.
     placement = Placement((10, -6, 80, 72), (0, 0, 160, 96))
-    placed = place_boxes(truth((20, 9, 50, 30), (0, 0, 30, 30)), placement, (160, 96), 0.0)
+    placed = place_boxes(gt((20, 9, 50, 30), (0, 0, 30, 30)), placement, (160, 96), 0.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[20, 20, 80, 48], [0, 8, 40, 48]], atol=1e-4)
     np.testing.assert_allclose(placed.areas, [1680, 1600], rtol=1e-5)
     # mirrored on 160: 160 - 80 = 80, 160 - 20 = 140; 160 - 40 = 120, 160
-    placed = place_boxes(truth((20, 9, 50, 30), (0, 0, 30, 30)), placement.mirror(160), (160, 96), 0.0)
+    placed = place_boxes(gt((20, 9, 50, 30), (0, 0, 30, 30)), placement.mirror(160), (160, 96), 0.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[80, 20, 140, 48], [120, 8, 160, 48]], atol=1e-4)
 
 
 def test_placement_moves_boxes() -> None:
     # 50 x 20 to 100 x 60 at (7, 12) of 128 x 96: scales 2 and 3. 2 * 10 + 7 = 27, 3 * 5 + 12 = 27, 47, 57.
     placement = Placement((0, 0, 50, 20), (7, 12, 100, 60))
-    placed = place_boxes(truth((10, 5, 20, 15)), placement, (128, 96), 1.0)
+    placed = place_boxes(gt((10, 5, 20, 15)), placement, (128, 96), 1.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[27, 27, 47, 57]], atol=1e-4)
     # mirrored, the target begins at 128 - 107 = 21; the box at 128 - 47 = 81
     assert placement.mirror(128).target_ltwh == (21, 12, 100, 60)
-    placed = place_boxes(truth((10, 5, 20, 15)), placement.mirror(128), (128, 96), 1.0)
+    placed = place_boxes(gt((10, 5, 20, 15)), placement.mirror(128), (128, 96), 1.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[81, 27, 101, 57]], atol=1e-4)
     assert placement.mirror(128).mirror(128) == placement
 
 
 def test_target_beyond_the_input_cuts_boxes() -> None:
     # 50 x 40 at (-7, -4) of 32 x 24, scale 1: (0, 0, 10, 10) shows 3 x 6 of 10 x 10, (45, 0, 50, 9) nothing
-    placed = place_boxes(
-        truth((0, 0, 10, 10), (45, 0, 50, 9)), Placement((0, 0, 50, 40), (-7, -4, 50, 40)), (32, 24), 0.0
-    )
+    placed = place_boxes(gt((0, 0, 10, 10), (45, 0, 50, 9)), Placement((0, 0, 50, 40), (-7, -4, 50, 40)), (32, 24), 0.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[0, 0, 3, 6]], atol=1e-5)
     assert placed.areas == pytest.approx([18])
 
@@ -113,20 +111,20 @@ def test_target_beyond_the_input_cuts_boxes() -> None:
 @pytest.mark.parametrize(("min_visible", "left"), [(0.0, [0, 1, 2]), (0.25, [0, 1, 2]), (0.26, [0, 1]), (0.6, [0])])
 def test_boxes_mostly_cut_away_go(min_visible: float, left: list[int]) -> None:
     # The window begins at x = 10: of the widths 20, 20, 8 are left 20, 10, 2; shares 1, 1/2, 1/4
-    boxes = truth((12, 3, 32, 9), (0, 3, 20, 9), (4, 3, 12, 9))
+    boxes = gt((12, 3, 32, 9), (0, 3, 20, 9), (4, 3, 12, 9))
     placed = place_boxes(boxes, Placement((10, 0, 40, 30), (0, 0, 80, 60)), (80, 60), min_visible)
     assert placed.labels.tolist() == left
 
 
 def test_tiny_boxes_go() -> None:
     # .001 of 400 x 300 is .4 x .3
-    boxes = truth((10, 10, 10.39, 50), (10, 10, 10.41, 50), (10, 10, 50, 10.29), (10, 10, 50, 10.31), (7, 7, 7, 9))
+    boxes = gt((10, 10, 10.39, 50), (10, 10, 10.41, 50), (10, 10, 50, 10.29), (10, 10, 50, 10.31), (7, 7, 7, 9))
     placed = place_boxes(boxes, Placement((0, 0, 400, 300), (0, 0, 400, 300)), (400, 300), 0.0)
     assert placed.labels.tolist() == [1, 3]
 
 
 def test_marks_stay_with_their_boxes() -> None:
-    boxes = BoxTruth(
+    boxes = BoxAnnotations(
         np.array([[0, 0, 5, 5], [90, 0, 95, 5], [10, 10, 20, 30]], np.float32),
         np.array([4, 5, 6]),
         np.array([True, False, False]),
@@ -145,14 +143,14 @@ def test_marks_stay_with_their_boxes() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_crop_takes_the_window(dtype: type) -> None:
-    picture = row(0, 40, 80, 120, dtype=dtype)
+    image = row(0, 40, 80, 120, dtype=dtype)
     # 2 pixels to 4: samples at -1/4, 1/4, 3/4, 5/4 of the window, its edges repeated
-    out = crop(picture, Placement((1, 0, 2, 1), (0, 0, 4, 1)), (4, 1))
+    out = crop(image, Placement((1, 0, 2, 1), (0, 0, 4, 1)), (4, 1))
     assert out[0, :, 1].tolist() == [40, 50, 70, 80]
-    # beyond the picture its edge pixels repeat: 2 to the left, 1 above, 1 to the right
-    out = crop(picture, Placement((-2, -1, 7, 2), (0, 0, 7, 2)), (7, 2))
+    # beyond the image its edge pixels repeat: 2 to the left, 1 above, 1 to the right
+    out = crop(image, Placement((-2, -1, 7, 2), (0, 0, 7, 2)), (7, 2))
     assert out[:, :, 0].tolist() == [[0, 0, 0, 40, 80, 120, 120]] * 2
-    out = crop(picture, Placement((-2, -1, 7, 2), (0, 0, 7, 2), mirrored=True), (7, 2))
+    out = crop(image, Placement((-2, -1, 7, 2), (0, 0, 7, 2), mirrored=True), (7, 2))
     assert out[:, :, 2].tolist() == [[120, 120, 80, 40, 0, 0, 0]] * 2
 
 
@@ -173,25 +171,25 @@ def test_place_fades_where_it_enlarges() -> None:
 
 
 def test_rotate_crop_cuts_out_the_middle() -> None:
-    picture = np.zeros((3, 6, 3), np.uint8)
-    picture[..., 0], picture[..., 1] = 10 * np.arange(6), 20 * np.arange(3)[:, None]
+    image = np.zeros((3, 6, 3), np.uint8)
+    image[..., 0], image[..., 1] = 10 * np.arange(6), 20 * np.arange(3)[:, None]
     # 4 x 3 of 6 x 3, not turned or scaled: column 6/2 - 4/2 = 1 comes first; shifted by (1, -1) column 2, row -1
-    out = rotate_crop(picture, Rotation(0.0, 1.0, (0.0, 0.0), 1.0), (4, 3))
+    out = rotate_crop(image, Rotation(0.0, 1.0, (0.0, 0.0), 1.0), (4, 3))
     assert out[1].tolist() == [[10, 20, 0], [20, 20, 0], [30, 20, 0], [40, 20, 0]]
-    out = rotate_crop(picture, Rotation(0.0, 1.0, (1.0, -1.0), 1.0), (4, 3))
-    assert out[0].max() == 0  # above the picture all is black
+    out = rotate_crop(image, Rotation(0.0, 1.0, (1.0, -1.0), 1.0), (4, 3))
+    assert out[0].max() == 0  # above the image all is black
     assert out[2, :, 0].tolist() == [20, 30, 40, 50]
-    out = rotate_crop(picture, Rotation(0.0, 1.0, (1.0, -1.0), 1.0), (4, 3), mirrored=True)
+    out = rotate_crop(image, Rotation(0.0, 1.0, (1.0, -1.0), 1.0), (4, 3), mirrored=True)
     assert out[2, :, 0].tolist() == [50, 40, 30, 20]
-    # a quarter turn: one step right on the input is one down on the picture
-    out = rotate_crop(picture, Rotation(np.pi / 2, 1.0, (0.0, 0.0), 1.0), (3, 6))
+    # a quarter turn: one step right on the input is one down on the image
+    out = rotate_crop(image, Rotation(np.pi / 2, 1.0, (0.0, 0.0), 1.0), (3, 6))
     assert np.diff(out[2, :, 1].astype(int)).tolist()[:1] == [20]
-    # twice as narrow: the input's columns are two of the picture's apart
-    out = rotate_crop(picture, Rotation(0.0, 1.0, (0.0, 0.0), 2.0), (3, 3))
+    # twice as narrow: the input's columns are two of the image's apart
+    out = rotate_crop(image, Rotation(0.0, 1.0, (0.0, 0.0), 2.0), (3, 3))
     assert out[1, :, 0].tolist() == [0, 20, 40]
 
 
-# Colours
+# Colors
 
 
 def test_exposure_scales_and_clips() -> None:
@@ -279,13 +277,13 @@ def test_drawn_rotation() -> None:
     assert drawn.scale == pytest.approx(150 / 180)
 
 
-@pytest.mark.parametrize("placement", ["crop2016", "place2017"])
+@pytest.mark.parametrize("placement", ["random_crop", "letterbox_jitter"])
 @pytest.mark.parametrize("shape_hw", [(1, 1), (1, 500), (500, 1), (2, 3), (700, 9)])
-def test_tiny_and_thin_pictures(placement: str, shape_hw: tuple[int, int]) -> None:
+def test_tiny_and_thin_images(placement: str, shape_hw: tuple[int, int]) -> None:
     settings = AugmentSettings(placement=placement, jitter=0.49)
     height, width = shape_hw
     for index in range(30):
-        image, boxes = augment(grey(*shape_hw), truth((0, 0, width, height)), settings, (64, 32), draws(0, 0, index))
+        image, boxes = augment(grey(*shape_hw), gt((0, 0, width, height)), settings, (64, 32), draws(0, 0, index))
         assert image.shape == (32, 64, 3)
         assert boxes is not None
         assert len(boxes) <= 1
@@ -293,12 +291,12 @@ def test_tiny_and_thin_pictures(placement: str, shape_hw: tuple[int, int]) -> No
         assert cut.shape == (32, 64, 3)
 
 
-def test_thin_picture_keeps_a_pixel() -> None:
+def test_thin_image_keeps_a_pixel() -> None:
     # 1 x 500 on 64 x 32 would be 32 / 500 of a pixel wide
     image, boxes = augment(
         row(*[250] * 500).transpose(1, 0, 2).copy(),
-        truth((0, 100, 1, 300)),
-        PLAIN.model_copy(update={"placement": "place2017"}),
+        gt((0, 100, 1, 300)),
+        PLAIN.model_copy(update={"placement": "letterbox_jitter"}),
         (64, 32),
         draws(0, 0, 0),
     )
@@ -311,19 +309,19 @@ def test_thin_picture_keeps_a_pixel() -> None:
 
 def test_nothing_drawn_changes_nothing() -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
-    boxes = truth((3, 4, 30, 20), (0, 0, 64, 32))
-    for settings in (PLAIN, PLAIN.model_copy(update={"placement": "place2017"})):
+    boxes = gt((3, 4, 30, 20), (0, 0, 64, 32))
+    for settings in (PLAIN, PLAIN.model_copy(update={"placement": "letterbox_jitter"})):
         changed, moved = augment(image, boxes, settings, (64, 32), draws(0, 0, 0))
         np.testing.assert_array_equal(changed, image)
         assert moved is not None
         np.testing.assert_array_equal(moved.boxes_xyxy, boxes.boxes_xyxy)
 
 
-@pytest.mark.parametrize("placement", ["crop2016", "place2017"])
-def test_no_boxes_and_no_truth_are_two_things(placement: str) -> None:
+@pytest.mark.parametrize("placement", ["random_crop", "letterbox_jitter"])
+def test_no_boxes_and_no_gt_are_two_things(placement: str) -> None:
     settings = AugmentSettings(placement=placement)
     assert augment(grey(20, 30), None, settings, (64, 32), draws(0, 0, 0))[1] is None
-    boxes = augment(grey(20, 30), truth(), settings, (64, 32), draws(0, 0, 0))[1]
+    boxes = augment(grey(20, 30), gt(), settings, (64, 32), draws(0, 0, 0))[1]
     assert boxes is not None
     assert boxes.boxes_xyxy.shape == (0, 4)
     assert boxes.boxes_xyxy.dtype == np.float32
@@ -334,14 +332,14 @@ def test_no_boxes_and_no_truth_are_two_things(placement: str) -> None:
 
 
 def test_mosaic_has_four_quarters() -> None:
-    # x: 20 + int(61 * .5) = 50 of 100; y: 12 + int(37 * .25) = 21 of 60. Pictures 4 * .9 = 3, 0 and 2 of 4.
-    # Every picture covers its quarter: two numbers for the aspect, two for the place, no flip; colours take five more.
+    # x: 20 + int(61 * .5) = 50 of 100; y: 12 + int(37 * .25) = 21 of 60. Images 4 * .9 = 3, 0 and 2 of 4.
+    # Every image covers its quarter: two numbers for the aspect, two for the place, no flip; colors take five more.
     part = [0.5, 0.5, 0.5, 0.5, 0.5, 0, 0, 0, 0]
     rng = Script(0.5, 0.25, 0.9, 0.1, 0.5, *part * 4)
-    whole = truth((0, 0, 40, 30))
+    whole = gt((0, 0, 40, 30))
     levels = (40, 120, 160, 200)
 
-    def load(number: int) -> tuple[np.ndarray, BoxTruth]:
+    def load(number: int) -> tuple[np.ndarray, BoxAnnotations]:
         return row(levels[number])[[0] * 30][:, [0] * 40], whole
 
     image, boxes = mosaic(np.full((30, 40, 3), 10, np.uint8), whole, PLAIN, (100, 60), rng, load, 4)
@@ -353,21 +351,21 @@ def test_mosaic_has_four_quarters() -> None:
     np.testing.assert_allclose(boxes.boxes_xyxy, expected, atol=1e-4)
 
 
-def test_mosaic_needs_truth() -> None:
+def test_mosaic_needs_gt() -> None:
     with pytest.raises(ValueError, match="must have boxes or an empty list of them"):
-        mosaic(grey(30, 40), truth(), PLAIN, (64, 32), draws(0, 0, 0), lambda _: (grey(9, 8), None), 5)
+        mosaic(grey(30, 40), gt(), PLAIN, (64, 32), draws(0, 0, 0), lambda _: (grey(9, 8), None), 5)
 
 
 def test_mosaic_only_as_often_as_wanted() -> None:
-    def load(number: int) -> tuple[np.ndarray, BoxTruth]:
+    def load(number: int) -> tuple[np.ndarray, BoxAnnotations]:
         asked.append(number)
-        return grey(30, 40), truth()
+        return grey(30, 40), gt()
 
     for probability, boxes, least, most in (
-        (0, truth(), 0, 0),
-        (1, truth(), 40, 40),
+        (0, gt(), 0, 0),
+        (1, gt(), 40, 40),
         (1, None, 0, 0),
-        (0.5, truth(), 8, 32),
+        (0.5, gt(), 8, 32),
     ):
         settings, asked = AugmentSettings(mosaic=probability), []
         for index in range(40):
@@ -445,12 +443,12 @@ def test_no_such_shard(shard: int) -> None:
 # Batches
 
 
-def example(index: int, shape_hw: tuple[int, int] = (4, 6), boxes: BoxTruth | None = None) -> Example:
-    return Example(np.full((*shape_hw, 3), index, np.uint8), boxes, (index,), f"picture {index}", 10 * index, index % 2)
+def example(index: int, shape_hw: tuple[int, int] = (4, 6), boxes: BoxAnnotations | None = None) -> Example:
+    return Example(np.full((*shape_hw, 3), index, np.uint8), boxes, (index,), f"image {index}", 10 * index, index % 2)
 
 
 def test_collate() -> None:
-    batch = collate([example(2, boxes=truth((1, 1, 2, 2))), example(1)])
+    batch = collate([example(2, boxes=gt((1, 1, 2, 2))), example(1)])
     assert batch.images.shape == (2, 4, 6, 3)
     assert batch.images.flags.c_contiguous
     assert batch.images[:, 0, 0, 0].tolist() == [2, 1]
@@ -459,18 +457,18 @@ def test_collate() -> None:
     assert batch.boxes[0] is not None
     assert batch.boxes[1] is None
     assert batch.image_labels == ((2,), (1,))
-    assert batch.names == ("picture 2", "picture 1")
+    assert batch.names == ("image 2", "image 1")
     assert batch.indices == (20, 10)
     assert batch.sources == (0, 1)
 
 
 def test_collate_refuses() -> None:
-    with pytest.raises(ValueError, match=r"one or more pictures of one size, got \[\]"):
+    with pytest.raises(ValueError, match=r"one or more images of one size, got \[\]"):
         collate([])
     with pytest.raises(ValueError, match=r"of one size, got \[\(4, 6, 3\), \(6, 4, 3\)\]"):
         collate([example(0), example(1, (6, 4))])
 
 
 def test_batch_of_uneven_parts() -> None:
-    with pytest.raises(ValueError, match="one entry for each picture"):
+    with pytest.raises(ValueError, match="one entry for each image"):
         Batch(np.zeros((2, 4, 6, 3), np.uint8), (None,), ((),), ("a",), (0,), (0,))

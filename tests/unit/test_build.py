@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.paths import shared
 
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.build import BuiltTree, build_tree
 from yolo9000.taxonomy.hierarchy import Entry, Hierarchy, read_parent_table, slug
-from yolo9000.taxonomy.match import read_settled
+from yolo9000.taxonomy.match import read_overrides
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -67,12 +67,12 @@ def test_a_label_keeps_its_place_though_it_has_one_child_unless_that_is_lifted()
     hierarchy = graph(melon="", muskmelon="melon", cantaloupe="muskmelon", water="melon")
     labels = ["melon", "muskmelon", "cantaloupe", "water"]
     assert parents_of(build_tree(labels, hierarchy).tree)["cantaloupe"] == "muskmelon"
-    lifted = build_tree(labels, hierarchy, lift_only_children=True)
+    lifted = build_tree(labels, hierarchy, collapse_only_children=True)
     assert parents_of(lifted.tree) == {"melon": None, "muskmelon": "melon", "cantaloupe": "melon", "water": "melon"}
 
 
 def test_siblings_stand_side_by_side_in_every_tree() -> None:
-    build_tree(["dog", "cat", "chair", "sofa", "apple", "person"], Hierarchy(wordnet())).tree.check_groups_whole()
+    build_tree(["dog", "cat", "chair", "sofa", "apple", "person"], Hierarchy(wordnet())).tree.check_groups_contiguous()
 
 
 @settings(max_examples=15, deadline=None)
@@ -88,16 +88,16 @@ class TestSenses:
         built = build_tree(labels, Hierarchy(wordnet()))
         assert built.nodes["banana"] == "n07753592"  # the fruit; the first sense is the herb
         (banana,) = [match for match in built.matches if match.label == "banana"]
-        assert banana.doubtful
+        assert banana.ambiguous
         assert [sense.node for sense in banana.others] == ["n12352287"]
 
     def test_the_user_settles(self, tmp_path: Path) -> None:
         file = tmp_path / "settled.csv"
         file.write_text("label,id,remark\nmouse,n03793489,the computer's\n")
-        built = build_tree(["mouse", "cat", "dog"], Hierarchy(wordnet()), settled=read_settled(file))
+        built = build_tree(["mouse", "cat", "dog"], Hierarchy(wordnet()), overrides=read_overrides(file))
         assert built.nodes["mouse"] == "n03793489"
         (mouse,) = [match for match in built.matches if match.label == "mouse"]
-        assert (mouse.sense.how, mouse.doubtful) == ("settled", False)
+        assert (mouse.sense.how, mouse.ambiguous) == ("settled", False)
 
     @pytest.mark.parametrize(
         ("label", "how", "node"),
@@ -192,7 +192,7 @@ class TestTables:
             ("a.txt", "x\n", r"a.txt: must be a table of parents"),
         ],
     )
-    def test_a_faulty_table_is_refused(self, tmp_path: Path, name: str, text: str, message: str) -> None:
+    def test_a_issuey_table_is_refused(self, tmp_path: Path, name: str, text: str, message: str) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(TreeError, match=message):
             read_parent_table(tmp_path / name)
@@ -200,7 +200,7 @@ class TestTables:
     def test_a_parent_that_is_no_entry_is_a_label_too(self) -> None:
         built = build_tree(["a", "b"], graph(a="nobody", b="nobody"))
         assert parents_of(built.tree) == {"nobody": None, "a": "nobody", "b": "nobody"}
-        assert [match.label for match in built.matches if match.doubtful] == ["nobody"]
+        assert [match.label for match in built.matches if match.ambiguous] == ["nobody"]
 
     def test_circles_are_refused(self) -> None:
         with pytest.raises(TreeError, match="'a' must not be a kind of itself"):
@@ -220,7 +220,7 @@ def test_the_names_of_9k_give_back_its_tree() -> None:
     rows = [line.split() for line in shared("data", "labels", "9k.tree").read_text().splitlines()]
     ids = [row[0] for row in rows]
     known = {row[0]: ids[int(row[1])] if int(row[1]) >= 0 else None for row in rows}
-    built = build_tree(ids, Hierarchy(wordnet()), keep="labels", lift_only_children=True)
+    built = build_tree(ids, Hierarchy(wordnet()), keep="labels", collapse_only_children=True)
     same = np.mean([parent == known[node] for node, parent in parents_of(built.tree).items()])
     assert len(built.tree) == 9_418
     assert same >= 0.98

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_data import boxes_of, write_voc_set
-from small_models import ANCHORS, TREE, random_model, small_table
+from support.small_data import boxes_of, write_voc_set
+from support.small_models import ANCHORS, TREE, random_model, small_architecture
 
 from yolo9000.adapt.calibrate import (
     FoundObject,
@@ -22,7 +22,7 @@ from yolo9000.adapt.calibrate import (
     with_temperatures,
 )
 from yolo9000.architectures.layers import Conv
-from yolo9000.checkpoints.safetensors import ModelFile, read_model_file, write_model_file
+from yolo9000.checkpoints.safetensors import Checkpoint, read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.data.dataset import open_data
 from yolo9000.errors import ConfigError
@@ -39,7 +39,7 @@ def logits(**odds: float) -> np.ndarray:
 
 
 class TestCriticalProbability:
-    def test_a_walk_that_ends_at_the_truth_is_always_right(self) -> None:
+    def test_a_walk_that_ends_at_the_gt_is_always_right(self) -> None:
         one = FoundObject(logits(animal=9, dog=4, terrier=3), TREE.find("terrier"))
         assert critical_probability(one, TREE, PLAIN) == 0
 
@@ -53,7 +53,7 @@ class TestCriticalProbability:
     def test_a_wrong_top_cannot_be_helped(self) -> None:
         assert critical_probability(FoundObject(logits(animal=9), TREE.find("bus")), TREE, PLAIN) == math.inf
 
-    def test_below_a_coarse_truth_nothing_is_wrong(self) -> None:
+    def test_below_a_coarse_gt_nothing_is_wrong(self) -> None:
         assert critical_probability(FoundObject(logits(animal=9, dog=4), TREE.find("animal")), TREE, PLAIN) == 0
 
     def test_temperatures_count_at_their_depth(self) -> None:
@@ -116,11 +116,11 @@ def test_temperatures_and_promise_hold_on_objects_that_were_not_seen() -> None:
     np.testing.assert_allclose(back_off.temperatures, true, rtol=0.12)
     fresh = drawn_objects(tree, 4000, true, seed=2)
     critical = np.array([critical_probability(one, tree, back_off.temperatures) for one in fresh])
-    assert (critical > back_off.min_probability).mean() == pytest.approx(0.2, abs=0.03)
+    assert (critical > back_off.hier_thresh).mean() == pytest.approx(0.2, abs=0.03)
 
 
 def test_the_last_layer_is_divided_by_the_temperatures() -> None:
-    table = small_table(len(TREE), tree="small.tree")
+    table = small_architecture(len(TREE), tree="small.tree")
     model = random_model(table)
     changed = with_temperatures(model, TREE, (2.0, 4.0, 0.5))
     last = max(i for i, row in enumerate(table.body) if isinstance(row, Conv))
@@ -140,19 +140,19 @@ class Planted:
 
     def __init__(self, scores: Sequence[dict[str, np.ndarray]]) -> None:
         self.scores = iter(scores)
-        self.picture = 9  # the first of the validation split
+        self.image = 9  # the first of the validation split
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         out = np.full((1, 3, 12, 6, 9), -8.0, np.float32)  # 3 anchors, 5 + 7, cells of 8 pixels at 72 x 48
         scores = next(self.scores)
-        for name, box in boxes_of(self.picture):
+        for name, box in boxes_of(self.image):
             left, top, right, bottom = (0.1 * side for side in box)  # pixels x .8 / 8: cells
             column, row = int((left + right) / 2), int((top + bottom) / 2)
             dx, dy = (left + right) / 2 - column, (top + bottom) / 2 - row
             wh = np.log([(right - left) / ANCHORS[0][0], (bottom - top) / ANCHORS[0][1]])
             logit = [math.log(d / (1 - d)) for d in np.clip((dx, dy), 0.01, 0.99)]
             out[0, 0, :, row, column] = [*logit, *wh, 5.0, *scores[name]]
-        self.picture += 1
+        self.image += 1
         return (out.reshape(1, 36, 6, 9),)
 
 
@@ -166,7 +166,7 @@ def test_a_model_is_calibrated_on_the_objects_that_it_finds(tmp_path: Path) -> N
     # Every fourth terrier looks like a poodle, with P = .9 x .8 x .6; buses are sure
     terrier = [logits(animal=9, dog=4, **{"poodle" if rng.random() < 0.25 else "terrier": 1.5}) for _ in range(count)]
     engine = Planted([{"red": scores, "blue": logits(thing=99)} for scores in terrier])
-    model = ModelFile(random_model(small_table(7, tree="labels.tree")), TREE.names, TREE)
+    model = Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
     detector = Detector(prepared_detector(model.model, model.head_spec(), split=False), engine)
     changed, found = calibrate(model, detector, open_data(file, "val"), max_error=0.1)
     assert found.objects == sum(len(boxes_of(number)) for number in range(9, 9 + count))
@@ -174,30 +174,30 @@ def test_a_model_is_calibrated_on_the_objects_that_it_finds(tmp_path: Path) -> N
     assert 0.1 < wrong < 0.4
     assert found.error_before == 0  # at .5 it stops at dog: .72, and .43 for the breed
     assert found.error <= 0.1
-    assert changed.min_probability == found.back_off.min_probability
+    assert changed.hier_thresh == found.back_off.hier_thresh
     assert changed.trained["calibration"]["max_error"] == 0.1
-    write_model_file(tmp_path / "calibrated.safetensors", changed)
+    write_checkpoint(tmp_path / "calibrated.safetensors", changed)
     assert run(["export", str(tmp_path / "calibrated.safetensors"), "--out", str(tmp_path / "calibrated.onnx")]) == 0
     for name in ("calibrated.safetensors", "calibrated.onnx"):
         used = Detector.load(tmp_path / name, engine="onnxruntime")
-        assert used.settings.min_probability == changed.min_probability
-        assert Detector.load(tmp_path / name, min_probability=0.25).settings.min_probability == 0.25
+        assert used.settings.hier_thresh == changed.hier_thresh
+        assert Detector.load(tmp_path / name, hier_thresh=0.25).settings.hier_thresh == 0.25
 
 
 class TestCommand:
     @pytest.fixture
     def model(self, tmp_path: Path) -> Path:
         path = tmp_path / "model.safetensors"
-        write_model_file(path, ModelFile(random_model(small_table(7, tree="labels.tree")), TREE.names, TREE))
+        write_checkpoint(path, Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE))
         return path
 
     def test_a_calibrated_model_answers_as_it_was_calibrated(self, model: Path) -> None:
-        file = read_model_file(model)
-        write_model_file(model, ModelFile(file.model, file.names, file.tree, min_probability=0.375))
-        assert Detector.load(str(model)).settings.min_probability == 0.375
-        assert Detector.load(str(model), min_probability=0.1).settings.min_probability == 0.1
+        file = read_checkpoint(model)
+        write_checkpoint(model, Checkpoint(file.model, file.names, file.tree, hier_thresh=0.375))
+        assert Detector.load(str(model)).settings.hier_thresh == 0.375
+        assert Detector.load(str(model), hier_thresh=0.1).settings.hier_thresh == 0.1
         assert run(["export", str(model), "--out", str(model.with_suffix(".onnx"))]) == 0
-        assert Detector.load(str(model.with_suffix(".onnx"))).settings.min_probability == 0.375
+        assert Detector.load(str(model.with_suffix(".onnx"))).settings.hier_thresh == 0.375
 
     def test_too_few_objects_are_an_error_and_nothing_is_written(
         self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import pytest
-from conftest import shared
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.paths import shared
 
 from yolo9000.architectures.layers import (
     ACTIVATIONS,
+    Architecture,
     AvgPool,
     Conv,
     Cost,
     Dropout,
+    Layer,
     MaxPool,
     Region,
     Reorg,
     Route,
-    Row,
     Schedule,
     Softmax,
-    Table,
 )
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.darknet.cfg import parse_cfg, read_cfg, write_cfg
@@ -92,8 +92,8 @@ tree=data/three.tree
 
 
 def test_whole_file() -> None:
-    table = parse_cfg(WHOLE)
-    assert table == Table(
+    architecture = parse_cfg(WHOLE)
+    assert architecture == Architecture(
         rows=(
             Conv(8, size=3, stride=2, padding=1, batch_normalize=True, activation="leaky"),
             Reorg(2, "darknet"),
@@ -107,7 +107,7 @@ def test_whole_file() -> None:
         width=96,
         height=64,
         channels=3,
-        batch_norm="inside_1e-5",
+        batch_norm="eps_inside_sqrt",
         schedule=Schedule(
             batch=64,
             subdivisions=8,
@@ -121,11 +121,11 @@ def test_whole_file() -> None:
             scales=(0.1, 10.0, 0.1),
         ),
     )
-    assert table.shapes()[1] == (32, 16, 24)
-    assert table.shapes()[5] == (40, 16, 24)
+    assert architecture.shapes()[1] == (32, 16, 24)
+    assert architecture.shapes()[5] == (40, 16, 24)
 
 
-def one(section: str) -> Row:
+def one(section: str) -> Layer:
     """The only layer of a network of 96 x 64."""
     (row,) = parse_cfg(NET + section).rows
     return row
@@ -147,10 +147,10 @@ def test_defaults_are_darknets() -> None:
 
 
 def test_region_defaults_are_darknets() -> None:
-    table = parse_cfg(NET + "[convolutional]\nfilters=25\n[region]\n")  # 1 x (5 + 20)
-    assert table.head == Region(((0.5, 0.5),), 20, softmax=False, jitter=0.2, thresh=0.5, rescore=False)
-    table = parse_cfg(NET + "[convolutional]\nfilters=75\n[region]\nnum=3\n")
-    assert table.head == Region(((0.5, 0.5),) * 3)
+    architecture = parse_cfg(NET + "[convolutional]\nfilters=25\n[region]\n")  # 1 x (5 + 20)
+    assert architecture.head == Region(((0.5, 0.5),), 20, softmax=False, jitter=0.2, thresh=0.5, rescore=False)
+    architecture = parse_cfg(NET + "[convolutional]\nfilters=75\n[region]\nnum=3\n")
+    assert architecture.head == Region(((0.5, 0.5),) * 3)
 
 
 def test_pad_is_half_the_size_and_wins_over_padding() -> None:
@@ -214,8 +214,8 @@ def test_value_may_hold_an_equals_sign() -> None:
 def test_batch_norm_is_what_the_caller_says(tmp_path) -> None:
     file = tmp_path / "net.cfg"
     file.write_text(WHOLE)
-    assert read_cfg(file).batch_norm == "inside_1e-5"
-    assert read_cfg(file, batch_norm="outside_1e-6") == replace(parse_cfg(WHOLE), batch_norm="outside_1e-6")
+    assert read_cfg(file).batch_norm == "eps_inside_sqrt"
+    assert read_cfg(file, batch_norm="eps_outside_sqrt") == replace(parse_cfg(WHOLE), batch_norm="eps_outside_sqrt")
 
 
 def test_byte_order_mark(tmp_path) -> None:
@@ -390,7 +390,7 @@ def test_malformed(name: str) -> None:
 
 
 def test_the_same_put_right() -> None:
-    """The same texts with a detail put right do parse: it is the fault named that is refused."""
+    """The same texts with a detail put right do parse: it is the issue named that is refused."""
     assert parse_cfg(DETECTOR + "num=2\nclasses=3\nanchors=1,2,3,4\n").rows[0] == Conv(16, 1, 1, 0, False, "logistic")
     assert parse_cfg(DETECTOR + "classes=11\n[cost]\n").rows[2] == Cost()
     assert parse_cfg(layers("[conv]\nsize=64\nfilters=2\n")).shapes() == [(2, 1, 33)]
@@ -431,7 +431,7 @@ def test_folder_instead_of_a_file(tmp_path) -> None:
 
 
 def test_written_text() -> None:
-    table = Table(
+    architecture = Architecture(
         rows=(
             Conv(6, size=3, stride=2, padding=1),
             Conv(12, size=3, padding=0, batch_normalize=False, activation="relu"),
@@ -444,7 +444,7 @@ def test_written_text() -> None:
         height=64,
         schedule=Schedule(batch=8, steps=(10, 20), scales=(0.1, 1e-7)),
     )
-    assert write_cfg(table) == (
+    assert write_cfg(architecture) == (
         "[net]\nwidth=96\nheight=64\nchannels=3\nbatch=8\nsteps=10,20\nscales=0.1,1e-07\n\n"
         "[convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\nstride=2\npad=1\nactivation=leaky\n\n"
         "[convolutional]\nfilters=12\nsize=3\nstride=1\npadding=0\nactivation=relu\n\n"
@@ -456,30 +456,30 @@ def test_written_text() -> None:
 
 
 def test_what_cannot_be_written() -> None:
-    table = Table((Conv(4), Reorg(2, "space_to_depth")), width=8, height=6)
+    architecture = Architecture((Conv(4), Reorg(2, "space_to_depth")), width=8, height=6)
     with pytest.raises(ConfigError, match=r"^layer 1: Darknet has no reorg in the order 'space_to_depth'$"):
-        write_cfg(table)
+        write_cfg(architecture)
     for tree in ("my data/9k.tree", "a\nb.tree", "a\t"):
         with pytest.raises(ConfigError, match=r"^a value must have no blanks to stand in a \.cfg, got '"):
-            write_cfg(Table((Softmax(tree=tree),), width=8, height=6))
+            write_cfg(Architecture((Softmax(tree=tree),), width=8, height=6))
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_networks_survive(name: str) -> None:
-    table = BUILT_IN[name]()
-    if any(isinstance(row, Reorg) and row.order != "darknet" for row in table.rows):
+    architecture = BUILT_IN[name]()
+    if any(isinstance(row, Reorg) and row.order != "darknet" for row in architecture.rows):
         with pytest.raises(ConfigError, match="reorg"):
-            write_cfg(table)
+            write_cfg(architecture)
     else:
-        assert parse_cfg(write_cfg(table)) == table
+        assert parse_cfg(write_cfg(architecture)) == architecture
 
 
 def test_darknets_own_files_survive() -> None:
     files = sorted(shared("data", "darknet-cfg").glob("*.cfg"))
     assert len(files) == 9
     for file in files:
-        table = read_cfg(file)
-        assert parse_cfg(write_cfg(table)) == table
+        architecture = read_cfg(file)
+        assert parse_cfg(write_cfg(architecture)) == architecture
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -544,9 +544,9 @@ PLANS = st.fixed_dictionaries(
 )
 
 
-def table_of(plan: dict) -> Table:
+def table_of(plan: dict) -> Architecture:
     """The table of a plan, less the rows that do not fit what stands before them."""
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Layer, ...] = ()
     for kind, values in plan["rows"]:
         rows = fitting(rows, kind(**values), plan["net"])
     if plan["head"] is not None:
@@ -557,12 +557,12 @@ def table_of(plan: dict) -> Table:
     if plan["cost"] is not None:
         rows += (Cost(plan["cost"]),)
     assume(rows)
-    return Table(rows, **plan["net"], schedule=Schedule(**plan["schedule"]))
+    return Architecture(rows, **plan["net"], schedule=Schedule(**plan["schedule"]))
 
 
-def fitting(rows: tuple[Row, ...], row: Row, net: dict[str, int]) -> tuple[Row, ...]:
+def fitting(rows: tuple[Layer, ...], row: Layer, net: dict[str, int]) -> tuple[Layer, ...]:
     try:
-        Table((*rows, row), **net).shapes()
+        Architecture((*rows, row), **net).shapes()
     except ConfigError:
         return rows
     return (*rows, row)
@@ -575,13 +575,13 @@ def test_plans_name_every_option() -> None:
 @settings(max_examples=150, deadline=None)
 @given(PLANS)
 def test_round_trip(plan: dict) -> None:
-    table = table_of(plan)
-    text = write_cfg(table)
-    assert parse_cfg(text) == table
+    architecture = table_of(plan)
+    text = write_cfg(architecture)
+    assert parse_cfg(text) == architecture
     assert write_cfg(parse_cfg(text)) == text
 
 
-def outcome(text: str) -> Table | str:
+def outcome(text: str) -> Architecture | str:
     """The table, or the message of a ConfigError; any other error fails the test."""
     try:
         return parse_cfg(text)

@@ -17,20 +17,20 @@ import pytest
 import torch
 
 from yolo9000.errors import TrainingError
-from yolo9000.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from yolo9000.training.checkpoint import TrainingState, latest_state, save_state
 
 
-def checkpoint(step: int) -> Checkpoint:
+def checkpoint(step: int) -> TrainingState:
     tensors = {
         "network.weight": torch.arange(24.0).reshape(2, 3, 2, 2).to(memory_format=torch.channels_last) + step,
         "half": torch.full((3,), step / 7, dtype=torch.bfloat16),
         "count": torch.tensor(step),
         "mask": torch.tensor([True, False]),
     }
-    return Checkpoint(step, tensors, {"seconds": step / 3, "best": {"mAP50": 0.1 * step}})
+    return TrainingState(step, tensors, {"seconds": step / 3, "best": {"mAP50": 0.1 * step}})
 
 
-def assert_same(found: Checkpoint | None, step: int) -> None:
+def assert_same(found: TrainingState | None, step: int) -> None:
     wanted = checkpoint(step)
     assert found is not None
     assert (found.step, found.state) == (wanted.step, wanted.state)
@@ -41,41 +41,41 @@ def assert_same(found: Checkpoint | None, step: int) -> None:
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    assert latest_checkpoint(tmp_path / "none") is None
-    save_checkpoint(tmp_path, checkpoint(5))
-    assert_same(latest_checkpoint(tmp_path), 5)
+    assert latest_state(tmp_path / "none") is None
+    save_state(tmp_path, checkpoint(5))
+    assert_same(latest_state(tmp_path), 5)
 
 
 def test_the_last_two_stay(tmp_path: Path) -> None:
     for step in (3, 9, 10, 200):
-        save_checkpoint(tmp_path, checkpoint(step))
+        save_state(tmp_path, checkpoint(step))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000010", "00000200"]
-    assert_same(latest_checkpoint(tmp_path), 200)
+    assert_same(latest_state(tmp_path), 200)
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_checkpoint(tmp_path / name, checkpoint(4))
+        save_state(tmp_path / name, checkpoint(4))
     for file in ("tensors.safetensors", "state.json", "manifest.json"):
         assert (tmp_path / "a" / "00000004" / file).read_bytes() == (tmp_path / "b" / "00000004" / file).read_bytes()
 
 
 def test_a_step_that_is_saved_again_replaces_itself(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, Checkpoint(4, {}, {"old": 1}))
-    save_checkpoint(tmp_path, checkpoint(4))
-    assert_same(latest_checkpoint(tmp_path), 4)
+    save_state(tmp_path, TrainingState(4, {}, {"old": 1}))
+    save_state(tmp_path, checkpoint(4))
+    assert_same(latest_state(tmp_path), 4)
 
 
 def test_numbers_that_are_none_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_checkpoint(tmp_path, Checkpoint(1, {}, {"best": float("nan")}))
+        save_state(tmp_path, TrainingState(1, {}, {"best": float("nan")}))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("file", ["tensors.safetensors", "state.json", "manifest.json"])
 def test_any_flipped_byte_is_noticed_and_the_one_before_is_taken(tmp_path: Path, file: str) -> None:
-    save_checkpoint(tmp_path, checkpoint(1))
-    save_checkpoint(tmp_path, checkpoint(2))
+    save_state(tmp_path, checkpoint(1))
+    save_state(tmp_path, checkpoint(2))
     path = tmp_path / "00000002" / file
     data = path.read_bytes()
     for place in np.linspace(0, len(data) - 1, 20).astype(int):
@@ -85,7 +85,7 @@ def test_any_flipped_byte_is_noticed_and_the_one_before_is_taken(tmp_path: Path,
         if file == "manifest.json" and _same_json(flipped, data):
             continue  # a blank became another
         with pytest.warns(UserWarning, match="is damaged and passed over"):
-            assert_same(latest_checkpoint(tmp_path), 1)
+            assert_same(latest_state(tmp_path), 1)
 
 
 def _same_json(one: bytes, other: bytes) -> bool:
@@ -97,18 +97,18 @@ def _same_json(one: bytes, other: bytes) -> bool:
 
 @pytest.mark.filterwarnings("ignore:.*is damaged")
 def test_where_all_are_damaged_it_says_so(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, checkpoint(1))
+    save_state(tmp_path, checkpoint(1))
     (tmp_path / "00000001" / "state.json").unlink()
     with pytest.raises(TrainingError, match="must hold a whole checkpoint; all 1 there are damaged"):
-        latest_checkpoint(tmp_path)
+        latest_state(tmp_path)
 
 
 def test_what_a_killed_run_left_is_swept_up(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, checkpoint(1))
+    save_state(tmp_path, checkpoint(1))
     (tmp_path / "00000002.part").mkdir()
     (tmp_path / "00000000.going").mkdir()
-    assert_same(latest_checkpoint(tmp_path), 1)
-    save_checkpoint(tmp_path, checkpoint(2))
+    assert_same(latest_state(tmp_path), 1)
+    save_state(tmp_path, checkpoint(2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000001", "00000002"]
 
 
@@ -117,7 +117,7 @@ def test_what_a_killed_run_left_is_swept_up(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, at: int
 ) -> None:
-    save_checkpoint(tmp_path, checkpoint(1))
+    save_state(tmp_path, checkpoint(1))
     calls = 0
 
     def fail(*_: object, **__: object) -> None:
@@ -137,15 +137,15 @@ def test_a_full_disk_leaves_the_one_before(
     monkeypatch.setattr(holder, name, fail)
     told = None
     try:
-        save_checkpoint(tmp_path, checkpoint(2))
+        save_state(tmp_path, checkpoint(2))
     except TrainingError as error:
         told = str(error)
     assert told is None or ("it needs" in told and "are free" in told)
     wanted = 2 if told is None else 1  # the failure may be due only after all was done
     monkeypatch.undo()
-    assert_same(latest_checkpoint(tmp_path), wanted)
-    save_checkpoint(tmp_path, checkpoint(3))
-    assert_same(latest_checkpoint(tmp_path), 3)
+    assert_same(latest_state(tmp_path), wanted)
+    save_state(tmp_path, checkpoint(3))
+    assert_same(latest_state(tmp_path), 3)
 
 
 def test_on_a_disk_that_is_really_full_the_one_before_stays(tmp_path: Path) -> None:
@@ -157,10 +157,10 @@ def test_on_a_disk_that_is_really_full_the_one_before_stays(tmp_path: Path) -> N
     ):
         pytest.skip("a small file system cannot be mounted here")
     try:
-        save_checkpoint(folder, Checkpoint(1, {"a": torch.zeros(300_000)}, {}))
+        save_state(folder, TrainingState(1, {"a": torch.zeros(300_000)}, {}))
         with pytest.raises(TrainingError, match=r"No space left.*it needs 1,200,\d+ bytes"):
-            save_checkpoint(folder, Checkpoint(2, {"a": torch.ones(300_000)}, {}))
-        found = latest_checkpoint(folder)
+            save_state(folder, TrainingState(2, {"a": torch.ones(300_000)}, {}))
+        found = latest_state(folder)
         assert found is not None
         assert found.step == 1
         assert [path.name for path in folder.iterdir()] == ["00000001"]
@@ -171,15 +171,15 @@ def test_on_a_disk_that_is_really_full_the_one_before_stays(tmp_path: Path) -> N
 SAVER = """
 import sys, torch
 from pathlib import Path
-from yolo9000.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from yolo9000.training.checkpoint import TrainingState, latest_state, save_state
 folder = Path(sys.argv[1])
-found = latest_checkpoint(folder)
+found = latest_state(folder)
 step = found.step if found else 0
 assert found is None or (found.tensors["a"] == step).all()
 print(step, flush=True)
 while True:
     step += 1
-    save_checkpoint(folder, Checkpoint(step, {"a": torch.full((50_000,), step)}, {"step": step}))
+    save_state(folder, TrainingState(step, {"a": torch.full((50_000,), step)}, {"step": step}))
 """
 
 
@@ -197,7 +197,7 @@ def test_killed_while_it_saves_it_finds_the_last_or_the_one_before(tmp_path: Pat
         time.sleep(rng.uniform(0.1, 0.4))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        newest = latest_checkpoint(tmp_path)
+        newest = latest_state(tmp_path)
         before = newest.step if newest else 0
     assert before > 5
     assert len([path for path in tmp_path.iterdir() if path.name.isdecimal()]) <= 3

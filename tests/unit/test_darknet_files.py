@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.paths import shared
 
-from yolo9000.architectures.layers import Conv, MaxPool, Region, Row, Softmax, Table
+from yolo9000.architectures.layers import Architecture, Conv, Layer, MaxPool, Region, Softmax
 from yolo9000.architectures.weights import ConvParameters, Model
 from yolo9000.checkpoints.darknet.cfg import read_cfg, write_cfg
 from yolo9000.checkpoints.darknet.detector import read_detector
@@ -340,51 +340,51 @@ def test_names_that_no_file_can_have(name: str, tmp_path) -> None:
 ANCHORS = ((1.0, 2.0), (3.0, 1.5))
 
 
-def detector_table(classes: int, *, tree: str | None = None, softmax: bool = True) -> Table:
+def detector_architecture(classes: int, *, tree: str | None = None, softmax: bool = True) -> Architecture:
     region = Region(ANCHORS, classes, softmax=softmax, tree=tree)
-    return Table((MaxPool(8, 8), Conv(region.filters, 1, 1, 0, False, "linear"), region), width=24, height=16)
+    return Architecture((MaxPool(8, 8), Conv(region.filters, 1, 1, 0, False, "linear"), region), width=24, height=16)
 
 
-def zeros(table: Table) -> Model:
+def zeros(architecture: Architecture) -> Model:
     def parameters(row: Conv, channels: int) -> ConvParameters:
         shape = row.filters, channels, row.size, row.size
         return ConvParameters(np.zeros(shape, np.float32), np.zeros(row.filters, np.float32))
 
-    rows = zip(table.rows, table.input_channels(), strict=True)
-    return Model(table, tuple(parameters(row, c) if isinstance(row, Conv) else None for row, c in rows))
+    rows = zip(architecture.rows, architecture.input_channels(), strict=True)
+    return Model(architecture, tuple(parameters(row, c) if isinstance(row, Conv) else None for row, c in rows))
 
 
-def save(folder: Path, table: Table, name: str = "net") -> Path:
+def save(folder: Path, architecture: Architecture, name: str = "net") -> Path:
     """A cfg and weights that fit it."""
-    cfg = write(folder / f"{name}.cfg", write_cfg(table))
-    write_weights(folder / f"{name}.weights", zeros(table))
+    cfg = write(folder / f"{name}.cfg", write_cfg(architecture))
+    write_weights(folder / f"{name}.weights", zeros(architecture))
     return cfg
 
 
 def test_detector(tmp_path) -> None:
-    table = detector_table(4)
-    model, spec = read_detector(save(tmp_path, table))
-    assert model.table == table
+    architecture = detector_architecture(4)
+    model, spec = read_detector(save(tmp_path, architecture))
+    assert model.architecture == architecture
     assert model.missing() == []
     assert spec.anchors_wh_cells.tolist() == [[1.0, 2.0], [3.0, 1.5]]
-    assert (spec.classes, spec.tree, spec.nodes, spec.image_fit) == ("softmax", None, None, "letterbox")
+    assert (spec.classes, spec.tree, spec.nodes, spec.resize_mode) == ("softmax", None, None, "letterbox")
     assert spec.names == ("class 0", "class 1", "class 2", "class 3")
 
 
 def test_choices_that_no_file_records(tmp_path) -> None:
-    cfg = save(tmp_path, detector_table(4, softmax=False))
-    model, spec = read_detector(str(cfg), batch_norm="outside_1e-6", image_fit="stretch")
-    assert model.table.batch_norm == "outside_1e-6"
-    assert (spec.classes, spec.image_fit) == ("sigmoid", "stretch")
+    cfg = save(tmp_path, detector_architecture(4, softmax=False))
+    model, spec = read_detector(str(cfg), batch_norm="eps_outside_sqrt", resize_mode="stretch")
+    assert model.architecture.batch_norm == "eps_outside_sqrt"
+    assert (spec.classes, spec.resize_mode) == ("sigmoid", "stretch")
 
 
 @pytest.mark.parametrize(("classes", "names"), [(20, VOC), (80, COCO), (1, ("class 0",))])
 def test_default_names(classes: int, names: tuple[str, ...], tmp_path) -> None:
-    assert read_detector(save(tmp_path, detector_table(classes)))[1].names == names
+    assert read_detector(save(tmp_path, detector_architecture(classes)))[1].names == names
 
 
 def test_names_in_order_of_preference(tmp_path) -> None:
-    cfg = save(tmp_path, detector_table(2))
+    cfg = save(tmp_path, detector_architecture(2))
     data = write(tmp_path / "some.data", "names = data/data.names\nlabels = data/data.labels\n")
     write(tmp_path / "data" / "data.names", "from data\nnames\n")
     labels = write(tmp_path / "data" / "data.labels", "from data\nlabels\n")
@@ -404,7 +404,7 @@ def test_names_in_order_of_preference(tmp_path) -> None:
 
 
 def test_wrong_number_of_names(tmp_path) -> None:
-    cfg = save(tmp_path, detector_table(4))
+    cfg = save(tmp_path, detector_architecture(4))
     beside = write(tmp_path / "net.names", "one\ntwo\nthree\n")
     assert message_of(DataError, lambda: read_detector(cfg)) == (
         f"{beside}: the network has 4 classes and needs as many names, got 3"
@@ -414,13 +414,13 @@ def test_wrong_number_of_names(tmp_path) -> None:
 
 
 def test_weights(tmp_path) -> None:
-    table = detector_table(4)
-    cfg = save(tmp_path, table)
+    architecture = detector_architecture(4)
+    cfg = save(tmp_path, architecture)
     beside = (tmp_path / "net.weights").rename(tmp_path / "other.weights")
     assert message_of(ConfigError, lambda: read_detector(cfg)) == (
         f"{cfg}: needs weights: name them (--weights FILE) or put them at {tmp_path / 'net.weights'}"
     )
-    assert read_detector(cfg, beside)[0].table == table
+    assert read_detector(cfg, beside)[0].architecture == architecture
     none = tmp_path / "none.weights"
     assert message_of(WeightsError, lambda: read_detector(cfg, none)) == (
         f"{none}: cannot be read: No such file or directory"
@@ -434,8 +434,8 @@ def test_weights(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("rows", [(Conv(4, batch_normalize=False), Softmax()), (Conv(4, batch_normalize=False),)])
-def test_only_detectors(rows: tuple[Row, ...], tmp_path) -> None:
-    cfg = save(tmp_path, Table(rows, width=24, height=16))
+def test_only_detectors(rows: tuple[Layer, ...], tmp_path) -> None:
+    cfg = save(tmp_path, Architecture(rows, width=24, height=16))
     assert message_of(ConfigError, lambda: read_detector(cfg)) == (
         f"{cfg}: must be a detector, which ends in [region]; this network is a classifier or has no head"
     )
@@ -450,7 +450,7 @@ TREE = "n1 -1\nn2 -1\nn3 0\nn4 0\n"
 
 
 def test_tree_that_the_cfg_names(tmp_path) -> None:
-    cfg = save(tmp_path / "cfg", detector_table(4, tree="data/four.tree"))
+    cfg = save(tmp_path / "cfg", detector_architecture(4, tree="data/four.tree"))
     write(tmp_path / "data" / "four.tree", TREE)
     _, spec = read_detector(cfg)
     assert spec.classes == "tree"
@@ -465,17 +465,17 @@ def test_tree_that_the_cfg_names(tmp_path) -> None:
 
 
 def test_tree_given_instead(tmp_path) -> None:
-    cfg = save(tmp_path, detector_table(4, tree="data/none.tree"))
+    cfg = save(tmp_path, detector_architecture(4, tree="data/none.tree"))
     other = write(tmp_path / "other.tree", "a -1\nb 0\nc 1\nd 2\n")
     assert read_detector(cfg, tree=other)[1].names == ("a", "b", "c", "d")
-    flat = save(tmp_path, detector_table(4), "flat")
+    flat = save(tmp_path, detector_architecture(4), "flat")
     _, spec = read_detector(flat, tree=str(other))
     assert spec.classes == "tree"
     assert spec.names == ("a", "b", "c", "d")
 
 
 def test_trees_that_do_not_fit(tmp_path) -> None:
-    cfg = save(tmp_path, detector_table(4, tree="data/four.tree"))
+    cfg = save(tmp_path, detector_architecture(4, tree="data/four.tree"))
     assert message_of(TreeError, lambda: read_detector(cfg)).startswith(
         f"{cfg}: names the file 'data/four.tree', which is not there (looked in {tmp_path / 'data'}, "
     )
@@ -545,7 +545,7 @@ def test_real_network() -> None:
 def test_real_weights_of_another_network() -> None:
     cfg = shared("data", "yolo-lite-voc", "mismatched.cfg")
     message = message_of(WeightsError, lambda: read_detector(cfg))
-    weights, table = cfg.with_suffix(".weights"), read_cfg(cfg)
+    weights, architecture = cfg.with_suffix(".weights"), read_cfg(cfg)
     # The layers before the last, 125 x (256 + 1) numbers, take all but 121,012 of the bytes after the header of 16.
     assert message == (
         f"{weights}: layer 14 (convolutional 1x1, 125 filters) needs 128,500 bytes, 121,012 are left: "
@@ -553,5 +553,5 @@ def test_real_weights_of_another_network() -> None:
         "it would fit without batch_normalize=1"
     )
     assert weights.stat().st_size == 16 + 2_289_268
-    plain = tuple(replace(row, batch_normalize=False) if isinstance(row, Conv) else row for row in table.rows)
-    assert read_weights(weights, replace(table, rows=plain))[1].missing() == []  # the hint is true
+    plain = tuple(replace(row, batch_normalize=False) if isinstance(row, Conv) else row for row in architecture.rows)
+    assert read_weights(weights, replace(architecture, rows=plain))[1].missing() == []  # the hint is true

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import coco as official_coco
+from support.paths import shared
 
 from yolo9000.data.formats import coco
 from yolo9000.data.formats.coco import category_ids, coco_classes, read_coco, write_coco
 from yolo9000.data.formats.yolo import read_darknet
 from yolo9000.errors import DataError
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
-from yolo9000.types import Annotation, BoxTruth, PictureFile, Sample
+from yolo9000.types import Annotation, BoxAnnotations, ImageFile, Sample
 
 GOOD: dict[str, Any] = {
     "info": {"year": 2017, "note": [1.5e3, None, {"a": "]}"}]},
@@ -39,7 +39,7 @@ GOOD: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("coco")
     (folder / "deep").mkdir()
     for name in ("a.png", "deep/b.png", "c.png"):
@@ -47,10 +47,10 @@ def pictures(tmp_path_factory) -> Path:
     return folder
 
 
-def read(pictures: Path, record: object, classes: tuple[str, ...] | None = None) -> list[Annotation]:
-    file = pictures / "truth.json"
+def read(folder: Path, record: object, classes: tuple[str, ...] | None = None) -> list[Annotation]:
+    file = folder / "truth.json"
     file.write_text(record if isinstance(record, str) else json.dumps(record))
-    return list(read_coco(file, pictures, classes))
+    return list(read_coco(file, folder, classes))
 
 
 def changed(part: str, place: int, **values: object) -> dict[str, Any]:
@@ -62,23 +62,23 @@ def changed(part: str, place: int, **values: object) -> dict[str, Any]:
 
 
 def codes(annotations: list[Annotation]) -> list[str]:
-    return [fault.code for annotation in annotations for fault in annotation.faults]
+    return [issue.code for annotation in annotations for issue in annotation.issues]
 
 
-def only_fault(annotations: list[Annotation]):
-    (fault,) = [fault for annotation in annotations for fault in annotation.faults]
-    assert fault.where.startswith(str(annotations[0].sample.picture.path.parent) if annotations[0].sample else "/")
-    return fault
+def only_issue(annotations: list[Annotation]):
+    (issue,) = [issue for annotation in annotations for issue in annotation.issues]
+    assert issue.where.startswith(str(annotations[0].sample.image.path.parent) if annotations[0].sample else "/")
+    return issue
 
 
-def test_pictures_in_the_order_of_the_file(pictures):
-    annotations = read(pictures, GOOD)
+def test_images_in_the_order_of_the_file(folder):
+    annotations = read(folder, GOOD)
     assert codes(annotations) == []
     a, b, c = (annotation.sample for annotation in annotations)
     assert [(sample.name, sample.image_id) for sample in (a, b, c)] == [("a.png", 7), ("deep/b.png", 3), ("c.png", 9)]
     assert all(sample.size_wh == (30, 20) for sample in (a, b, c))
-    assert b.picture == PictureFile(pictures / "deep" / "b.png")
-    assert a.where == f"{pictures}/truth.json: images[0]"
+    assert b.image == ImageFile(folder / "deep" / "b.png")
+    assert a.where == f"{folder}/truth.json: images[0]"
     np.testing.assert_array_equal(a.boxes.boxes_xyxy, [[0, 0, 30, 20]])
     assert (a.boxes.labels.tolist(), a.boxes.crowd.tolist(), a.boxes.areas.tolist()) == ([0], [True], [600])
     np.testing.assert_array_equal(b.boxes.boxes_xyxy, [[1, 2, 4.5, 6], [5, 6, 12, 14], [0, 0, 2, 2]])
@@ -90,21 +90,21 @@ def test_pictures_in_the_order_of_the_file(pictures):
     assert len(c.boxes) == 0
 
 
-def test_classes_are_in_the_order_of_their_ids(pictures):
-    read(pictures, GOOD)
-    file = pictures / "truth.json"
+def test_classes_are_in_the_order_of_their_ids(folder):
+    read(folder, GOOD)
+    file = folder / "truth.json"
     assert coco_classes(file) == ("person", "dog")
     assert category_ids(file) == {0: 1, 1: 18}
     assert category_ids(file, ("cat", "dog")) == {1: 18}
 
 
-def test_classes_of_the_user(pictures):
-    annotations = read(pictures, GOOD, ("dog",))
+def test_classes_of_the_user(folder):
+    annotations = read(folder, GOOD, ("dog",))
     assert annotations[1].sample.boxes.labels.tolist() == [0]
     assert codes(annotations) == ["class-unknown"] * 3
 
 
-def test_the_80_classes_have_90_ids_and_darknet_calls_six_of_them_otherwise(pictures):
+def test_the_80_classes_have_90_ids_and_darknet_calls_six_of_them_otherwise(folder):
     assert list(COCO_CATEGORY_IDS.values())[:12] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13]
     names = {"motorbike": "motorcycle", "aeroplane": "airplane", "sofa": "couch", "tvmonitor": "tv"}
     names |= {"pottedplant": "potted plant", "diningtable": "dining table"}
@@ -112,12 +112,12 @@ def test_the_80_classes_have_90_ids_and_darknet_calls_six_of_them_otherwise(pict
     record = GOOD | {"categories": official[::-1]}
     record["annotations"] = [GOOD["annotations"][0] | {"category_id": identity} for identity in (4, 90)]
     record["annotations"][1] |= {"id": 2, "bbox": [1, 1, 2, 2]}
-    annotations = read(pictures, record, COCO)
+    annotations = read(folder, record, COCO)
     assert codes(annotations) == []
     assert annotations[1].sample.boxes.labels.tolist() == [COCO.index("motorbike"), 79]
-    assert category_ids(pictures / "truth.json", COCO) == COCO_CATEGORY_IDS == category_ids(pictures / "truth.json")
-    out = pictures / "out.json"
-    for classes in (COCO, coco_classes(pictures / "truth.json")):
+    assert category_ids(folder / "truth.json", COCO) == COCO_CATEGORY_IDS == category_ids(folder / "truth.json")
+    out = folder / "out.json"
+    for classes in (COCO, coco_classes(folder / "truth.json")):
         write_coco(out, [annotations[1].sample], classes)
         written = json.loads(out.read_text())
         assert [category["id"] for category in written["categories"]] == list(COCO_CATEGORY_IDS.values())
@@ -125,7 +125,7 @@ def test_the_80_classes_have_90_ids_and_darknet_calls_six_of_them_otherwise(pict
         assert [record["category_id"] for record in written["annotations"]] == [4, 90]
 
 
-# --- faults ---
+# --- issues ---
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ def test_the_80_classes_have_90_ids_and_darknet_calls_six_of_them_otherwise(pict
         ({"image_id": 4}, "id-unknown", "image_id must be that of an image, got 4"),
     ],
 )
-def test_objects_that_are_left_out(pictures, values, code, message):
-    annotations = read(pictures, changed("annotations", 0, **values))
-    fault = only_fault(annotations)
-    assert (fault.code, fault.where) == (code, f"{pictures}/truth.json: annotations[0]")
-    assert message in fault.message
-    assert fault.fixable
+def test_objects_that_are_left_out(folder, values, code, message):
+    annotations = read(folder, changed("annotations", 0, **values))
+    issue = only_issue(annotations)
+    assert (issue.code, issue.where) == (code, f"{folder}/truth.json: annotations[0]")
+    assert message in issue.message
+    assert issue.fixable
     by_name = {annotation.sample.name: annotation.sample for annotation in annotations if annotation.sample}
     assert len(by_name) == 3
     assert by_name["deep/b.png"].boxes.labels.tolist() == [0, 0]
@@ -166,17 +166,17 @@ def test_objects_that_are_left_out(pictures, values, code, message):
         ({"iscrowd": True}, "label-syntax", "iscrowd must be 0 or 1, got True", [1, 2, 4.5, 6]),
         ({"ignore": "no"}, "label-syntax", "ignore must be 0 or 1, got 'no'", [1, 2, 4.5, 6]),
         ({"area": "5"}, "label-syntax", "area must be a number, got '5'", [1, 2, 4.5, 6]),
-        ({"area": -3}, "area-wrong", "an area must be 0 to that of the picture, 600, got -3", [1, 2, 4.5, 6]),
-        ({"area": float("nan")}, "area-wrong", "an area must be 0 to that of the picture, 600", [1, 2, 4.5, 6]),
+        ({"area": -3}, "area-wrong", "an area must be 0 to that of the image, 600, got -3", [1, 2, 4.5, 6]),
+        ({"area": float("nan")}, "area-wrong", "an area must be 0 to that of the image, 600", [1, 2, 4.5, 6]),
         ({"bbox": [1, 2, 99, 4]}, "box-outside", "is partly outside: bbox [1, 2, 99, 4]", [1, 2, 30, 6]),
         ({"id": 3}, "id-duplicate", "an object's id must be there once, 3 was there before", [1, 2, 4.5, 6]),
     ],
 )
-def test_objects_that_are_mended(pictures, values, code, message, kept):
-    annotations = read(pictures, changed("annotations", 0, **values))
-    fault = only_fault(annotations)
-    assert (fault.code, fault.fixable) == (code, True)
-    assert message in fault.message
+def test_objects_that_are_mended(folder, values, code, message, kept):
+    annotations = read(folder, changed("annotations", 0, **values))
+    issue = only_issue(annotations)
+    assert (issue.code, issue.fixable) == (code, True)
+    assert message in issue.message
     boxes = annotations[1].sample.boxes
     assert boxes.boxes_xyxy[0].tolist() == kept
     assert not boxes.crowd[0]
@@ -185,8 +185,8 @@ def test_objects_that_are_mended(pictures, values, code, message, kept):
         assert boxes.areas[0] == 14  # 3.5 x 4
 
 
-def test_objects_without_id_are_no_fault(pictures):
-    assert codes(read(pictures, changed("annotations", 0, id=...))) == []
+def test_objects_without_id_are_no_issue(folder):
+    assert codes(read(folder, changed("annotations", 0, id=...))) == []
 
 
 @pytest.mark.parametrize(
@@ -199,42 +199,42 @@ def test_objects_without_id_are_no_fault(pictures):
         ({"file_name": "../a.png"}, "path-outside", "must name a file in"),
         ({"file_name": "/etc/passwd"}, "path-outside", "must name a file in"),
         ({"file_name": ""}, "path-outside", "must name a file in"),
-        ({"file_name": "gone.png"}, "picture-missing", "must be there, is not"),
-        ({"file_name": "a\x00.png"}, "picture-missing", "a\\x00.png must be there, is not"),
-        ({"file_name": "\ud800"}, "picture-missing", "\\ud800 must be there, is not"),
-        ({"file_name": "x" * 5000}, "picture-missing", "must be there, is not"),
-        ({"file_name": "truth.json"}, "picture-unreadable", "must hold a JPEG"),
+        ({"file_name": "gone.png"}, "image-missing", "must be there, is not"),
+        ({"file_name": "a\x00.png"}, "image-missing", "a\\x00.png must be there, is not"),
+        ({"file_name": "\ud800"}, "image-missing", "\\ud800 must be there, is not"),
+        ({"file_name": "x" * 5000}, "image-missing", "must be there, is not"),
+        ({"file_name": "truth.json"}, "image-unreadable", "must hold a JPEG"),
         ({"file_name": "deep/../a.png"}, "path-outside", "must name a file in"),
-        ({"file_name": "./deep/b.png"}, "picture-duplicate", "'./deep/b.png' was there before"),
+        ({"file_name": "./deep/b.png"}, "image-duplicate", "'./deep/b.png' was there before"),
         ({"width": 20, "height": 30}, "size-wrong", "30 x 20, declares 20 x 30"),
         ({"width": 60, "height": 40}, "size-wrong", "30 x 20, declares 60 x 40"),
     ],
 )
-def test_pictures_that_cannot_be_used(pictures, values, code, message):
-    annotations = read(pictures, changed("images", 2, **values))
-    fault = only_fault(annotations)
-    assert fault.code == code
-    assert fault.where.startswith(f"{pictures}/truth.json: images[2]")
-    assert message in fault.message
-    assert not fault.fixable or code == "picture-duplicate"
+def test_images_that_cannot_be_used(folder, values, code, message):
+    annotations = read(folder, changed("images", 2, **values))
+    issue = only_issue(annotations)
+    assert issue.code == code
+    assert issue.where.startswith(f"{folder}/truth.json: images[2]")
+    assert message in issue.message
+    assert not issue.fixable or code == "image-duplicate"
     assert sum(annotation.sample is not None for annotation in annotations) == 2
 
 
 @pytest.mark.parametrize("values", [{"width": 0, "height": 0}, {"width": "30"}, {"width": None, "height": 20.0}])
-def test_pictures_without_a_size_are_measured(pictures, values):
-    annotations = read(pictures, changed("images", 2, **values))
-    fault = only_fault(annotations)
-    assert (fault.code, fault.fixable) == ("size-wrong", True)
+def test_images_without_a_size_are_measured(folder, values):
+    annotations = read(folder, changed("images", 2, **values))
+    issue = only_issue(annotations)
+    assert (issue.code, issue.fixable) == ("size-wrong", True)
     assert annotations[2].sample.size_wh == (30, 20)
 
 
-def test_an_absolute_name_inside_the_folder(pictures):
-    annotations = read(pictures, changed("images", 2, file_name=str(pictures / "c.png")))
+def test_an_absolute_name_inside_the_folder(folder):
+    annotations = read(folder, changed("images", 2, file_name=str(folder / "c.png")))
     assert codes(annotations) == []
 
 
-def test_objects_of_an_image_that_is_left_out_are_told(pictures):
-    annotations = read(pictures, changed("images", 1, id="x"))
+def test_objects_of_an_image_that_is_left_out_are_told(folder):
+    annotations = read(folder, changed("images", 1, id="x"))
     assert codes(annotations) == ["label-syntax", "id-unknown", "id-unknown", "id-unknown"]
 
 
@@ -248,12 +248,12 @@ def test_objects_of_an_image_that_is_left_out_are_told(pictures):
         ({"name": "person"}, "class-duplicate", r"categories\[1\].*must be named once, 'person' was there before"),
     ],
 )
-def test_categories_that_cannot_be_used(pictures, values, code, message):
+def test_categories_that_cannot_be_used(folder, values, code, message):
     with pytest.raises(DataError, match=message) as error:
-        read(pictures, changed("categories", 0, **values))
+        read(folder, changed("categories", 0, **values))
     assert code in str(error.value)
     with pytest.raises(DataError, match=message):
-        coco_classes(pictures / "truth.json")
+        coco_classes(folder / "truth.json")
 
 
 # --- JSON, piece by piece ---
@@ -261,10 +261,10 @@ def test_categories_that_cannot_be_used(pictures, values, code, message):
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1 << 20])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_any_size_of_pieces_gives_the_same(pictures, monkeypatch, chunk, indent):
-    expected = read(pictures, GOOD)
+def test_any_size_of_pieces_gives_the_same(folder, monkeypatch, chunk, indent):
+    expected = read(folder, GOOD)
     monkeypatch.setattr(coco, "_CHUNK", chunk)
-    annotations = read(pictures, json.dumps(dict(reversed(GOOD.items())), indent=indent))
+    annotations = read(folder, json.dumps(dict(reversed(GOOD.items())), indent=indent))
     assert [annotation.sample.name for annotation in annotations] == [item.sample.name for item in expected]
     for item, other in zip(annotations, expected, strict=True):
         np.testing.assert_array_equal(item.sample.boxes.boxes_xyxy, other.sample.boxes.boxes_xyxy)
@@ -295,23 +295,23 @@ def test_any_size_of_pieces_gives_the_same(pictures, monkeypatch, chunk, indent)
         ('{"images": [], "annotations": [], "categories": []} x', 1, "must hold nothing after the object, got 'x'"),
     ],
 )
-def test_files_that_cannot_be_understood(pictures, monkeypatch, chunk, text, line, message):
+def test_files_that_cannot_be_understood(folder, monkeypatch, chunk, text, line, message):
     if chunk < 5 and len(text) > 1000:
         chunk = 500
     monkeypatch.setattr(coco, "_CHUNK", chunk)
     with pytest.raises(DataError) as error:
-        read(pictures, text)
-    assert str(error.value).startswith(f"{pictures}/truth.json:{line}: file-syntax: ")
+        read(folder, text)
+    assert str(error.value).startswith(f"{folder}/truth.json:{line}: file-syntax: ")
     assert message.partition(", got")[0] in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_an_element_without_end_is_not_read_to_the_end_of_the_file(pictures, monkeypatch):
+def test_an_element_without_end_is_not_read_to_the_end_of_the_file(folder, monkeypatch):
     monkeypatch.setattr(coco, "_CHUNK", 10)
     monkeypatch.setattr(coco, "_LARGEST_VALUE", 200)
     with pytest.raises(DataError, match=r"must hold JSON .*, got '[1, ]+"):
-        read(pictures, '{"images": [{"a": [' + "1, " * 10**5)
-    assert codes(read(pictures, GOOD)) == []
+        read(folder, '{"images": [{"a": [' + "1, " * 10**5)
+    assert codes(read(folder, GOOD)) == []
 
 
 def test_files_that_cannot_be_read(tmp_path):
@@ -322,19 +322,19 @@ def test_files_that_cannot_be_read(tmp_path):
         coco_classes(tmp_path / "a.json")
 
 
-def test_a_byte_order_mark(pictures):
-    assert codes(read(pictures, "\ufeff" + json.dumps(GOOD))) == []
+def test_a_byte_order_mark(folder):
+    assert codes(read(folder, "\ufeff" + json.dumps(GOOD))) == []
 
 
 # --- writing ---
 
 
-def test_what_is_written_is_read_and_what_pycocotools_reads(pictures):
-    samples = [annotation.sample for annotation in read(pictures, GOOD)]
-    out = pictures / "out.json"
+def test_what_is_written_is_read_and_what_pycocotools_reads(folder):
+    samples = [annotation.sample for annotation in read(folder, GOOD)]
+    out = folder / "out.json"
     write_coco(out, iter(samples), ("person", "dog"))
-    assert sorted(path.name for path in pictures.iterdir() if "part" in path.name or "tmp" in path.name) == []
-    again = list(read_coco(out, pictures))
+    assert sorted(path.name for path in folder.iterdir() if "part" in path.name or "tmp" in path.name) == []
+    again = list(read_coco(out, folder))
     assert codes(again) == []
     for new, old in zip((annotation.sample for annotation in again), samples, strict=True):
         assert (new.name, new.image_id, new.size_wh) == (old.name, old.image_id, old.size_wh)
@@ -348,16 +348,14 @@ def test_what_is_written_is_read_and_what_pycocotools_reads(pictures):
     assert len(official.getAnnIds(imgIds=[7], iscrowd=True)) == 1
 
 
-def sample_of(pictures: Path, name: str, image_id: int | None = None, **values: object) -> Sample:
-    boxes = BoxTruth.plain(np.array([[1, 2, 3, 4]], np.float32), np.array([0]))
-    return Sample(name, PictureFile(pictures / "a.png"), name, image_id=image_id, **({"boxes": boxes} | values))
+def sample_of(folder: Path, name: str, image_id: int | None = None, **values: object) -> Sample:
+    boxes = BoxAnnotations.plain(np.array([[1, 2, 3, 4]], np.float32), np.array([0]))
+    return Sample(name, ImageFile(folder / "a.png"), name, image_id=image_id, **({"boxes": boxes} | values))
 
 
-def test_pictures_without_id_get_one_that_is_free(pictures):
-    out = pictures / "out.json"
-    write_coco(
-        out, [sample_of(pictures, name, number) for name, number in [("a", 2), ("b", None), ("c", None)]], ("x",)
-    )
+def test_images_without_id_get_one_that_is_free(folder):
+    out = folder / "out.json"
+    write_coco(out, [sample_of(folder, name, number) for name, number in [("a", 2), ("b", None), ("c", None)]], ("x",))
     record = json.loads(out.read_text())
     assert [image["id"] for image in record["images"]] == [2, 1, 3]
     assert [item["image_id"] for item in record["annotations"]] == [2, 1, 3]
@@ -365,23 +363,23 @@ def test_pictures_without_id_get_one_that_is_free(pictures):
 
 
 @pytest.mark.parametrize("samples", [[], ["no boxes"]])
-def test_a_data_set_without_pictures_or_objects(pictures, samples):
-    nothing = BoxTruth.plain(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    out = pictures / "out.json"
-    write_coco(out, [sample_of(pictures, "a.png", boxes=nothing) for _ in samples], ("x", "y"))
-    annotations = list(read_coco(out, pictures))
+def test_a_data_set_without_images_or_objects(folder, samples):
+    nothing = BoxAnnotations.plain(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    out = folder / "out.json"
+    write_coco(out, [sample_of(folder, "a.png", boxes=nothing) for _ in samples], ("x", "y"))
+    annotations = list(read_coco(out, folder))
     assert [len(annotation.sample.boxes) for annotation in annotations] == [0] * len(samples)
     assert coco_classes(out) == ("x", "y")
 
 
-def test_what_cannot_be_written(pictures):
-    out = pictures / "new.json"
+def test_what_cannot_be_written(folder):
+    out = folder / "new.json"
     with pytest.raises(DataError, match="an image id of its own, 5 was there before"):
-        write_coco(out, [sample_of(pictures, "a", 5), sample_of(pictures, "b", 5)], ("x",))
+        write_coco(out, [sample_of(folder, "a", 5), sample_of(folder, "b", 5)], ("x",))
     with pytest.raises(DataError, match="must have boxes to be written as COCO"):
-        write_coco(out, [sample_of(pictures, "a", boxes=None)], ("x",))
+        write_coco(out, [sample_of(folder, "a", boxes=None)], ("x",))
     with pytest.raises(DataError, match=r"cannot be written: No such file"):
-        write_coco(pictures / "none" / "new.json", [], ("x",))
+        write_coco(folder / "none" / "new.json", [], ("x",))
     assert not out.exists()
     assert not out.with_name("new.json.part").exists()
 
@@ -394,13 +392,13 @@ TOKENS = [*'{}[],:"-0 ', "NaN", "1e999", "null", "true", "18", '"id"', "\\ud800"
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 6), st.sampled_from(TOKENS)), max_size=4))
-def test_damaged_files_are_told(pictures, edits):
+def test_damaged_files_are_told(folder, edits):
     text = TEXT
     for place, length, token in edits:
         text = text[:place] + token + text[place + length :]
     annotations, message = [], None
     try:
-        annotations = read(pictures, text)
+        annotations = read(folder, text)
     except DataError as error:
         message = str(error)
     if message is not None:
@@ -409,11 +407,11 @@ def test_damaged_files_are_told(pictures, edits):
         return
     record = json.loads(text)
     samples = [annotation.sample for annotation in annotations if annotation.sample]
-    faults = [fault for annotation in annotations for fault in annotation.faults]
-    assert len(samples) <= len(record["images"]) <= len(samples) + len(faults)
+    issues = [issue for annotation in annotations for issue in annotation.issues]
+    assert len(samples) <= len(record["images"]) <= len(samples) + len(issues)
     boxes = sum(len(sample.boxes) for sample in samples)
-    lost = [fault for fault in faults if fault.code.startswith(("picture", "size", "path"))]
-    assert boxes <= len(record["annotations"]) <= boxes + len(faults) + 3 * len(lost)
+    lost = [issue for issue in issues if issue.code.startswith(("image", "size", "path"))]
+    assert boxes <= len(record["annotations"]) <= boxes + len(issues) + 3 * len(lost)
 
 
 VALUES = (
@@ -425,16 +423,16 @@ ELEMENTS = VALUES | st.dictionaries(KEYS, VALUES | st.integers(0, 20), max_size=
 
 @settings(max_examples=200, deadline=None)
 @given(images=st.lists(ELEMENTS, max_size=3), objects=st.lists(ELEMENTS, max_size=4))
-def test_every_strange_image_and_object_is_told(pictures, images, objects):
+def test_every_strange_image_and_object_is_told(folder, images, objects):
     record = GOOD | {"images": GOOD["images"] + images, "annotations": GOOD["annotations"] + objects}
-    annotations = read(pictures, record)
+    annotations = read(folder, record)
     samples = [annotation.sample for annotation in annotations if annotation.sample]
-    faults = [fault for annotation in annotations for fault in annotation.faults]
+    issues = [issue for annotation in annotations for issue in annotation.issues]
     assert [sample.name for sample in samples] == ["a.png", "deep/b.png", "c.png"]
-    by_element = {fault.where.partition(": ")[2] for fault in faults}
+    by_element = {issue.where.partition(": ")[2] for issue in issues}
     assert {f"images[{3 + number}]" for number in range(len(images))} <= by_element
     boxes = sum(len(sample.boxes) for sample in samples)
-    assert boxes + len(faults) >= 4 + len(images) + len(objects)
+    assert boxes + len(issues) >= 4 + len(images) + len(objects)
 
 
 # --- real data ---

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.paths import shared
 
 from yolo9000.data.formats.yolo import (
     parse_label_lines,
@@ -20,20 +20,20 @@ from yolo9000.data.formats.yolo import (
 )
 from yolo9000.data.issues import RawBox
 from yolo9000.errors import DataError
-from yolo9000.types import Annotation, BoxTruth, PictureFile, Sample
+from yolo9000.types import Annotation, BoxAnnotations, ImageFile, Sample
 
 CLASSES = ("cat", "dog", "ant")
 
 
-def picture(path: Path, size_wh: tuple[int, int] = (40, 20)) -> Path:
+def image(path: Path, size_wh: tuple[int, int] = (40, 20)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size_wh).save(path)
     return path
 
 
 def labelled(root: Path, text: str | bytes, name: str = "a") -> Path:
-    """A picture, 40 x 20, in ``images`` with its label file in ``labels``."""
-    path = picture(root / "images" / f"{name}.png")
+    """An image, 40 x 20, in ``images`` with its label file in ``labels``."""
+    path = image(root / "images" / f"{name}.png")
     label = root / "labels" / f"{name}.txt"
     label.parent.mkdir(parents=True, exist_ok=True)
     label.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -46,7 +46,7 @@ def one(root: Path, text: str | bytes) -> Annotation:
 
 
 def codes(annotations: list[Annotation]) -> list[str]:
-    return [fault.code for annotation in annotations for fault in annotation.faults]
+    return [issue.code for annotation in annotations for issue in annotation.issues]
 
 
 # --- lines ---
@@ -54,7 +54,7 @@ def codes(annotations: list[Annotation]) -> list[str]:
 
 def test_fractions_become_pixels(tmp_path):
     annotation = one(tmp_path, "1 0.5 0.5 0.25 0.5\n\n  0\t0.1 0.2 .2 4e-1\r\n")
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     sample = annotation.sample
     # 20 +- 5 x 10 +- 5, and 4 +- 4 x 4 +- 4
     np.testing.assert_allclose(sample.boxes.boxes_xyxy, [[15, 5, 25, 15], [0, 0, 8, 8]], atol=1e-5)
@@ -65,7 +65,7 @@ def test_fractions_become_pixels(tmp_path):
     assert sample.image_labels == ()
 
 
-def test_the_size_is_that_of_the_turned_picture(tmp_path):
+def test_the_size_is_that_of_the_turned_image(tmp_path):
     path = labelled(tmp_path, "1 0.5 0.5 0.25 0.5\n")
     exif = Image.Exif()
     exif[274] = 8
@@ -76,9 +76,9 @@ def test_the_size_is_that_of_the_turned_picture(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "\n", " \r\n\n", "\ufeff"])
-def test_an_empty_file_is_a_picture_without_objects(tmp_path, text):
+def test_an_empty_file_is_a_image_without_objects(tmp_path, text):
     annotation = one(tmp_path, text)
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     assert annotation.sample.boxes is not None
     assert len(annotation.sample.boxes) == 0
     assert annotation.sample.image_labels == ()
@@ -86,7 +86,7 @@ def test_an_empty_file_is_a_picture_without_objects(tmp_path, text):
 
 def test_centres_of_0_are_image_level_labels(tmp_path):
     annotation = one(tmp_path, "2 0 0 0 0\n0 0.0 0 .5 1\n")
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     assert annotation.sample.boxes is None
     assert annotation.sample.image_labels == (0, 2)
     both = one(tmp_path, "2 0 0 0 0\n1 0.5 0.5 0.25 0.5\n").sample
@@ -97,7 +97,7 @@ def test_centres_of_0_are_image_level_labels(tmp_path):
 def test_an_image_level_label_beside_a_line_that_cannot_be_used(tmp_path):
     annotation = one(tmp_path, "2 0 0 0 0\nx 0.5 0.5 0.25 0.5\n")
     assert codes([annotation]) == ["label-syntax"]
-    assert annotation.sample.boxes is None  # not a picture without objects
+    assert annotation.sample.boxes is None  # not an image without objects
 
 
 def test_a_centre_on_one_border_is_a_box(tmp_path):
@@ -121,24 +121,24 @@ def test_a_centre_on_one_border_is_a_box(tmp_path):
         ("9" * 5000 + " 0.5 0.5 0.2 0.5", "class-unknown", "must be one of the 3 classes, 0 to 2, got '999"),
         ("1 0.5 0.5 0.2 0,5", "label-syntax", "must be a class and 4 numbers, got '1 0.5 0.5 0.2 0,5'"),
         ("1 0.5 0.5 0.2 1_0", "label-syntax", "must be a class and 4 numbers, got '1 0.5 0.5 0.2 1_0'"),
-        ("1 0.5 nan 0.2 0.5", "box-nan", "got centre 0.5 nan, size 0.2 0.5 of the picture"),
-        ("1 0.5 0.5 inf 0.5", "box-nan", "got centre 0.5 0.5, size inf 0.5 of the picture"),
-        ("1 0.5 0.5 -0.2 0.5", "box-inverted", "got centre 0.5 0.5, size -0.2 0.5 of the picture"),
-        ("1 0.5 0.5 0.2 0", "box-empty", "got centre 0.5 0.5, size 0.2 0 of the picture"),
-        ("1 20 10 5 5", "box-outside", "wholly outside: centre 20 10, size 5 5 of the picture"),
+        ("1 0.5 nan 0.2 0.5", "box-nan", "got centre 0.5 nan, size 0.2 0.5 of the image"),
+        ("1 0.5 0.5 inf 0.5", "box-nan", "got centre 0.5 0.5, size inf 0.5 of the image"),
+        ("1 0.5 0.5 -0.2 0.5", "box-inverted", "got centre 0.5 0.5, size -0.2 0.5 of the image"),
+        ("1 0.5 0.5 0.2 0", "box-empty", "got centre 0.5 0.5, size 0.2 0 of the image"),
+        ("1 20 10 5 5", "box-outside", "wholly outside: centre 20 10, size 5 5 of the image"),
     ],
 )
 def test_lines_that_cannot_be_used(tmp_path, line, code, message):
     annotation = one(tmp_path, f"0 0.5 0.5 0.5 0.5\n{line}\n")
-    (fault,) = annotation.faults
-    assert (fault.code, fault.where, fault.fixable) == (code, f"{tmp_path}/labels/a.txt:2", True)
-    assert message in fault.message
+    (issue,) = annotation.issues
+    assert (issue.code, issue.where, issue.fixable) == (code, f"{tmp_path}/labels/a.txt:2", True)
+    assert message in issue.message
     assert annotation.sample.boxes.labels.tolist() == [0]
 
 
 def test_lines_that_are_there_twice(tmp_path):
     annotation = one(tmp_path, "0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n1 0 0 0 0\n1 0 0 1 1\n")
-    assert [(fault.code, fault.where.rpartition(":")[2]) for fault in annotation.faults] == [
+    assert [(issue.code, issue.where.rpartition(":")[2]) for issue in annotation.issues] == [
         ("label-duplicate", "4"),
         ("box-duplicate", "2"),
     ]
@@ -148,7 +148,7 @@ def test_lines_that_are_there_twice(tmp_path):
 
 def test_numbers_with_leading_zeros():
     assert parse_label_lines("02 .5 .5 1 1", "a.txt", 3).rows == [
-        RawBox(2, 0, 0, 1, 1, "a.txt:1", "centre 0.5 0.5, size 1 1 of the picture")
+        RawBox(2, 0, 0, 1, 1, "a.txt:1", "centre 0.5 0.5, size 1 1 of the image")
     ]
 
 
@@ -163,15 +163,15 @@ def test_numbers_with_leading_zeros():
 def test_label_files_that_cannot_be_read(tmp_path, data, where, message):
     annotation = one(tmp_path, data)
     assert annotation.sample is None
-    (fault,) = annotation.faults
-    assert str(fault) == f"{tmp_path}/labels/a.txt{where}: label-unreadable: {message}"
+    (issue,) = annotation.issues
+    assert str(issue) == f"{tmp_path}/labels/a.txt{where}: label-unreadable: {message}"
 
 
-# --- pictures and their label files ---
+# --- images and their label files ---
 
 
 @pytest.mark.parametrize(
-    ("picture_name", "label_name"),
+    ("image_name", "label_name"),
     [
         ("images/a.png", "labels/a.txt"),
         ("JPEGImages/a.png", "labels/a.txt"),
@@ -183,43 +183,43 @@ def test_label_files_that_cannot_be_read(tmp_path, data, where, message):
         ("images/a.png", "images/a.txt"),
     ],
 )
-def test_where_the_label_file_is(tmp_path, picture_name, label_name):
-    path = picture(tmp_path / picture_name)
+def test_where_the_label_file_is(tmp_path, image_name, label_name):
+    path = image(tmp_path / image_name)
     label = tmp_path / label_name
     label.parent.mkdir(parents=True, exist_ok=True)
     label.write_text("0 .5 .5 1 1")
     (annotation,) = read_darknet([path], CLASSES)
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     assert annotation.sample.where == str(label)
 
 
-def test_a_picture_without_label_file(tmp_path):
-    path = picture(tmp_path / "images" / "a.png")
+def test_a_image_without_label_file(tmp_path):
+    path = image(tmp_path / "images" / "a.png")
     (annotation,) = read_darknet([path], CLASSES)
-    (fault,) = annotation.faults
+    (issue,) = annotation.issues
     assert annotation.sample is None
-    assert (fault.code, fault.where, fault.fixable) == ("label-missing", str(path), False)
-    assert f"there is no {tmp_path}/labels/a.txt or {tmp_path}/images/a.txt" in fault.message
-    assert "an empty file says that it has no object" in fault.advice
+    assert (issue.code, issue.where, issue.fixable) == ("label-missing", str(path), False)
+    assert f"there is no {tmp_path}/labels/a.txt or {tmp_path}/images/a.txt" in issue.message
+    assert "an empty file says that it has no object" in issue.suggestion
 
 
 def test_a_folder_with_all_that_is_wrong_in_it(tmp_path):
     for name in ("b", "sub/a"):
         labelled(tmp_path, "0 .5 .5 1 1", name)
-    picture(tmp_path / "images" / "c.png")
+    image(tmp_path / "images" / "c.png")
     for name in ("d.txt", "sub/e.txt", "classes.txt", "d.cache"):
         (tmp_path / "labels" / name).write_text("0 .5 .5 1 1")
     for name in (".hidden.png", "Thumbs.db", "README.md", "photo.heic"):
         (tmp_path / "images" / name).write_text("")
-    (tmp_path / "images" / "broken.png").write_text("no picture")
+    (tmp_path / "images" / "broken.png").write_text("no image")
     (tmp_path / "labels" / "broken.txt").write_text("0 .5 .5 1 1")
     (tmp_path / "images" / "link").symlink_to(tmp_path)
     annotations = list(read_darknet([tmp_path / "images"], CLASSES))
     names = [annotation.sample.name for annotation in annotations if annotation.sample]
     assert names == [f"{tmp_path}/images/b.png", f"{tmp_path}/images/sub/a.png"]
-    faults = [(fault.code, fault.where) for annotation in annotations for fault in annotation.faults]
-    assert faults == [
-        ("picture-unreadable", f"{tmp_path}/labels/broken.txt"),
+    issues = [(issue.code, issue.where) for annotation in annotations for issue in annotation.issues]
+    assert issues == [
+        ("image-unreadable", f"{tmp_path}/labels/broken.txt"),
         ("label-missing", f"{tmp_path}/images/c.png"),
         ("file-unknown", f"{tmp_path}/images/link"),
         ("file-unknown", f"{tmp_path}/images/photo.heic"),
@@ -228,8 +228,8 @@ def test_a_folder_with_all_that_is_wrong_in_it(tmp_path):
     ]
 
 
-def test_orphans_beside_the_pictures_and_below_a_root(tmp_path):
-    picture(tmp_path / "x" / "a.png")
+def test_orphans_beside_the_images_and_below_a_root(tmp_path):
+    image(tmp_path / "x" / "a.png")
     for name in ("a.txt", "b.txt"):
         (tmp_path / "x" / name).write_text("")
     assert codes(list(read_darknet([tmp_path / "x"], CLASSES))) == ["label-orphan"]
@@ -253,11 +253,11 @@ def test_lists(tmp_path, monkeypatch):
         "a.png",
         "c.png",
     ]
-    faults = [fault for annotation in annotations for fault in annotation.faults]
-    assert [(fault.code, fault.where) for fault in faults] == [
+    issues = [issue for annotation in annotations for issue in annotation.issues]
+    assert [(issue.code, issue.where) for issue in issues] == [
         ("label-missing", f"{tmp_path}/train.list:5"),
-        ("picture-missing", f"{tmp_path}/train.list:6"),
-        ("picture-duplicate", f"{tmp_path}/train.list:7"),
+        ("image-missing", f"{tmp_path}/train.list:6"),
+        ("image-duplicate", f"{tmp_path}/train.list:7"),
     ]
 
 
@@ -278,16 +278,16 @@ def test_lists_that_cannot_be_read(tmp_path, data, message):
 
 
 @pytest.mark.parametrize("line", ["x" * 5000 + ".png", "a/" * 3000 + "b.png", "images", "."])
-def test_lines_that_are_no_picture(tmp_path, line):
+def test_lines_that_are_no_image(tmp_path, line):
     labelled(tmp_path, "")
     (tmp_path / "train.txt").write_text(line)
-    assert codes(list(read_darknet([tmp_path / "train.txt"], CLASSES))) == ["picture-missing"]
+    assert codes(list(read_darknet([tmp_path / "train.txt"], CLASSES))) == ["image-missing"]
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     labelled(tmp_path, "")
     os.mkfifo(tmp_path / "images" / "b.png")
-    assert codes(list(read_darknet([tmp_path / "images"], CLASSES))) == ["picture-missing"]
+    assert codes(list(read_darknet([tmp_path / "images"], CLASSES))) == ["image-missing"]
 
 
 # --- YAML ---
@@ -442,23 +442,25 @@ def test_darknet_data_that_cannot_be_used(tmp_path, text, message):
 # --- writing ---
 
 
-def truth(*boxes: list[float], labels: list[int], difficult: int | None = None, crowd: int | None = None) -> BoxTruth:
-    plain = BoxTruth.plain(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+def gt(
+    *boxes: list[float], labels: list[int], difficult: int | None = None, crowd: int | None = None
+) -> BoxAnnotations:
+    plain = BoxAnnotations.plain(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
     marks = np.arange(len(labels))
-    return BoxTruth(plain.boxes_xyxy, plain.labels, marks == difficult, marks == crowd, plain.areas)
+    return BoxAnnotations(plain.boxes_xyxy, plain.labels, marks == difficult, marks == crowd, plain.areas)
 
 
 def some_samples(folder: Path) -> list[Sample]:
-    first, second, third = (picture(folder / name) for name in ("a.png", "b/a.PNG", "c.png"))
+    first, second, third = (image(folder / name) for name in ("a.png", "b/a.PNG", "c.png"))
     (folder / "x.tar").write_bytes(b"12345" + third.read_bytes())
-    boxes = truth(
+    boxes = gt(
         [0, 0, 40, 20], [1.3, 2.7, 9.9, 7.1], [1, 1, 2, 2], [3, 3, 4, 4], labels=[1, 0, 0, 0], difficult=2, crowd=3
     )
     return [
-        Sample("a.png", PictureFile(first), "w", (40, 20), boxes, image_labels=(2,)),
-        Sample("b/a.PNG", PictureFile(second), "w", None, truth([1, 2, 3, 4], labels=[2])),
-        Sample("n0/c.png", PictureFile(folder / "x.tar", 5, third.stat().st_size), "w", image_labels=(0, 2)),
-        Sample("d.png", PictureFile(third), "w", boxes=truth(labels=[])),
+        Sample("a.png", ImageFile(first), "w", (40, 20), boxes, image_labels=(2,)),
+        Sample("b/a.PNG", ImageFile(second), "w", None, gt([1, 2, 3, 4], labels=[2])),
+        Sample("n0/c.png", ImageFile(folder / "x.tar", 5, third.stat().st_size), "w", image_labels=(0, 2)),
+        Sample("d.png", ImageFile(third), "w", boxes=gt(labels=[])),
     ]
 
 
@@ -506,7 +508,7 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(DataError, match=r"a\.txt: must not be there already"):
         write_darknet(out, samples[:1], CLASSES)
     with pytest.raises(DataError, match="must have boxes or image-level labels to be written, has neither"):
-        write_darknet(out, [Sample("z.png", samples[0].picture, "w")], CLASSES)
+        write_darknet(out, [Sample("z.png", samples[0].image, "w")], CLASSES)
     with pytest.raises(DataError, match=r"names of classes must be one line each, got 'a\\nb'"):
         write_darknet(out, [], ("a\nb",))
     with pytest.raises(DataError, match="cannot be written: Not a directory"):
@@ -528,16 +530,16 @@ def folder(tmp_path_factory) -> Path:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(LINES, max_size=5))
-def test_every_line_is_a_box_a_label_or_a_fault(folder, lines):
+def test_every_line_is_a_box_a_label_or_a_issue(folder, lines):
     annotation = one(folder, "\n".join(lines).encode("utf-8", "surrogatepass"))
     if annotation.sample is None:
         assert codes([annotation]) == ["label-unreadable"]
         return
-    assert all(fault.fixable for fault in annotation.faults)
+    assert all(issue.fixable for issue in annotation.issues)
     written = [line for line in lines if line.strip("\ufeff" if line is lines[0] else "").strip()]
     boxes = [] if annotation.sample.boxes is None else annotation.sample.boxes.labels
-    clipped = [fault for fault in annotation.faults if "partly outside" in fault.message]
-    assert len(boxes) + len(annotation.sample.image_labels) + len(annotation.faults) - len(clipped) == len(written)
+    clipped = [issue for issue in annotation.issues if "partly outside" in issue.message]
+    assert len(boxes) + len(annotation.sample.image_labels) + len(annotation.issues) - len(clipped) == len(written)
 
 
 @settings(max_examples=150, deadline=None)
@@ -588,7 +590,7 @@ def test_real_data():
     classes = (root / "classes.txt").read_text().split("\n")[:80]
     for source in (root / "images" / "train2017", root):
         annotations = list(read_darknet([source], classes))
-        assert codes(annotations) == ["label-orphan"] * 2  # 128 label files, 126 pictures
+        assert codes(annotations) == ["label-orphan"] * 2  # 128 label files, 126 images
         samples = [annotation.sample for annotation in annotations if annotation.sample]
         assert len(samples) == 126
         assert sum(len(sample.boxes) for sample in samples) == 929

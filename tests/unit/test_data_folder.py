@@ -1,16 +1,16 @@
-"""Folders whose names are the classes of the pictures in them."""
+"""Folders whose names are the classes of the images in them."""
 
 import os
 from pathlib import Path
 
 import pytest
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.paths import shared
 
 from yolo9000.data.formats.folder import folder_classes, read_folder
 from yolo9000.errors import DataError
-from yolo9000.types import Annotation, PictureFile
+from yolo9000.types import Annotation, ImageFile
 
 
 def put(root: Path, *names: str) -> None:
@@ -20,7 +20,7 @@ def put(root: Path, *names: str) -> None:
 
 
 def codes(annotations: list[Annotation]) -> list[tuple[str, str]]:
-    return [(fault.code, Path(fault.where).name) for annotation in annotations for fault in annotation.faults]
+    return [(issue.code, Path(issue.where).name) for annotation in annotations for issue in annotation.issues]
 
 
 def test_the_folder_is_the_class(tmp_path):
@@ -35,7 +35,7 @@ def test_the_folder_is_the_class(tmp_path):
         ("n02/a.PNG", (1,)),
         ("n02/b.jpg", (1,)),
     ]
-    assert samples[0].picture == PictureFile(tmp_path / "n01" / "deep" / "er" / "c.jpeg")
+    assert samples[0].image == ImageFile(tmp_path / "n01" / "deep" / "er" / "c.jpeg")
     assert samples[0].where == str(tmp_path / "n01" / "deep" / "er" / "c.jpeg")
     assert all(sample.boxes is None and sample.size_wh is None for sample in samples)
 
@@ -62,13 +62,13 @@ def test_all_that_may_be_wrong(tmp_path):
         ("label-missing", "b.bin"),
         ("class-empty", "cat"),
         ("file-unknown", "b.heic"),
-        ("picture-missing", "c.jpg"),
-        ("picture-missing", "e.jpg"),
+        ("image-missing", "c.jpg"),
+        ("image-missing", "e.jpg"),
         ("file-unknown", "round"),
         ("class-unknown", "dogs"),
     ]
     assert [annotation.sample.name for annotation in annotations if annotation.sample] == ["dog/a.jpg"]
-    unknown = annotations[-1].faults[0]
+    unknown = annotations[-1].issues[0]
     assert unknown.message == "must be one of the 2 classes, got 'dogs' (did you mean 'dog'?)"
     assert not unknown.fixable
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_at_all(tmp_path):
     put(tmp_path, "file")
     with pytest.raises(DataError, match="file: file-unreadable: must be a folder that can be read: Not a directory"):
         folder_classes(tmp_path / "file")
-    with pytest.raises(DataError, match="file-syntax: must hold a folder with pictures for each class, holds none"):
+    with pytest.raises(DataError, match="file-syntax: must hold a folder with images for each class, holds none"):
         folder_classes(tmp_path)
     with pytest.raises(DataError, match="class-duplicate"):
         list(read_folder(tmp_path, ("a", "a")))
@@ -90,7 +90,7 @@ NAMES = st.from_regex(r"[a-c]{1,2}(\.(jpg|png|txt|bin))?", fullmatch=True)
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(NAMES, min_size=1, max_size=3).map("/".join), max_size=6, unique=True))
-def test_every_file_is_a_sample_or_a_fault(tmp_path_factory, names):
+def test_every_file_is_a_sample_or_a_issue(tmp_path_factory, names):
     root = tmp_path_factory.mktemp("folder")
     put(root, "a/first.jpg")
     files = {"a/first.jpg"}
@@ -101,9 +101,9 @@ def test_every_file_is_a_sample_or_a_fault(tmp_path_factory, names):
         except OSError:
             continue  # the name of a folder is that of a file
     annotations = list(read_folder(root, ("a", "b")))
-    assert all((annotation.sample is None) != (not annotation.faults) for annotation in annotations)
+    assert all((annotation.sample is None) != (not annotation.issues) for annotation in annotations)
     samples = {annotation.sample.name for annotation in annotations if annotation.sample}
-    told = [Path(fault.where).relative_to(root) for item in annotations for fault in item.faults]
+    told = [Path(issue.where).relative_to(root) for item in annotations for issue in item.issues]
     assert samples == {name for name in files if name.startswith(("a/", "b/")) and name.endswith((".jpg", ".png"))}
     for name in files - samples:
         is_told = any(Path(name).is_relative_to(path) for path in told)

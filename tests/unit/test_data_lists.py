@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.paths import shared
 
 from yolo9000.data.formats.csv import ListColumns, read_class_table, read_list
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.types import Annotation, PictureFile
+from yolo9000.types import Annotation, ImageFile
 
 CLASSES = ("cat", "dog", "ant")
 LABELS = ListColumns(0, (1,))
@@ -22,60 +22,60 @@ HEADER = "image,label,x1,y1,x2,y2,difficult\n"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
+def images(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lists")
     (folder / "deep").mkdir()
     for name in ("a.png", "b.png", "deep/c, d.png"):
         Image.new("RGB", (30, 20)).save(folder / name)
-    (folder / "e.png").write_bytes(b"no picture")
+    (folder / "e.png").write_bytes(b"no image")
     return folder
 
 
-def read(pictures: Path, text: str | bytes, columns: ListColumns, name: str = "list.csv") -> list[Annotation]:
-    (pictures / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return list(read_list(pictures / name, pictures, CLASSES, columns))
+def read(images: Path, text: str | bytes, columns: ListColumns, name: str = "list.csv") -> list[Annotation]:
+    (images / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return list(read_list(images / name, images, CLASSES, columns))
 
 
-def faults(annotations: list[Annotation]) -> list[tuple[str, str]]:
+def issues(annotations: list[Annotation]) -> list[tuple[str, str]]:
     """Code and line."""
-    return [(fault.code, fault.where.rpartition(":")[2]) for item in annotations for fault in item.faults]
+    return [(issue.code, issue.where.rpartition(":")[2]) for item in annotations for issue in item.issues]
 
 
 # --- image-level labels ---
 
 
-def test_labels_without_a_header(pictures):
-    annotations = read(pictures, 'a.png, dog\r\n\n"deep/c, d.png","cat"\n', LABELS)
-    assert faults(annotations) == []
+def test_labels_without_a_header(images):
+    annotations = read(images, 'a.png, dog\r\n\n"deep/c, d.png","cat"\n', LABELS)
+    assert issues(annotations) == []
     first, second = (annotation.sample for annotation in annotations)
     assert (first.name, first.image_labels, first.boxes) == ("a.png", (1,), None)
-    assert first.picture == PictureFile(pictures / "a.png")
-    assert first.where == f"{pictures}/list.csv:1"
-    assert (second.name, second.image_labels, second.where) == ("deep/c, d.png", (0,), f"{pictures}/list.csv:3")
+    assert first.image == ImageFile(images / "a.png")
+    assert first.where == f"{images}/list.csv:1"
+    assert (second.name, second.image_labels, second.where) == ("deep/c, d.png", (0,), f"{images}/list.csv:3")
 
 
-def test_labels_by_the_names_of_columns_and_tabs(pictures):
+def test_labels_by_the_names_of_columns_and_tabs(images):
     text = 'class\tnote\tpath\ndog\t"x\ta.png\ncat\t\tdeep/c, d.png\n'
-    annotations = read(pictures, text, ListColumns("path", ("class",)), "list.tsv")
-    assert faults(annotations) == []
+    annotations = read(images, text, ListColumns("path", ("class",)), "list.tsv")
+    assert issues(annotations) == []
     assert [annotation.sample.image_labels for annotation in annotations] == [(1,), (0,)]
 
 
-def test_labels_by_number_and_in_several_columns(pictures):
-    annotations = read(pictures, "a.png,2,1\nb.png,0,0\n", ListColumns(0, (1, 2), numbers=True))
+def test_labels_by_number_and_in_several_columns(images):
+    annotations = read(images, "a.png,2,1\nb.png,0,0\n", ListColumns(0, (1, 2), numbers=True))
     assert [annotation.sample.image_labels for annotation in annotations] == [(1, 2), (0,)]
-    assert faults(annotations) == [("label-duplicate", "2")]
+    assert issues(annotations) == [("label-duplicate", "2")]
 
 
-def test_rows_with_any_number_of_labels(pictures):
-    annotations = read(pictures, "a.png,ant,cat,dog\nb.png,dog,,\n", MANY)
-    assert faults(annotations) == []
+def test_rows_with_any_number_of_labels(images):
+    annotations = read(images, "a.png,ant,cat,dog\nb.png,dog,,\n", MANY)
+    assert issues(annotations) == []
     assert [annotation.sample.image_labels for annotation in annotations] == [(0, 1, 2), (1,)]
 
 
-def test_rows_of_one_picture_are_joined(pictures):
-    annotations = read(pictures, "a.png,dog\na.png,cat\nb.png,ant\n", LABELS)
-    assert faults(annotations) == []
+def test_rows_of_one_image_are_joined(images):
+    annotations = read(images, "a.png,dog\na.png,cat\nb.png,ant\n", LABELS)
+    assert issues(annotations) == []
     assert [annotation.sample.image_labels for annotation in annotations] == [(0, 1), (2,)]
 
 
@@ -86,42 +86,42 @@ def test_rows_of_one_picture_are_joined(pictures):
         ("b.png,", "class-unknown", "must be one of the 3 classes, got ''"),
         ("b.png", "label-syntax", "must have 2 columns, as the first row, has 1"),
         ("b.png,dog,cat", "label-syntax", "must have 2 columns, as the first row, has 3"),
-        (",dog", "label-syntax", "must name a picture, names none"),
+        (",dog", "label-syntax", "must name an image, names none"),
         ('"b.png,dog', "label-syntax", "must be cells between commas: unexpected end of data"),
         ('"b.png"x,dog', "label-syntax", "must be cells between commas: ',' expected after '\"'"),
         ("../b.png,dog", "path-outside", "must name a file in"),
         ("/b.png,dog", "path-outside", "must name a file in"),
         (".,dog", "path-outside", "must name a file in"),
-        ("gone.png,dog", "picture-missing", "gone.png must be there, is not"),
-        ("deep,dog", "picture-missing", "deep must be there, is not"),
-        ("x" * 5000 + ",dog", "picture-missing", "must be there, is not"),
+        ("gone.png,dog", "image-missing", "gone.png must be there, is not"),
+        ("deep,dog", "image-missing", "deep must be there, is not"),
+        ("x" * 5000 + ",dog", "image-missing", "must be there, is not"),
     ],
 )
-def test_rows_of_labels_that_cannot_be_used(pictures, row, code, message):
-    annotations = read(pictures, f"a.png,dog\n{row}\n", LABELS)
+def test_rows_of_labels_that_cannot_be_used(images, row, code, message):
+    annotations = read(images, f"a.png,dog\n{row}\n", LABELS)
     assert [annotation.sample is None for annotation in annotations] == [False, True]
-    (fault,) = annotations[1].faults
-    assert (fault.code, fault.where) == (code, f"{pictures}/list.csv:2")
-    assert message in fault.message
+    (issue,) = annotations[1].issues
+    assert (issue.code, issue.where) == (code, f"{images}/list.csv:2")
+    assert message in issue.message
 
 
-def test_one_of_several_labels_is_unknown(pictures):
-    (annotation,) = read(pictures, "a.png,dog,bee\n", MANY)
+def test_one_of_several_labels_is_unknown(images):
+    (annotation,) = read(images, "a.png,dog,bee\n", MANY)
     assert annotation.sample.image_labels == (1,)
-    assert [(fault.code, fault.fixable) for fault in annotation.faults] == [("class-unknown", True)]
-    (annotation,) = read(pictures, "a.png,wasp,bee\n", MANY)
+    assert [(issue.code, issue.fixable) for issue in annotation.issues] == [("class-unknown", True)]
+    (annotation,) = read(images, "a.png,wasp,bee\n", MANY)
     assert annotation.sample is None
-    assert [(fault.code, fault.fixable) for fault in annotation.faults] == [("class-unknown", False)] * 2
+    assert [(issue.code, issue.fixable) for issue in annotation.issues] == [("class-unknown", False)] * 2
 
 
-def test_numbers_that_are_none(pictures):
-    annotations = read(pictures, "a.png,3\nb.png,dog\n", NUMBERS)
-    assert faults(annotations) == [("class-unknown", "1"), ("label-syntax", "2")]
+def test_numbers_that_are_none(images):
+    annotations = read(images, "a.png,3\nb.png,dog\n", NUMBERS)
+    assert issues(annotations) == [("class-unknown", "1"), ("label-syntax", "2")]
 
 
-def test_a_picture_whose_rows_are_apart(pictures):
-    annotations = read(pictures, "a.png,dog\nb.png,dog\na.png,cat\na.png,ant\n", LABELS)
-    assert faults(annotations) == [("picture-duplicate", "3")]
+def test_a_image_whose_rows_are_apart(images):
+    annotations = read(images, "a.png,dog\nb.png,dog\na.png,cat\na.png,ant\n", LABELS)
+    assert issues(annotations) == [("image-duplicate", "3")]
     assert annotations[0].sample.image_labels == (1,)
     assert annotations[2].sample is None
 
@@ -129,21 +129,21 @@ def test_a_picture_whose_rows_are_apart(pictures):
 # --- boxes ---
 
 
-def test_boxes(pictures):
+def test_boxes(images):
     rows = "a.png,dog,1,2,5.5,6,0\na.png,cat,0,0,30,20,1\nb.png,,,,,,\n"
-    annotations = read(pictures, HEADER + rows, BOXES)
-    assert faults(annotations) == []
+    annotations = read(images, HEADER + rows, BOXES)
+    assert issues(annotations) == []
     first, second = (annotation.sample for annotation in annotations)
     np.testing.assert_array_equal(first.boxes.boxes_xyxy, [[1, 2, 5.5, 6], [0, 0, 30, 20]])
     assert (first.boxes.labels.tolist(), first.boxes.difficult.tolist()) == ([1, 0], [False, True])
-    assert (first.size_wh, first.where) == ((30, 20), f"{pictures}/list.csv:2")
+    assert (first.size_wh, first.where) == ((30, 20), f"{images}/list.csv:2")
     assert len(second.boxes) == 0
 
 
-def test_the_last_pixel_inside(pictures):
+def test_the_last_pixel_inside(images):
     columns = ListColumns(0, (5,), (1, 2, 3, 4), inclusive=True)
-    (annotation,) = read(pictures, "a.png\t0\t0\t29\t19\tdog\na.png\t3\t4\t3\t4\tdog\n", columns, "list.tsv")
-    assert annotation.faults == ()
+    (annotation,) = read(images, "a.png\t0\t0\t29\t19\tdog\na.png\t3\t4\t3\t4\tdog\n", columns, "list.tsv")
+    assert annotation.issues == ()
     np.testing.assert_array_equal(annotation.sample.boxes.boxes_xyxy, [[0, 0, 30, 20], [3, 4, 4, 5]])
 
 
@@ -165,24 +165,24 @@ def test_the_last_pixel_inside(pictures):
         ("a.png,ant,2,2,4,4,0", "box-duplicate", "must be there once"),
     ],
 )
-def test_rows_of_boxes_that_cannot_be_used(pictures, row, code, message):
-    (annotation,) = read(pictures, f"{HEADER}a.png,ant,2,2,4,4,0\n{row}\n", BOXES)
-    (fault,) = annotation.faults
-    assert (fault.code, fault.where, fault.fixable) == (code, f"{pictures}/list.csv:3", True)
-    assert message in fault.message
+def test_rows_of_boxes_that_cannot_be_used(images, row, code, message):
+    (annotation,) = read(images, f"{HEADER}a.png,ant,2,2,4,4,0\n{row}\n", BOXES)
+    (issue,) = annotation.issues
+    assert (issue.code, issue.where, issue.fixable) == (code, f"{images}/list.csv:3", True)
+    assert message in issue.message
     assert annotation.sample.boxes.labels.tolist() == [2]
 
 
-def test_a_box_list_without_the_column_difficult(pictures):
+def test_a_box_list_without_the_column_difficult(images):
     columns = ListColumns(0, (1,), (2, 3, 4, 5))
-    (annotation,) = read(pictures, "a.png,dog,1,2,3,4\na.png,dog,1,2,3,x\n", columns)
+    (annotation,) = read(images, "a.png,dog,1,2,3,4\na.png,dog,1,2,3,x\n", columns)
     assert len(annotation.sample.boxes) == 1
-    assert annotation.faults[0].message == "a box must be 4 numbers, got ['1', '2', '3', 'x']"
+    assert annotation.issues[0].message == "a box must be 4 numbers, got ['1', '2', '3', 'x']"
 
 
-def test_boxes_of_pictures_that_cannot_be_read(pictures):
-    annotations = read(pictures, HEADER + "e.png,dog,1,2,3,4,0\ngone.png,dog,1,2,3,4,0\n", BOXES)
-    assert faults(annotations) == [("picture-unreadable", "2"), ("picture-missing", "3")]
+def test_boxes_of_images_that_cannot_be_read(images):
+    annotations = read(images, HEADER + "e.png,dog,1,2,3,4,0\ngone.png,dog,1,2,3,4,0\n", BOXES)
+    assert issues(annotations) == [("image-unreadable", "2"), ("image-missing", "3")]
 
 
 # --- tables that cannot be read ---
@@ -202,24 +202,24 @@ def test_boxes_of_pictures_that_cannot_be_read(pictures):
         (b"a.png,dog\n\0,dog\n", LABELS, "list.csv:2: file-unreadable: must be UTF-8 text"),
     ],
 )
-def test_tables_that_cannot_be_understood(pictures, text, columns, message):
+def test_tables_that_cannot_be_understood(images, text, columns, message):
     with pytest.raises(DataError) as error:
-        read(pictures, text, columns)
+        read(images, text, columns)
     assert message in str(error.value)
 
 
-def test_a_header_alone_is_a_table_without_pictures(pictures):
-    assert read(pictures, HEADER, BOXES) == []
+def test_a_header_alone_is_a_table_without_images(images):
+    assert read(images, HEADER, BOXES) == []
 
 
 @pytest.mark.parametrize(
     "columns",
     [
-        {"picture": 0, "labels": ("a",)},
-        {"picture": "a", "labels": ()},
-        {"picture": 0, "labels": (1, 2), "box": (3, 4, 5, 6)},
-        {"picture": 0, "labels": (1,), "box": (3, 4, 5, 6), "rest": True},
-        {"picture": 0, "labels": (1,), "difficult": "difficult"},
+        {"image": 0, "labels": ("a",)},
+        {"image": "a", "labels": ()},
+        {"image": 0, "labels": (1, 2), "box": (3, 4, 5, 6)},
+        {"image": 0, "labels": (1,), "box": (3, 4, 5, 6), "rest": True},
+        {"image": 0, "labels": (1,), "difficult": "difficult"},
     ],
 )
 def test_columns_that_make_no_sense(columns):
@@ -265,11 +265,11 @@ ROWS = st.lists(CELLS, max_size=8).map(",".join) | st.text(max_size=9).filter(la
 
 @settings(max_examples=300, deadline=None)
 @given(rows=st.lists(ROWS, max_size=6), boxed=st.booleans())
-def test_every_row_is_used_or_told(pictures, rows, boxed):
+def test_every_row_is_used_or_told(images, rows, boxed):
     first = HEADER if boxed else "a.png,ant\n"
     text = (first + "\n".join(rows)).encode("utf-8", "surrogatepass")
     try:
-        annotations = read(pictures, text, BOXES if boxed else LABELS)
+        annotations = read(images, text, BOXES if boxed else LABELS)
     except DataError as error:
         message = str(error)
     else:
@@ -279,7 +279,7 @@ def test_every_row_is_used_or_told(pictures, rows, boxed):
         return
     seen = set()
     for annotation in annotations:
-        assert annotation.sample is not None or annotation.faults
+        assert annotation.sample is not None or annotation.issues
         if annotation.sample is not None:
             assert annotation.sample.name not in seen
             seen.add(annotation.sample.name)
@@ -289,7 +289,7 @@ def test_every_row_is_used_or_told(pictures, rows, boxed):
     empty = sum(row.strip(" ,") in ("a.png", "b.png") for row in rows)
     lost = [annotation for annotation in annotations if annotation.sample is None]
     if not lost:
-        assert boxes + labels + len(faults(annotations)) + empty >= sum(bool(row.strip()) for row in rows)
+        assert boxes + labels + len(issues(annotations)) + empty >= sum(bool(row.strip()) for row in rows)
 
 
 # --- real data ---
@@ -305,7 +305,7 @@ def test_real_data_without_a_header():
         for column, classes in [(1, fine), (2, coarse)]:
             columns = ListColumns(0, (column,), numbers=True)
             annotations = list(read_list(root / f"{split}.txt", root, classes, columns))
-            assert faults(annotations) == []
+            assert issues(annotations) == []
             assert len(annotations) == count
             named = annotations[-1].sample
             assert classes[named.image_labels[0]] in named.name

@@ -1,4 +1,4 @@
-"""Pictures and labels in tar files, read in place."""
+"""Images and labels in tar files, read in place."""
 
 import io
 import json
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.paths import shared
 
 from yolo9000.data.formats.csv import ListColumns
 from yolo9000.data.formats.tar import read_tar
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 from yolo9000.errors import DataError
 from yolo9000.types import Annotation
 
@@ -41,13 +41,13 @@ def read(path: Path, boxes: Path | None = None, **options: object) -> list[Annot
     return list(read_tar(path, boxes, CLASSES, **options))
 
 
-def faults(annotations: list[Annotation]) -> list[tuple[str, str]]:
+def issues(annotations: list[Annotation]) -> list[tuple[str, str]]:
     """Code, and what comes after the name of the tar file."""
-    return [(fault.code, fault.where.partition(": ")[2]) for item in annotations for fault in item.faults]
+    return [(issue.code, issue.where.partition(": ")[2]) for item in annotations for issue in item.issues]
 
 
 def one(folder: Path, name: str, label: str | bytes) -> Annotation:
-    """What a label member says of the picture dir/a.png."""
+    """What a label member says of the image dir/a.png."""
     (annotation,) = read(tar(folder / "a.tar", ("dir/a.png", png()), (name, label)))
     return annotation
 
@@ -60,7 +60,7 @@ def test_the_first_folder_is_the_class(tmp_path, form):
     long = "dog/" + "x" * 90 + "/" + "y" * 90 + ".png"
     path = tar(tmp_path / "a.tar", ("./cat/a.png", png(1)), (long, png(2)), ("dog/b.PNG", png(3)), form=form)
     annotations = read(path)
-    assert faults(annotations) == []
+    assert issues(annotations) == []
     samples = [annotation.sample for annotation in annotations]
     assert [(sample.name, sample.image_labels) for sample in samples] == [
         ("cat/a.png", (0,)),
@@ -69,12 +69,12 @@ def test_the_first_folder_is_the_class(tmp_path, form):
     ]
     assert all(sample.boxes is None and sample.size_wh is None for sample in samples)
     for grey, sample in enumerate(samples, 1):
-        np.testing.assert_array_equal(load_picture(sample.picture, sample.name).image, np.full((20, 40, 3), grey))
+        np.testing.assert_array_equal(load_image(sample.image, sample.name).pixels, np.full((20, 40, 3), grey))
     assert samples[0].where == f"{path}: cat/a.png"
 
 
 def special(path: Path) -> Path:
-    """A tar file with everything that is no plain picture, and good pictures around it."""
+    """A tar file with everything that is no plain image, and good images around it."""
     with tarfile.open(path, "w") as file:
         for name, kind in [
             ("cat/first.png", tarfile.REGTYPE),
@@ -105,9 +105,9 @@ def special(path: Path) -> Path:
     return path
 
 
-def test_members_that_are_no_pictures(tmp_path):
+def test_members_that_are_no_images(tmp_path):
     annotations = read(special(tmp_path / "a.tar"))
-    assert faults(annotations) == [
+    assert issues(annotations) == [
         ("path-outside", "../up.png"),
         ("path-outside", "cat/../../up.png"),
         ("path-outside", "/etc/passwd"),
@@ -115,7 +115,7 @@ def test_members_that_are_no_pictures(tmp_path):
         ("tar-member", "cat/hard.png"),
         ("tar-member", "cat/device.png"),
         ("tar-member", "cat/pipe.png"),
-        ("picture-duplicate", "cat/first.png"),
+        ("image-duplicate", "cat/first.png"),
         ("file-unknown", "cat/photo.heic"),
         ("label-missing", "flat.png"),
         ("class-unknown", "bee/a.png"),
@@ -129,7 +129,7 @@ def test_members_that_are_no_pictures(tmp_path):
 def test_a_folder_is_a_name_and_not_a_number(tmp_path):
     path = tar(tmp_path / "a.tar", ("0/a.png", png()), ("7/b.png", png()))
     told, annotation = read(path)
-    assert [(fault.code, fault.fixable) for fault in told.faults] == [("class-unknown", False)]
+    assert [(issue.code, issue.fixable) for issue in told.issues] == [("class-unknown", False)]
     assert annotation.sample.image_labels == (2,)
 
 
@@ -142,16 +142,16 @@ def test_a_sparse_member(tmp_path):
     data[place + 148 : place + 156] = b"%06o\0 " % sum(data[place : place + 512])
     (tmp_path / "a.tar").write_bytes(data)
     annotations = read(tmp_path / "a.tar")
-    assert [code for code, _ in faults(annotations)][:1] in (["tar-member"], ["tar-damaged"])
+    assert [code for code, _ in issues(annotations)][:1] in (["tar-member"], ["tar-damaged"])
     assert [annotation.sample.name for annotation in annotations if annotation.sample] == ["cat/a.png"]
 
 
-# --- labels beside the picture ---
+# --- labels beside the image ---
 
 
 def test_darknet_lines(tmp_path):
     annotation = one(tmp_path, "dir/a.txt", "1 0.5 0.5 0.25 0.5\n0 0 0 0 0\nx\n")
-    assert faults([annotation]) == [("label-syntax", "dir/a.txt:3")]
+    assert issues([annotation]) == [("label-syntax", "dir/a.txt:3")]
     assert annotation.sample.size_wh == (40, 20)
     np.testing.assert_array_equal(annotation.sample.boxes.boxes_xyxy, [[15, 5, 25, 15]])
     assert annotation.sample.image_labels == (0,)
@@ -162,7 +162,7 @@ def test_darknet_lines(tmp_path):
 def test_json_boxes(tmp_path):
     record = {"boxes": [[1, 2, 3.5, 4], [0, 0, 40, 20]], "labels": ["dog", 0], "difficult": [0, 1], "more": {}}
     annotation = one(tmp_path, "dir/a.json", json.dumps(record))
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     np.testing.assert_array_equal(annotation.sample.boxes.boxes_xyxy, [[1, 2, 3.5, 4], [0, 0, 40, 20]])
     assert annotation.sample.boxes.labels.tolist() == [1, 0]
     assert annotation.sample.boxes.difficult.tolist() == [False, True]
@@ -183,7 +183,7 @@ def test_json_boxes(tmp_path):
 )
 def test_image_level_labels(tmp_path, name, text, labels):
     annotation = one(tmp_path, name, text)
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     assert annotation.sample.image_labels == labels
     assert annotation.sample.boxes is None
 
@@ -217,8 +217,8 @@ def test_image_level_labels(tmp_path, name, text, labels):
 def test_labels_that_say_nothing(tmp_path, name, text, code, where):
     annotation = one(tmp_path, name, text)
     assert annotation.sample is None
-    assert faults([annotation]) == [(code, where)]
-    assert not annotation.faults[0].fixable
+    assert issues([annotation]) == [(code, where)]
+    assert not annotation.issues[0].fixable
 
 
 @pytest.mark.parametrize(
@@ -241,28 +241,28 @@ def test_labels_that_say_nothing(tmp_path, name, text, code, where):
 def test_json_boxes_that_cannot_be_used(tmp_path, box, label, difficult, code):
     text = f'{{"boxes": [[5, 5, 9, 9], {box}], "labels": [1, {label}], "difficult": [0, {difficult}]}}'
     annotation = one(tmp_path, "dir/a.json", text)
-    assert faults([annotation]) == [(code, "dir/a.json: boxes[1]")]
-    assert annotation.faults[0].fixable
+    assert issues([annotation]) == [(code, "dir/a.json: boxes[1]")]
+    assert annotation.issues[0].fixable
     assert annotation.sample.boxes.labels.tolist() == [1]
 
 
 def test_a_label_too_many(tmp_path):
     members = [("cat/a.png", png()), ("cat/a.cls", "dog"), ("cat/a.txt", ""), ("cat/a.TXT", "")]
     annotations = read(tar(tmp_path / "a.tar", *members))
-    assert faults(annotations) == [("label-duplicate", "cat/a.TXT"), ("label-duplicate", "cat/a.png")]
+    assert issues(annotations) == [("label-duplicate", "cat/a.TXT"), ("label-duplicate", "cat/a.png")]
     assert len(annotations[1].sample.boxes) == 0
 
 
-def test_labels_may_come_before_or_long_after_their_picture(tmp_path):
+def test_labels_may_come_before_or_long_after_their_image(tmp_path):
     path = tar(tmp_path / "a.tar", ("b.cls", "1"), ("a.png", png()), ("b.png", png()), ("a.cls", "0"))
     annotations = read(path)
-    assert faults(annotations) == []
+    assert issues(annotations) == []
     assert [(item.sample.name, item.sample.image_labels) for item in annotations] == [("a.png", (0,)), ("b.png", (1,))]
 
 
-def test_a_picture_that_is_none(tmp_path):
-    path = tar(tmp_path / "a.tar", ("cat/a.png", "no picture"), ("cat/a.txt", "0 .5 .5 1 1"))
-    assert faults(read(path)) == [("picture-unreadable", "cat/a.txt")]
+def test_a_image_that_is_none(tmp_path):
+    path = tar(tmp_path / "a.tar", ("cat/a.png", "no image"), ("cat/a.txt", "0 .5 .5 1 1"))
+    assert issues(read(path)) == [("image-unreadable", "cat/a.txt")]
 
 
 # --- a table of boxes ---
@@ -275,7 +275,7 @@ def test_boxes_of_a_table(tmp_path):
     rows = "dog/b.png\tdog\t0\t0\t39\t19\n./cat/a.png\tdog\t1\t2\t3\t4\n"
     (tmp_path / "boxes.tsv").write_text(TABLE + rows)
     annotations = read(path, tmp_path / "boxes.tsv")
-    assert faults(annotations) == []
+    assert issues(annotations) == []
     a, b, c = (annotation.sample for annotation in annotations)
     np.testing.assert_array_equal(a.boxes.boxes_xyxy, [[1, 2, 4, 5]])
     np.testing.assert_array_equal(b.boxes.boxes_xyxy, [[0, 0, 40, 20]])
@@ -284,29 +284,29 @@ def test_boxes_of_a_table(tmp_path):
     assert (c.boxes, c.image_labels) == (None, (1,))  # without a row its folder counts
 
 
-def test_a_picture_that_is_called_in_two_ways(tmp_path):
+def test_a_image_that_is_called_in_two_ways(tmp_path):
     path = tar(tmp_path / "a.tar", ("a.png", png()))
     (tmp_path / "boxes.tsv").write_text(TABLE + "a.png\tdog\t1\t2\t3\t4\n./a.png\tcat\t1\t2\t3\t4\n")
     told, annotation = read(path, tmp_path / "boxes.tsv")
-    assert [fault.code for fault in told.faults] == ["picture-duplicate"]
+    assert [issue.code for issue in told.issues] == ["image-duplicate"]
     assert annotation.sample.boxes.labels.tolist() == [1]
 
 
 def test_rows_that_cannot_be_used(tmp_path):
-    path = tar(tmp_path / "a.tar", ("cat/a.png", png()), ("cat/a.txt", ""), ("cat/b.png", "no picture"))
+    path = tar(tmp_path / "a.tar", ("cat/a.png", png()), ("cat/a.txt", ""), ("cat/b.png", "no image"))
     rows = "cat/a.png\tbee\t1\t2\t3\t4\ncat/b.png\tdog\t1\t2\t3\t4\ngone.png\tdog\t1\t2\t3\t4\n"
     rows += "cat/a.png\tdog\t1\t2\t3\t4\n\tdog\t1\t2\t3\t4\n\tdog\n"
     (tmp_path / "boxes.tsv").write_text(TABLE + rows)
     annotations = read(path, tmp_path / "boxes.tsv")
-    codes = [(fault.code, fault.where.rpartition("/")[2]) for item in annotations for fault in item.faults]
+    codes = [(issue.code, issue.where.rpartition("/")[2]) for item in annotations for issue in item.issues]
     assert codes == [
-        ("picture-duplicate", "boxes.tsv:5"),
+        ("image-duplicate", "boxes.tsv:5"),
         ("label-syntax", "boxes.tsv:6"),
         ("label-syntax", "boxes.tsv:7"),
         ("label-duplicate", "a.png"),
         ("class-unknown", "boxes.tsv:2"),
-        ("picture-unreadable", "boxes.tsv:3"),
-        ("picture-missing", "boxes.tsv:4"),
+        ("image-unreadable", "boxes.tsv:3"),
+        ("image-missing", "boxes.tsv:4"),
     ]
 
 
@@ -357,7 +357,7 @@ def test_a_tar_file_that_ends_early(tmp_path):
     ]:
         path.write_bytes(whole[:size])
         annotations = read(path)
-        assert [fault.code for item in annotations for fault in item.faults] == ["tar-damaged"], size
+        assert [issue.code for item in annotations for issue in item.issues] == ["tar-damaged"], size
         assert sum(annotation.sample is not None for annotation in annotations) == kept
 
 
@@ -366,16 +366,16 @@ def test_a_damaged_header_is_not_the_end(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(b"cat/b.png")] = ord("d")
     path.write_bytes(data)
-    (fault,) = [fault for annotation in read(path) for fault in annotation.faults]
-    assert str(fault) == f"{path}: tar-damaged: must be a whole tar file; at byte 1,024: what comes is no header"
+    (issue,) = [issue for annotation in read(path) for issue in annotation.issues]
+    assert str(issue) == f"{path}: tar-damaged: must be a whole tar file; at byte 1,024: what comes is no header"
 
 
 def test_joined_tar_files_are_told(tmp_path):
     first = tar(tmp_path / "a.tar", ("cat/a.png", png())).read_bytes()
     second = tar(tmp_path / "b.tar", ("cat/b.png", png())).read_bytes()
     (tmp_path / "c.tar").write_bytes(first + second)
-    (fault,) = [fault for annotation in read(tmp_path / "c.tar") for fault in annotation.faults]
-    assert "it goes on after its end; were tar files joined?" in fault.message
+    (issue,) = [issue for annotation in read(tmp_path / "c.tar") for issue in annotation.issues]
+    assert "it goes on after its end; were tar files joined?" in issue.message
 
 
 @pytest.mark.parametrize("size", [b"\xff" + b"\xff" * 10 + b"\x00", b"\xff" * 8 + b"\xff\xff\xfc\x00"])
@@ -388,7 +388,7 @@ def test_a_negative_size_leads_nowhere(tmp_path, size):
     data[place + 148 : place + 156] = b"%06o\0 " % sum(data[place : place + 512])
     path.write_bytes(data)
     annotations = read(path)
-    assert [fault.code for item in annotations for fault in item.faults] == ["tar-damaged"]
+    assert [issue.code for item in annotations for issue in item.issues] == ["tar-damaged"]
     assert len(annotations) == 2
 
 
@@ -427,14 +427,12 @@ def test_damaged_tar_files_are_told(good, damage, kept, mend):
         assert ": file-syntax: " in message or ": tar-compressed: " in message
         return
     samples = [annotation.sample for annotation in annotations if annotation.sample]
-    codes = {code for code, _ in faults(annotations)}
-    if not mend and "tar-damaged" not in codes:  # else a picture may have become a folder
-        assert len(samples) + len(faults(annotations)) >= 4
+    codes = {code for code, _ in issues(annotations)}
+    if not mend and "tar-damaged" not in codes:  # else an image may have become a folder
+        assert len(samples) + len(issues(annotations)) >= 4
     assert len({sample.name for sample in samples}) == len(samples)
     size = path.stat().st_size
-    assert all(
-        0 <= sample.picture.offset <= sample.picture.offset + sample.picture.length <= size for sample in samples
-    )
+    assert all(0 <= sample.image.offset <= sample.image.offset + sample.image.length <= size for sample in samples)
 
 
 # --- real data ---
@@ -446,7 +444,7 @@ def test_real_data(boxed):
     classes = tuple(line.split("\t")[0] for line in (root / "classes.tsv").read_text().splitlines())
     assert len(classes) == 200
     annotations = list(read_tar(root / "val.tar", root / "val_boxes.tsv" if boxed else None, classes))
-    assert faults(annotations) == []
+    assert issues(annotations) == []
     assert len(annotations) == 4000
     sample = annotations[0].sample
     assert sample.name == "n03444034/val_0.JPEG"
@@ -457,4 +455,4 @@ def test_real_data(boxed):
         assert sample.boxes.labels.tolist() == [label]
     else:
         assert sample.image_labels == (label,)
-    assert load_picture(sample.picture, sample.name).size_wh == (64, 64)
+    assert load_image(sample.image, sample.name).size_wh == (64, 64)

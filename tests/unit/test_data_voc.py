@@ -5,14 +5,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.paths import shared
 
 from yolo9000.data.formats.voc import read_voc, voc_classes, write_voc
 from yolo9000.errors import DataError
-from yolo9000.types import Annotation, BoxTruth, PictureFile, Sample
+from yolo9000.types import Annotation, BoxAnnotations, ImageFile, Sample
 
 CLASSES = ("cat", "dog")
 GOOD = """<annotation>
@@ -27,7 +27,7 @@ GOOD = """<annotation>
 
 
 def data_set(root: Path, **annotations: str) -> Path:
-    """A VOC data set with a picture, 30 x 20, for each annotation."""
+    """A VOC data set with an image, 30 x 20, for each annotation."""
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for stem, text in annotations.items():
@@ -47,18 +47,18 @@ def one(root: Path, **changes: str) -> Annotation:
 
 
 def codes(annotations: list[Annotation]) -> list[str]:
-    return [fault.code for annotation in annotations for fault in annotation.faults]
+    return [issue.code for annotation in annotations for issue in annotation.issues]
 
 
 def test_pixels_count_from_one_and_the_last_is_inside(tmp_path):
     annotation = one(tmp_path)
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     sample = annotation.sample
     assert sample.name == "a.jpg"
-    assert sample.picture == PictureFile(tmp_path / "JPEGImages" / "a.jpg")
+    assert sample.image == ImageFile(tmp_path / "JPEGImages" / "a.jpg")
     assert sample.where == str(tmp_path / "Annotations" / "a.xml")
     assert sample.size_wh == (30, 20)
-    # 1..30 x 1..20 is the whole picture; xmin 0 is taken for 1; 2..8.5 is 7.5 high
+    # 1..30 x 1..20 is the whole image; xmin 0 is taken for 1; 2..8.5 is 7.5 high
     np.testing.assert_array_equal(sample.boxes.boxes_xyxy, [[0, 0, 30, 20], [0, 1, 9, 8.5]])
     assert sample.boxes.labels.tolist() == [1, 0]
     assert sample.boxes.difficult.tolist() == [True, False]
@@ -67,32 +67,32 @@ def test_pixels_count_from_one_and_the_last_is_inside(tmp_path):
     assert (sample.image_labels, sample.image_id) == ((), None)
 
 
-def test_a_picture_without_objects(tmp_path):
+def test_a_image_without_objects(tmp_path):
     (annotation,) = read_voc(data_set(tmp_path, a="<annotation/>"), None, CLASSES)
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     assert len(annotation.sample.boxes) == 0
     assert annotation.sample.size_wh == (30, 20)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg"])
-def test_pictures_of_any_suffix(tmp_path, suffix):
+def test_images_of_any_suffix(tmp_path, suffix):
     data_set(tmp_path, a=GOOD)
     (tmp_path / "JPEGImages" / "a.jpg").rename(tmp_path / "JPEGImages" / f"a{suffix}")
     (annotation,) = read_voc(tmp_path, None, CLASSES)
     assert annotation.sample.name == f"a{suffix}"
 
 
-def test_the_picture_that_the_annotation_names(tmp_path):
+def test_the_image_that_the_annotation_names(tmp_path):
     data_set(tmp_path, a=GOOD.replace("elsewhere", "C:\\\\photos\\\\b"))
     (tmp_path / "JPEGImages" / "a.jpg").rename(tmp_path / "JPEGImages" / "b.jpg")
     (annotation,) = read_voc(tmp_path, None, CLASSES)
     assert annotation.sample.name == "b.jpg"
 
 
-def test_two_annotations_of_one_picture(tmp_path):
+def test_two_annotations_of_one_image(tmp_path):
     data_set(tmp_path, a=GOOD, b=GOOD.replace("elsewhere", "a"))
     (tmp_path / "JPEGImages" / "b.jpg").unlink()
-    assert codes(list(read_voc(tmp_path, None, CLASSES))) == ["picture-duplicate"]
+    assert codes(list(read_voc(tmp_path, None, CLASSES))) == ["image-duplicate"]
 
 
 def test_folders_below(tmp_path):
@@ -128,16 +128,16 @@ def test_lines_that_name_no_annotation(tmp_path):
         *["label-syntax"] * 2,
         *["path-outside"] * 2,
         "label-missing",
-        *["picture-duplicate"] * 2,
+        *["image-duplicate"] * 2,
     ]
-    wheres = [fault.where.rpartition("/")[2] for annotation in annotations for fault in annotation.faults]
+    wheres = [issue.where.rpartition("/")[2] for annotation in annotations for issue in annotation.issues]
     assert wheres == [f"list.txt:{number}" for number in range(2, 9)]
 
 
-# --- faults of a data set ---
+# --- issues of a data set ---
 
 
-def test_annotations_and_pictures_without_each_other(tmp_path):
+def test_annotations_and_images_without_each_other(tmp_path):
     data_set(tmp_path, a=GOOD, b=GOOD, c="<annotation/>", d="<no xml")
     for name in ("a.jpg", "c.jpg"):
         (tmp_path / "JPEGImages" / name).unlink()
@@ -146,8 +146,8 @@ def test_annotations_and_pictures_without_each_other(tmp_path):
     (tmp_path / "JPEGImages" / "README").write_text("")
     (tmp_path / "Annotations" / "classes.txt").write_text("")
     (tmp_path / "Annotations" / "a.png").write_text("")
-    faults = [fault for annotation in read_voc(tmp_path, None, CLASSES) for fault in annotation.faults]
-    assert [(fault.code, fault.where.removeprefix(f"{tmp_path}/")) for fault in faults] == [
+    issues = [issue for annotation in read_voc(tmp_path, None, CLASSES) for issue in annotation.issues]
+    assert [(issue.code, issue.where.removeprefix(f"{tmp_path}/")) for issue in issues] == [
         ("file-unknown", "Annotations/a.png"),
         ("label-orphan", "Annotations/a.xml"),
         ("label-orphan", "Annotations/c.xml"),
@@ -155,12 +155,12 @@ def test_annotations_and_pictures_without_each_other(tmp_path):
         ("label-missing", "JPEGImages/b.jpg"),
         ("file-unknown", "JPEGImages/notes.pdf"),
     ]
-    assert "there is no" in faults[4].message
-    assert [fault.fixable for fault in faults] == [True, False, False, False, False, True]
+    assert "there is no" in issues[4].message
+    assert [issue.fixable for issue in issues] == [True, False, False, False, False, True]
 
 
 @pytest.mark.parametrize(
-    ("declared", "fixable", "advice"),
+    ("declared", "fixable", "suggestion"),
     [
         ("<width>20</width><height>30</height>", False, "turned by EXIF"),
         ("<width>300</width><height>200</height>", False, "scale the boxes"),
@@ -169,50 +169,50 @@ def test_annotations_and_pictures_without_each_other(tmp_path):
         ("<width>wide</width><height>nan</height>", True, "correct the size"),
     ],
 )
-def test_wrong_declared_sizes(tmp_path, declared, fixable, advice):
+def test_wrong_declared_sizes(tmp_path, declared, fixable, suggestion):
     annotation = one(tmp_path, **{"<width>30</width><height>20</height>": declared})
-    (fault,) = annotation.faults
-    assert (fault.code, fault.fixable) == ("size-wrong", fixable)
-    assert "must declare the size of its picture, 30 x 20, declares" in fault.message
-    assert advice in fault.advice
+    (issue,) = annotation.issues
+    assert (issue.code, issue.fixable) == ("size-wrong", fixable)
+    assert "must declare the size of its image, 30 x 20, declares" in issue.message
+    assert suggestion in issue.suggestion
     assert (annotation.sample is not None) == fixable
     if fixable:
         assert annotation.sample.size_wh == (30, 20)
         assert len(annotation.sample.boxes) == 2
 
 
-def test_the_size_is_that_of_the_turned_picture(tmp_path):
+def test_the_size_is_that_of_the_turned_image(tmp_path):
     data_set(tmp_path, a=GOOD.replace("30</width><height>20", "20</width><height>30").replace("<xmax>30", "<xmax>20"))
     exif = Image.Exif()
     exif[274] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "JPEGImages" / "a.jpg", exif=exif)
     (annotation,) = read_voc(tmp_path, None, CLASSES)
-    assert annotation.faults == ()
+    assert annotation.issues == ()
     assert annotation.sample.size_wh == (20, 30)
 
 
 @pytest.mark.parametrize("box", ["<xmin>9</xmin>", "<xmin>9.0</xmin>"])
 def test_a_box_whose_first_pixel_is_its_last_is_empty(tmp_path, box):
     annotation = one(tmp_path, **{"<xmin>0</xmin>": box})
-    (fault,) = annotation.faults
-    assert fault.code == "box-empty"
-    assert fault.where == f"{tmp_path}/Annotations/a.xml: object 2"
-    assert fault.message == "a box must have a width and a height, got xmin 9, ymin 2, xmax 9, ymax 8.5"
+    (issue,) = annotation.issues
+    assert issue.code == "box-empty"
+    assert issue.where == f"{tmp_path}/Annotations/a.xml: object 2"
+    assert issue.message == "a box must have a width and a height, got xmin 9, ymin 2, xmax 9, ymax 8.5"
     assert annotation.sample.boxes.labels.tolist() == [1]
 
 
 def test_difficult_is_0_or_1(tmp_path):
     annotation = one(tmp_path, **{"<difficult>1": "<difficult>maybe"})
-    (fault,) = annotation.faults
-    assert str(fault) == f"{tmp_path}/Annotations/a.xml: object 1: label-syntax: difficult must be 0 or 1, got 'maybe'"
+    (issue,) = annotation.issues
+    assert str(issue) == f"{tmp_path}/Annotations/a.xml: object 1: label-syntax: difficult must be 0 or 1, got 'maybe'"
     assert annotation.sample.boxes.difficult.tolist() == [False, False]
 
 
 def test_a_class_that_is_almost_known(tmp_path):
     annotation = one(tmp_path, **{"dog": "dogs"})
-    (fault,) = annotation.faults
-    assert fault.code == "class-unknown"
-    assert fault.message == "must be one of the 2 classes, got 'dogs' (did you mean 'dog'?)"
+    (issue,) = annotation.issues
+    assert issue.code == "class-unknown"
+    assert issue.message == "must be one of the 2 classes, got 'dogs' (did you mean 'dog'?)"
     assert annotation.sample.boxes.labels.tolist() == [0]
 
 
@@ -254,8 +254,8 @@ def some_samples(folder: Path) -> list[Sample]:
         Image.new("RGB", (30 + number, 20)).save(path)
         boxes = np.array([[0, 0, 30, 20], [1.25, 2, 9.1, 7]], np.float32)
         marks = np.array([number == 0, False]), np.array([False, number == 1])
-        truth = BoxTruth(boxes, np.array([1, 0]), *marks, np.array([600, 39.25], np.float32))
-        samples.append(Sample(f"x/{path.name}", PictureFile(path), str(path), (30 + number, 20), truth))
+        gt = BoxAnnotations(boxes, np.array([1, 0]), *marks, np.array([600, 39.25], np.float32))
+        samples.append(Sample(f"x/{path.name}", ImageFile(path), str(path), (30 + number, 20), gt))
     return samples
 
 
@@ -273,7 +273,7 @@ def test_what_is_written_is_read(tmp_path):
         np.testing.assert_array_equal(new.boxes.boxes_xyxy, old.boxes.boxes_xyxy)
         np.testing.assert_array_equal(new.boxes.labels, old.boxes.labels)
         assert new.size_wh == old.size_wh
-        assert new.picture.path.read_bytes() == old.picture.path.read_bytes()
+        assert new.image.path.read_bytes() == old.image.path.read_bytes()
     assert [annotation.sample.name for annotation in read] == ["p0.png", "p1.jpg"]
     assert read[0].sample.boxes.difficult.tolist() == [True, False]
     assert read[1].sample.boxes.difficult.tolist() == [False, True]  # a crowd
@@ -295,14 +295,14 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(DataError, match=r"p0\.xml: must not be there already"):
         write_voc(tmp_path / "to", [sample], CLASSES, "train")
     with pytest.raises(DataError, match="must have boxes to be written as VOC, has image-level labels only"):
-        write_voc(tmp_path / "to", [Sample(other.name, other.picture, "w", image_labels=(1,))], CLASSES, "train")
+        write_voc(tmp_path / "to", [Sample(other.name, other.image, "w", image_labels=(1,))], CLASSES, "train")
     with pytest.raises(DataError, match="cannot be written: Not a directory"):
         write_voc(tmp_path / "from" / "p0.png", [sample], CLASSES, "train")
 
 
 def test_a_sample_without_size_is_measured(tmp_path):
     sample = some_samples(tmp_path / "from")[0]
-    write_voc(tmp_path / "to", [Sample(sample.name, sample.picture, "w", boxes=sample.boxes)], CLASSES, "train")
+    write_voc(tmp_path / "to", [Sample(sample.name, sample.image, "w", boxes=sample.boxes)], CLASSES, "train")
     assert "<width>30</width>" in (tmp_path / "to" / "Annotations" / "p0.xml").read_text()
 
 
@@ -324,29 +324,29 @@ def test_damaged_annotations_are_told(damaged, edits):
         text = text[:place] + token + text[place + length :]
     (damaged / "Annotations" / "a.xml").write_text(text)
     (annotation,) = read_voc(damaged, None, CLASSES)
-    assert all(fault.fixable for fault in annotation.faults) or annotation.sample is None
+    assert all(issue.fixable for issue in annotation.issues) or annotation.sample is None
     if annotation.sample is None:
-        assert annotation.faults
+        assert annotation.issues
     else:
         objects = ElementTree.fromstring(text).findall("object")  # noqa: S314
-        assert len(annotation.sample.boxes) <= len(objects) <= len(annotation.sample.boxes) + len(annotation.faults)
+        assert len(annotation.sample.boxes) <= len(objects) <= len(annotation.sample.boxes) + len(annotation.issues)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(st.sampled_from("ab10 -/.\t#\ufeff"), max_size=6), max_size=6))
-def test_every_line_of_a_list_is_a_picture_or_a_fault(damaged, lines):
+def test_every_line_of_a_list_is_a_image_or_a_issue(damaged, lines):
     (damaged / "Annotations" / "a.xml").write_text(GOOD)
     (damaged / "list.txt").write_text("\n".join(lines), encoding="utf-8")
     annotations = list(read_voc(damaged, damaged / "list.txt", CLASSES))
     assert len(annotations) == sum(bool(line.removeprefix("\ufeff").strip()) for line in lines)
-    assert all((annotation.sample is None) == bool(annotation.faults) for annotation in annotations)
+    assert all((annotation.sample is None) == bool(annotation.issues) for annotation in annotations)
 
 
 # --- real data ---
 
 
 @pytest.mark.parametrize(
-    ("name", "split", "pictures", "boxes", "classes", "faults"),
+    ("name", "split", "images", "boxes", "classes", "issues"),
     [
         ("bccd", None, 364, 4886, 3, ["box-empty"] * 2),
         ("bccd", "train", 205, 2804, 3, ["box-empty"]),
@@ -355,12 +355,12 @@ def test_every_line_of_a_list_is_a_picture_or_a_fault(damaged, lines):
         ("groceries-boxes", "val", 468, 1107, 25, []),
     ],
 )
-def test_real_data(name, split, pictures, boxes, classes, faults):
+def test_real_data(name, split, images, boxes, classes, issues):
     root = shared("data", name)
     names_file = root / "ImageSets" / "Main" / f"{split}.txt" if split else None
     names = voc_classes(root, names_file)
     assert len(names) == classes
     annotations = list(read_voc(root, names_file, names))
-    assert len(annotations) == pictures
+    assert len(annotations) == images
     assert sum(len(annotation.sample.boxes) for annotation in annotations) == boxes
-    assert codes(annotations) == faults
+    assert codes(annotations) == issues

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageDraw
 
-from yolo9000.io.draw import annotate, label_colour, text_colour
+from yolo9000.io.draw import annotate, label_color, text_color
 from yolo9000.types import Detections, PathStep, TreeAnswer
 
 GREY = 128
@@ -32,26 +32,26 @@ def found(size_wh, boxes, names=None, scores=None, labels=None, paths=()) -> Det
 
 
 def tag_of(name: str, score: float, label: int, path: tuple[str, ...] = ()) -> np.ndarray:
-    """The pixels of a whole tag, cut out of a picture in which it has room above its box."""
+    """The pixels of a whole tag, cut out of an image in which it has room above its box."""
     width, height, box_top = 400, 200, 100
     paths = [path] if path else []
-    picture = annotate(
+    drawn = annotate(
         blank(width, height), found((width, height), [[0, box_top, 9, 150]], [name], [score], [label], paths)
     )
-    rows, columns = np.nonzero((picture[:box_top] != GREY).any(axis=2))
-    return picture[rows.min() : rows.max() + 1, : columns.max() + 1]
+    rows, columns = np.nonzero((drawn[:box_top] != GREY).any(axis=2))
+    return drawn[rows.min() : rows.max() + 1, : columns.max() + 1]
 
 
-def assert_tag_at(picture: np.ndarray, tag: np.ndarray, left: int, top: int) -> None:
+def assert_tag_at(drawn: np.ndarray, tag: np.ndarray, left: int, top: int) -> None:
     height, width = tag.shape[:2]
-    np.testing.assert_array_equal(picture[top : top + height, left : left + width], tag)
+    np.testing.assert_array_equal(drawn[top : top + height, left : left + width], tag)
 
 
 def contrast(one, other) -> float:
     """WCAG 2.2, the definitions of contrast ratio and relative luminance."""
 
-    def luminance(colour):
-        c = np.array(colour) / 255
+    def luminance(color):
+        c = np.array(color) / 255
         return np.dot([0.2126, 0.7152, 0.0722], np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4))
 
     dark, light = sorted([luminance(one), luminance(other)])
@@ -72,16 +72,16 @@ def written(monkeypatch) -> list[str]:
     return texts
 
 
-def test_the_given_picture_is_not_changed_and_not_shared():
+def test_the_given_image_is_not_changed_and_not_shared():
     image = blank(300, 200)
-    picture = annotate(image, found((300, 200), [[20, 60, 200, 150]]))
+    drawn = annotate(image, found((300, 200), [[20, 60, 200, 150]]))
     assert (image == GREY).all()
-    assert (picture != GREY).any()
-    assert not np.shares_memory(image, picture)
-    assert (picture.shape, picture.dtype) == ((200, 300, 3), np.uint8)
+    assert (drawn != GREY).any()
+    assert not np.shares_memory(image, drawn)
+    assert (drawn.shape, drawn.dtype) == ((200, 300, 3), np.uint8)
 
 
-def test_a_read_only_picture_can_be_drawn_on_and_the_new_one_can_be_written_to():
+def test_a_read_only_image_can_be_drawn_on_and_the_new_one_can_be_written_to():
     image = blank(300, 200)
     image.setflags(write=False)
     assert annotate(image, found((300, 200), [[20, 60, 200, 150]])).flags.writeable
@@ -89,36 +89,36 @@ def test_a_read_only_picture_can_be_drawn_on_and_the_new_one_can_be_written_to()
 
 def test_no_detections_give_an_equal_copy():
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
-    picture = annotate(image, found((70, 40), []))
-    np.testing.assert_array_equal(picture, image)
-    assert not np.shares_memory(image, picture)
+    drawn = annotate(image, found((70, 40), []))
+    np.testing.assert_array_equal(drawn, image)
+    assert not np.shares_memory(image, drawn)
 
 
-def test_detections_of_another_picture_are_refused():
-    with pytest.raises(ValueError, match="picture of 300 x 200 got detections of one of"):
+def test_detections_of_another_image_are_refused():
+    with pytest.raises(ValueError, match="image of 300 x 200 got detections of one of"):
         annotate(blank(300, 200), found((200, 300), []))
 
 
 def test_the_outline_covers_the_outermost_pixels_of_the_box():
     # 300 x 200: text of 11 pixels (the smallest), so a line of round(0.19 x 11) = 2 and a seam of 1.
     # The box covers, wholly or partly, the pixels 40..140 across and 60..150 down.
-    picture = annotate(blank(300, 200), found((300, 200), [[40.2, 60.0, 141.0, 150.7]], labels=[3]))
-    line, seam = label_colour(3), text_colour(label_colour(3))
-    for x, colour in [(39, GREY), (40, line), (41, line), (42, seam), (43, GREY)]:
-        assert (picture[100, x] == colour).all()
-    for x, colour in [(141, GREY), (140, line), (139, line), (138, seam), (137, GREY)]:
-        assert (picture[100, x] == colour).all()
-    for y, colour in [(151, GREY), (150, line), (149, line), (148, seam), (147, GREY)]:
-        assert (picture[y, 120] == colour).all()
-    assert (picture[60, 40:141] == line).all()
-    assert (picture[59, 135:] == GREY).all()  # right of the tag
+    drawn = annotate(blank(300, 200), found((300, 200), [[40.2, 60.0, 141.0, 150.7]], labels=[3]))
+    line, seam = label_color(3), text_color(label_color(3))
+    for x, color in [(39, GREY), (40, line), (41, line), (42, seam), (43, GREY)]:
+        assert (drawn[100, x] == color).all()
+    for x, color in [(141, GREY), (140, line), (139, line), (138, seam), (137, GREY)]:
+        assert (drawn[100, x] == color).all()
+    for y, color in [(151, GREY), (150, line), (149, line), (148, seam), (147, GREY)]:
+        assert (drawn[y, 120] == color).all()
+    assert (drawn[60, 40:141] == line).all()
+    assert (drawn[59, 135:] == GREY).all()  # right of the tag
 
 
-def test_lines_grow_with_the_picture():
+def test_lines_grow_with_the_image():
     # 2000 x 1500: text of round(0.027 x sqrt(2000 x 1500)) = 47 pixels, so a line of round(0.19 x 47) = 9.
-    picture = annotate(blank(2000, 1500), found((2000, 1500), [[300, 400, 1500, 1200]]))
-    assert (picture[800, 300:309] == label_colour(0)).all()
-    assert (picture[800, 309] == text_colour(label_colour(0))).all()
+    drawn = annotate(blank(2000, 1500), found((2000, 1500), [[300, 400, 1500, 1200]]))
+    assert (drawn[800, 300:309] == label_color(0)).all()
+    assert (drawn[800, 309] == text_color(label_color(0))).all()
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_lines_grow_with_the_picture():
     ],
 )
 def test_the_outline_of_a_small_or_empty_box_stays_on_it(box):
-    picture = annotate(blank(300, 200), found((300, 200), [box]))
+    drawn = annotate(blank(300, 200), found((300, 200), [box]))
     left, top, right, bottom = box
-    assert (picture[top, left] == label_colour(0)).all()
-    below_the_tag = picture[top:]
+    assert (drawn[top, left] == label_color(0)).all()
+    below_the_tag = drawn[top:]
     changed = np.argwhere((below_the_tag != GREY).any(axis=2))
     assert changed.min(axis=0).tolist() == [0, left]
     assert changed.max(axis=0).tolist() == [max(bottom - top, 1) - 1, left + max(right - left, 1) - 1]
@@ -158,21 +158,21 @@ def test_the_outline_of_a_small_or_empty_box_stays_on_it(box):
         ([0, 0, 300, 200], "left", "inside"),
     ],
 )
-def test_the_tag_is_whole_and_inside_the_picture(box, across, down):
+def test_the_tag_is_whole_and_inside_the_image(box, across, down):
     tag = tag_of("traffic light", 0.9, 5)
     height, width = tag.shape[:2]
     left = {"left": 0, "box": box[0], "right": 300 - width}[across]
     # A box without height at y = 200 covers the last row of pixels, 199.
     top = {"above": min(box[1], 199) - height, "inside": box[1]}[down]
-    picture = annotate(blank(300, 200), found((300, 200), [box], ["traffic light"], labels=[5]))
-    assert_tag_at(picture, tag, left, top)
+    drawn = annotate(blank(300, 200), found((300, 200), [box], ["traffic light"], labels=[5]))
+    assert_tag_at(drawn, tag, left, top)
 
 
-def test_the_tag_has_black_or_white_text_on_the_colour_of_the_box():
+def test_the_tag_has_black_or_white_text_on_the_color_of_the_box():
     for label in (1, 6):
         tag = tag_of("dog", 0.9, label)
-        assert (tag[0] == label_colour(label)).all()
-        text = np.abs(tag.astype(int) - text_colour(label_colour(label))).max(axis=2)
+        assert (tag[0] == label_color(label)).all()
+        text = np.abs(tag.astype(int) - text_color(label_color(label))).max(axis=2)
         assert text.min() < 64  # strokes of small letters are thinner than a pixel
 
 
@@ -180,62 +180,62 @@ def test_a_second_tag_makes_room_for_the_better_one():
     box = [100, 90, 200, 150]
     better, worse = tag_of("dog", 0.9, 2), tag_of("horse", 0.5, 7)
     detections = found((300, 200), [box, box], ["horse", "dog"], [0.5, 0.9], [7, 2])
-    picture = annotate(blank(300, 200), detections)
-    assert_tag_at(picture, better, 100, 90 - len(better))
-    assert_tag_at(picture, worse, 100, 90)  # just below the better one, inside the box
+    drawn = annotate(blank(300, 200), detections)
+    assert_tag_at(drawn, better, 100, 90 - len(better))
+    assert_tag_at(drawn, worse, 100, 90)  # just below the better one, inside the box
 
 
 def test_a_tag_between_two_better_ones_moves_to_the_nearer_side():
     height = len(tag_of("dog", 0.9, 0))
     # The tag of the second box, just above its top at 100, would reach 3 rows into the tag of the first.
     boxes = [[100, 100 - height + 3, 140, 180], [100, 100, 160, 190]]
-    picture = annotate(blank(300, 200), found((300, 200), boxes, scores=[0.9, 0.8], labels=[0, 1]))
-    assert_tag_at(picture, tag_of("dog", 0.9, 0), 100, 100 - 2 * height + 3)
-    assert_tag_at(picture, tag_of("dog", 0.8, 1), 100, 100 - height + 3)
+    drawn = annotate(blank(300, 200), found((300, 200), boxes, scores=[0.9, 0.8], labels=[0, 1]))
+    assert_tag_at(drawn, tag_of("dog", 0.9, 0), 100, 100 - 2 * height + 3)
+    assert_tag_at(drawn, tag_of("dog", 0.8, 1), 100, 100 - height + 3)
 
 
 def test_tags_of_one_place_stand_below_each_other_while_they_touch_their_box():
-    # A tag of one line is 17 rows high, so at a box of 70 rows at the picture's top the tops 0, 17, 34, 51
+    # A tag of one line is 17 rows high, so at a box of 70 rows at the image's top the tops 0, 17, 34, 51
     # and 68 are within reach; the sixth tag would cover another one everywhere and takes its first choice, 0.
     scores = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
     tags = [tag_of("dog", score, label) for label, score in enumerate(scores)]
     assert {len(tag) for tag in tags} == {17}
-    picture = annotate(blank(300, 200), found((300, 200), [[100, 0, 200, 70]] * 6, scores=scores))
+    drawn = annotate(blank(300, 200), found((300, 200), [[100, 0, 200, 70]] * 6, scores=scores))
     for tag, top in zip(tags[:5], [0, 17, 34, 51, 68], strict=True):
-        assert_tag_at(picture, tag, 100, top)
+        assert_tag_at(drawn, tag, 100, top)
 
 
 def test_better_detections_lie_on_top_in_any_order():
     box = [50, 60, 250, 180]
     detections = found((300, 200), [box, box, box], scores=[0.5, 0.9, 0.7], labels=[1, 2, 3])
-    picture = annotate(blank(300, 200), detections)
-    assert (picture[179, 50:250] == label_colour(2)).all()
-    np.testing.assert_array_equal(picture, annotate(blank(300, 200), detections.select([2, 0, 1])))
+    drawn = annotate(blank(300, 200), detections)
+    assert (drawn[179, 50:250] == label_color(2)).all()
+    np.testing.assert_array_equal(drawn, annotate(blank(300, 200), detections.select([2, 0, 1])))
 
 
-def test_colours_are_the_same_in_every_run():
+def test_colors_are_the_same_in_every_run():
     # Hue 0 with saturation 0.8: the lowest channels are (1 - 0.8) x 255 = 51.
-    assert label_colour(0) == (255, 51, 51)
+    assert label_color(0) == (255, 51, 51)
     # Hue 0.618034 x 6 = 3.708: blue is full, red lowest, green (1 - 0.8 x 0.708) x 255 = 110.5...
-    assert label_colour(1) == (51, 111, 255)
+    assert label_color(1) == (51, 111, 255)
 
 
-def test_colours_of_many_labels_differ():
-    assert len({label_colour(label) for label in range(80)}) == 80
-    neighbours = [np.subtract(label_colour(label), label_colour(label + 1)) for label in range(9418)]
+def test_colors_of_many_labels_differ():
+    assert len({label_color(label) for label in range(80)}) == 80
+    neighbours = [np.subtract(label_color(label), label_color(label + 1)) for label in range(9418)]
     assert np.abs(neighbours).max(axis=1).min() > 100
 
 
-def test_text_is_readable_on_every_colour():
-    worst = min(contrast(label_colour(n), text_colour(label_colour(n))) for n in range(9418))
+def test_text_is_readable_on_every_color():
+    worst = min(contrast(label_color(n), text_color(label_color(n))) for n in range(9418))
     assert worst >= 4.5
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))
-def test_text_has_the_better_of_both_contrasts(colour):
+def test_text_has_the_better_of_both_contrasts(color):
     black, white = (0, 0, 0), (255, 255, 255)
-    best = max(contrast(colour, black), contrast(colour, white))
-    assert contrast(colour, text_colour(colour)) == pytest.approx(best)
+    best = max(contrast(color, black), contrast(color, white))
+    assert contrast(color, text_color(color)) == pytest.approx(best)
 
 
 def test_a_tree_detection_shows_its_path(written):
@@ -264,12 +264,12 @@ def test_a_long_path_keeps_the_last_ancestors(written):
     assert 100 < tag.shape[1] <= 141 + 2 * 3
 
 
-def test_a_path_stays_inside_a_narrow_picture(written):
-    # Half of sqrt(100 x 2000) = 447 pixels would be more than the picture has; the text is of 12 pixels, the pad of 3.
+def test_a_path_stays_inside_a_narrow_image(written):
+    # Half of sqrt(100 x 2000) = 447 pixels would be more than the drawn has; the text is of 12 pixels, the pad of 3.
     path = ("living thing", "organism", "animal", "dog")
-    picture = annotate(blank(100, 2000), found((100, 2000), [[50, 500, 60, 600]], paths=[path]))
+    drawn = annotate(blank(100, 2000), found((100, 2000), [[50, 500, 60, 600]], paths=[path]))
     assert written == ["dog 0.90", "… > animal > dog"]
-    tag_rows = picture[:500]
+    tag_rows = drawn[:500]
     assert (tag_rows != GREY).any(axis=2).sum(axis=1).max() < 100
 
 
@@ -305,21 +305,21 @@ def test_characters_without_a_glyph_are_replaced(written, name, shown):
 
 
 def test_a_long_name_is_cut_and_keeps_its_score(written):
-    picture = annotate(blank(300, 200), found((300, 200), [[200, 60, 250, 180]], ["abcdefgh " * 1000]))
+    drawn = annotate(blank(300, 200), found((300, 200), [[200, 60, 250, 180]], ["abcdefgh " * 1000]))
     (text,) = written
     assert text.startswith("abcdefgh abcdefgh ")
     assert text.endswith("… 0.90")
     tag = tag_of(text.removesuffix(" 0.90"), 0.9, 0)
     assert 280 < tag.shape[1] <= 300
-    assert_tag_at(picture, tag, 300 - tag.shape[1], 60 - tag.shape[0])
+    assert_tag_at(drawn, tag, 300 - tag.shape[1], 60 - tag.shape[0])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (3, 2)])
-def test_tiny_pictures(size):
+def test_tiny_images(size):
     width, height = size
-    picture = annotate(blank(*size), found(size, [[0, 0, width, height]], paths=[("animal", "dog")]))
-    assert picture.shape == (height, width, 3)
-    assert (picture != GREY).any()
+    drawn = annotate(blank(*size), found(size, [[0, 0, width, height]], paths=[("animal", "dog")]))
+    assert drawn.shape == (height, width, 3)
+    assert (drawn != GREY).any()
 
 
 @st.composite
@@ -346,11 +346,11 @@ def sizes_and_detections(draw):
 def test_any_boxes_and_names_can_be_drawn(values):
     detections = found(**values)
     image = blank(*detections.size_wh)
-    picture = annotate(image, detections)
-    assert (picture.shape, picture.dtype) == (image.shape, np.uint8)
+    drawn = annotate(image, detections)
+    assert (drawn.shape, drawn.dtype) == (image.shape, np.uint8)
     assert (image == GREY).all()
 
 
-def test_truth_has_no_scores(written: list[str]) -> None:
+def test_gt_has_no_scores(written: list[str]) -> None:
     annotate(blank(200, 120), found((200, 120), [[20, 40, 90, 100]], names=["dog"]), show_score=False)
     assert written == ["dog"]

@@ -10,16 +10,16 @@ import pytest
 from yolo9000.architectures.layers import (
     ACTIVATIONS,
     Activation,
+    Architecture,
     AvgPool,
     Conv,
     Dropout,
+    Layer,
     MaxPool,
     Region,
     Reorg,
     Route,
-    Row,
     Softmax,
-    Table,
 )
 from yolo9000.architectures.weights import Model
 from yolo9000.errors import ConfigError
@@ -143,7 +143,7 @@ def test_max_pool(row: MaxPool, size: tuple[int, int]) -> None:
     expected = max_pool_by_index(x, row)
     out = MaxPoolLayer(row)(torch.from_numpy(x)).numpy()
     np.testing.assert_array_equal(out, expected)
-    assert Table((row,), *reversed(size)).shapes() == [(3, *expected.shape[2:])]
+    assert Architecture((row,), *reversed(size)).shapes() == [(3, *expected.shape[2:])]
 
 
 # Convolution
@@ -218,7 +218,7 @@ def conv(filters: int, size: int = 3, **rest) -> Conv:
     return Conv(filters, size, padding=size // 2, **rest)
 
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[Layer, ...] = (
     conv(8),  # 0
     MaxPool(),  # 1
     conv(8),  # 2: 24 x 16 where the input is 48 x 32
@@ -233,12 +233,12 @@ ROWS: tuple[Row, ...] = (
     Conv(14, 1, 1, 0, False, "linear"),  # 11
     Region(((1.0, 2.0), (3.0, 1.0)), classes=2),
 )
-TABLE = Table(ROWS, width=48, height=32)
+ARCHITECTURE = Architecture(ROWS, width=48, height=32)
 
 
-def seeded(table: Table, seed: int = 1) -> Network:
+def seeded(architecture: Architecture, seed: int = 1) -> Network:
     torch.manual_seed(seed)
-    return Network(table)
+    return Network(architecture)
 
 
 def random_input(n: int = 2, channels: int = 3, height: int = 32, width: int = 48):
@@ -246,11 +246,11 @@ def random_input(n: int = 2, channels: int = 3, height: int = 32, width: int = 4
 
 
 def test_taps_give_the_rows_outputs() -> None:
-    network, images = seeded(TABLE).eval(), random_input()
-    taps = tuple(range(len(TABLE.body)))
+    network, images = seeded(ARCHITECTURE).eval(), random_input()
+    taps = tuple(range(len(ARCHITECTURE.body)))
     with torch.no_grad():
         outs = network(images, taps)
-        assert [tuple(out.shape) for out in outs] == [(2, *shape) for shape in TABLE.shapes()[:-1]]
+        assert [tuple(out.shape) for out in outs] == [(2, *shape) for shape in ARCHITECTURE.shapes()[:-1]]
         before = dict(enumerate(outs))
         for index in (1, 2, 3, 4, 6, 7, 9, 10, 11):  # every row but routes reads the row before it
             assert torch.equal(network.layers[index](before[index - 1].clone()), outs[index])
@@ -268,7 +268,7 @@ def test_taps_give_the_rows_outputs() -> None:
 def test_later_rows_do_not_write_into_taps() -> None:
     """Activations write into their input; that must never be another row's output."""
     rows = (conv(4, activation="linear", batch_normalize=False), Route((0,)), Dropout(), conv(4, 1), Route((0, 3)))
-    network, images = seeded(Table(rows, width=6, height=4)).eval(), random_input(1, 3, 4, 6)
+    network, images = seeded(Architecture(rows, width=6, height=4)).eval(), random_input(1, 3, 4, 6)
     with torch.no_grad():
         first, joined = network(images, (0, 4))
         assert torch.equal(first, network(images, (0,))[0])
@@ -276,7 +276,7 @@ def test_later_rows_do_not_write_into_taps() -> None:
 
 
 def test_input_of_another_size_and_batch() -> None:
-    network = seeded(TABLE).eval()
+    network = seeded(ARCHITECTURE).eval()
     with torch.no_grad():
         (out,) = network(random_input(3, 3, 16, 40))
         assert out.shape == (3, 14, 4, 10)
@@ -285,15 +285,15 @@ def test_input_of_another_size_and_batch() -> None:
 
 
 def test_classifier_rows() -> None:
-    table = Table((conv(6), Conv(5, 1, 1, 0, False, "linear"), AvgPool(), Softmax()), width=10, height=6)
-    network = seeded(table).eval()
+    architecture = Architecture((conv(6), Conv(5, 1, 1, 0, False, "linear"), AvgPool(), Softmax()), width=10, height=6)
+    network = seeded(architecture).eval()
     with torch.no_grad():
         scores, means = network(random_input(2, 3, 6, 10), (1, 2))
     torch.testing.assert_close(means[:, :, 0, 0], scores.mean(dim=(2, 3)))
 
 
 def test_dropout_in_training_only() -> None:
-    network = seeded(Table((conv(4), Dropout(0.9)), width=10, height=6))
+    network = seeded(Architecture((conv(4), Dropout(0.9)), width=10, height=6))
     with torch.no_grad():
         before, after = network.train()(random_input(2, 3, 6, 10), (0, 1))
         assert (after == 0).float().mean() > 0.5
@@ -304,7 +304,7 @@ def test_dropout_in_training_only() -> None:
 
 
 def assert_same_numbers(ours: Model, theirs: Model) -> None:
-    assert ours.table == theirs.table
+    assert ours.architecture == theirs.architecture
     for a, b in zip(ours.parameters, theirs.parameters, strict=True):
         assert (a is None) == (b is None)
         if a is not None and b is not None:
@@ -315,9 +315,9 @@ def assert_same_numbers(ours: Model, theirs: Model) -> None:
                 np.testing.assert_array_equal(values, vars(b.batch_norm)[name])
 
 
-def trained(table: Table, seed: int) -> Network:
+def trained(architecture: Architecture, seed: int) -> Network:
     """A network whose every number has moved away from where it began."""
-    network = seeded(table, seed)
+    network = seeded(architecture, seed)
     with torch.no_grad():
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():
@@ -326,11 +326,11 @@ def trained(table: Table, seed: int) -> Network:
 
 
 def test_numbers_out_and_in_again() -> None:
-    network = trained(TABLE, 1)
+    network = trained(ARCHITECTURE, 1)
     model = network.to_model()
-    assert len(model.parameters) == len(TABLE.rows)
+    assert len(model.parameters) == len(ARCHITECTURE.rows)
     assert model.missing() == []
-    other = trained(TABLE, 2)
+    other = trained(ARCHITECTURE, 2)
     other.load(model)
     assert_same_numbers(other.to_model(), model)
     with torch.no_grad():
@@ -338,7 +338,7 @@ def test_numbers_out_and_in_again() -> None:
 
 
 def test_model_is_a_copy() -> None:
-    network = trained(TABLE, 1)
+    network = trained(ARCHITECTURE, 1)
     model, before = network.to_model(), network.to_model()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -350,7 +350,7 @@ def test_model_is_a_copy() -> None:
 
 
 def test_partial_model_leaves_the_rest() -> None:
-    network, donor = trained(TABLE, 1), trained(TABLE, 2).to_model()
+    network, donor = trained(ARCHITECTURE, 1), trained(ARCHITECTURE, 2).to_model()
     before = network.to_model()
     network.load(replace(donor, parameters=(*donor.parameters[:3], *[None] * (len(ROWS) - 3))))
     after = network.to_model()
@@ -361,15 +361,15 @@ def test_partial_model_leaves_the_rest() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        replace(TABLE, rows=(conv(9), *ROWS[1:])),
-        replace(TABLE, rows=ROWS[1:]),
-        replace(TABLE, rows=(*ROWS[:9], Dropout(0.25), *ROWS[10:])),
-        replace(TABLE, channels=1),
+        replace(ARCHITECTURE, rows=(conv(9), *ROWS[1:])),
+        replace(ARCHITECTURE, rows=ROWS[1:]),
+        replace(ARCHITECTURE, rows=(*ROWS[:9], Dropout(0.25), *ROWS[10:])),
+        replace(ARCHITECTURE, channels=1),
     ],
     ids=["filters", "rows", "dropout", "channels"],
 )
-def test_model_of_another_table_is_refused(other: Table) -> None:
-    network = seeded(TABLE)
+def test_model_of_another_table_is_refused(other: Architecture) -> None:
+    network = seeded(ARCHITECTURE)
     parameters = (None,) * len(other.rows) if other.rows != ROWS else seeded(other).to_model().parameters
     with pytest.raises(ConfigError, match="the model's rows, input channels and form of batch norm must be"):
         network.load(Model(other, parameters))
@@ -378,14 +378,14 @@ def test_model_of_another_table_is_refused(other: Table) -> None:
 def test_model_for_another_size_is_taken() -> None:
     """The size of the input and the head's settings are not numbers of the network."""
     region = replace(ROWS[-1], classes=2, jitter=0.3)
-    donor = trained(replace(TABLE, rows=(*ROWS[:-1], region), width=96, height=32), 3).to_model()
-    network = seeded(TABLE)
+    donor = trained(replace(ARCHITECTURE, rows=(*ROWS[:-1], region), width=96, height=32), 3).to_model()
+    network = seeded(ARCHITECTURE)
     network.load(donor)
     np.testing.assert_array_equal(network.to_model().parameters[0].weights, donor.parameters[0].weights)
 
 
 def test_gradients_reach_every_parameter() -> None:
-    network = seeded(TABLE).train()
+    network = seeded(ARCHITECTURE).train()
     images = random_input(3).requires_grad_()
     (out,) = network(images)
     (out**2).sum().backward()
@@ -408,12 +408,12 @@ def test_gradients_through_padding_are_finite(row: MaxPool) -> None:
 
 
 def test_the_older_batch_norm_must_be_folded() -> None:
-    with pytest.raises(ConfigError, match="'outside_1e-6' must be folded"):
-        Network(replace(TABLE, batch_norm="outside_1e-6"))
-    without = Table((conv(4, batch_normalize=False),), width=6, height=4, batch_norm="outside_1e-6")
+    with pytest.raises(ConfigError, match="'eps_outside_sqrt' must be folded"):
+        Network(replace(ARCHITECTURE, batch_norm="eps_outside_sqrt"))
+    without = Architecture((conv(4, batch_normalize=False),), width=6, height=4, batch_norm="eps_outside_sqrt")
     assert len(Network(without).layers) == 1
 
 
 def test_a_table_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="layer 2"):
-        Network(Table((conv(4), MaxPool(), Route((0, 1))), width=12, height=8))
+        Network(Architecture((conv(4), MaxPool(), Route((0, 1))), width=12, height=8))

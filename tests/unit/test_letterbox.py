@@ -1,4 +1,4 @@
-"""Fitting pictures of a few pixels, and carrying boxes back."""
+"""Fitting images of a few pixels, and carrying boxes back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from yolo9000.inference import preprocess as module
 from yolo9000.inference.preprocess import (
-    boxes_to_picture,
+    boxes_to_image,
     center_crop,
     fit,
     letterbox,
@@ -21,7 +21,7 @@ from yolo9000.inference.preprocess import (
 
 
 def row(*values: float) -> np.ndarray:
-    """A picture of one row; red is as given, green half of it, blue nothing."""
+    """An image of one row; red is as given, green half of it, blue nothing."""
     red = np.array([values], np.float32)
     return np.stack([red, red / 2, red * 0], axis=-1)
 
@@ -36,7 +36,7 @@ def noise(width: int, height: int) -> np.ndarray:
     return np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-# Resize: the corner pixels of both pictures coincide
+# Resize: the corner pixels of both images coincide
 
 
 def test_enlarged_row() -> None:
@@ -62,13 +62,13 @@ def test_both_ways_at_once() -> None:
 
 
 def test_four_neighbours() -> None:
-    # the middle of a 2 x 2 picture is the mean of its pixels: (1 + 2 + 3 + 6) / 4 eighths
+    # the middle of a 2 x 2 image is the mean of its pixels: (1 + 2 + 3 + 6) / 4 eighths
     image = np.repeat(np.array([[1, 2], [3, 6]], np.float32)[..., None] / 8, 3, axis=-1)
     np.testing.assert_allclose(resize(image, (3, 3))[1, 1], [3 / 8] * 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("size_wh", [(7, 5), (5, 7), (1, 4), (4, 1)])
-def test_same_size_is_the_same_picture(size_wh: tuple[int, int]) -> None:
+def test_same_size_is_the_same_image(size_wh: tuple[int, int]) -> None:
     image = noise(*size_wh)
     np.testing.assert_allclose(resize(image, size_wh), image / np.float32(255), atol=1e-6)
 
@@ -86,9 +86,9 @@ def test_one_pixel_fills_everything() -> None:
     np.testing.assert_allclose(out, np.broadcast_to(np.array([1, 0.2, 0], np.float32), (3, 5, 3)), atol=1e-6)
 
 
-@pytest.mark.parametrize(("picture_wh", "size_wh"), [((31, 17), (50, 9)), ((17, 31), (6, 64)), ((2, 90), (5, 33))])
-def test_bytes_and_fractions_are_the_same_picture(picture_wh: tuple[int, int], size_wh: tuple[int, int]) -> None:
-    image = noise(*picture_wh)
+@pytest.mark.parametrize(("image_wh", "size_wh"), [((31, 17), (50, 9)), ((17, 31), (6, 64)), ((2, 90), (5, 33))])
+def test_bytes_and_fractions_are_the_same_image(image_wh: tuple[int, int], size_wh: tuple[int, int]) -> None:
+    image = noise(*image_wh)
     before = image.copy()
     fractions = image.astype(np.float32) / np.float32(255)
     out = resize(image, size_wh)
@@ -98,31 +98,31 @@ def test_bytes_and_fractions_are_the_same_picture(picture_wh: tuple[int, int], s
     np.testing.assert_array_equal(image, before)
 
 
-def test_views_of_a_picture_are_read_right() -> None:
-    """Every other pixel of a larger picture, right to left: no copy in between."""
+def test_views_of_a_image_are_read_right() -> None:
+    """Every other pixel of a larger image, right to left: no copy in between."""
     image = noise(20, 14)
     view = image[::2, ::-2]
     np.testing.assert_array_equal(resize(view, (7, 5)), resize(view.copy(), (7, 5)))
 
 
-# Large pictures are read in bands of rows
+# Large images are read in bands of rows
 
 
 @pytest.mark.parametrize("values", [1, 400, 3_000, 20_000])
 @pytest.mark.parametrize(
-    ("picture_wh", "size_wh"),
+    ("image_wh", "size_wh"),
     [((83, 131), (40, 64)), ((131, 83), (64, 40)), ((20, 30), (33, 97)), ((50, 1), (32, 9)), ((7, 90), (5, 1))],
 )
 def test_bands_do_not_show(
-    picture_wh: tuple[int, int], size_wh: tuple[int, int], values: int, monkeypatch: pytest.MonkeyPatch
+    image_wh: tuple[int, int], size_wh: tuple[int, int], values: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = noise(*picture_wh)
+    image = noise(*image_wh)
     whole = resize(image, size_wh)
     monkeypatch.setattr(module, "BAND_VALUES", values)
     np.testing.assert_allclose(resize(image, size_wh), whole, atol=2e-5)
 
 
-def test_a_large_picture_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,600 x 900 is 4.3 million numbers, 17 MB as float32; bands of 300,000 take 1.2 MB each."""
     image = noise(1600, 900)
     whole = letterbox(image, (96, 64))
@@ -135,7 +135,7 @@ def test_a_large_picture_takes_little_memory(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(banded, whole, atol=1e-4)
 
 
-def test_pictures_longer_than_opencvs_old_limit() -> None:
+def test_images_longer_than_opencvs_old_limit() -> None:
     """OpenCV 4 refuses sides of 32,767 pixels and more."""
     wide = np.zeros((2, 70_000, 3), np.uint8)
     wide[:, 35_000:] = 255
@@ -149,7 +149,7 @@ def test_pictures_longer_than_opencvs_old_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture_wh", "size_wh", "left_top"),
+    ("image_wh", "size_wh", "left_top"),
     [
         ((300, 100), (96, 32), (0, 16)),  # wide: 100 * 96 / 300 = 32
         ((50, 200), (16, 64), (40, 0)),  # tall: 50 * 64 / 200 = 16
@@ -161,9 +161,9 @@ def test_pictures_longer_than_opencvs_old_limit() -> None:
         ((96, 64), (96, 64), (0, 0)),
     ],
 )
-def test_letterbox_geometry(picture_wh: tuple[int, int], size_wh: tuple[int, int], left_top: tuple[int, int]) -> None:
-    assert letterbox_size(picture_wh, (96, 64)) == size_wh
-    image = noise(*picture_wh) // 2  # up to 127, so that no pixel is the grey of the canvas, 127.5
+def test_letterbox_geometry(image_wh: tuple[int, int], size_wh: tuple[int, int], left_top: tuple[int, int]) -> None:
+    assert letterbox_size(image_wh, (96, 64)) == size_wh
+    image = noise(*image_wh) // 2  # up to 127, so that no pixel is the grey of the canvas, 127.5
     canvas = letterbox(image, (96, 64))
     assert canvas.shape == (64, 96, 3)
     assert canvas.dtype == np.float32
@@ -200,23 +200,23 @@ def test_boxes_back_from_a_letterbox() -> None:
     # 300 x 100 lies in rows 16 to 48 of 64: y' = (y - 1/4) / (1/2), heights double
     network = np.array([[0.5, 0.5, 0.25, 0.25], [0.1, 0.25, 1, 0.5], [0.1, 0.75, 0, 0]], np.float32)
     expected = [[0.5, 0.5, 0.25, 0.5], [0.1, 0, 1, 1], [0.1, 1, 0, 0]]
-    np.testing.assert_allclose(boxes_to_picture(network, (96, 64), (300, 100)), expected, atol=1e-6)
+    np.testing.assert_allclose(boxes_to_image(network, (96, 64), (300, 100)), expected, atol=1e-6)
     # 50 x 200 lies in columns 40 to 56 of 96: x' = (x - 5/12) * 6, widths 6 times
     network = np.array([[40 / 96, 0.3, 1 / 12, 0.2], [0.5, 0.3, 1 / 6, 0.2]], np.float32)
     expected = [[0, 0.3, 0.5, 0.2], [0.5, 0.3, 1, 0.2]]
-    np.testing.assert_allclose(boxes_to_picture(network, (96, 64), (50, 200)), expected, atol=1e-6)
+    np.testing.assert_allclose(boxes_to_image(network, (96, 64), (50, 200)), expected, atol=1e-6)
 
 
 def test_half_pixels_of_the_border() -> None:
     """300 x 97 is 31 rows high: Darknet reckons with 16.5 rows above, though it leaves 16."""
     network = np.array([[0.5, 16.5 / 64, 0.1, 31 / 64]], np.float32)
-    np.testing.assert_allclose(boxes_to_picture(network, (96, 64), (300, 97)), [[0.5, 0, 0.1, 1]], atol=1e-6)
+    np.testing.assert_allclose(boxes_to_image(network, (96, 64), (300, 97)), [[0.5, 0, 0.1, 1]], atol=1e-6)
 
 
 def test_no_boxes_back() -> None:
     none = np.zeros((0, 4), np.float32)
-    assert boxes_to_picture(none, (96, 64), (300, 97)).shape == (0, 4)
-    assert boxes_to_picture(none, (96, 64), (300, 97), "stretch").shape == (0, 4)
+    assert boxes_to_image(none, (96, 64), (300, 97)).shape == (0, 4)
+    assert boxes_to_image(none, (96, 64), (300, 97), "stretch").shape == (0, 4)
 
 
 # What classifiers read
@@ -232,8 +232,8 @@ def test_center_crop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture_wh", "shape"),
+    ("image_wh", "shape"),
     [((300, 200), (10, 15)), ((200, 301), (15, 10)), ((40, 40), (10, 10)), ((1, 3), (30, 10)), ((7, 2), (10, 35))],
 )
-def test_resize_shorter_side(picture_wh: tuple[int, int], shape: tuple[int, int]) -> None:
-    assert resize_shorter_side(noise(*picture_wh), 10).shape == (*shape, 3)
+def test_resize_shorter_side(image_wh: tuple[int, int], shape: tuple[int, int]) -> None:
+    assert resize_shorter_side(noise(*image_wh), 10).shape == (*shape, 3)

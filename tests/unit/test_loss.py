@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from yolo9000.architectures.layers import Region
-from yolo9000.losses.assign import Assignment, Truths, assign, best_ious, box_iou, last_of_each, size_iou
+from yolo9000.losses.assign import Assignment, Targets, assign, best_ious, box_iou, last_of_each, size_iou
 from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities
-from yolo9000.losses.region import LossParts, WeakObjectness, region_loss
+from yolo9000.losses.region import LossParts, PseudoBoxPolicy, region_loss
 from yolo9000.taxonomy.wordtree import WordTree
 
 A, K, H, W = 3, 5, 2, 3
@@ -32,9 +32,9 @@ TREE = WordTree.from_parents([-1, -1, 0, 0, 2])
 GROUPS = SiblingGroups.of(TREE)
 
 
-def truths_of(*objects: tuple[int, float, float, float, float, int]) -> Truths:
-    """From (picture, centre x, centre y, width, height, label)."""
-    return Truths(
+def targets_of(*objects: tuple[int, float, float, float, float, int]) -> Targets:
+    """From (image, centre x, centre y, width, height, label)."""
+    return Targets(
         torch.tensor([image for image, *_ in objects], dtype=torch.int64),
         torch.tensor([box for _, *box, _ in objects]).reshape(-1, 4),
         torch.tensor([label for *_, label in objects], dtype=torch.int64),
@@ -80,18 +80,18 @@ class TestAssign:
         ],
     )
     def test_cell_and_anchor(self, box: tuple[float, ...], place: tuple[int, int, int]) -> None:
-        assert places_of(assign(truths_of((0, *box, 0)), ANCHORS_WH, (H, W))) == [place]
+        assert places_of(assign(targets_of((0, *box, 0)), ANCHORS_WH, (H, W))) == [place]
 
-    def test_predicted_sizes_of_the_same_picture_and_cell_may_be_compared_instead(self) -> None:
+    def test_predicted_sizes_of_the_same_image_and_cell_may_be_compared_instead(self) -> None:
         predicted = ANCHORS_WH[None, :, :, None, None].repeat(2, 1, 1, H, W)
         predicted[1, 2, :, 0, 1] = torch.tensor([0.6, 0.4])
-        truths = truths_of((0, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.6, 0.6, 0.4, 0))
-        assert places_of(assign(truths, ANCHORS_WH, (H, W), predicted)) == [(1, 0, 1), (2, 0, 1), (1, 1, 1)]
+        targets = targets_of((0, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.6, 0.6, 0.4, 0))
+        assert places_of(assign(targets, ANCHORS_WH, (H, W), predicted)) == [(1, 0, 1), (2, 0, 1), (1, 1, 1)]
 
-    def test_places_are_numbered_through_pictures_anchors_rows_and_columns(self) -> None:
-        truths = truths_of((0, 0.5, 0.1, 0.3, 0.4, 0), (1, 0.9, 0.9, 0.3, 1.0, 0))
+    def test_places_are_numbered_through_images_anchors_rows_and_columns(self) -> None:
+        targets = targets_of((0, 0.5, 0.1, 0.3, 0.4, 0), (1, 0.9, 0.9, 0.3, 1.0, 0))
         # (0, 0, 0, 1) and (1, 2, 1, 2) in an array of 2 x 3 x 2 x 3
-        assert assign(truths, ANCHORS_WH, (H, W)).places.tolist() == [1, 18 + 12 + 3 + 2]
+        assert assign(targets, ANCHORS_WH, (H, W)).places.tolist() == [1, 18 + 12 + 3 + 2]
 
     def test_last_of_each(self) -> None:
         given = torch.tensor([7, -2, 7, 3, -2, 7])
@@ -115,11 +115,11 @@ class TestIou:
         assert box_iou(nothing, nothing) == size_iou(nothing[2:], nothing[2:]) == 0
         assert box_iou(endless, torch.tensor([0.5, 0.5, 0.2, 0.3])) == 0
 
-    def test_best_is_among_the_objects_of_the_own_picture(self) -> None:
+    def test_best_is_among_the_objects_of_the_own_image(self) -> None:
         boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.5, 0.5, 0.4, 0.4]]).expand(3, 2, 4)
-        truths = truths_of((0, 0.5, 0.5, 0.2, 0.2, 0), (0, 0.5, 0.5, 0.4, 0.2, 0), (2, 0.5, 0.5, 0.2, 0.4, 0))
-        # Picture 0: 4/8 and 4/12; 4/16 and 8/16. Picture 1 has none. Picture 2: 1 and 8/16.
-        assert best_ious(boxes, truths).numpy() == pytest.approx(np.array([[0.5, 0.5], [0, 0], [1, 0.5]]))
+        targets = targets_of((0, 0.5, 0.5, 0.2, 0.2, 0), (0, 0.5, 0.5, 0.4, 0.2, 0), (2, 0.5, 0.5, 0.2, 0.4, 0))
+        # Image 0: 4/8 and 4/12; 4/16 and 8/16. Image 1 has none. Image 2: 1 and 8/16.
+        assert best_ious(boxes, targets).numpy() == pytest.approx(np.array([[0.5, 0.5], [0, 0], [1, 0.5]]))
 
 
 class TestParts:
@@ -136,7 +136,7 @@ class TestParts:
         head = region(
             rescore=rescore, coord_scale=3.0, object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER
         )
-        parts = region_loss(zeros(), truths_of(self.OBJECT), head)
+        parts = region_loss(zeros(), targets_of(self.OBJECT), head)
         coordinates = 3 / 2 * (2 - self.AREA) * ((0.5 - 0.75) ** 2 + (0.5 - 0.25) ** 2 + math.log(1.5 / 2) ** 2)
         expected = [
             coordinates,
@@ -149,7 +149,7 @@ class TestParts:
 
     def test_gradient_of_one_object(self) -> None:
         raw = zeros(2).requires_grad_()
-        region_loss(raw, truths_of(self.OBJECT), region(object_scale=5.0, thresh=NEVER)).total().backward()
+        region_loss(raw, targets_of(self.OBJECT), region(object_scale=5.0, thresh=NEVER)).total().backward()
         assert raw.grad is not None
         gradient = raw.grad[0, 10:20, 0, 1]  # anchor 1 of 10 numbers each
         scale = 2 - self.AREA
@@ -158,7 +158,7 @@ class TestParts:
         # The sigmoid's slope at 0 is 1/4
         assert gradient.tolist() == pytest.approx([*boxes, 5 * (0.5 - 1) / 4, *classes])
         raw.grad[0, 10:20, 0, 1] = 0
-        # All others, those of the picture without objects as well, learn objectness 0 and nothing else
+        # All others, those of the image without objects as well, learn objectness 0 and nothing else
         rest = raw.grad.reshape(2, A, 5 + K, H, W)
         assert rest[:, :, [TX, TY, TW, TH, *range(5, 5 + K)]].count_nonzero() == 0
         assert sorted(set(rest[:, :, TO].flatten().tolist())) == [0, 0.5 / 4]
@@ -168,9 +168,9 @@ class TestParts:
         raw = zeros(2)
         raw[at(1, 0, 5 + 4, 1, 2)] = math.log(4)  # class 4 gets 4 / 8 there
         raw[at(1, 0, TO, 1, 2)] = logit(0.75)
-        # In picture 1 an object in the middle of cell (1, 2) with the very size of anchor 0
-        truths = truths_of(self.OBJECT, (1, 2.5 / W, 1.5 / H, 1 / W, 1 / H, 4))
-        seen = region_loss(raw, truths, region()).statistics
+        # In image 1 an object in the middle of cell (1, 2) with the very size of anchor 0
+        targets = targets_of(self.OBJECT, (1, 2.5 / W, 1.5 / H, 1 / W, 1 / H, 4))
+        seen = region_loss(raw, targets, region()).statistics
         assert seen.objects == 2
         assert float(seen.iou) == pytest.approx(self.IOU + 1)
         assert float(seen.probability) == pytest.approx(0.2 + 0.5)
@@ -180,7 +180,7 @@ class TestParts:
         assert float(seen.all_objectness) == pytest.approx(35 * 0.5 + 0.75)
 
     def test_without_any_object(self) -> None:
-        parts = region_loss(zeros(2), truths_of(), region(noobject_scale=0.5, rescore=True))
+        parts = region_loss(zeros(2), targets_of(), region(noobject_scale=0.5, rescore=True))
         assert parts_of(parts) == [0, 0, 0.5 / 2 * 2 * A * H * W / 4, 0]
         assert parts.statistics.objects == 0
         assert parts.image_level is None
@@ -188,17 +188,17 @@ class TestParts:
     def test_boxes_are_left_alone_above_the_threshold_not_at_it(self) -> None:
         # On 2 x 4 cells anchor 0 fits the object of 1 x 1 cells; anchor 1, of 2 x 1 cells, overlaps it by 1/2 exactly,
         # as does anchor 2. All are in the middle of cell (1, 2); the other cells' boxes overlap less.
-        truths = truths_of((0, 2.5 / 4, 1.5 / 2, 1 / 4, 1 / 2, 0))
+        targets = targets_of((0, 2.5 / 4, 1.5 / 2, 1 / 4, 1 / 2, 0))
         counts = []
         for thresh in (0.4999, 0.5):
-            parts = region_loss(zeros(grid_hw=(2, 4)), truths, region(thresh=thresh))
+            parts = region_loss(zeros(grid_hw=(2, 4)), targets, region(thresh=thresh))
             counts.append(float(parts.no_objectness) / (0.5 * 0.25))
         assert counts == [A * 2 * 4 - 3, A * 2 * 4 - 1]
 
     def test_the_last_of_two_objects_at_one_place_is_learnt(self) -> None:
         first = (0, 1.2 / W, 0.9 / H, 1.9 / W, 0.8 / H, 1)
         head = region(rescore=True, thresh=NEVER)
-        both, last = (region_loss(zeros(), truths_of(*some), head) for some in ([first, self.OBJECT], [self.OBJECT]))
+        both, last = (region_loss(zeros(), targets_of(*some), head) for some in ([first, self.OBJECT], [self.OBJECT]))
         assert parts_of(both) == parts_of(last)
         assert both.statistics.objects == 2
 
@@ -207,8 +207,8 @@ class TestParts:
         raw[:, TW] = 2.0  # anchor 0 of all cells
         raw[at(1, 2, TX, 1, 0)] = logit(0.9)
         head = region(thresh=0.0)
-        truths = truths_of(self.OBJECT)
-        before, after = (float(region_loss(raw, truths, head, warm_up=on).coordinates) for on in (False, True))
+        targets = targets_of(self.OBJECT)
+        before, after = (float(region_loss(raw, targets, head, warm_up=on).coordinates) for on in (False, True))
         # The box that learns the object is one of anchor 1, and learns that alone
         assert after - before == pytest.approx(0.01 / 2 * (2 * H * W * 2.0**2 + (0.9 - 0.5) ** 2), rel=1e-5)
 
@@ -216,27 +216,27 @@ class TestParts:
         raw = zeros()
         raw[at(0, 1, TW, 0, 1)] = 2.0
         before, after = (
-            region_loss(raw, truths_of(self.OBJECT), region(), warm_up=on).coordinates for on in (False, True)
+            region_loss(raw, targets_of(self.OBJECT), region(), warm_up=on).coordinates for on in (False, True)
         )
         assert before == after
 
     def test_half_precision_is_computed_in_single(self) -> None:
         raw = torch.randn(zeros(2).shape, generator=torch.Generator().manual_seed(4)).bfloat16()
-        truths, head = truths_of(self.OBJECT), region(rescore=True)
-        parts = region_loss(raw, truths, head)
+        targets, head = targets_of(self.OBJECT), region(rescore=True)
+        parts = region_loss(raw, targets, head)
         assert parts.total().dtype == torch.float32
-        assert parts_of(parts) == parts_of(region_loss(raw.float(), truths, head))
+        assert parts_of(parts) == parts_of(region_loss(raw.float(), targets, head))
 
 
 class TestImageLevel:
-    """Pictures of which only the class is known: 1 and 2 of the batch; 0 has a box."""
+    """Images of which only the class is known: 1 and 2 of the batch; 0 has a box."""
 
     LABELS = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 1, 0], [0, 1, 0, 0, 0]], dtype=torch.bool)
-    OBJECTNESS = 0.2  # of the box that answers best in picture 1
+    OBJECTNESS = 0.2  # of the box that answers best in image 1
 
     def raw(self) -> torch.Tensor:
         raw = zeros(3)
-        # Picture 1: all objectness 0.1, classes even but for two boxes. The first gives class 3 5/9 and has objectness
+        # Image 1: all objectness 0.1, classes even but for two boxes. The first gives class 3 5/9 and has objectness
         # 0.1, the second 1/3 and 0.2: 0.0556 < 0.0667, against 0.02 elsewhere.
         raw[1, TO :: 5 + K] = logit(0.1)
         raw[at(1, 0, 5 + 3, 0, 1)] = math.log(5)
@@ -244,64 +244,66 @@ class TestImageLevel:
         raw[at(1, 2, TO, 1, 2)] = logit(self.OBJECTNESS)
         return raw
 
-    def loss(self, weak: WeakObjectness, raw: torch.Tensor | None = None) -> LossParts:
+    def loss(self, pseudo: PseudoBoxPolicy, raw: torch.Tensor | None = None) -> LossParts:
         head = region(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER)
         raw = self.raw() if raw is None else raw
-        return region_loss(raw, truths_of(TestParts.OBJECT), head, image_labels=self.LABELS, weak=weak, warm_up=True)
+        return region_loss(
+            raw, targets_of(TestParts.OBJECT), head, image_labels=self.LABELS, pseudo=pseudo, warm_up=True
+        )
 
     def test_which_box_learns(self) -> None:
         found = self.loss("paper").image_level
         assert found is not None
         assert found.images.tolist() == [1, 2]
         assert found.labels.tolist() == [3, 1]
-        assert found.boxes.tolist() == [2 * H * W + 1 * W + 2, 0]  # in picture 2 all are equal, and the first wins
+        assert found.boxes.tolist() == [2 * H * W + 1 * W + 2, 0]  # in image 2 all are equal, and the first wins
         assert found.probability.tolist() == pytest.approx([2 / 6, 1 / 5])
         assert found.objectness.tolist() == pytest.approx([self.OBJECTNESS, 0.5])
 
-    @pytest.mark.parametrize("weak", ["paper", "rule_out", "release", "head", "class_only"])
-    def test_parts(self, weak: WeakObjectness) -> None:
+    @pytest.mark.parametrize("pseudo", ["paper", "negatives", "release", "head", "class-only"])
+    def test_parts(self, pseudo: PseudoBoxPolicy) -> None:
         alone = region_loss(
             zeros(),
-            truths_of(TestParts.OBJECT),
+            targets_of(TestParts.OBJECT),
             region(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER),
         )
-        added = np.subtract(parts_of(self.loss(weak)), parts_of(alone))
-        up = 5 / 2 * (self.OBJECTNESS - 0.3) ** 2  # the box of picture 2 is above .3
+        added = np.subtract(parts_of(self.loss(pseudo)), parts_of(alone))
+        up = 5 / 2 * (self.OBJECTNESS - 0.3) ** 2  # the box of image 2 is above .3
         down = 0.5 / 2 * 17 * (0.1**2 + 0.5**2)
         expected = {
             "paper": (up, 0),
-            "rule_out": (up, 0),
+            "negatives": (up, 0),
             "release": (up, down),
             "head": (0, down),
-            "class_only": (0, 0),
-        }[weak]
+            "class-only": (0, 0),
+        }[pseudo]
         classes = math.log(6 / 2) + math.log(5)
-        if weak == "rule_out":
-            # The first box of picture 1 gives its label 5/9; its 16 others and the 17 of picture 2 give theirs 1/5
+        if pseudo == "negatives":
+            # The first box of image 1 gives its label 5/9; its 16 others and the 17 of image 2 give theirs 1/5
             classes += 0.1 * (math.log(9 / 5) + 16 * math.log(5)) + 0.5 * 17 * math.log(5)
         assert added == pytest.approx([0, *expected, 2 * classes], abs=1e-5)
 
-    def test_pictures_without_boxes_do_not_count_as_empty(self) -> None:
+    def test_images_without_boxes_do_not_count_as_empty(self) -> None:
         seen = self.loss("paper").statistics
         assert seen.objects == 1
         assert seen.boxes == A * H * W
 
-    @pytest.mark.parametrize("weak", ["paper", "class_only"])
-    def test_other_boxes_learn_nothing(self, weak: WeakObjectness) -> None:
+    @pytest.mark.parametrize("pseudo", ["paper", "class-only"])
+    def test_other_boxes_learn_nothing(self, pseudo: PseudoBoxPolicy) -> None:
         raw = self.raw().requires_grad_()
-        self.loss(weak, raw).total().backward()
+        self.loss(pseudo, raw).total().backward()
         assert raw.grad is not None
         gradient = raw.grad.reshape(3, A, 5 + K, H, W)[1].movedim(1, -1)
         own = gradient[2, 1, 2].clone()
         assert own[:4].tolist() == [0, 0, 0, 0]
-        assert float(own[TO]) == pytest.approx(5 * (0.2 - 0.3) * 0.2 * 0.8 if weak == "paper" else 0)
+        assert float(own[TO]) == pytest.approx(5 * (0.2 - 0.3) * 0.2 * 0.8 if pseudo == "paper" else 0)
         assert own[5:].tolist() == pytest.approx([2 / 6, 2 / 6, 2 / 6, 2 * (2 / 6 - 1), 2 / 6])
         gradient[2, 1, 2] = 0
         assert gradient.count_nonzero() == 0
 
     def test_class_along_the_path_of_a_tree(self) -> None:
         labels = torch.arange(K)[None] == 4
-        parts = region_loss(zeros(), truths_of(), region(), tree=GROUPS, image_labels=labels, weak="class_only")
+        parts = region_loss(zeros(), targets_of(), region(), tree=GROUPS, image_labels=labels, pseudo="class-only")
         # Node 4 is the one child of 2, one of two under 0, one of two at the top
         assert parts_of(parts) == pytest.approx([0, 0, 0, math.log(2 * 2)])
         assert parts.image_level is not None
@@ -309,12 +311,12 @@ class TestImageLevel:
 
 
 class TestSeveralImageLabels:
-    """One picture that shows classes 1 and 3."""
+    """One image that shows classes 1 and 3."""
 
     LABELS = torch.isin(torch.arange(K), torch.tensor([1, 3]))[None]
 
     def loss(self, raw: torch.Tensor, **options: Any) -> LossParts:
-        return region_loss(raw, truths_of(), region(thresh=NEVER), image_labels=self.LABELS, **options)
+        return region_loss(raw, targets_of(), region(thresh=NEVER), image_labels=self.LABELS, **options)
 
     def chosen(self, raw: torch.Tensor) -> dict[int, int]:
         found = self.loss(raw).image_level
@@ -347,7 +349,7 @@ class TestSeveralImageLabels:
     def test_more_labels_than_boxes(self) -> None:
         head = region(anchors_wh_cells=((1.0, 1.0),))
         labels = torch.ones((1, K), dtype=torch.bool)
-        found = region_loss(zeros(1, 1, (1, 2)), truths_of(), head, image_labels=labels).image_level
+        found = region_loss(zeros(1, 1, (1, 2)), targets_of(), head, image_labels=labels).image_level
         assert found is not None
         assert sorted(found.boxes.tolist()) == [0, 0, 0, 1, 1]
 
@@ -363,26 +365,28 @@ class TestSeveralImageLabels:
     )
     def test_what_the_labels_rule_out(self, tree: SiblingGroups | None, exhaustive: list[int], left: float) -> None:
         known = torch.isin(torch.arange(K), torch.tensor(exhaustive))[None]
-        paper, ruled = (self.loss(zeros(), weak=weak, exhaustive=known, tree=tree) for weak in ("paper", "rule_out"))
+        paper, ruled = (
+            self.loss(zeros(), pseudo=pseudo, exhaustive=known, tree=tree) for pseudo in ("paper", "negatives")
+        )
         others = A * H * W - 2
         assert parts_of(ruled)[3] - parts_of(paper)[3] == pytest.approx(-0.5 * others * math.log(left), abs=1e-5)
 
     def test_a_label_above_rules_out_nothing_below(self) -> None:
         above = torch.arange(K)[None] == 0
-        parts = region_loss(zeros(), truths_of(), region(), tree=GROUPS, image_labels=above, weak="rule_out")
+        parts = region_loss(zeros(), targets_of(), region(), tree=GROUPS, image_labels=above, pseudo="negatives")
         # The chosen box learns 0 of 0 and 1; leaves 3 and 4 are below 0, leaf 1 is ruled out
         assert parts_of(parts)[3] == pytest.approx(math.log(2) + 0.5 * (A * H * W - 1) * math.log(2), abs=1e-5)
 
     def test_boxes_that_are_taken_for_nothing_have_no_part(self) -> None:
         raw = zeros()
         raw[:, TO :: 5 + K] = logit(0.04)
-        assert parts_of(self.loss(raw, weak="rule_out")) == parts_of(self.loss(raw, weak="paper"))
+        assert parts_of(self.loss(raw, pseudo="negatives")) == parts_of(self.loss(raw, pseudo="paper"))
 
     def test_what_is_ruled_out_for_certain_still_has_a_loss(self) -> None:
         raw = zeros().requires_grad_()
         with torch.no_grad():
             raw[:, 5 :: 5 + K] = 200  # class 0: the others have a probability of 0 in float32
-        total = self.loss(raw, weak="rule_out").total()
+        total = self.loss(raw, pseudo="negatives").total()
         total.backward()
         assert math.isfinite(float(total.detach()))
         assert raw.grad is not None
@@ -393,7 +397,7 @@ class TestExhaustive:
     """Zeros give each of the 5 classes 1/5, and each node of the tree 1/2, 1/2, 1/4, 1/4, 1/4."""
 
     @pytest.mark.parametrize(
-        ("marked", "tree", "share"),
+        ("marked", "tree", "fraction"),
         [
             ([1, 3], None, 2 / 5),
             ([], None, 0),
@@ -404,31 +408,31 @@ class TestExhaustive:
             ([0, 1, 2, 3, 4], GROUPS, 1),
         ],
     )
-    def test_push_is_by_the_share_of_classes_labelled(
-        self, marked: Sequence[int], tree: SiblingGroups | None, share: float
+    def test_push_is_by_the_fraction_of_classes_labelled(
+        self, marked: Sequence[int], tree: SiblingGroups | None, fraction: float
     ) -> None:
         exhaustive = torch.ones(2, K, dtype=torch.bool)
         exhaustive[1] = torch.isin(torch.arange(K), torch.tensor(marked))
-        truths = truths_of((1, *TestParts.OBJECT[1:]))
+        targets = targets_of((1, *TestParts.OBJECT[1:]))
         whole, part = (
-            region_loss(zeros(2), truths, region(thresh=NEVER), tree=tree, exhaustive=given)
+            region_loss(zeros(2), targets, region(thresh=NEVER), tree=tree, exhaustive=given)
             for given in (None, exhaustive)
         )
-        pushes = [1 / 2 / 4 * (18 + share * 17)]
+        pushes = [1 / 2 / 4 * (18 + fraction * 17)]
         assert parts_of(part)[2:3] == pytest.approx(pushes)
         assert parts_of(part)[:2] + parts_of(part)[3:] == parts_of(whole)[:2] + parts_of(whole)[3:]
 
-    def test_share_is_that_of_each_box(self) -> None:
+    def test_fraction_is_that_of_each_box(self) -> None:
         raw = zeros()
         raw[at(0, 2, 5 + 1, 1, 0)] = math.log(6)  # class 1 gets 6 / 10 there
         exhaustive = torch.tensor([[False, True, False, False, False]])
-        parts = region_loss(raw, truths_of(), region(), exhaustive=exhaustive)
+        parts = region_loss(raw, targets_of(), region(), exhaustive=exhaustive)
         assert float(parts.no_objectness) == pytest.approx(1 / 2 / 4 * (17 * 0.2 + 0.6))
 
-    def test_share_teaches_classes_nothing(self) -> None:
+    def test_fraction_teaches_classes_nothing(self) -> None:
         raw = zeros().requires_grad_()
         exhaustive = torch.tensor([[False, True, True, False, False]])
-        region_loss(raw, truths_of(), region(), exhaustive=exhaustive).total().backward()
+        region_loss(raw, targets_of(), region(), exhaustive=exhaustive).total().backward()
         assert raw.grad is not None
         gradient = raw.grad.reshape(A, 5 + K, H, W)
         assert gradient[:, 5:].count_nonzero() == 0
@@ -482,9 +486,9 @@ class TestObjectsOnATree:
     GROUPS = SiblingGroups.of(WordTree.from_parents([-1, -1, 1, 0, 0]))
 
     def classes(self, *objects: tuple[float, int]) -> float:
-        truths = truths_of(*((0, x / W, 0.5 / H, 0.3, 0.4, label) for x, label in objects))
+        targets = targets_of(*((0, x / W, 0.5 / H, 0.3, 0.4, label) for x, label in objects))
         head = region(anchors_wh_cells=((1.0, 1.0),))
-        return float(region_loss(zeros(anchors=1), truths, head, tree=self.GROUPS).classes)
+        return float(region_loss(zeros(anchors=1), targets, head, tree=self.GROUPS).classes)
 
     def test_neighbours_learn_each_their_path(self) -> None:
         # 3 and 4: a group of 2 at the top and another; 1: the one at the top. Groups are told apart by the places of

@@ -45,9 +45,9 @@ def test_coarse_scores_are_sums() -> None:
 
 
 def test_accuracy_by_depth() -> None:
-    answers, truths = nodes(HOUND, CAT, CUP, DOG), nodes(TERRIER, DOG, CUP, TERRIER)
+    answers, gts = nodes(HOUND, CAT, CUP, DOG), nodes(TERRIER, DOG, CUP, TERRIER)
     # depth 0: all; depth 1: not the cat; depth 2: only the cup
-    assert accuracy_by_depth(answers, truths, TREE).tolist() == [1, 3 / 4, 1 / 4]
+    assert accuracy_by_depth(answers, gts, TREE).tolist() == [1, 3 / 4, 1 / 4]
     assert np.isnan(accuracy_by_depth(nodes(), nodes(), TREE)).tolist() == [True] * 3
 
 

@@ -15,25 +15,25 @@ from yolo9000.evaluation.curves import confusion_matrix, f1_curve
 from yolo9000.evaluation.match import join, match, prefer_same_label
 from yolo9000.evaluation.scored import Scored, collect
 from yolo9000.evaluation.voc import ApMethod, precision_recall, voc_ap
-from yolo9000.types import BoxTruth, Detections
+from yolo9000.types import BoxAnnotations, Detections
 
 Box = tuple[float, float, float, float]
 Truth = tuple[int, Box] | tuple[int, Box, str]
 Found = tuple[int, Box, float]
 
-PICTURE_WH = (500, 300)
+IMAGE_WH = (500, 300)
 A: Box = (0, 0, 40, 20)
 B: Box = (100, 0, 140, 20)
 C: Box = (200, 0, 240, 20)
 NOWHERE: Box = (300, 200, 340, 220)
 
 
-def picture(truths: Sequence[Truth], found: Sequence[Found]) -> tuple[BoxTruth, Detections]:
-    boxes = np.array([truth[1] for truth in truths], np.float32).reshape(-1, 4)
-    labels = np.array([truth[0] for truth in truths], np.int64)
-    marks = [truth[2] if len(truth) > 2 else "" for truth in truths]
-    truth = replace(
-        BoxTruth.plain(boxes, labels),
+def image(gts: Sequence[Truth], found: Sequence[Found]) -> tuple[BoxAnnotations, Detections]:
+    boxes = np.array([gt[1] for gt in gts], np.float32).reshape(-1, 4)
+    labels = np.array([gt[0] for gt in gts], np.int64)
+    marks = [gt[2] if len(gt) > 2 else "" for gt in gts]
+    gt = replace(
+        BoxAnnotations.plain(boxes, labels),
         difficult=np.array([mark == "difficult" for mark in marks], bool),
         crowd=np.array([mark == "crowd" for mark in marks], bool),
     )
@@ -42,13 +42,13 @@ def picture(truths: Sequence[Truth], found: Sequence[Found]) -> tuple[BoxTruth, 
         scores=np.array([score for *_, score in found], np.float32),
         labels=np.array([label for label, *_ in found], np.int64),
         names=tuple(str(label) for label, *_ in found),
-        size_wh=PICTURE_WH,
+        size_wh=IMAGE_WH,
     )
-    return truth, detections
+    return gt, detections
 
 
-def scored_of(truths: Sequence[Truth], found: Sequence[Found], classes: int = 2) -> Scored:
-    return collect([picture(truths, found)], classes)
+def scored_of(gts: Sequence[Truth], found: Sequence[Found], classes: int = 2) -> Scored:
+    return collect([image(gts, found)], classes)
 
 
 def ap(scored: Scored, label: int = 0, method: ApMethod = "area") -> float:
@@ -58,31 +58,31 @@ def ap(scored: Scored, label: int = 0, method: ApMethod = "area") -> float:
 # --- putting things side by side
 
 
-def test_collect_keeps_order_and_pictures() -> None:
+def test_collect_keeps_order_and_images() -> None:
     scored = collect(
         [
-            picture([(1, A), (0, B, "difficult")], []),
-            picture([], []),
-            picture([(2, C, "crowd")], [(2, C, 0.5), (0, A, 0.75)]),
+            image([(1, A), (0, B, "difficult")], []),
+            image([], []),
+            image([(2, C, "crowd")], [(2, C, 0.5), (0, A, 0.75)]),
         ],
         classes=3,
     )
     assert scored.images == 3
     assert scored.sizes_wh.tolist() == [[500, 300]] * 3
-    assert scored.truth_images.tolist() == [0, 0, 2]
-    assert scored.truth_labels.tolist() == [1, 0, 2]
-    assert scored.truth_boxes_xyxy.tolist() == [list(map(float, box)) for box in (A, B, C)]
-    assert scored.truth_counts.tolist() == [True, False, False]
-    assert scored.truth_areas.tolist() == [800.0] * 3
-    assert scored.truths_by_class.tolist() == [0, 1, 0]
-    assert scored.found_images.tolist() == [2, 2]
-    assert scored.found_scores.tolist() == [0.5, 0.75]
-    assert scored.select_found(np.array([False, True])).found_labels.tolist() == [0]
+    assert scored.gt_images.tolist() == [0, 0, 2]
+    assert scored.gt_labels.tolist() == [1, 0, 2]
+    assert scored.gt_boxes_xyxy.tolist() == [list(map(float, box)) for box in (A, B, C)]
+    assert scored.gt_counts.tolist() == [True, False, False]
+    assert scored.gt_areas.tolist() == [800.0] * 3
+    assert scored.gt_by_class.tolist() == [0, 1, 0]
+    assert scored.pred_images.tolist() == [2, 2]
+    assert scored.pred_scores.tolist() == [0.5, 0.75]
+    assert scored.select_pred(np.array([False, True])).pred_labels.tolist() == [0]
 
 
 def test_collect_of_nothing() -> None:
     scored = collect([], classes=3)
-    assert (scored.images, len(scored.truth_labels), len(scored.found_labels)) == (0, 0, 0)
+    assert (scored.images, len(scored.gt_labels), len(scored.pred_labels)) == (0, 0, 0)
     assert np.isnan(voc_ap(scored).values).tolist() == [True] * 3
     assert np.isnan(voc_ap(scored).mean)
     assert all(np.isnan(list(coco_scores(scored).numbers.values())))
@@ -92,13 +92,13 @@ def test_collect_of_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"truth_labels": np.array([2])}, "truth_labels must be 0 to 1, got 2"),
-        ({"found_labels": np.array([-1])}, "found_labels must be 0 to 1, got -1"),
-        ({"found_images": np.array([1])}, "found_images must be 0 to 0, got 1"),
-        ({"found_scores": np.array([np.nan], np.float32)}, "found_scores must be finite"),
-        ({"truth_areas": np.array([np.inf], np.float32)}, "truth_areas must be finite"),
-        ({"found_boxes_xyxy": np.array([[9, 0, 8, 5]], np.float32)}, "right >= left and bottom >= top, got"),
-        ({"truth_boxes_xyxy": np.array([[0, 0, np.inf, 5]], np.float32)}, "truth_boxes_xyxy must be finite"),
+        ({"gt_labels": np.array([2])}, "gt_labels must be 0 to 1, got 2"),
+        ({"pred_labels": np.array([-1])}, "pred_labels must be 0 to 1, got -1"),
+        ({"pred_images": np.array([1])}, "pred_images must be 0 to 0, got 1"),
+        ({"pred_scores": np.array([np.nan], np.float32)}, "pred_scores must be finite"),
+        ({"gt_areas": np.array([np.inf], np.float32)}, "gt_areas must be finite"),
+        ({"pred_boxes_xyxy": np.array([[9, 0, 8, 5]], np.float32)}, "right >= left and bottom >= top, got"),
+        ({"gt_boxes_xyxy": np.array([[0, 0, np.inf, 5]], np.float32)}, "gt_boxes_xyxy must be finite"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes: dict[str, np.ndarray], message: str) -> None:
@@ -110,8 +110,8 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, np.ndarray], m
 def test_lengths_are_checked_without_the_checks_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     scored = scored_of([(0, A)], [(0, A, 0.5)])
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(ValueError, match=r"must be as many, got \{'found_images': 1, .*'found_scores': 2"):
-        replace(scored, found_scores=np.ones(2, np.float32))
+    with pytest.raises(ValueError, match=r"must be as many, got \{'pred_images': 1, .*'pred_scores': 2"):
+        replace(scored, pred_scores=np.ones(2, np.float32))
 
 
 # --- which detection found which truth
@@ -120,7 +120,7 @@ def test_lengths_are_checked_without_the_checks_of_tests(monkeypatch: pytest.Mon
 def test_iou_of_exactly_the_threshold_is_enough() -> None:
     # half of A: intersection 20 x 20 = 400, union 40 x 20 = 800; one column less: 380 / 800
     scored = scored_of([(0, A), (0, B)], [(0, (0, 0, 20, 20), 0.9), (0, (100, 0, 119, 20), 0.8)])
-    assert match(scored).truths.tolist() == [0, -1]
+    assert match(scored).gts.tolist() == [0, -1]
 
 
 def test_exclusive_edges_give_the_iou_of_vocs_inclusive_ones() -> None:
@@ -129,28 +129,28 @@ def test_exclusive_edges_give_the_iou_of_vocs_inclusive_ones() -> None:
     assert match(scored, 0.5).hits.tolist() == [True]
 
 
-def test_second_detection_of_a_truth_is_false_even_where_another_truth_is_free() -> None:
+def test_second_detection_of_a_gt_is_false_even_where_another_gt_is_free() -> None:
     # Truths overlap; both detections lie on the first: IoU 1 with it, 30 x 20 / (50 x 20) = .6 with the other.
     scored = scored_of([(0, A), (0, (10, 0, 50, 20))], [(0, A, 0.7), (0, A, 0.9)])
-    assert match(scored).truths.tolist() == [-1, 0]
+    assert match(scored).gts.tolist() == [-1, 0]
     assert match(scored).ignored.tolist() == [False, False]
 
 
-def test_of_two_truths_in_one_place_the_earlier_is_chosen() -> None:
+def test_of_two_gts_in_one_place_the_earlier_is_chosen() -> None:
     first_difficult = match(scored_of([(0, A, "difficult"), (0, A)], [(0, A, 0.9)]))
-    assert (first_difficult.truths.tolist(), first_difficult.ignored.tolist()) == ([-1], [True])
-    assert match(scored_of([(0, A), (0, A, "difficult")], [(0, A, 0.9)])).truths.tolist() == [0]
+    assert (first_difficult.gts.tolist(), first_difficult.ignored.tolist()) == ([-1], [True])
+    assert match(scored_of([(0, A), (0, A, "difficult")], [(0, A, 0.9)])).gts.tolist() == [0]
 
 
-def test_classes_and_pictures_do_not_mix() -> None:
-    scored = collect([picture([(0, A)], [(1, A, 0.9)]), picture([(1, B)], [(0, A, 0.8)])], classes=2)
-    assert match(scored).truths.tolist() == [-1, -1]
+def test_classes_and_images_do_not_mix() -> None:
+    scored = collect([image([(0, A)], [(1, A, 0.9)]), image([(1, B)], [(0, A, 0.8)])], classes=2)
+    assert match(scored).gts.tolist() == [-1, -1]
 
 
-def test_difficult_truth_counts_neither_way_however_often_it_is_found() -> None:
+def test_difficult_gt_counts_neither_way_however_often_it_is_found() -> None:
     scored = scored_of([(0, A, "difficult"), (0, B)], [(0, A, 0.9), (0, A, 0.8), (0, B, 0.7)])
     matches = match(scored)
-    assert matches.truths.tolist() == [-1, -1, 1]
+    assert matches.gts.tolist() == [-1, -1, 1]
     assert matches.ignored.tolist() == [True, True, False]
     assert ap(scored) == 1
     # the same without the mark: precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1
@@ -167,7 +167,7 @@ def test_false_positives_in_a_crowd_do_not_count() -> None:
         (1, (20, 10, 60, 30), 0.5),  # another class: false
     ]
     matches = match(scored_of([(0, crowd, "crowd"), (0, A)], found))
-    assert matches.truths.tolist() == [-1, 1, -1, -1, -1]
+    assert matches.gts.tolist() == [-1, 1, -1, -1, -1]
     assert matches.ignored.tolist() == [True, False, True, False, False]
 
 
@@ -180,14 +180,14 @@ def test_boxes_without_area_find_nothing() -> None:
 def test_any_label_own_label_first() -> None:
     # The detection of class 1 overlaps the truth of class 0 better, 1 against .6, but takes its own.
     scored = scored_of([(0, A), (1, (10, 0, 50, 20))], [(1, A, 0.9), (1, B, 0.8)])
-    assert match(scored, 0.5, prefer_same_label).truths.tolist() == [1, -1]
+    assert match(scored, 0.5, prefer_same_label).gts.tolist() == [1, -1]
     # A truth goes to its own class, though the other detection has the higher score.
     scored = scored_of([(0, A)], [(1, A, 0.9), (0, A, 0.3)])
-    assert match(scored, 0.5, prefer_same_label).truths.tolist() == [-1, 0]
+    assert match(scored, 0.5, prefer_same_label).gts.tolist() == [-1, 0]
 
 
 @pytest.mark.parametrize("min_iou", [0.0, -0.5, 1.5])
-def test_threshold_must_be_a_share(min_iou: float) -> None:
+def test_threshold_must_be_a_fraction(min_iou: float) -> None:
     with pytest.raises(ValueError, match=r"min_iou must be above 0 and at most 1, got"):
         match(scored_of([], []), min_iou)
 
@@ -217,7 +217,7 @@ def test_three_detections() -> None:
     assert ap(scored, method="eleven_point") == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
 
 
-def test_a_truth_that_is_never_found_limits_recall() -> None:
+def test_a_gt_that_is_never_found_limits_recall() -> None:
     scored = scored_of([(0, A), (0, B), (0, C)], TWO_OF_THREE)
     # recall 1/3, 1/3, 2/3
     assert ap(scored) == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3)
@@ -238,7 +238,7 @@ def test_detections_of_equal_score_count_in_their_order() -> None:
     assert ap(scored_of([(0, A)], [miss, hit])) == 1 / 2
 
 
-def test_mean_is_over_classes_that_have_truths() -> None:
+def test_mean_is_over_classes_that_have_gts() -> None:
     scored = scored_of([(0, A), (2, B), (3, C, "difficult")], [(0, A, 0.9), (1, B, 0.8), (3, C, 0.7)], classes=4)
     result = voc_ap(scored)
     np.testing.assert_array_equal(result.values, [1, np.nan, 0, np.nan])
@@ -277,12 +277,12 @@ def test_coco_numbers_by_hand() -> None:
 
 def test_coco_size_is_that_of_the_outline() -> None:
     scored = scored_of([(0, (0, 0, 100, 40))], [(0, (0, 0, 100, 40), 0.9)])
-    numbers = coco_scores(replace(scored, truth_areas=np.array([900], np.float32))).numbers
+    numbers = coco_scores(replace(scored, gt_areas=np.array([900], np.float32))).numbers
     assert numbers["AP_small"] == 1  # 900 < 32 x 32, though the box has 4,000
     assert np.isnan(numbers["AP_medium"])
 
 
-def test_coco_leaves_out_difficult_truths() -> None:
+def test_coco_leaves_out_difficult_gts() -> None:
     found = [(0, A, 0.9), (0, B, 0.8)]
     assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], found)).numbers["AP"] == 1
     # without the detection of the difficult one nothing changes; with no mark it would be missed
@@ -298,8 +298,8 @@ def test_coco_leaves_out_what_lies_in_crowds() -> None:
 
 
 def test_coco_in_batches_of_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = [picture([(0, A), (2, B)], [(0, A, 0.9), (2, A, 0.7)]), picture([(1, C)], [(1, C, 0.6), (0, C, 0.8)])]
-    scored = collect(pictures, classes=3)
+    images = [image([(0, A), (2, B)], [(0, A, 0.9), (2, A, 0.7)]), image([(1, C)], [(1, C, 0.6), (0, C, 0.8)])]
+    scored = collect(images, classes=3)
     whole = coco_scores(scored)
     monkeypatch.setattr("yolo9000.evaluation.coco.CELLS_AT_ONCE", 1)
     apart = coco_scores(scored)
@@ -340,7 +340,7 @@ def test_f1_takes_equal_scores_together() -> None:
     assert curve.f1.tolist() == pytest.approx([2 * 1 / (2 + 1)])
 
 
-def test_f1_without_detections_or_truths() -> None:
+def test_f1_without_detections_or_gts() -> None:
     nothing_found = f1_curve(scored_of([(0, A)], []))
     assert len(nothing_found.f1) == 0
     assert np.isnan([nothing_found.best_f1, nothing_found.best_threshold]).all()
@@ -350,7 +350,7 @@ def test_f1_without_detections_or_truths() -> None:
 
 
 def test_confusion_by_hand() -> None:
-    truths: list[Truth] = [(0, A), (0, B), (1, C), (2, (0, 100, 40, 120), "difficult")]
+    gts: list[Truth] = [(0, A), (0, B), (1, C), (2, (0, 100, 40, 120), "difficult")]
     found = [
         (0, A, 0.9),  # right
         (0, A, 0.8),  # second one of it: background taken for 0
@@ -359,16 +359,16 @@ def test_confusion_by_hand() -> None:
         (2, (0, 100, 40, 120), 0.5),  # difficult: left out
         (1, C, 0.2),  # below the threshold: the truth is missed
     ]
-    assert confusion_matrix(scored_of(truths, found, classes=3)).tolist() == [
+    assert confusion_matrix(scored_of(gts, found, classes=3)).tolist() == [
         [1, 0, 1, 0],
         [0, 0, 0, 1],
         [0, 0, 0, 0],
         [1, 1, 0, 0],
     ]
-    assert confusion_matrix(scored_of(truths, found, classes=3), min_score=0.1)[1].tolist() == [0, 1, 0, 0]
+    assert confusion_matrix(scored_of(gts, found, classes=3), min_score=0.1)[1].tolist() == [0, 1, 0, 0]
 
 
-def test_confusion_without_truths_or_detections() -> None:
+def test_confusion_without_gts_or_detections() -> None:
     assert confusion_matrix(scored_of([], [(1, A, 0.9)])).tolist() == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
     assert confusion_matrix(scored_of([(1, A)], [])).tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
 

@@ -36,8 +36,8 @@ ANIMAL, THING, DOG, CAT, BIRD, CUP, TERRIER, HOUND = range(8)
 TREE = WordTree.from_parents([-1, -1, 0, 0, 0, 1, 2, 2], NAMES)
 
 
-def scored_tree(truths: list[Truth], found: list[Found]) -> Scored:
-    return scored_of(truths, found, classes=len(TREE))
+def scored_tree(gts: list[Truth], found: list[Found]) -> Scored:
+    return scored_of(gts, found, classes=len(TREE))
 
 
 def nodes(*values: int) -> np.ndarray:
@@ -121,9 +121,9 @@ def test_deepest_kept() -> None:
 
 
 def test_ap_by_depth() -> None:
-    truths: list[Truth] = [(TERRIER, A), (CAT, B)]
+    gts: list[Truth] = [(TERRIER, A), (CAT, B)]
     found = [(HOUND, A, 0.9), (CAT, B, 0.8), (CUP, C, 0.7)]
-    depths = ap_by_depth(scored_tree(truths, found), TREE)
+    depths = ap_by_depth(scored_tree(gts, found), TREE)
     assert len(depths) == 3
     # depth 0: two animals, both found, and a false thing, which has no truths
     np.testing.assert_array_equal(depths[0].values, [1] + [np.nan] * 7)
@@ -145,19 +145,19 @@ def test_two_labels_of_one_object_become_one() -> None:
     aside = (1, 0, 41, 20)
     found = [(TERRIER, A, 0.6), (HOUND, aside, 0.9), (HOUND, B, 0.3)]
     dogs = roll_up(scored_tree([(TERRIER, A)], found), TREE, TREE.depths <= 1)
-    assert dogs.truth_labels.tolist() == [DOG]
-    assert dogs.found_labels.tolist() == [DOG, DOG]
-    assert dogs.found_scores.tolist() == np.float32([0.9, 0.3]).tolist()
+    assert dogs.gt_labels.tolist() == [DOG]
+    assert dogs.pred_labels.tolist() == [DOG, DOG]
+    assert dogs.pred_scores.tolist() == np.float32([0.9, 0.3]).tolist()
     # two of one label before are not ours to judge
     twice = [(TERRIER, A, 0.6), (TERRIER, aside, 0.9)]
-    assert len(roll_up(scored_tree([], twice), TREE, TREE.depths <= 1).found_labels) == 2
+    assert len(roll_up(scored_tree([], twice), TREE, TREE.depths <= 1).pred_labels) == 2
 
 
 def test_what_has_fallen_takes_no_other_with_it() -> None:
     # terrier, hound, terrier, each 10 columns right of the one before: neighbours overlap by 30/50, the ends by 20/60
     found = [(TERRIER, (0, 0, 40, 20), 0.9), (HOUND, (10, 0, 50, 20), 0.8), (CAT, (20, 0, 60, 20), 0.7)]
     animals = roll_up(scored_tree([], found), TREE, TREE.depths <= 0)
-    assert animals.found_scores.tolist() == np.float32([0.9, 0.7]).tolist()
+    assert animals.pred_scores.tolist() == np.float32([0.9, 0.7]).tolist()
 
 
 # --- credit
@@ -172,43 +172,43 @@ def test_hit_is_worth_the_shared_part_of_the_path() -> None:
     assert np.isnan(credited_ap(scored, TREE).values[HOUND])
 
 
-def test_answers_above_and_below_the_truth() -> None:
+def test_answers_above_and_below_the_gt() -> None:
     assert credited_ap(scored_tree([(TERRIER, A)], [(ANIMAL, A, 0.9)]), TREE).mean == pytest.approx(1 / 9)
     assert credited_ap(scored_tree([(DOG, A)], [(TERRIER, A, 0.9)]), TREE).mean == 1
     assert credited_ap(scored_tree([(TERRIER, A)], [(CUP, A, 0.9)]), TREE).mean == 0
 
 
-def precisions(truths: list[Truth], found: list[Found]) -> dict[int, list[float]]:
-    curves = credited_precision_recall(scored_tree(truths, found), TREE)
+def precisions(gts: list[Truth], found: list[Found]) -> dict[int, list[float]]:
+    curves = credited_precision_recall(scored_tree(gts, found), TREE)
     return {label: curve.precision.tolist() for label, curve in curves.items()}
 
 
 def test_false_positive_counts_in_the_class_at_or_above_its_label() -> None:
     right = [(TERRIER, A, 0.8), (DOG, B, 0.7), (ANIMAL, C, 0.6)]
-    truths: list[Truth] = [(TERRIER, A), (DOG, B), (ANIMAL, C)]
+    gts: list[Truth] = [(TERRIER, A), (DOG, B), (ANIMAL, C)]
     # its own class has truths
-    assert precisions(truths, [(TERRIER, NOWHERE, 0.9), *right]) == {TERRIER: [0, 1 / 2], DOG: [1], ANIMAL: [1]}
+    assert precisions(gts, [(TERRIER, NOWHERE, 0.9), *right]) == {TERRIER: [0, 1 / 2], DOG: [1], ANIMAL: [1]}
     # a hound is a dog; a cat is an animal
-    assert precisions(truths, [(HOUND, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [0, 1 / 2], ANIMAL: [1]}
-    assert precisions(truths, [(CAT, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [0, 1 / 2]}
+    assert precisions(gts, [(HOUND, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [0, 1 / 2], ANIMAL: [1]}
+    assert precisions(gts, [(CAT, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [0, 1 / 2]}
     # a cup is nothing that has truths
-    assert precisions(truths, [(CUP, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [1]}
+    assert precisions(gts, [(CUP, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [1]}
 
 
 def test_false_positive_above_all_classes_is_shared_by_those_below() -> None:
     right = [(TERRIER, A, 0.8), (HOUND, B, 0.7), (CAT, C, 0.6)]
-    truths: list[Truth] = [(TERRIER, A), (HOUND, B), (CAT, C)]
+    gts: list[Truth] = [(TERRIER, A), (HOUND, B), (CAT, C)]
     # half a terrier and half a hound; a third of each
-    assert precisions(truths, [(DOG, NOWHERE, 0.9), *right]) == {
+    assert precisions(gts, [(DOG, NOWHERE, 0.9), *right]) == {
         TERRIER: [0, 1 / 1.5],
         HOUND: [0, 1 / 1.5],
         CAT: [1],
     }
-    shared = precisions(truths, [(ANIMAL, NOWHERE, 0.9), *right])
+    shared = precisions(gts, [(ANIMAL, NOWHERE, 0.9), *right])
     assert [shared[label] for label in (TERRIER, HOUND, CAT)] == [pytest.approx([0, 1 / (1 + 1 / 3)])] * 3
 
 
-def test_truth_goes_to_the_answer_with_more_credit() -> None:
+def test_gt_goes_to_the_answer_with_more_credit() -> None:
     # The hound has the higher score, but the terrier is right; the hound then is false, in a class without truths.
     scored = scored_tree([(TERRIER, A)], [(HOUND, A, 0.9), (TERRIER, A, 0.2)])
     curve = credited_precision_recall(scored, TREE)[TERRIER]
@@ -216,13 +216,13 @@ def test_truth_goes_to_the_answer_with_more_credit() -> None:
     assert curve.thresholds.tolist() == np.float32([0.2]).tolist()
 
 
-def test_answer_goes_to_the_nearer_of_two_truths_of_equal_credit() -> None:
+def test_answer_goes_to_the_nearer_of_two_gts_of_equal_credit() -> None:
     # A terrier has full credit for both; the dog's box fits better (1 against 30/50), the terrier is nearer.
     scored = scored_tree([(DOG, A), (TERRIER, (10, 0, 50, 20))], [(TERRIER, A, 0.9)])
     np.testing.assert_array_equal(credited_ap(scored, TREE).values[[DOG, TERRIER]], [0, 1])
 
 
-def test_credit_leaves_out_difficult_truths() -> None:
+def test_credit_leaves_out_difficult_gts() -> None:
     scored = scored_tree([(TERRIER, A, "difficult"), (TERRIER, B)], [(HOUND, A, 0.9), (TERRIER, B, 0.8)])
     assert credited_ap(scored, TREE).values[TERRIER] == 1
 
@@ -231,16 +231,16 @@ def test_credit_leaves_out_difficult_truths() -> None:
 
 
 def test_severity() -> None:
-    truths: list[Truth] = [(TERRIER, A), (CAT, B), (CUP, C)]
+    gts: list[Truth] = [(TERRIER, A), (CAT, B), (CUP, C)]
     found = [(HOUND, A, 0.9), (CAT, B, 0.8), (BIRD, NOWHERE, 0.7), (DOG, A, 0.1)]
     # The terrier goes to the dog (1 edge) rather than to the hound (2; both have credit 2/3), the cat is right,
     # the cup is not found, and the bird found nothing.
-    result = severity(scored_tree(truths, found), TREE)
+    result = severity(scored_tree(gts, found), TREE)
     assert (result.found, result.mistakes) == (2, 1)
     assert result.mean_distance == 1 / 2
     assert result.mean_distance_of_mistakes == 1
-    pairs = localise(scored_tree(truths, found), TREE)
-    assert (pairs.found.tolist(), pairs.truths.tolist()) == ([1, 3], [1, 0])
+    pairs = localise(scored_tree(gts, found), TREE)
+    assert (pairs.found.tolist(), pairs.gts.tolist()) == ([1, 3], [1, 0])
 
 
 def test_severity_across_the_tops() -> None:
@@ -258,8 +258,8 @@ def test_severity_of_nothing() -> None:
 
 
 def test_risk_curve() -> None:
-    answers, truths = nodes(TERRIER, DOG, CUP, HOUND), nodes(TERRIER, TERRIER, CAT, DOG)
-    curve = risk_curve(answers, truths, np.array([0.5, 0.9, 0.7, 0.7]), TREE)
+    answers, gts = nodes(TERRIER, DOG, CUP, HOUND), nodes(TERRIER, TERRIER, CAT, DOG)
+    curve = risk_curve(answers, gts, np.array([0.5, 0.9, 0.7, 0.7]), TREE)
     # by falling score: dog for a terrier, right, specificity 2/3; then together cup for a cat, wrong, leaf, and hound
     # for what is known to be a dog, not to be a hound, wrong by the rule, leaf; then terrier, right, leaf
     assert curve.thresholds.tolist() == [0.9, 0.7, 0.5]

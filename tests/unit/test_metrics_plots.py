@@ -1,4 +1,4 @@
-"""Plots open as pictures, show what they are given, and manage without data."""
+"""Plots open as images, show what they are given, and manage without data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def blueness(image: np.ndarray) -> float:
-    """Share of pixels of a strong blue: the full end of the colours of a confusion matrix."""
+    """Share of pixels of a strong blue: the full end of the colors of a confusion matrix."""
     red, _, blue = np.moveaxis(image, 2, 0)
     return float(((blue > 90) & (red < 40)).mean())
 
@@ -65,7 +65,7 @@ EMPTY_F1 = F1Curve(np.empty(0, np.float32), np.empty(0), np.empty(0), np.empty(0
         lambda: plot_specificity_risk({"none": SpecificityRisk(*(np.full(3, np.nan) for _ in range(4)))}),
     ],
 )
-def test_every_plot_is_a_picture(draw: Callable[[], bytes]) -> None:
+def test_every_plot_is_a_image(draw: Callable[[], bytes]) -> None:
     image = pixels(draw())
     assert min(image.shape[:2]) > 20
     assert (image[0, 0] == 255).all()
@@ -77,7 +77,7 @@ def test_confusion_shows_the_matrix(classes: int) -> None:
     right[np.arange(classes), np.arange(classes)] = 7
     evenly = np.ones_like(right)
     names = [f"class {i}" for i in range(classes)]
-    # one cell in each row is full, of classes + 1; names and margins take some of the picture
+    # one cell in each row is full, of classes + 1; names and margins take some of the image
     bar = blueness(pixels(plot_confusion(evenly, names)))
     shown = blueness(pixels(plot_confusion(right, names))) - bar
     assert 0.3 / (classes + 1) < shown < 1 / (classes + 1)
@@ -104,7 +104,7 @@ def test_plots_leave_matplotlibs_state_alone() -> None:
 
 
 def test_other_scores_do_without_matplotlib_and_the_coco_package() -> None:
-    modules = ["calibration", "classification", "curves", "hierarchy", "matching", "scored", "voc"]
+    modules = ["calibration", "classification", "curves", "match", "scored", "tree", "voc"]
     imports = "".join(f"import yolo9000.evaluation.{name}; " for name in modules)
     program = f"import sys; {imports}assert not {{'matplotlib', 'faster_coco_eval', 'torch'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -19,6 +19,7 @@ from yolo9000.inference.decode import (
     HeadSpec,
     LazyClassLogits,
     decode_boxes,
+    decode_tree,
     find_candidates,
     flat_scores,
     label_candidates,
@@ -27,7 +28,6 @@ from yolo9000.inference.decode import (
     sigmoid,
     softmax,
     tree_nms,
-    walk_tree,
 )
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.taxonomy.wordtree import WordTree
@@ -57,7 +57,7 @@ def head_output(objects: dict[int, tuple[list[float], list[float]]], classes: in
 
 
 def spec_of(names: tuple[str, ...], classes: str = "softmax", **rest: object) -> HeadSpec:
-    return HeadSpec(ANCHORS, names, classes, image_fit="stretch", **rest)  # type: ignore[arg-type]
+    return HeadSpec(ANCHORS, names, classes, resize_mode="stretch", **rest)  # type: ignore[arg-type]
 
 
 #          0 animal     1 furniture
@@ -137,12 +137,12 @@ def test_objectness_must_be_above_the_threshold() -> None:
     assert len(find_candidates(output, 0, spec_of(("a", "b")), (300, 200), 0.499).anchors) == 1
 
 
-def test_boxes_of_a_letterboxed_picture() -> None:
+def test_boxes_of_a_letterboxed_image() -> None:
     """300 x 100 in 96 x 64 is 96 x 32 with 16 free rows above and below."""
     output = head_output({anchor(0, 0, 1): ([0, LN3, 0, -LN2, LN9], [0])}, 1)
-    spec = replace(spec_of(("thing",)), image_fit="letterbox")
+    spec = replace(spec_of(("thing",)), resize_mode="letterbox")
     # on the network's input: centre (1.5/3, .75/2) = (48, 24) pixels, 1/3 x 1/2 of it = 32 x 32 pixels;
-    # in the picture 3.125 times as large: centre (150, (24 - 16) * 3.125 = 25), 100 x 100: top at -25, clipped to 0
+    # in the image 3.125 times as large: centre (150, (24 - 16) * 3.125 = 25), 100 x 100: top at -25, clipped to 0
     found = postprocess(output, 0, spec, (300, 100), DetectionSettings())
     np.testing.assert_allclose(found.boxes_xyxy, [[100, 0, 200, 75]], atol=1e-4)
     assert found.scores[0] == pytest.approx(0.9)
@@ -198,7 +198,7 @@ def test_keep_leaves_out_after_suppression_and_before_counting() -> None:
 
 
 def test_rows_on_demand_are_a_matrix_product() -> None:
-    """1 picture, 2 channels on a 1 x 2 grid, 2 anchors, 3 classes."""
+    """1 image, 2 channels on a 1 x 2 grid, 2 anchors, 3 classes."""
     features = np.array([[[[1, 2]], [[10, 20]]]], np.float32)  # cell 0 reads (1, 10), cell 1 reads (2, 20)
     weights = np.array([[[1, 0], [0, 1], [1, 1]], [[2, 0], [0, 2], [-1, 1]]], np.float32)
     biases = np.array([[0, 0, 100], [1, 2, 3]], np.float32)
@@ -234,7 +234,7 @@ def test_answer_tells_the_whole_walk() -> None:
     assert [(step.node, step.name) for step in answer.path] == [(0, "animal"), (2, "dog")]
     assert [step.conditional for step in answer.path] == pytest.approx([0.9, 0.75])
     assert [step.probability for step in answer.path] == pytest.approx([0.9, 0.675])
-    assert answer.stopped == "min_probability"
+    assert answer.stopped == "hier_thresh"
     assert close(answer.next_best, PathStep(5, "terrier", 0.5, 0.3375))
     assert close(answer.runner_up, PathStep(3, "cat", 0.25, 0.225))
 
@@ -272,8 +272,8 @@ def test_darknets_walk_stops_higher_and_scores_objectness() -> None:
     # animal, dog, terrier at .9 each: P is .9, .81, .729, and Darknet multiplies these: .9, .729, .531
     everything = pet_logits(LN9, LN9, LN9)
     output = head_output({0: ([0, 0, 0, 0, LN3], everything)}, 7)
-    paper = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(min_probability=0.6))
-    darknet = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(min_probability=0.6, walk="darknet"))
+    paper = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(hier_thresh=0.6))
+    darknet = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(hier_thresh=0.6, walk="darknet"))
     assert paper.names == ("terrier",)
     assert paper.scores[0] == pytest.approx(0.75 * 0.729)
     assert darknet.names == ("dog",)
@@ -299,7 +299,7 @@ def test_each_object_walks_its_own_way() -> None:
         7,
     )
     candidates = find_candidates(output, 0, PET_SPEC, (300, 200), 0.5)
-    descents = walk_tree(output, 0, PETS, candidates, DetectionSettings())
+    descents = decode_tree(output, 0, PETS, candidates, DetectionSettings())
     assert [descent.nodes for descent in descents] == [(0, 2, 6), (1, 4), (0, 3)]
     labelled = label_candidates(output, 0, PET_SPEC, candidates, DetectionSettings(threshold=0.55))
     assert labelled.candidates.tolist() == [1]  # .75 x .729 = .547, .75 x .75 = .5625, .75 x .675 = .506

@@ -18,8 +18,8 @@ epochs = 3.5
 name = "tiny-yolov2"
 size = [416, 320]
 
-[optimiser]
-learning_rate = 0.01
+[optimizer]
+lr = 0.01
 steps = [1, 2]
 scales = [0.1, 0.1]
 """
@@ -38,34 +38,34 @@ def test_what_is_left_out_has_its_default(recipe_file: Path) -> None:
     assert isinstance(recipe, DetectRecipe)
     assert recipe.epochs == 3.5
     assert recipe.network.size_wh == (416, 320)
-    assert recipe.optimiser.momentum == 0.9
+    assert recipe.optimizer.momentum == 0.9
     assert recipe.loss.object_scale == 5
     assert recipe.multi_scale is None
 
 
-def test_pictures_are_placed_as_they_are_fitted_in_use_unless_it_says_otherwise(recipe_file: Path) -> None:
+def test_images_are_placed_as_they_are_fitted_in_use_unless_it_says_otherwise(recipe_file: Path) -> None:
     def placement(*changes: str) -> str:
         recipe = read_recipe(recipe_file, changes)
         assert isinstance(recipe, DetectRecipe)
         return recipe.augment.placement
 
-    assert placement() == placement("augment.jitter=0.3") == "place2017"  # letterbox
-    assert placement("network.fit=stretch") == "crop2016"
-    assert placement("network.fit=stretch", "augment.placement=place2017") == "place2017"
-    assert placement("augment.placement=crop2016") == "crop2016"
+    assert placement() == placement("augment.jitter=0.3") == "letterbox_jitter"  # letterbox
+    assert placement("network.fit=stretch") == "random_crop"
+    assert placement("network.fit=stretch", "augment.placement=letterbox_jitter") == "letterbox_jitter"
+    assert placement("augment.placement=random_crop") == "random_crop"
 
 
 def test_a_change_goes_over_the_file_and_leaves_the_rest(recipe_file: Path) -> None:
     changes = [
         "epochs=7",
-        "optimiser.momentum=0.5",
+        "optimizer.momentum=0.5",
         "network.size=320",
         "average=none",
         "precision=float32",
         "start=a b.weights",
     ]
     recipe = read_recipe(recipe_file, changes)
-    assert (recipe.epochs, recipe.optimiser.momentum, recipe.optimiser.learning_rate) == (7, 0.5, 0.01)
+    assert (recipe.epochs, recipe.optimizer.momentum, recipe.optimizer.lr) == (7, 0.5, 0.01)
     assert recipe.network.size_wh == (320, 320)
     assert (recipe.average, recipe.precision, recipe.start) == (None, "float32", "a b.weights")
 
@@ -79,15 +79,15 @@ def test_paths_of_a_file_are_relative_to_it_and_those_of_a_change_are_not(recipe
     ("change", "message"),
     [
         ("epoch=7", r"epoch: there is no such key; known: .*did you mean 'epochs'"),
-        ("optimiser.momentun=0.5", r"optimiser.momentun: there is no such key; .*did you mean 'momentum'"),
+        ("optimizer.momentun=0.5", r"optimizer.momentun: there is no such key; .*did you mean 'momentum'"),
         ("loss.tresh=0.5", r"loss.tresh: there is no such key; .*did you mean 'thresh'"),
         ("multi_scale.evry=0.5", r"multi_scale.evry: there is no such key; .*did you mean 'every'"),
-        ("optimiser.momentum=1.5", r"optimiser.momentum: input should be less than 1, got 1.5"),
+        ("optimizer.momentum=1.5", r"optimizer.momentum: input should be less than 1, got 1.5"),
         ("batch=0", r"batch: input should be greater than 0, got 0"),
         ("accumulate=7", r"accumulate must divide the batch of 64, got 7"),
-        ("optimiser.steps=[2, 1]", r"steps must rise, got \[2.0, 1.0\]"),
-        ("optimiser.scales=[0.1]", r"steps and scales must be as many, got 2 and 1"),
-        ("optimiser.learning_rate=nan", r"optimiser.learning_rate: .*got nan"),
+        ("optimizer.steps=[2, 1]", r"steps must rise, got \[2.0, 1.0\]"),
+        ("optimizer.scales=[0.1]", r"steps and scales must be as many, got 2 and 1"),
+        ("optimizer.lr=nan", r"optimizer.lr: .*got nan"),
         ("network.size=[416, 320, 3]", r"network.size"),
         ("task=segment", r"task must be one of detect, classify, got 'segment'"),
         ("epochs", r"'epochs': must be key=value"),
@@ -122,15 +122,15 @@ def test_the_papers_recipes_say_what_the_paper_says() -> None:
     # §3 Training for classification: 160 epochs, 0.1, power 4, 0.0005, 0.9; then 10 epochs at 448 from 1e-3.
     first, second = (read_recipe(f"imagenet-{size}", ["data=somewhere"]) for size in (224, 448))
     assert isinstance(first, ClassifyRecipe)
-    assert (first.epochs, first.optimiser.learning_rate, first.optimiser.power) == (160, 0.1, 4)
-    assert (first.optimiser.decay, first.optimiser.momentum) == (0.0005, 0.9)
+    assert (first.epochs, first.optimizer.lr, first.optimizer.power) == (160, 0.1, 4)
+    assert (first.optimizer.decay, first.optimizer.momentum) == (0.0005, 0.9)
     assert (first.network.size, second.network.size) == (224, 448)
-    assert (second.epochs, second.optimiser.learning_rate) == (10, 0.001)
+    assert (second.epochs, second.optimizer.lr) == (10, 0.001)
     # §3 Training for detection: 160 epochs, 1e-3, a tenth at 60 and 90; §2: {320, 352, ..., 608} every 10 batches.
     for name in ("voc", "coco"):
         recipe = read_recipe(name, ["data=somewhere"])
         assert isinstance(recipe, DetectRecipe)
-        assert (recipe.epochs, recipe.optimiser.learning_rate, recipe.optimiser.steps) == (160, 0.001, [60, 90])
-        assert (recipe.optimiser.scales, recipe.network.clusters) == ([0.1, 0.1], 5)
+        assert (recipe.epochs, recipe.optimizer.lr, recipe.optimizer.steps) == (160, 0.001, [60, 90])
+        assert (recipe.optimizer.scales, recipe.network.clusters) == ([0.1, 0.1], 5)
         assert recipe.multi_scale is not None
         assert (recipe.multi_scale.sizes, recipe.multi_scale.every) == (list(range(320, 609, 32)), 10)

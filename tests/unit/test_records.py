@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from yolo9000.types import BoxTruth, Detections, PathStep, TreeAnswer
+from yolo9000.types import BoxAnnotations, Detections, PathStep, TreeAnswer
 
 
 def two() -> Detections:
@@ -77,9 +77,9 @@ def test_lengths_must_agree() -> None:
         Detections(found.boxes_xyxy, found.scores, found.labels, found.names, found.size_wh, found.answers[:1])
 
 
-def test_plain_truth() -> None:
-    truth = BoxTruth.plain(np.array([[1, 2, 4, 8], [0, 0, 10, 3]], np.float32), np.array([1, 0], np.int64))
-    assert truth.areas.tolist() == [18.0, 30.0]  # 3 x 6 and 10 x 3
-    assert not truth.difficult.any()
-    chosen = truth.select(np.array([False, True]))
+def test_plain_gt() -> None:
+    gt = BoxAnnotations.plain(np.array([[1, 2, 4, 8], [0, 0, 10, 3]], np.float32), np.array([1, 0], np.int64))
+    assert gt.areas.tolist() == [18.0, 30.0]  # 3 x 6 and 10 x 3
+    assert not gt.difficult.any()
+    chosen = gt.select(np.array([False, True]))
     assert (len(chosen), chosen.labels.tolist()) == (1, [0])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.io.writers import FORMATS, OutputNames, PictureWriter, ResultWriter
-from yolo9000.types import Detections, PathStep, Picture, TreeAnswer
+from yolo9000.io.writers import FORMATS, ImageWriter, OutputNames, ResultWriter
+from yolo9000.types import Detections, PathStep, SourceImage, TreeAnswer
 
 NONE = Detections(
     boxes_xyxy=np.zeros((0, 4), np.float32),
@@ -41,7 +41,7 @@ def one_of_a_tree() -> Detections:
         labels=np.array([70], np.int64),
         names=("dog",),
         size_wh=(300, 200),
-        answers=(TreeAnswer(path, "min_probability", PathStep(71, "terrier", 0.1, 0.045), None),),
+        answers=(TreeAnswer(path, "hier_thresh", PathStep(71, "terrier", 0.1, 0.045), None),),
     )
 
 
@@ -55,7 +55,7 @@ def coco_results(folder: Path):
     return json.loads((folder / "coco_results.json").read_text())
 
 
-def test_json_lines_have_one_object_for_each_picture(tmp_path):
+def test_json_lines_have_one_object_for_each_image(tmp_path):
     write_all(
         tmp_path,
         ["jsonl"],
@@ -159,7 +159,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path, interruption):
     ]
 
 
-def test_an_interruption_inside_of_a_picture_keeps_an_array(tmp_path, monkeypatch):
+def test_an_interruption_inside_of_a_image_keeps_an_array(tmp_path, monkeypatch):
     def interrupted(self, *args):
         yield {"image_id": 1}
         raise KeyboardInterrupt
@@ -192,7 +192,7 @@ def test_csv_takes_names_that_are_not_utf_8(tmp_path):
         assert next(csv.DictReader(file))["source"] == "犬\n\\udcff.jpg"
 
 
-def test_darknet_labels_are_relative_to_the_picture(tmp_path):
+def test_darknet_labels_are_relative_to_the_image(tmp_path):
     write_all(tmp_path, ["darknet"], ("a/dog.jpg", None, two()))
     # (30 + 180) / 2 / 300 = 0.35, (20 + 100) / 2 / 200 = 0.3, 150 / 300 = 0.5, 80 / 200 = 0.4;
     # 50.1 / 2 / 200 = 0.12525, 50.1 / 200 = 0.2505.
@@ -201,13 +201,13 @@ def test_darknet_labels_are_relative_to_the_picture(tmp_path):
     )
 
 
-def test_darknet_labels_of_frames_and_of_pictures_without_detections(tmp_path):
+def test_darknet_labels_of_frames_and_of_images_without_detections(tmp_path):
     write_all(tmp_path, ["darknet"], ("walk.mp4", 12, two()), ("none.jpg", None, NONE))
     sizes = {path.name: path.stat().st_size > 0 for path in (tmp_path / "labels").iterdir()}
     assert sizes == {"walk_000012.txt": True, "none.txt": False}
 
 
-def test_pictures_of_one_stem_do_not_overwrite_each_other(tmp_path):
+def test_images_of_one_stem_do_not_overwrite_each_other(tmp_path):
     write_all(
         tmp_path,
         ["darknet", "coco"],
@@ -220,7 +220,7 @@ def test_pictures_of_one_stem_do_not_overwrite_each_other(tmp_path):
     assert [record["image_id"] for record in coco_results(tmp_path)] == ["dog", "dog", "dog-2"]
 
 
-def test_the_writer_shares_its_names(tmp_path):
+def test_the_writer_fractions_its_names(tmp_path):
     with ResultWriter(tmp_path, ["darknet"]) as writer:
         writer.write("a/dog.jpg", None, two())
         writer.write("b/dog.jpg", None, two())
@@ -297,9 +297,9 @@ def test_a_full_disk_is_named(tmp_path, format_name, file):
         ("C:\\photos\\a.jpg", "C__photos_a"),
         ("a<b>|?*\x00\x1f\"'.jpg", "a_b_______'"),
         ("\udcff犬.jpg", "_犬"),
-        ("..", "picture"),
-        ("", "picture"),
-        ("/", "picture"),
+        ("..", "image"),
+        ("", "image"),
+        ("/", "image"),
         (".jpg", "jpg"),
         ("x" * 300 + ".jpg", "x" * 200),
         ("é" * 300 + ".jpg", "é" * 100),
@@ -309,7 +309,7 @@ def test_stems_are_file_names(name, stem):
     assert OutputNames().stem(name, None) == stem
 
 
-def test_the_same_picture_keeps_its_stem_and_others_get_numbers():
+def test_the_same_image_keeps_its_stem_and_others_get_numbers():
     names = OutputNames()
     assert [names.stem(f"{folder}/dog.jpg", None) for folder in "abcab"] == [
         "dog",
@@ -329,7 +329,7 @@ def test_all_frames_of_a_video_have_its_stem():
     assert names.stem("a/walk.mp4", 1234567) == "walk_1234567"
 
 
-def test_a_picture_named_like_a_frame_does_not_meet_the_frame():
+def test_a_image_named_like_a_frame_does_not_meet_the_frame():
     names = OutputNames()
     assert names.stem("walk_000012.jpg", None) == "walk_000012"
     assert names.stem("walk.mp4", 12) == "walk-2_000012"
@@ -343,15 +343,15 @@ NAMES = st.one_of(st.text(), st.from_regex(r"([ab]/)?(w|W|http://h/w)(-2)?(_0000
 
 
 @given(st.lists(st.tuples(NAMES, st.none() | st.integers(0, 2)), max_size=12))
-def test_different_pictures_never_share_a_file(pictures):
+def test_different_images_never_fraction_a_file(images):
     names = OutputNames()
-    stems = {picture: names.stem(*picture) for picture in pictures}
+    stems = {image: names.stem(*image) for image in images}
     assert len({stem.casefold() for stem in stems.values()}) == len(stems)
     for stem in stems.values():
         assert stem
         assert len(stem.encode()) < 240
         assert not set(stem) & set('/\\:*?"<>|\0')
-    assert {picture: names.stem(*picture) for picture in pictures} == stems
+    assert {image: names.stem(*image) for image in images} == stems
 
 
 def test_voc_results_count_pixels_from_one_and_include_the_last(tmp_path: Path) -> None:
@@ -367,27 +367,27 @@ def test_voc_results_count_pixels_from_one_and_include_the_last(tmp_path: Path) 
     assert names == ["comp4_det_test_a _big_, red car.txt", "comp4_det_test_dog.txt"]
 
 
-def test_pictures_and_frames(tmp_path: Path) -> None:
+def test_images_and_frames(tmp_path: Path) -> None:
     names = OutputNames()
-    still = Picture("a/dog.png", np.zeros((20, 30, 3), np.uint8))
-    frames = [Picture("walk.avi", np.zeros((48, 64, 3), np.uint8), frame, 10.0) for frame in (0, 1)]
-    with PictureWriter(tmp_path, names) as writer:
+    still = SourceImage("a/dog.png", np.zeros((20, 30, 3), np.uint8))
+    frames = [SourceImage("walk.avi", np.zeros((48, 64, 3), np.uint8), frame, 10.0) for frame in (0, 1)]
+    with ImageWriter(tmp_path, names) as writer:
         assert writer.write(still, np.full((20, 30, 3), 255, np.uint8)) == tmp_path / "dog.jpg"
         for frame in frames:
-            assert writer.write(frame, frame.image) == tmp_path / "walk.mp4"
-    with Image.open(tmp_path / "dog.jpg") as picture:
-        assert picture.size == (30, 20)
-        assert picture.getpixel((15, 10)) == (255, 255, 255)
+            assert writer.write(frame, frame.pixels) == tmp_path / "walk.mp4"
+    with Image.open(tmp_path / "dog.jpg") as image:
+        assert image.size == (30, 20)
+        assert image.getpixel((15, 10)) == (255, 255, 255)
     assert (tmp_path / "walk.mp4").stat().st_size > 0
 
 
-def test_pictures_cannot_be_written_to_a_file(tmp_path: Path) -> None:
+def test_images_cannot_be_written_to_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
-        PictureWriter(tmp_path / "file", OutputNames())
+        ImageWriter(tmp_path / "file", OutputNames())
 
 
-def test_a_page_shows_the_pictures_and_the_ways_through_the_tree(tmp_path: Path) -> None:
+def test_a_page_shows_the_images_and_the_ways_through_the_tree(tmp_path: Path) -> None:
     write_all(
         tmp_path,
         ["html"],

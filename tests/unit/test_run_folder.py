@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from yolo9000.errors import TrainingError
 from yolo9000.training.logging import RunFolder, data_fingerprint
-from yolo9000.types import BoxTruth, PictureFile, Sample
+from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
 FACTS = {"recipe": {"task": "detect", "batch": 4}, "threads": 2, "data": "00ff", "seed": 7}
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def log_step(folder: RunFolder, step: int, total: float) -> None:
-    values = {"epoch": step / 2, "seconds": 3.0 * step, "rate": 0.1 / step, "total": total, "pictures": 4, "width": 96}
+    values = {"epoch": step / 2, "seconds": 3.0 * step, "rate": 0.1 / step, "total": total, "images": 4, "width": 96}
     folder.log("step", step, values)
 
 
@@ -206,24 +206,24 @@ def test_tensorboard_is_told_where_it_is_installed(
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    """A picture with two boxes, one with a label, one in a tar file with nothing known."""
+    """An image with two boxes, one with a label, one in a tar file with nothing known."""
     for name, length in (("a", 3), ("b", 5)):
         (tmp_path / name).write_bytes(b"x" * length)
-    boxes = BoxTruth.plain(np.array([[1, 2, 30, 20], [4, 5, 6, 9]], np.float32), np.array([0, 4], np.int64))
+    boxes = BoxAnnotations.plain(np.array([[1, 2, 30, 20], [4, 5, 6, 9]], np.float32), np.array([0, 4], np.int64))
     return [
-        Sample("a", PictureFile(tmp_path / "a"), "a.xml", (300, 200), boxes),
-        Sample("b", PictureFile(tmp_path / "b"), "b.xml", (300, 200), None, (1, 2)),
-        Sample("c", PictureFile(tmp_path / "all.tar", 512, 77), "all.tar", (30, 20)),
+        Sample("a", ImageFile(tmp_path / "a"), "a.xml", (300, 200), boxes),
+        Sample("b", ImageFile(tmp_path / "b"), "b.xml", (300, 200), None, (1, 2)),
+        Sample("c", ImageFile(tmp_path / "all.tar", 512, 77), "all.tar", (30, 20)),
     ]
 
 
 def test_a_fingerprint_is_of_the_data_not_of_their_place(samples: list[Sample], tmp_path: Path) -> None:
     moved = []
     for sample in samples:
-        path = tmp_path / "elsewhere" / sample.picture.path.name
+        path = tmp_path / "elsewhere" / sample.image.path.name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"y" * (sample.picture.length or sample.picture.path.stat().st_size))
-        moved.append(replace(sample, picture=replace(sample.picture, path=path), where="elsewhere"))
+        path.write_bytes(b"y" * (sample.image.length or sample.image.path.stat().st_size))
+        moved.append(replace(sample, image=replace(sample.image, path=path), where="elsewhere"))
     assert data_fingerprint(moved) == data_fingerprint(samples)
     assert len(data_fingerprint(samples)) == 64
 
@@ -234,15 +234,15 @@ def _with_boxes(samples: list[Sample], **changed: np.ndarray) -> list[Sample]:
 
 
 CHANGES = {
-    "a picture is missing": lambda all_: all_[:-1],
+    "an image is missing": lambda all_: all_[:-1],
     "another order": lambda all_: [all_[1], all_[0], all_[2]],
     "a name": lambda all_: [replace(all_[0], name="A"), *all_[1:]],
-    "a length": lambda all_: [*all_[:2], replace(all_[2], picture=replace(all_[2].picture, length=78))],
+    "a length": lambda all_: [*all_[:2], replace(all_[2], image=replace(all_[2].image, length=78))],
     "an image-level label": lambda all_: [all_[0], replace(all_[1], image_labels=(1,)), all_[2]],
     "a source": lambda all_: [all_[0], replace(all_[1], source=1), all_[2]],
     "no boxes drawn, not: no objects": lambda all_: [
         *all_[:2],
-        replace(all_[2], boxes=BoxTruth.plain(np.empty((0, 4), np.float32), np.empty(0, np.int64))),
+        replace(all_[2], boxes=BoxAnnotations.plain(np.empty((0, 4), np.float32), np.empty(0, np.int64))),
     ],
     "a corner": lambda all_: _with_boxes(all_, boxes_xyxy=all_[0].boxes.boxes_xyxy + np.float32(0.5)),
     "a class": lambda all_: _with_boxes(all_, labels=np.array([0, 3], np.int64)),
@@ -256,9 +256,9 @@ def test_a_fingerprint_tells_what_training_depends_on(samples: list[Sample], cha
     assert data_fingerprint(change(samples)) != data_fingerprint(samples)
 
 
-def test_a_picture_that_grew_changes_the_fingerprint(samples: list[Sample]) -> None:
+def test_a_image_that_grew_changes_the_fingerprint(samples: list[Sample]) -> None:
     before = data_fingerprint(samples)
-    samples[0].picture.path.write_bytes(b"xxxx")
+    samples[0].image.path.write_bytes(b"xxxx")
     assert data_fingerprint(samples) != before
 
 

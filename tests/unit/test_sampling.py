@@ -1,4 +1,4 @@
-"""Which picture comes when."""
+"""Which image comes when."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 
 from yolo9000.data.batching import epoch_order
 from yolo9000.data.sampler import Stream, balanced_weights, joint_weights, repeat_weights, weighted_order
-from yolo9000.types import BoxTruth, PictureFile, Sample
+from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
 
 def sample(*labels: int, boxed: bool = True) -> Sample:
-    boxes = BoxTruth.plain(np.tile(np.array([[0, 0, 3, 2]], np.float32), (len(labels), 1)), np.array(labels, np.int64))
-    picture = PictureFile(Path("a.jpg"))
-    return Sample("a", picture, "a", None, boxes) if boxed else Sample("a", picture, "a", None, None, labels)
+    boxes = BoxAnnotations.plain(
+        np.tile(np.array([[0, 0, 3, 2]], np.float32), (len(labels), 1)), np.array(labels, np.int64)
+    )
+    image = ImageFile(Path("a.jpg"))
+    return Sample("a", image, "a", None, boxes) if boxed else Sample("a", image, "a", None, None, labels)
 
 
-def test_a_stream_shows_each_picture_once_an_epoch_and_goes_over_its_end() -> None:
+def test_a_stream_shows_each_image_once_an_epoch_and_goes_over_its_end() -> None:
     stream = Stream(seed=3, count=7)
-    places = [stream.picture(place) for place in range(5, 16)]
+    places = [stream.image(place) for place in range(5, 16)]
     assert [(epoch, index) for epoch, index, _ in places] == [
         (0, 5),
         (0, 6),
@@ -31,32 +33,32 @@ def test_a_stream_shows_each_picture_once_an_epoch_and_goes_over_its_end() -> No
         (2, 0),
         (2, 1),
     ]
-    assert [picture for epoch, _, picture in places if epoch == 1] == epoch_order(3, 1, 7).tolist()
-    assert {picture for epoch, _, picture in places if epoch == 1} == set(range(7))
+    assert [image for epoch, _, image in places if epoch == 1] == epoch_order(3, 1, 7).tolist()
+    assert {image for epoch, _, image in places if epoch == 1} == set(range(7))
 
 
 def test_a_stream_can_be_entered_anywhere() -> None:
-    forward = [Stream(5, 4, np.array([1.0, 2, 3, 4])).picture(place) for place in range(12)]
+    forward = [Stream(5, 4, np.array([1.0, 2, 3, 4])).image(place) for place in range(12)]
     stream = Stream(5, 4, np.array([1.0, 2, 3, 4]))
-    assert [stream.picture(place) for place in reversed(range(12))] == forward[::-1]
+    assert [stream.image(place) for place in reversed(range(12))] == forward[::-1]
 
 
-def test_equal_weights_show_each_picture_once() -> None:
+def test_equal_weights_show_each_image_once() -> None:
     assert sorted(weighted_order(1, 2, np.full(9, 0.3)).tolist()) == list(range(9))
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30), st.integers(0, 1000))
-def test_a_picture_comes_as_often_as_its_weight_says_to_within_one(weights: list[float], seed: int) -> None:
+def test_a_image_comes_as_often_as_its_weight_says_to_within_one(weights: list[float], seed: int) -> None:
     order = weighted_order(seed, 0, np.array(weights))
     assert len(order) == len(weights)
     counts = np.bincount(order, minlength=len(weights))
-    shares = np.array(weights) / sum(weights) * len(weights)
-    assert (np.abs(counts - shares) < 1 + 1e-9).all()
+    fractions = np.array(weights) / sum(weights) * len(weights)
+    assert (np.abs(counts - fractions) < 1 + 1e-9).all()
 
 
 def test_over_many_epochs_weights_are_met_in_the_mean() -> None:
-    weights = np.array([1.0, 1.0, 2.5, 5.5])  # of 4 pictures an epoch: 0.4, 0.4, 1.0, 2.2
-    counts = Counter(int(picture) for epoch in range(2000) for picture in weighted_order(0, epoch, weights))
+    weights = np.array([1.0, 1.0, 2.5, 5.5])  # of 4 images an epoch: 0.4, 0.4, 1.0, 2.2
+    counts = Counter(int(image) for epoch in range(2000) for image in weighted_order(0, epoch, weights))
     assert [counts[i] / 2000 for i in range(4)] == pytest.approx([0.4, 0.4, 1.0, 2.2], abs=0.03)
 
 
@@ -64,24 +66,24 @@ def test_balanced_weights_show_classes_as_often() -> None:
     samples = [sample(0), sample(0), sample(0), sample(1, boxed=False)]
     weights = balanced_weights(samples, 3)
     assert weights.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1])
-    # A picture of both weighs the mean, one of none what a picture weighs in the mean: (1/2 + (1/2 + 1)/2) / 2
+    # An image of both weighs the mean, one of none what an image weighs in the mean: (1/2 + (1/2 + 1)/2) / 2
     assert balanced_weights([sample(0), sample(0, 1), sample()], 2).tolist() == pytest.approx([0.5, 0.75, 0.625])
     assert balanced_weights([sample(), sample()], 2).tolist() == [1, 1]
 
 
 def test_repeat_weights_are_lvis_factors() -> None:
-    # Class 0 is in 4 of 5 pictures, class 1 in 1 of 5: max(1, sqrt(.8 / .8)) = 1 and sqrt(.8 / .2) = 2
+    # Class 0 is in 4 of 5 images, class 1 in 1 of 5: max(1, sqrt(.8 / .8)) = 1 and sqrt(.8 / .2) = 2
     samples = [sample(0), sample(0, 0), sample(0), sample(0, 1), sample()]
     assert repeat_weights(samples, 2, 0.8).tolist() == pytest.approx([1, 1, 1, 2, 1])
 
 
-def test_image_level_pictures_come_in_the_stated_ratio() -> None:
+def test_image_level_images_come_in_the_stated_ratio() -> None:
     samples = [sample(0), sample(1), *(sample(number, boxed=False) for number in range(6))]
     weights = joint_weights(samples, 4.0)
-    # 2 boxed pictures of weight 1 each, so that 6 labelled ones share 8
+    # 2 boxed images of weight 1 each, so that 6 labelled ones share 8
     np.testing.assert_allclose(weights, [1, 1, *[8 / 6] * 6])
     stream = Stream(3, len(samples), weights)
-    seen = Counter(stream.picture(place)[2] < 2 for place in range(8 * 500))
+    seen = Counter(stream.image(place)[2] < 2 for place in range(8 * 500))
     assert seen[True] == pytest.approx(8 * 500 / 5, rel=0.05)
 
 
@@ -94,5 +96,5 @@ def test_within_either_kind_weights_stay_as_they_were() -> None:
 @pytest.mark.parametrize("kind", ["boxed", "labelled"])
 def test_a_ratio_of_one_kind_is_refused(kind: str) -> None:
     samples = [sample(0, boxed=kind == "boxed")] * 2
-    with pytest.raises(ValueError, match="there must be pictures with boxes and pictures without"):
+    with pytest.raises(ValueError, match="there must be images with boxes and images without"):
         joint_weights(samples, 1.0)

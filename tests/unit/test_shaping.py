@@ -5,33 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yolo9000.architectures.layers import Conv, MaxPool, Region, Table
-from yolo9000.architectures.surgery import hand_on, initial_model, narrow, with_classes
+from yolo9000.architectures.layers import Architecture, Conv, MaxPool, Region
+from yolo9000.architectures.surgery import hand_on, initial_model, scale_width, with_classes
 from yolo9000.architectures.weights import check_parameters
 from yolo9000.architectures.zoo import BUILT_IN, darknet19, tiny_yolov2, yolov2
 from yolo9000.errors import ConfigError
 
 
 def test_narrow_keeps_the_last_layer_and_rounds_to_eight() -> None:
-    table = narrow(tiny_yolov2(classes=3, anchors=((1.0, 2.0), (3.0, 1.0))), 0.4)
-    filters = [row.filters for row in table.rows if isinstance(row, Conv)]
+    architecture = scale_width(tiny_yolov2(classes=3, anchors=((1.0, 2.0), (3.0, 1.0))), 0.4)
+    filters = [row.filters for row in architecture.rows if isinstance(row, Conv)]
     # 16 32 64 128 256 512 1024 512 times .4 = 6.4 12.8 25.6 51.2 102.4 204.8 409.6 204.8; the last is 2 x (5 + 3)
     assert filters == [8, 16, 24, 48, 104, 208, 408, 208, 16]
-    table.shapes()
+    architecture.shapes()
 
 
 @pytest.mark.parametrize("name", ["darknet19", "yolov2-paper", "yolov2-voc", "tiny-yolov2", "yolo9000"])
 @pytest.mark.parametrize("width", [0.25, 0.5, 1.0, 1.5])
 def test_every_network_can_be_narrowed(name: str, width: float) -> None:
-    narrow(BUILT_IN[name](), width).shapes()
+    scale_width(BUILT_IN[name](), width).shapes()
 
 
 def test_a_detector_gets_the_classes_and_anchors_of_the_data() -> None:
     anchors = ((1.0, 2.0), (3.0, 4.0), (5.0, 1.0))
-    table = with_classes(yolov2(), 7, anchors=anchors)
-    assert isinstance(table.head, Region)
-    assert (table.head.classes, table.head.anchors_wh_cells) == (7, anchors)
-    assert table.shapes()[-1] == (3 * (5 + 7), 13, 13)
+    architecture = with_classes(yolov2(), 7, anchors=anchors)
+    assert isinstance(architecture.head, Region)
+    assert (architecture.head.classes, architecture.head.anchors_wh_cells) == (7, anchors)
+    assert architecture.shapes()[-1] == (3 * (5 + 7), 13, 13)
     kept = with_classes(yolov2(), 7).head
     assert isinstance(kept, Region)
     assert kept.anchors_wh_cells == yolov2().head.anchors_wh_cells  # type: ignore[union-attr]
@@ -43,11 +43,13 @@ def test_a_classifier_gets_the_classes_of_the_data() -> None:
 
 def test_a_table_without_a_head_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"must end in \[region\] or \[softmax\]"):
-        with_classes(Table((Conv(8),)), 3)
+        with_classes(Architecture((Conv(8),)), 3)
 
 
 def test_first_numbers_have_the_variance_that_keeps_signals_alive() -> None:
-    model = initial_model(Table((Conv(64), Conv(128), Conv(10, 1, padding=0, batch_normalize=False)), 64, 32), seed=1)
+    model = initial_model(
+        Architecture((Conv(64), Conv(128), Conv(10, 1, padding=0, batch_normalize=False)), 64, 32), seed=1
+    )
     check_parameters(model)
     second = model.parameters[1]
     assert second is not None
@@ -56,12 +58,14 @@ def test_first_numbers_have_the_variance_that_keeps_signals_alive() -> None:
     assert second.batch_norm is not None
     assert (second.biases == 0).all()
     assert (second.batch_norm.scales == 1).all()
-    assert (initial_model(model.table, 1).parameters[0].weights == model.parameters[0].weights).all()  # type: ignore[union-attr]
-    assert (initial_model(model.table, 2).parameters[0].weights != model.parameters[0].weights).any()  # type: ignore[union-attr]
+    assert (initial_model(model.architecture, 1).parameters[0].weights == model.parameters[0].weights).all()  # type: ignore[union-attr]
+    assert (initial_model(model.architecture, 2).parameters[0].weights != model.parameters[0].weights).any()  # type: ignore[union-attr]
 
 
 def test_a_detector_takes_all_of_a_classifier_but_the_last_layer() -> None:
-    classifier, detector = (initial_model(narrow(table, 0.125), i) for i, table in enumerate((darknet19(), yolov2(4))))
+    classifier, detector = (
+        initial_model(scale_width(architecture, 0.125), i) for i, architecture in enumerate((darknet19(), yolov2(4)))
+    )
     model, taken = hand_on(classifier, detector)
     assert taken == 18  # Darknet-19's 19 convolutions but one
     assert all(model.parameters[i] is classifier.parameters[i] for i in range(23) if model.parameters[i] is not None)
@@ -69,25 +73,25 @@ def test_a_detector_takes_all_of_a_classifier_but_the_last_layer() -> None:
 
 
 def test_all_is_taken_of_the_same_network() -> None:
-    table = narrow(darknet19(classes=5), 0.125)
-    model, taken = hand_on(initial_model(table, 0), initial_model(table, 1))
+    architecture = scale_width(darknet19(classes=5), 0.125)
+    model, taken = hand_on(initial_model(architecture, 0), initial_model(architecture, 1))
     assert taken == 19
     assert all(own is other for own, other in zip(model.parameters, hand_on(model, model)[0].parameters, strict=True))
 
 
 def test_what_has_no_layer_in_common_is_refused() -> None:
-    first, second = (initial_model(Table((Conv(filters), MaxPool())), 0) for filters in (8, 16))
+    first, second = (initial_model(Architecture((Conv(filters), MaxPool())), 0) for filters in (8, 16))
     with pytest.raises(ConfigError, match="no layer in common"):
         hand_on(first, second)
 
 
 def test_a_detector_begins_with_the_objectness_that_is_wanted() -> None:
-    table = with_classes(narrow(yolov2(), 0.125), 3, anchors=((1.0, 2.0), (3.0, 1.5)))
-    last = initial_model(table, 0, objectness=0.05).parameters[len(table.body) - 1]
+    architecture = with_classes(scale_width(yolov2(), 0.125), 3, anchors=((1.0, 2.0), (3.0, 1.5)))
+    last = initial_model(architecture, 0, objectness=0.05).parameters[len(architecture.body) - 1]
     assert last is not None
     biases = last.biases.reshape(2, 5 + 3)  # x, y, w, h, objectness and 3 classes of 2 anchors
     np.testing.assert_allclose(1 / (1 + np.exp(-biases[:, 4])), 0.05, rtol=1e-6)
     assert (np.delete(biases, 4, axis=1) == 0).all()
-    plain = initial_model(table, 0).parameters[len(table.body) - 1]
+    plain = initial_model(architecture, 0).parameters[len(architecture.body) - 1]
     assert plain is not None
     assert (plain.biases == 0).all()

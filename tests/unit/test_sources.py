@@ -22,8 +22,8 @@ from PIL import Image, ImageFile
 
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io import sources
-from yolo9000.io.sources import open_sources, read_picture, read_size
-from yolo9000.types import Picture
+from yolo9000.io.sources import open_sources, read_image, read_size
+from yolo9000.types import SourceImage
 
 # 3 wide, 2 high, no two pixels alike
 PIXELS = np.array(
@@ -41,7 +41,7 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **options: objec
 
 
 def plain(value: int) -> np.ndarray:
-    """A picture, 3 x 2, that can be told by its grey."""
+    """An image, 3 x 2, that can be told by its grey."""
     return np.full((2, 3, 3), value, np.uint8)
 
 
@@ -51,43 +51,43 @@ def save(path: Path, value: int = 0, kind: str = "PNG") -> Path:
     return path
 
 
-def greys(items: Iterator[Picture | DataError]) -> list[int]:
-    """The grey of each plain picture; fails on an error."""
-    return [int(item.image[0, 0, 0]) for item in items]
+def greys(items: Iterator[SourceImage | DataError]) -> list[int]:
+    """The grey of each plain image; fails on an error."""
+    return [int(item.pixels[0, 0, 0]) for item in items]
 
 
-def only_error(items: Iterator[Picture | DataError]) -> str:
+def only_error(items: Iterator[SourceImage | DataError]) -> str:
     (item,) = items
     assert isinstance(item, DataError), item
     assert "\n" not in str(item)
     return str(item)
 
 
-# --- one picture: formats ---
+# --- one image: formats ---
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP", "TIFF"])
 def test_lossless_formats_give_every_pixel(kind):
-    picture = read_picture(encoded(PIXELS, kind))
-    assert picture.image.dtype == np.uint8
-    assert picture.image.flags.c_contiguous
-    assert picture.image.flags.writeable
-    np.testing.assert_array_equal(picture.image, PIXELS)
-    assert picture.size_wh == (3, 2)
-    assert picture.frame is None
-    assert picture.frames_per_second is None
+    image = read_image(encoded(PIXELS, kind))
+    assert image.pixels.dtype == np.uint8
+    assert image.pixels.flags.c_contiguous
+    assert image.pixels.flags.writeable
+    np.testing.assert_array_equal(image.pixels, PIXELS)
+    assert image.size_wh == (3, 2)
+    assert image.frame is None
+    assert image.frames_per_second is None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF"])
-def test_the_smallest_picture(kind):
-    np.testing.assert_array_equal(read_picture(encoded(np.zeros((1, 1, 3), np.uint8), kind)).image, [[[0, 0, 0]]])
+def test_the_smallest_image(kind):
+    np.testing.assert_array_equal(read_image(encoded(np.zeros((1, 1, 3), np.uint8), kind)).pixels, [[[0, 0, 0]]])
 
 
 def test_jpeg_is_what_opencv_reads():
     rows, columns = np.mgrid[0:48, 0:64].astype(np.uint8)
     jpeg = encoded(np.dstack([rows * 5, columns * 4, rows + columns]), "JPEG", quality=95)
     expected = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    ours = read_picture(jpeg).image
+    ours = read_image(jpeg).pixels
     assert ours.shape == (48, 64, 3)
     assert np.abs(ours.astype(int) - expected).max() <= 3
 
@@ -95,9 +95,9 @@ def test_jpeg_is_what_opencv_reads():
 def test_contents_decide_and_not_the_suffix(tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(encoded(PIXELS, "PNG"))
-    np.testing.assert_array_equal(read_picture(path).image, PIXELS)
+    np.testing.assert_array_equal(read_image(path).pixels, PIXELS)
     (tmp_path / "photo").write_bytes(encoded(PIXELS, "BMP"))
-    np.testing.assert_array_equal(read_picture(str(tmp_path / "photo")).image, PIXELS)
+    np.testing.assert_array_equal(read_image(str(tmp_path / "photo")).pixels, PIXELS)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
@@ -105,16 +105,16 @@ def test_of_many_frames_the_first(kind):
     first, second = Image.fromarray(plain(255)), Image.fromarray(plain(0))
     many = encoded(first, kind, save_all=True, append_images=[second])
     assert len(many) > len(encoded(first, kind))
-    np.testing.assert_array_equal(read_picture(many).image, plain(255))
+    np.testing.assert_array_equal(read_image(many).pixels, plain(255))
 
 
-def test_of_an_mpo_the_first_picture():
+def test_of_an_mpo_the_first_image():
     first, second = (Image.fromarray(np.full((16, 24, 3), grey, np.uint8)) for grey in (200, 30))
     mpo = encoded(first, "MPO", save_all=True, append_images=[second])
-    np.testing.assert_array_equal(read_picture(mpo).image, np.full((16, 24, 3), 200))
+    np.testing.assert_array_equal(read_image(mpo).pixels, np.full((16, 24, 3), 200))
 
 
-# --- one picture: modes ---
+# --- one image: modes ---
 
 KS = np.array([[0, 1, 77], [128, 254, 255]])
 AS_RGB = np.repeat(KS[:, :, None], 3, axis=2)
@@ -122,39 +122,39 @@ AS_RGB = np.repeat(KS[:, :, None], 3, axis=2)
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_and_not_clipped(kind):
-    np.testing.assert_array_equal(read_picture(encoded((KS * 257).astype(np.uint16), kind)).image, AS_RGB)
+    np.testing.assert_array_equal(read_image(encoded((KS * 257).astype(np.uint16), kind)).pixels, AS_RGB)
 
 
 def test_16_bit_grey_of_the_other_byte_order():
     image = Image.fromarray((KS * 257).astype(">u2"))
     assert image.mode == "I;16B"
-    np.testing.assert_array_equal(read_picture(encoded(image, "TIFF")).image, AS_RGB)
-    np.testing.assert_array_equal(read_picture(image).image, AS_RGB)
+    np.testing.assert_array_equal(read_image(encoded(image, "TIFF")).pixels, AS_RGB)
+    np.testing.assert_array_equal(read_image(image).pixels, AS_RGB)
 
 
 def test_16_bit_grey_is_rounded():
     # 128 / 257 = 0.498, 129 / 257 = 0.502, 65406 / 257 = 254.498, 65407 / 257 = 254.502
     values = np.array([[128, 129, 65406, 65407]], dtype=np.uint16)
-    np.testing.assert_array_equal(read_picture(encoded(values)).image[:, :, 0], [[0, 1, 254, 255]])
+    np.testing.assert_array_equal(read_image(encoded(values)).pixels[:, :, 0], [[0, 1, 254, 255]])
 
 
-def test_16_bit_colour():
+def test_16_bit_color():
     ok, png = cv2.imencode(".png", (PIXELS[:, :, ::-1].astype(np.uint16) * 257))
     assert ok
-    np.testing.assert_array_equal(read_picture(png.tobytes()).image, PIXELS)
+    np.testing.assert_array_equal(read_image(png.tobytes()).pixels, PIXELS)
 
 
 def test_32_bit_grey_is_taken_for_16_bits_or_refused():
-    np.testing.assert_array_equal(read_picture(encoded((KS * 257).astype(np.int32), "TIFF")).image, AS_RGB)
+    np.testing.assert_array_equal(read_image(encoded((KS * 257).astype(np.int32), "TIFF")).pixels, AS_RGB)
     for wrong in (-1, 65536):
         values = np.array([[0, wrong, 5]], dtype=np.int32)
         with pytest.raises(DataError, match=r"0\.\.65535"):
-            read_picture(encoded(values, "TIFF"))
+            read_image(encoded(values, "TIFF"))
 
 
 def test_floats_are_refused():
     with pytest.raises(DataError, match="whole numbers"):
-        read_picture(encoded(np.zeros((2, 3), np.float32), "TIFF"))
+        read_image(encoded(np.zeros((2, 3), np.float32), "TIFF"))
 
 
 def test_cmyk():
@@ -163,8 +163,8 @@ def test_cmyk():
     image.putpixel((2, 1), (0, 0, 0, 128))
     expected = np.full((2, 3, 3), [255, 0, 0])
     expected[1, 2] = 127
-    np.testing.assert_array_equal(read_picture(encoded(image, "TIFF")).image, expected)
-    jpeg = read_picture(encoded(Image.new("CMYK", (16, 8), (0, 255, 255, 0)), "JPEG", quality=100)).image
+    np.testing.assert_array_equal(read_image(encoded(image, "TIFF")).pixels, expected)
+    jpeg = read_image(encoded(Image.new("CMYK", (16, 8), (0, 255, 255, 0)), "JPEG", quality=100)).pixels
     assert np.abs(jpeg.astype(int) - [255, 0, 0]).max() <= 2
 
 
@@ -181,54 +181,54 @@ OF_PALETTE = [[[1, 2, 3], [40, 50, 60], [250, 0, 128]], [[250, 0, 128], [40, 50,
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF"])
 def test_palette(kind):
-    np.testing.assert_array_equal(read_picture(encoded(palette_image(), kind)).image, OF_PALETTE)
+    np.testing.assert_array_equal(read_image(encoded(palette_image(), kind)).pixels, OF_PALETTE)
 
 
 @pytest.mark.parametrize(
     ("kind", "transparency"), [("PNG", 1), ("GIF", 1), ("PNG", bytes([0, 100, 200]))], ids=["png", "gif", "png-many"]
 )
-def test_transparent_palette_keeps_its_colours(kind, transparency):
+def test_transparent_palette_keeps_its_colors(kind, transparency):
     np.testing.assert_array_equal(
-        read_picture(encoded(palette_image(), kind, transparency=transparency)).image, OF_PALETTE
+        read_image(encoded(palette_image(), kind, transparency=transparency)).pixels, OF_PALETTE
     )
 
 
 def test_palette_with_alpha():
-    np.testing.assert_array_equal(read_picture(palette_image("PA")).image, OF_PALETTE)
+    np.testing.assert_array_equal(read_image(palette_image("PA")).pixels, OF_PALETTE)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_alpha_is_dropped_and_not_blended(kind):
     image = Image.fromarray(PIXELS).convert("RGBA")
     image.putalpha(1)
-    np.testing.assert_array_equal(read_picture(encoded(image, kind, exact=True)).image, PIXELS)
+    np.testing.assert_array_equal(read_image(encoded(image, kind, exact=True)).pixels, PIXELS)
 
 
 def test_grey_with_alpha():
     image = Image.merge("LA", [Image.fromarray(KS.astype(np.uint8)), Image.new("L", (3, 2), 7)])
-    np.testing.assert_array_equal(read_picture(encoded(image)).image, AS_RGB)
+    np.testing.assert_array_equal(read_image(encoded(image)).pixels, AS_RGB)
 
 
 @pytest.mark.parametrize(("mode", "transparent"), [("L", 77), ("RGB", (0, 255, 0)), ("1", 255)])
-def test_a_transparent_colour_stays(mode, transparent):
+def test_a_transparent_color_stays(mode, transparent):
     image = Image.fromarray(PIXELS).convert(mode)
     expected = np.array(image.convert("RGB"))
-    np.testing.assert_array_equal(read_picture(encoded(image, transparency=transparent)).image, expected)
+    np.testing.assert_array_equal(read_image(encoded(image, transparency=transparent)).pixels, expected)
 
 
 def test_one_bit_and_grey():
     bits = np.array([[True, False, True], [False, False, True]])
     expected = np.repeat(bits[:, :, None] * 255, 3, axis=2)
-    np.testing.assert_array_equal(read_picture(encoded(Image.fromarray(bits))).image, expected)
-    np.testing.assert_array_equal(read_picture(encoded(KS.astype(np.uint8))).image, AS_RGB)
+    np.testing.assert_array_equal(read_image(encoded(Image.fromarray(bits))).pixels, expected)
+    np.testing.assert_array_equal(read_image(encoded(KS.astype(np.uint8))).pixels, AS_RGB)
 
 
 def test_ycbcr():
-    image = Image.new("YCbCr", (3, 2), (100, 128, 128))  # no colour: R = G = B = Y
-    np.testing.assert_array_equal(read_picture(image).image, plain(100))
+    image = Image.new("YCbCr", (3, 2), (100, 128, 128))  # no color: R = G = B = Y
+    np.testing.assert_array_equal(read_image(image).pixels, plain(100))
 
 
-# --- one picture: turns ---
+# --- one image: turns ---
 
 # Stored is ABC over DEF; what each orientation of EXIF must show, row by row.
 TURNED = {
@@ -241,7 +241,7 @@ TURNED = {
     7: "FC EB DA",
     8: "CF BE AD",
 }
-COLOURS = dict(zip("ABCDEF", PIXELS.reshape(6, 3), strict=True))
+COLORS = dict(zip("ABCDEF", PIXELS.reshape(6, 3), strict=True))
 
 
 def exif_of(orientation: int) -> Image.Exif:
@@ -251,27 +251,27 @@ def exif_of(orientation: int) -> Image.Exif:
 
 
 def turned(orientation: int) -> np.ndarray:
-    return np.array([[COLOURS[letter] for letter in row] for row in TURNED[orientation].split()])
+    return np.array([[COLORS[letter] for letter in row] for row in TURNED[orientation].split()])
 
 
 @pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_exif_turns_are_applied(kind, orientation):
     data = encoded(PIXELS, kind, exif=exif_of(orientation))
-    np.testing.assert_array_equal(read_picture(data).image, turned(orientation))
+    np.testing.assert_array_equal(read_image(data).pixels, turned(orientation))
 
 
 @pytest.mark.parametrize("orientation", TURNED)
 def test_exif_turns_of_compressed_tiff(orientation):
     data = encoded(PIXELS, "TIFF", compression="tiff_lzw", tiffinfo={274: orientation})
-    np.testing.assert_array_equal(read_picture(data).image, turned(orientation))
+    np.testing.assert_array_equal(read_image(data).pixels, turned(orientation))
 
 
 @pytest.mark.parametrize("orientation", TURNED)
 def test_exif_turns_of_jpeg(orientation):
     blocks = PIXELS.repeat(16, axis=0).repeat(16, axis=1)
     jpeg = encoded(blocks, "JPEG", quality=100, subsampling=0, exif=exif_of(orientation))
-    centres = read_picture(jpeg).image[8::16, 8::16].astype(int)
+    centres = read_image(jpeg).pixels[8::16, 8::16].astype(int)
     assert centres.shape == turned(orientation).shape
     assert np.abs(centres - turned(orientation)).max() <= 3
 
@@ -279,10 +279,10 @@ def test_exif_turns_of_jpeg(orientation):
 def test_exif_turns_16_bits_and_a_loaded_pillow_image():
     values = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint16) * 257
     np.testing.assert_array_equal(
-        read_picture(encoded(values, exif=exif_of(6))).image[:, :, 0], [[4, 1], [5, 2], [6, 3]]
+        read_image(encoded(values, exif=exif_of(6))).pixels[:, :, 0], [[4, 1], [5, 2], [6, 3]]
     )
     with Image.open(io.BytesIO(encoded(PIXELS, exif=exif_of(6)))) as image:
-        np.testing.assert_array_equal(read_picture(image).image, turned(6))
+        np.testing.assert_array_equal(read_image(image).pixels, turned(6))
         assert image.size == (3, 2)  # the user's own image is left as it was
 
 
@@ -290,49 +290,49 @@ def test_exif_turns_16_bits_and_a_loaded_pillow_image():
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", exif_of(9).tobytes()])
 def test_exif_that_makes_no_sense_does_no_harm(exif):
     jpeg = encoded(np.full((16, 24, 3), 90, np.uint8), "JPEG", exif=exif)
-    np.testing.assert_array_equal(read_picture(jpeg).image, np.full((16, 24, 3), 90))
+    np.testing.assert_array_equal(read_image(jpeg).pixels, np.full((16, 24, 3), 90))
 
 
-# --- one picture: arrays, Pillow images, names ---
+# --- one image: arrays, Pillow images, names ---
 
 
 def test_arrays():
-    np.testing.assert_array_equal(read_picture(PIXELS).image, PIXELS)
-    np.testing.assert_array_equal(read_picture(PIXELS[:, ::-1]).image, PIXELS[:, ::-1])
-    np.testing.assert_array_equal(read_picture(KS.astype(np.uint8)).image, AS_RGB)
+    np.testing.assert_array_equal(read_image(PIXELS).pixels, PIXELS)
+    np.testing.assert_array_equal(read_image(PIXELS[:, ::-1]).pixels, PIXELS[:, ::-1])
+    np.testing.assert_array_equal(read_image(KS.astype(np.uint8)).pixels, AS_RGB)
     rgba = np.dstack([PIXELS, np.zeros((2, 3), np.uint8)])
-    np.testing.assert_array_equal(read_picture(rgba).image, PIXELS)
-    assert read_picture(rgba).image.flags.c_contiguous
+    np.testing.assert_array_equal(read_image(rgba).pixels, PIXELS)
+    assert read_image(rgba).pixels.flags.c_contiguous
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint16, bool])
 def test_arrays_of_other_numbers_are_refused(dtype):
     with pytest.raises(DataError, match=rf"uint8, RGB in 0\.\.255, is of {np.dtype(dtype)}"):
-        read_picture(np.zeros((2, 3, 3), dtype))
+        read_image(np.zeros((2, 3, 3), dtype))
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3, 1), (2, 3, 2), (3, 20, 30), (1, 2, 3, 3), (0, 3, 3), (2, 0), ()])
 def test_arrays_of_other_shapes_are_refused(shape):
     with pytest.raises(DataError, match="shape"):
-        read_picture(np.zeros(shape, np.uint8))
+        read_image(np.zeros(shape, np.uint8))
 
 
 def test_pillow_images_of_any_mode():
     image = Image.fromarray(PIXELS)
-    np.testing.assert_array_equal(read_picture(image).image, PIXELS)
-    np.testing.assert_array_equal(read_picture(image.convert("RGBA")).image, PIXELS)
+    np.testing.assert_array_equal(read_image(image).pixels, PIXELS)
+    np.testing.assert_array_equal(read_image(image.convert("RGBA")).pixels, PIXELS)
     with pytest.raises(DataError, match="Pillow can load"):
-        read_picture(Image.new("La", (3, 2)))
+        read_image(Image.new("La", (3, 2)))
 
 
 def test_names(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png")
-    assert read_picture(path).name == str(path)
-    assert read_picture(path, name="mine").name == "mine"
-    assert read_picture(PIXELS).name == "ndarray"
-    assert read_picture(path.read_bytes()).name == "bytes"
+    assert read_image(path).name == str(path)
+    assert read_image(path, name="mine").name == "mine"
+    assert read_image(PIXELS).name == "ndarray"
+    assert read_image(path.read_bytes()).name == "bytes"
     with Image.open(path) as image:
-        assert read_picture(image).name == str(path)
+        assert read_image(image).name == str(path)
     monkeypatch.chdir(tmp_path)
     assert [item.name for item in open_sources(["a.png", PIXELS, path.read_bytes()])] == [
         "a.png",
@@ -340,17 +340,17 @@ def test_names(tmp_path, monkeypatch):
         "bytes 2",
     ]
     with pytest.raises(DataError, match=r"^mine: "):
-        read_picture(b"no picture", name="mine")
+        read_image(b"no image", name="mine")
 
 
-# --- one picture: the limit on pixels ---
+# --- one image: the limit on pixels ---
 
 
 def test_the_limit_on_pixels_is_exact():
     for source in (encoded(PIXELS), encoded(PIXELS, "GIF"), Image.fromarray(PIXELS)):
-        assert read_picture(source, max_pixels=6).size_wh == (3, 2)
+        assert read_image(source, max_pixels=6).size_wh == (3, 2)
         with pytest.raises(DataError, match=r"at most 5 pixels \(--max-pixels\), has 3 x 2 = 6 pixels"):
-            read_picture(source, max_pixels=5)
+            read_image(source, max_pixels=5)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF"])
@@ -358,16 +358,16 @@ def test_pillows_own_limit_does_not_stand_in_the_way(monkeypatch, kind):
     data = encoded(PIXELS, kind)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
     with pytest.raises(DataError, match="--max-pixels"):
-        read_picture(data, max_pixels=1)
+        read_image(data, max_pixels=1)
     assert Image.MAX_IMAGE_PIXELS == 2
-    assert read_picture(data, max_pixels=6).size_wh == (3, 2)
+    assert read_image(data, max_pixels=6).size_wh == (3, 2)
     assert Image.MAX_IMAGE_PIXELS == 6
 
 
 def test_pillows_guards_stay_on():
     before = Image.MAX_IMAGE_PIXELS
     assert before is not None
-    read_picture(encoded(PIXELS))
+    read_image(encoded(PIXELS))
     assert before == Image.MAX_IMAGE_PIXELS
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
@@ -395,7 +395,7 @@ def test_text_named_jpg_says_what_was_found(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("Dear diary,\ntoday")
     with pytest.raises(DataError, match=r"holds text that begins 'Dear diary,\\ntoday'$"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
@@ -466,12 +466,12 @@ def test_a_folder_in_natural_order(tmp_path):
         save(tmp_path / name, grey)
     save(tmp_path / ".hidden.jpg")
     save(tmp_path / "folder.jpg" / "inner.jpg")
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     assert greys(open_sources(tmp_path)) == [0, 1, 2, 3, 4, 5, 6]
     assert next(open_sources(str(tmp_path))).name == str(tmp_path / "img1.jpg")
 
 
-def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path):
+def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
     (tmp_path / "clip.mp4").touch()
     assert ".jpg, .jpeg, .png, .bmp, .webp, .tif, .tiff, .gif" in only_error(open_sources(tmp_path))
 
@@ -479,8 +479,8 @@ def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path):
 def test_the_working_folder_and_the_empty_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "a.png", 5)
-    (picture,) = open_sources(".")
-    assert picture.name == "a.png"
+    (image,) = open_sources(".")
+    assert image.name == "a.png"
     assert "empty" in only_error(open_sources(""))
 
 
@@ -589,7 +589,7 @@ def test_a_listed_name_that_is_not_utf8(tmp_path):
 def test_an_empty_list(tmp_path):
     list_file = tmp_path / "list.TXT"
     list_file.write_text("\n  \n")
-    assert only_error(open_sources(list_file)) == f"{list_file}: must list pictures, one path a line, and lists none"
+    assert only_error(open_sources(list_file)) == f"{list_file}: must list images, one path a line, and lists none"
 
 
 # --- videos ---
@@ -608,29 +608,29 @@ def write_video(path: Path, frames: int = 9, four_cc: str = "MJPG") -> Path:
 @pytest.mark.parametrize(("suffix", "four_cc"), [("avi", "MJPG"), ("mp4", "mp4v"), ("mkv", "MJPG"), ("MOV", "mp4v")])
 def test_a_video_gives_its_frames(tmp_path, suffix, four_cc):
     path = write_video(tmp_path / f"clip.{suffix}", four_cc=four_cc)
-    pictures = list(open_sources(path))
-    assert [picture.frame for picture in pictures] == list(range(9))
-    assert {picture.name for picture in pictures} == {str(path)}
-    assert {picture.frames_per_second for picture in pictures} == {12.5}
-    for number, picture in enumerate(pictures):
-        assert picture.image.shape == (48, 64, 3)
-        assert np.abs(picture.image[24, 32].astype(int) - (20 * number, 100, 0)).max() <= 12
+    images = list(open_sources(path))
+    assert [image.frame for image in images] == list(range(9))
+    assert {image.name for image in images} == {str(path)}
+    assert {image.frames_per_second for image in images} == {12.5}
+    for number, image in enumerate(images):
+        assert image.pixels.shape == (48, 64, 3)
+        assert np.abs(image.pixels[24, 32].astype(int) - (20 * number, 100, 0)).max() <= 12
 
 
 def test_every_nth_frame(tmp_path):
     path = write_video(tmp_path / "clip.avi")
-    pictures = list(open_sources([path, plain(7)], every=4))
-    assert [picture.frame for picture in pictures] == [0, 4, 8, None]
-    assert abs(int(pictures[1].image[24, 32, 0]) - 80) <= 12
+    images = list(open_sources([path, plain(7)], every=4))
+    assert [image.frame for image in images] == [0, 4, 8, None]
+    assert abs(int(images[1].pixels[24, 32, 0]) - 80) <= 12
 
 
 def test_a_video_cut_short_gives_what_is_there_and_an_error(tmp_path):
     path = write_video(tmp_path / "clip.avi", frames=30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
-    *pictures, error = open_sources(path, every=2)
-    assert 2 < len(pictures) < 15
-    assert [picture.frame for picture in pictures] == list(range(0, 2 * len(pictures), 2))
-    came = pictures[-1].frame + 1
+    *images, error = open_sources(path, every=2)
+    assert 2 < len(images) < 15
+    assert [image.frame for image in images] == list(range(0, 2 * len(images), 2))
+    came = images[-1].frame + 1
     assert str(error) in {f"{path}: must hold 30 frames, is cut short: {n} came" for n in (came, came + 1)}
 
 
@@ -653,7 +653,7 @@ def test_videos_in_lists_and_patterns_and_under_odd_names(tmp_path, monkeypatch)
     write_video(Path("clip.avi"), frames=2).rename("http:clip#1.avi")  # FFmpeg must take it for no protocol
     Path("list.txt").write_text("http:clip#1.avi\n")
     for source in ("http:clip#1.avi", "list.txt", "*.avi"):
-        assert [picture.frame for picture in open_sources(source)] == [0, 1]
+        assert [image.frame for image in open_sources(source)] == [0, 1]
 
 
 class FakeCapture:
@@ -696,21 +696,21 @@ def captures(monkeypatch) -> list[FakeCapture]:
 )
 def test_cameras_and_streams_end_with_an_error(tmp_path, monkeypatch, captures, source, target):
     monkeypatch.chdir(tmp_path)
-    *pictures, error = open_sources(source)
+    *images, error = open_sources(source)
     assert captures[0].target == target
-    assert [picture.frame for picture in pictures] == [0, 1, 2]
-    assert {picture.frames_per_second for picture in pictures} == {None}
-    assert tuple(pictures[0].image[0, 0]) == (3, 2, 1)
+    assert [image.frame for image in images] == [0, 1, 2]
+    assert {image.frames_per_second for image in images} == {None}
+    assert tuple(images[0].pixels[0, 0]) == (3, 2, 1)
     assert str(error) == f"{source}: must go on giving frames, ended after 3"
     assert captures[0].released
 
 
 def test_a_camera_is_given_back_when_nobody_asks_for_more(tmp_path, monkeypatch, captures):
     monkeypatch.chdir(tmp_path)
-    pictures = open_sources("0")
-    next(pictures)
+    images = open_sources("0")
+    next(images)
     assert not captures[0].released
-    pictures.close()
+    images.close()
     assert captures[0].released
 
 
@@ -768,23 +768,23 @@ def server(tmp_path, monkeypatch) -> Iterator[Callable[[str, tuple[int, dict[str
         thread.join()
 
 
-def test_a_picture_from_a_url(server):
+def test_a_image_from_a_url(server):
     url = server("/a.png?size=3", (200, {}, encoded(PIXELS)))
-    (picture,) = open_sources(url)
-    assert picture.name == url
-    np.testing.assert_array_equal(picture.image, PIXELS)
-    np.testing.assert_array_equal(read_picture(url).image, PIXELS)
+    (image,) = open_sources(url)
+    assert image.name == url
+    np.testing.assert_array_equal(image.pixels, PIXELS)
+    np.testing.assert_array_equal(read_image(url).pixels, PIXELS)
 
 
 def test_a_video_from_a_url(server, tmp_path):
     url = server("/clip.avi?key=1", (200, {}, write_video(tmp_path / "clip.avi").read_bytes()))
-    assert [picture.frame for picture in open_sources(url, every=3)] == [0, 3, 6]
+    assert [image.frame for image in open_sources(url, every=3)] == [0, 3, 6]
 
 
 def test_a_redirect_to_http_is_followed(server):
     target = server("/a.png", (200, {}, encoded(PIXELS)))
     url = server("/moved", (302, {"Location": target}, b""))
-    np.testing.assert_array_equal(read_picture(url).image, PIXELS)
+    np.testing.assert_array_equal(read_image(url).pixels, PIXELS)
 
 
 @pytest.mark.parametrize("scheme", ["file", "ftp", "data"])
@@ -793,20 +793,20 @@ def test_a_redirect_to_elsewhere_is_refused(server, tmp_path, scheme):
     target = {"file": path.as_uri(), "ftp": "ftp://127.0.0.1:9/a.png", "data": "data:image/png;base64,AA"}[scheme]
     url = server("/moved", (302, {"Location": target}, b""))
     error = only_error(open_sources(url))
-    assert error.startswith(f"{url}: must be an http:// or https:// address that gives a picture: ")
+    assert error.startswith(f"{url}: must be an http:// or https:// address that gives an image: ")
     assert "not allowed" in error or "unknown url type: ftp" in error
 
 
-def test_answers_that_are_no_picture(server):
+def test_answers_that_are_no_image(server):
     assert "HTTP Error 404" in only_error(open_sources(server("/none.png", (404, {}, b"not here"))))
     with pytest.raises(DataError) as error:
-        read_picture(server("/none.png", (404, {}, b"not here")))
+        read_image(server("/none.png", (404, {}, b"not here")))
     assert error.value.__cause__.closed  # the connection is given back
     page = server("/a.png", (200, {}, b"<!DOCTYPE html><html>"))
     assert "holds text that begins '<!DOCTYPE html>" in only_error(open_sources(page))
     assert "holds nothing" in only_error(open_sources(server("/empty.png", (200, {}, b""))))
     cut = server("/cut.png", (200, {}, encoded(PIXELS)[:50]))
-    assert "must hold a whole PNG picture" in only_error(open_sources(cut))
+    assert "must hold a whole PNG image" in only_error(open_sources(cut))
     loop = server("/loop", (302, {"Location": "/loop"}, b""))
     assert "HTTP Error 302" in only_error(open_sources(loop))
 
@@ -815,7 +815,7 @@ def test_a_url_that_gives_too_much(server, monkeypatch):
     png = encoded(PIXELS)
     monkeypatch.setattr(sources, "_MAX_STREAM_BYTES", len(png))
     url = server("/a.png", (200, {}, png))
-    assert read_picture(url).size_wh == (3, 2)
+    assert read_image(url).size_wh == (3, 2)
     monkeypatch.setattr(sources, "_MAX_STREAM_BYTES", len(png) - 1)
     assert only_error(open_sources(url)) == f"{url}: must be at most {len(png) - 1} bytes long, is longer"
 
@@ -842,7 +842,7 @@ def test_a_playlist_named_like_a_video_does_not_lead_to_the_network(server, tmp_
 def test_other_schemes_are_refused(url):
     assert only_error(open_sources(url)).startswith(f"{url}: must be an http:// or https:// address")
     with pytest.raises(DataError, match="http://"):
-        read_picture(url)
+        read_image(url)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[bad/a.png", "http://a b/", "http://127.0.0.1:x/", "https://\0"])
@@ -855,11 +855,11 @@ def test_addresses_that_are_none(url):
 
 def test_stdin(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(encoded(PIXELS))))
-    (picture,) = open_sources("-")
-    assert picture.name == "stdin"
-    np.testing.assert_array_equal(picture.image, PIXELS)
+    (image,) = open_sources("-")
+    assert image.name == "stdin"
+    np.testing.assert_array_equal(image.pixels, PIXELS)
     with pytest.raises(DataError, match=r"stdin: must hold a .* holds nothing"):
-        read_picture("-")
+        read_image("-")
 
 
 def test_stdin_that_is_too_long_or_closed(monkeypatch):
@@ -875,13 +875,13 @@ def test_stdin_that_is_too_long_or_closed(monkeypatch):
 
 @pytest.mark.parametrize("orientation", [None, *TURNED])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
-def test_the_size_is_that_of_the_turned_picture(tmp_path, kind, orientation):
+def test_the_size_is_that_of_the_turned_image(tmp_path, kind, orientation):
     kept = orientation is not None and kind not in ("BMP", "GIF")  # which hold no EXIF
     data = encoded(PIXELS, kind, **({"exif": exif_of(orientation)} if kept else {}))
     expected = (2, 3) if kept and orientation >= 5 else (3, 2)
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(data)
-    assert read_size(data) == read_size(path) == read_size(str(path)) == read_picture(data).size_wh == expected
+    assert read_size(data) == read_size(path) == read_size(str(path)) == read_image(data).size_wh == expected
 
 
 def with_png_chunk(kind: bytes, data: bytes, *, behind_pixels: bool) -> bytes:
@@ -901,17 +901,17 @@ RAW_PROFILE = b"Raw profile type exif\0\nexif\n26\n" + exif_of(6).tobytes().hex(
 )
 def test_the_size_of_a_png_that_is_turned_in_any_way(kind, data, behind_pixels):
     png = with_png_chunk(kind, data, behind_pixels=behind_pixels)
-    assert read_size(png) == read_picture(png).size_wh == (2, 3)
+    assert read_size(png) == read_image(png).size_wh == (2, 3)
 
 
 def test_the_size_needs_no_pixels():
     png = encoded(np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8))
     assert read_size(png[:100]) == (300, 200)
     with pytest.raises(DataError, match="whole PNG"):
-        read_picture(png[:100])
+        read_image(png[:100])
 
 
-def test_the_size_of_a_picture_with_damaged_exif_is_not_turned():
+def test_the_size_of_a_image_with_damaged_exif_is_not_turned():
     jpeg = encoded(PIXELS, "JPEG", exif=b"Exif\0\0garbage")
     assert read_size(jpeg) == (3, 2)
 
@@ -920,13 +920,13 @@ def test_the_size_of_a_picture_with_damaged_exif_is_not_turned():
     ("source", "problem"),
     [
         (b"", "holds nothing"),
-        (b"no picture", "holds text"),
-        (encoded(PIXELS)[:20], "must hold a whole PNG picture"),
+        (b"no image", "holds text"),
+        (encoded(PIXELS)[:20], "must hold a whole PNG image"),
         ("-", "must exist"),
         ("http://127.0.0.1/a.png", "must exist"),
     ],
 )
-def test_the_size_of_what_is_no_picture(source, problem):
+def test_the_size_of_what_is_no_image(source, problem):
     with pytest.raises(DataError, match=problem):
         read_size(source)
 
@@ -951,7 +951,7 @@ DAMAGE = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
 @settings(max_examples=60, deadline=None)
 @given(damage=DAMAGE)
-def test_the_size_of_a_damaged_picture_is_that_of_its_pixels_if_they_can_be_read(kind, damage):
+def test_the_size_of_a_damaged_image_is_that_of_its_pixels_if_they_can_be_read(kind, damage):
     kept = {} if kind in ("BMP", "GIF") else {"exif": exif_of(6)}
     data = bytearray(encoded(PIXELS, kind, **kept))
     for place, value in damage:
@@ -960,4 +960,4 @@ def test_the_size_of_a_damaged_picture_is_that_of_its_pixels_if_they_can_be_read
     with suppress(DataError):
         size_wh = read_size(bytes(data), max_pixels=10_000)
     with suppress(DataError):
-        assert read_picture(bytes(data), max_pixels=10_000).size_wh == size_wh
+        assert read_image(bytes(data), max_pixels=10_000).size_wh == size_wh

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import shared
+from support.paths import shared
 
 from yolo9000.architectures.layers import (
+    Architecture,
     AvgPool,
     Conv,
     Cost,
     Dropout,
+    Layer,
     MaxPool,
     Region,
     Reorg,
     Route,
-    Row,
     Softmax,
-    Table,
     layer_name,
     route_sources,
 )
@@ -35,8 +35,8 @@ from yolo9000.architectures.zoo import (
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.errors import ConfigError
 
-# A network of every geometry on a picture 20 wide and 12 high, 2 channels.
-SMALL = Table(
+# A network of every geometry on an image 20 wide and 12 high, 2 channels.
+SMALL = Architecture(
     rows=(
         Conv(4, size=3, stride=2, padding=1),  # (20 + 2 - 3) // 2 + 1 = 10 wide, (12 + 2 - 3) // 2 + 1 = 6 high
         MaxPool(2, 2, padding=1),  # ceil(10 / 2) = 5 wide, ceil(6 / 2) = 3 high
@@ -105,30 +105,30 @@ def test_operations() -> None:
 
 def test_stride_follows_the_last_route() -> None:
     assert SMALL.stride() == 2 * 2  # 0: 2; 1: 4; 3 goes back to 2; the reorg makes it 4
-    assert Table((Conv(4, stride=2), MaxPool(), Route((0,)))).stride() == 2
-    assert Table((Conv(4), Conv(4))).stride() == 1
+    assert Architecture((Conv(4, stride=2), MaxPool(), Route((0,)))).stride() == 2
+    assert Architecture((Conv(4), Conv(4))).stride() == 1
 
 
 @pytest.mark.parametrize(("length", "halved"), [(1, 1), (2, 1), (3, 2), (13, 7), (26, 13), (27, 14)])
 def test_pooling_rounds_up(length: int, halved: int) -> None:
-    assert Table((MaxPool(2, 2),), width=length, height=5).shapes() == [(3, 3, halved)]
-    assert Table((MaxPool(2, 1),), width=length, height=5).shapes() == [(3, 5, length)]
+    assert Architecture((MaxPool(2, 2),), width=length, height=5).shapes() == [(3, 3, halved)]
+    assert Architecture((MaxPool(2, 1),), width=length, height=5).shapes() == [(3, 5, length)]
 
 
 def test_head_and_body() -> None:
     conv, region, softmax, cost = Conv(6), Region(((1.0, 1.0),), 1), Softmax(), Cost()
-    assert (Table((conv, region)).head, Table((conv, region)).body) == (region, (conv,))
-    assert (Table((conv, softmax, cost)).head, Table((conv, softmax, cost)).body) == (softmax, (conv,))
-    assert (Table((conv, cost)).head, Table((conv, cost)).body) == (None, (conv,))
-    assert (Table((conv, conv)).head, Table((conv, conv)).body) == (None, (conv, conv))
-    assert Table((conv, AvgPool(), softmax)).body == (conv, AvgPool())
+    assert (Architecture((conv, region)).head, Architecture((conv, region)).body) == (region, (conv,))
+    assert (Architecture((conv, softmax, cost)).head, Architecture((conv, softmax, cost)).body) == (softmax, (conv,))
+    assert (Architecture((conv, cost)).head, Architecture((conv, cost)).body) == (None, (conv,))
+    assert (Architecture((conv, conv)).head, Architecture((conv, conv)).body) == (None, (conv, conv))
+    assert Architecture((conv, AvgPool(), softmax)).body == (conv, AvgPool())
 
 
 @pytest.mark.parametrize("after", [Conv(8), Dropout(), Softmax(), Region(((1.0, 1.0),), 3)])
-def test_nothing_follows_the_head(after: Row) -> None:
-    table = Table((*SMALL.rows, Cost(), after), width=20, height=12, channels=2)
+def test_nothing_follows_the_head(after: Layer) -> None:
+    architecture = Architecture((*SMALL.rows, Cost(), after), width=20, height=12, channels=2)
     with pytest.raises(ConfigError, match=r"^layer 11 \(.*\): must stand before the region, which ends the network$"):
-        table.shapes()
+        architecture.shapes()
 
 
 def test_region_counts_its_filters() -> None:
@@ -137,7 +137,7 @@ def test_region_counts_its_filters() -> None:
     with pytest.raises(
         ConfigError, match=r"^layer 1 \(region\): 1 anchors x \(5 \+ 3 classes\) need 8 filters .* got 9$"
     ):
-        Table((Conv(9), SMALL.rows[-1]), width=20, height=12).shapes()
+        Architecture((Conv(9), SMALL.rows[-1]), width=20, height=12).shapes()
 
 
 @pytest.mark.parametrize(
@@ -156,20 +156,20 @@ def test_region_counts_its_filters() -> None:
         ((Conv(4), Route((-2,))), r"^layer 1 \(route -2\): must read from layers 0 to 0, got -2$"),
     ],
 )
-def test_layers_that_do_not_fit(rows: tuple[Row, ...], message: str) -> None:
+def test_layers_that_do_not_fit(rows: tuple[Layer, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Table(rows, width=20, height=12).shapes()
+        Architecture(rows, width=20, height=12).shapes()
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 13), (21, 12)])
 def test_reorg_needs_both_sides_even(width: int, height: int) -> None:
     with pytest.raises(ConfigError, match=rf"multiples of 2, got {width}x{height}$"):
-        Table((Conv(4), Reorg(2)), width=width, height=height).shapes()
+        Architecture((Conv(4), Reorg(2)), width=width, height=height).shapes()
 
 
 def test_space_to_depth_takes_any_channels() -> None:
-    table = Table((Conv(5), Reorg(2, "space_to_depth")), width=20, height=12)
-    assert table.shapes()[1] == (20, 6, 10)
+    architecture = Architecture((Conv(5), Reorg(2, "space_to_depth")), width=20, height=12)
+    assert architecture.shapes()[1] == (20, 6, 10)
 
 
 def test_names_of_layers() -> None:
@@ -203,7 +203,7 @@ def giga(operations: list[int]) -> float:
 
 
 @pytest.mark.parametrize(
-    ("table", "operations"),
+    ("architecture", "operations"),
     [
         (darknet19(), 5.58),  # §3: "only requires 5.58 billion operations"
         (darknet19(256), 7.29),
@@ -216,15 +216,15 @@ def giga(operations: list[int]) -> float:
     ],
     ids=lambda value: str(value) if isinstance(value, float) else f"{value.width}",
 )
-def test_billions_of_operations(table: Table, operations: float) -> None:
-    assert giga(table.operations()) == operations
+def test_billions_of_operations(architecture: Architecture, operations: float) -> None:
+    assert giga(architecture.operations()) == operations
 
 
 def test_operations_grow_with_the_area() -> None:
-    table = BUILT_IN["yolov2-voc"]()
-    at_416 = sum(table.operations())
-    assert sum(table.operations(width=832)) == 2 * at_416
-    assert sum(table.operations(width=832, height=1248)) == 6 * at_416
+    architecture = BUILT_IN["yolov2-voc"]()
+    at_416 = sum(architecture.operations())
+    assert sum(architecture.operations(width=832)) == 2 * at_416
+    assert sum(architecture.operations(width=832, height=1248)) == 6 * at_416
 
 
 @pytest.mark.parametrize(
@@ -255,21 +255,21 @@ def test_bytes_of_weights(name: str, size: int) -> None:
     ],
 )
 def test_last_layer_of_the_detectors(name: str, filters: int, classes: int, anchors: int) -> None:
-    table = BUILT_IN[name]()
-    assert table.body[-1] == Conv(filters, size=1, padding=0, batch_normalize=False, activation="linear")
-    assert isinstance(table.head, Region)
-    assert (table.head.classes, len(table.head.anchors_wh_cells)) == (classes, anchors)
-    assert table.head.softmax
-    assert (table.head.tree is not None) == (classes == 9418)
-    assert table.stride() == 32
-    cells = table.height // 32, table.width // 32
-    assert table.shapes()[-1] == (filters, *cells)
-    assert table.shapes(width=352, height=288)[-1] == (filters, 9, 11)
+    architecture = BUILT_IN[name]()
+    assert architecture.body[-1] == Conv(filters, size=1, padding=0, batch_normalize=False, activation="linear")
+    assert isinstance(architecture.head, Region)
+    assert (architecture.head.classes, len(architecture.head.anchors_wh_cells)) == (classes, anchors)
+    assert architecture.head.softmax
+    assert (architecture.head.tree is not None) == (classes == 9418)
+    assert architecture.stride() == 32
+    cells = architecture.height // 32, architecture.width // 32
+    assert architecture.shapes()[-1] == (filters, *cells)
+    assert architecture.shapes(width=352, height=288)[-1] == (filters, 9, 11)
 
 
 def test_table_6() -> None:
     """Table 6 of the paper: type, filters, size, and the side of the map that it prints beside."""
-    table = darknet19()
+    architecture = darknet19()
     printed = """
         C 32 3 224, M 112, C 64 3 112, M 56, C 128 3 56, C 64 1 56, C 128 3 56, M 28,
         C 256 3 28, C 128 1 28, C 256 3 28, M 14,
@@ -278,38 +278,40 @@ def test_table_6() -> None:
     """
     ours = [
         f"C {row.filters} {row.size} {shape[2]}" if isinstance(row, Conv) else f"M {shape[2]}"
-        for row, shape in zip(table.rows[:-2], table.shapes(), strict=False)
+        for row, shape in zip(architecture.rows[:-2], architecture.shapes(), strict=False)
     ]
     assert ours == [" ".join(layer.split()) for layer in printed.split(",")]
-    assert table.rows[-2:] == (AvgPool(), Softmax())
-    convolutions = [row for row in table.rows if isinstance(row, Conv)]
+    assert architecture.rows[-2:] == (AvgPool(), Softmax())
+    convolutions = [row for row in architecture.rows if isinstance(row, Conv)]
     assert len(convolutions) == 19
-    assert sum(isinstance(row, MaxPool) for row in table.rows) == 5
+    assert sum(isinstance(row, MaxPool) for row in architecture.rows) == 5
     assert [row.batch_normalize for row in convolutions] == [True] * 18 + [False]
 
 
 def test_passthrough_of_the_paper() -> None:
     """§2: "the 26 x 26 x 512 feature map into a 13 x 13 x 2048 feature map, which can be concatenated"."""
-    table = BUILT_IN["yolov2-paper"]()
-    shapes = table.shapes()
-    reorg = next(i for i, row in enumerate(table.rows) if isinstance(row, Reorg))
-    assert table.rows[reorg] == Reorg(2, "space_to_depth")
+    architecture = BUILT_IN["yolov2-paper"]()
+    shapes = architecture.shapes()
+    reorg = next(i for i, row in enumerate(architecture.rows) if isinstance(row, Reorg))
+    assert architecture.rows[reorg] == Reorg(2, "space_to_depth")
     assert shapes[reorg - 1] == (512, 26, 26)
     assert shapes[reorg] == (2048, 13, 13)
     assert shapes[reorg + 1] == (2048 + 1024, 13, 13)
-    (source,) = route_sources(reorg - 1, table.rows[reorg - 1])
-    final = max(i for i, row in enumerate(table.rows) if isinstance(row, Conv) and row.filters == 512 and row.size == 3)
+    (source,) = route_sources(reorg - 1, architecture.rows[reorg - 1])
+    final = max(
+        i for i, row in enumerate(architecture.rows) if isinstance(row, Conv) and row.filters == 512 and row.size == 3
+    )
     assert source == final
-    added = [row for row in table.rows[23:] if isinstance(row, Conv) and row.size == 3]
+    added = [row for row in architecture.rows[23:] if isinstance(row, Conv) and row.size == 3]
     assert [row.filters for row in added] == [1024] * 3  # §3: "three 3 x 3 convolutional layers with 1024 filters"
 
 
 def test_passthrough_of_the_files() -> None:
-    table = BUILT_IN["yolov2-voc"]()
-    reorg = next(i for i, row in enumerate(table.rows) if isinstance(row, Reorg))
-    assert table.rows[reorg] == Reorg(2, "darknet")
-    assert table.shapes()[reorg - 1 : reorg + 2] == [(64, 26, 26), (256, 13, 13), (1280, 13, 13)]
-    assert table.rows[reorg + 1] == Route((-1, -4))
+    architecture = BUILT_IN["yolov2-voc"]()
+    reorg = next(i for i, row in enumerate(architecture.rows) if isinstance(row, Reorg))
+    assert architecture.rows[reorg] == Reorg(2, "darknet")
+    assert architecture.shapes()[reorg - 1 : reorg + 2] == [(64, 26, 26), (256, 13, 13), (1280, 13, 13)]
+    assert architecture.rows[reorg + 1] == Route((-1, -4))
 
 
 def test_fast_networks_lack_the_largest_map() -> None:
@@ -327,17 +329,22 @@ def test_fast_networks_lack_the_largest_map() -> None:
 
 
 def test_yolo9000_of_the_paper_has_three_priors() -> None:
-    table = BUILT_IN["yolo9000-paper"]()
-    assert isinstance(table.head, Region)
-    assert table.head.anchors_wh_cells == YOLO9000_ANCHORS
-    assert table.rows[:-2] == BUILT_IN["yolov2-paper"]().rows[:-2]
+    architecture = BUILT_IN["yolo9000-paper"]()
+    assert isinstance(architecture.head, Region)
+    assert architecture.head.anchors_wh_cells == YOLO9000_ANCHORS
+    assert architecture.rows[:-2] == BUILT_IN["yolov2-paper"]().rows[:-2]
 
 
 def test_defaults() -> None:
-    table = yolov2()
-    assert (table.width, table.height, table.channels, table.batch_norm) == (416, 416, 3, "inside_1e-5")
-    assert isinstance(table.head, Region)
-    assert table.head.anchors_wh_cells == COCO_ANCHORS
+    architecture = yolov2()
+    assert (architecture.width, architecture.height, architecture.channels, architecture.batch_norm) == (
+        416,
+        416,
+        3,
+        "eps_inside_sqrt",
+    )
+    assert isinstance(architecture.head, Region)
+    assert architecture.head.anchors_wh_cells == COCO_ANCHORS
     assert yolov2(7, size=320).shapes()[-1] == (5 * 12, 10, 10)
 
 

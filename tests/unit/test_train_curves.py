@@ -21,7 +21,7 @@ from yolo9000.training.curves import POINTS, Best, best_scores, plot_run, plot_s
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.report import write_report
 
-FACTS = {"recipe": {"task": "detect", "data": "my fruit", "batch": 8, "optimiser": {"decay": 0.0005}}, "threads": 2}
+FACTS = {"recipe": {"task": "detect", "data": "my fruit", "batch": 8, "optimizer": {"decay": 0.0005}}, "threads": 2}
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def make_run(path: Path, maps: list[float], steps: int = 4, slower: float = 1.0) -> RunFolder:
-    """A run that was scored after every epoch of so many steps, of 8 pictures in half a second each."""
+    """A run that was scored after every epoch of so many steps, of 8 images in half a second each."""
     folder = RunFolder(path)
     folder.start(FACTS | {"data": "00ff"})
     for step in range(1, steps * max(1, len(maps)) + 1):
         epoch = step / steps
         times = {"epoch": epoch, "seconds": slower * step / 2}
-        sizes = {"pictures": 8, "width": 96, "height": 64}
+        sizes = {"images": 8, "width": 96, "height": 64}
         losses = {"total": 8.0 / step, "classes": 2.0 / step, "gradient norm": 1000.0}
         folder.log("step", step, times | {"rate": 0.01} | losses | sizes)
         if step % steps == 0 and maps:
@@ -73,7 +73,7 @@ def test_a_run_is_drawn_as_losses_scores_rate_and_speed(tmp_path: Path, drawn: l
     np.testing.assert_allclose(lines_of(scores)["mAP50"], [(1, 0.2), (2, 0.6), (3, 0.5)])
     assert lines_of(scores).keys() == {"mAP50"}
     np.testing.assert_allclose(rate.lines[0].get_ydata(), 0.01)
-    np.testing.assert_allclose(speed.lines[0].get_ydata(), 16)  # 8 pictures in half a second
+    np.testing.assert_allclose(speed.lines[0].get_ydata(), 16)  # 8 images in half a second
 
 
 def test_long_curves_are_thinned_to_means(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -91,7 +91,7 @@ def test_speed_counts_time_not_steps(tmp_path: Path, drawn: list[Figure]) -> Non
     seconds = 0.0
     for step in range(1, 2 * POINTS + 1):  # two steps make a point: one in 1 s, one in 3 s
         seconds += 1 if step % 2 else 3
-        folder.log("step", step, {"epoch": step, "seconds": seconds, "rate": 0.1, "total": 1.0, "pictures": 8})
+        folder.log("step", step, {"epoch": step, "seconds": seconds, "rate": 0.1, "total": 1.0, "images": 8})
     plot_run(folder)
     np.testing.assert_allclose(drawn[0].axes[3].lines[0].get_ydata(), 4)  # 16 in 4 s; not the mean of 8 and 8 / 3
 
@@ -104,7 +104,7 @@ def test_a_run_without_scores_or_with_unknown_ones_is_drawn(tmp_path: Path) -> N
 
 def test_a_loss_that_is_null_leaves_a_gap(tmp_path: Path, drawn: list[Figure]) -> None:
     folder = make_run(tmp_path / "run", [])
-    folder.log("step", 5, {"epoch": 1.25, "seconds": 9, "rate": 0.1, "total": math.inf, "classes": 1.0, "pictures": 8})
+    folder.log("step", 5, {"epoch": 1.25, "seconds": 9, "rate": 0.1, "total": math.inf, "classes": 1.0, "images": 8})
     plot_run(folder)
     assert np.isnan(lines_of(drawn[0].axes[0])["total"][-1, 1])
 
@@ -181,15 +181,15 @@ def test_of_equal_scores_the_latest_weights_are_the_best(tmp_path: Path) -> None
     assert rows[0][1] == "best, after 2 epochs"
 
 
-def test_the_report_holds_pictures_settings_and_commands(tmp_path: Path) -> None:
+def test_the_report_holds_images_settings_and_commands(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a run", [0.2])
     for name in ("batch-000001", "batch-000002", "validation-000004", "validation-000008"):
-        Image.new("RGB", (30, 20)).save(folder.pictures / f"{name}.jpg")
+        Image.new("RGB", (30, 20)).save(folder.images / f"{name}.jpg")
     text, rows = report_of(folder)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
     assert captions == ["against epochs", "validation-000008", "batch-000001", "batch-000002"]
     assert text.count("data:image/jpeg;base64,") == 3
-    assert ["recipe.optimiser.decay", "0.0005"] in rows
+    assert ["recipe.optimizer.decay", "0.0005"] in rows
     commands = {row[0]: row[1] for row in rows if row[-1].startswith("yolo9000 ")}
     assert commands["go on, if it ended early"] == f"yolo9000 train --resume '{folder.path}'"
     assert commands["score it"] == f"yolo9000 val '{folder.path}/best.safetensors' 'my fruit'"

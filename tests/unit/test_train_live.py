@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from yolo9000.training import progress as module
-from yolo9000.training.progress import Live
+from yolo9000.training.progress import ProgressLine
 
 
 class Clock:
@@ -28,7 +28,7 @@ def _no_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "STATM", tmp_path / "not there")
 
 
-def train(live: Live, clock: Clock, first: int, count: int, seconds: float, waited: float = 0.0) -> None:
+def train(live: ProgressLine, clock: Clock, first: int, count: int, seconds: float, waited: float = 0.0) -> None:
     for done in range(1, count + 1):
         clock.now += seconds
         live.step_done(first + done, (first + done) / 10, {"total": 3.0 + done % 2, "classes": 1.0}, waited * done)
@@ -36,34 +36,34 @@ def train(live: Live, clock: Clock, first: int, count: int, seconds: float, wait
 
 def test_not_on_a_terminal_a_line_comes_every_thirty_seconds() -> None:
     out, clock = io.StringIO(), Clock()
-    with Live(Console(file=out), 100, 400, 8, clock) as live:
+    with ProgressLine(Console(file=out), 100, 400, 8, clock) as live:
         train(live, clock, first=100, count=14, seconds=5.0, waited=1.0)  # 70 s
-    # After 6 and 12 steps. Losses 4 3 4 3 4 3: mean 3.5; 8 / 5 pictures/s; 1 s of 5 waiting; 294 and 288 steps x 5 s
+    # After 6 and 12 steps. Losses 4 3 4 3 4 3: mean 3.5; 8 / 5 images/s; 1 s of 5 waiting; 294 and 288 steps x 5 s
     assert out.getvalue().splitlines() == [
-        "step 106 of 400, epoch 10.60, loss 3.50 = classes 1.00, 1.6 pictures/s, 20% waiting, 0:24:30 left",
-        "step 112 of 400, epoch 11.20, loss 3.50 = classes 1.00, 1.6 pictures/s, 20% waiting, 0:24:00 left",
+        "step 106 of 400, epoch 10.60, loss 3.50 = classes 1.00, 1.6 images/s, 20% waiting, 0:24:30 left",
+        "step 112 of 400, epoch 11.20, loss 3.50 = classes 1.00, 1.6 images/s, 20% waiting, 0:24:00 left",
     ]
 
 
 def test_speed_is_that_of_the_last_fifty_steps() -> None:
     out, clock = io.StringIO(), Clock()
-    with Live(Console(file=out), 0, 200, 200, clock) as live:
+    with ProgressLine(Console(file=out), 0, 200, 200, clock) as live:
         train(live, clock, first=0, count=100, seconds=0.1)
         train(live, clock, first=100, count=50, seconds=1.0)
     # A line at 30 s: 100 steps took 10 s, 20 more 20 s; the last 50: 30 x 0.1 s + 20 x 1 s = 23 s -> 10,000 / 23; but
-    # 80 steps are left at 30 s / 120. At 60 s: 150 steps; 200 pictures a second, 50 steps at 60 / 150.
+    # 80 steps are left at 30 s / 120. At 60 s: 150 steps; 200 images a second, 50 steps at 60 / 150.
     lines = out.getvalue().splitlines()
     assert [line.split(", ")[0] for line in lines] == ["step 120 of 200", "step 150 of 200"]
-    assert "434.8 pictures/s" in lines[0]
+    assert "434.8 images/s" in lines[0]
     assert "0:00:20 left" in lines[0]
-    assert "200.0 pictures/s" in lines[1]
+    assert "200.0 images/s" in lines[1]
     assert "0:00:20 left" in lines[1]
 
 
 def test_on_a_terminal_the_line_moves_below_what_is_told() -> None:
     out, clock = io.StringIO(), Clock()
     console = Console(file=out, force_terminal=True, width=200, color_system=None, legacy_windows=False)
-    with Live(console, 0, 40, 4, clock) as live:
+    with ProgressLine(console, 0, 40, 4, clock) as live:
         train(live, clock, first=0, count=3, seconds=1.0)
         live.tell("epoch 1: [mAP50] 0.5")
         train(live, clock, first=3, count=1, seconds=1.0)
@@ -79,7 +79,7 @@ def test_memory_is_told_where_it_is_known(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(module, "STATM", statm)
     monkeypatch.setattr(module.os, "sysconf", lambda name: 4096)
     out, clock = io.StringIO(), Clock()
-    live = Live(Console(file=out, width=500), 0, 2, 4, clock)
+    live = ProgressLine(Console(file=out, width=500), 0, 2, 4, clock)
     clock.now += 31
     live.step_done(1, 0.5, {"total": 1.0, "classes": 1.0}, 0.0, gpu_bytes=5 * 2**29)
     assert out.getvalue().strip().endswith("memory 1.5 GiB, GPU 2.5 GiB")
@@ -89,7 +89,7 @@ def test_the_moving_line_needs_no_thread_and_is_not_drawn_at_every_step() -> Non
     # Workers are forked beside it: a thread could hold a lock then.
     before = threading.active_count()
     out, clock = io.StringIO(), Clock()
-    with Live(Console(file=out, force_terminal=True, width=200, color_system=None), 0, 4000, 4, clock) as live:
+    with ProgressLine(Console(file=out, force_terminal=True, width=200, color_system=None), 0, 4000, 4, clock) as live:
         assert threading.active_count() == before
         train(live, clock, first=0, count=99, seconds=0.0625)  # 6.2 s; drawn every eighth step, at 8, 16, ..., 96
     drawn = set(re.findall(r"step (\d+) of 4,000", out.getvalue()))

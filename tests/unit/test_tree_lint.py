@@ -1,4 +1,4 @@
-"""Lint and diff of label trees, and trees as files: seeded faults are found, and nothing else."""
+"""Lint and diff of label trees, and trees as files: seeded issues are found, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import TREE
+from support.paths import shared
+from support.small_models import TREE
 
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.darknet_files import read_map, read_names, read_tree
@@ -129,7 +129,7 @@ class TestFiles:
             ("[]\n", "a tree must have at least one node"),
         ],
     )
-    def test_a_faulty_yaml_is_refused(self, tmp_path: Path, text: str, message: str) -> None:
+    def test_a_issuey_yaml_is_refused(self, tmp_path: Path, text: str, message: str) -> None:
         (tmp_path / "a.yaml").write_text(text)
         with pytest.raises(TreeError, match=message):
             read_tree_file(tmp_path / "a.yaml")

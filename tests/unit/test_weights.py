@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.architectures.layers import AvgPool, Conv, MaxPool, Region, Route, Row, Softmax, Table
+from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Layer, MaxPool, Region, Route, Softmax
 from yolo9000.architectures.weights import (
     BatchNorm,
     ConvParameters,
@@ -28,7 +28,9 @@ NARROW = bytes.fromhex("00000000 01000000 00000000 07000000")  # version 0.1, 7 
 WIDE = bytes.fromhex("00000000 02000000 00000000 01000000 01000000")  # version 0.2, 2^32 + 1 images in 64
 
 # 6 x 4 pixels of 2 channels. Layer 0: 3 x 2 x 2 x 2 = 24 kernel numbers and 4 x 3; layer 2: 2 x 3 and 2.
-TABLE = Table((Conv(3, size=2, padding=0), MaxPool(), Conv(2, 1, 1, 0, False, "linear")), width=6, height=4, channels=2)
+ARCHITECTURE = Architecture(
+    (Conv(3, size=2, padding=0), MaxPool(), Conv(2, 1, 1, 0, False, "linear")), width=6, height=4, channels=2
+)
 FLOATS = 24 + 12 + 6 + 2
 
 
@@ -43,11 +45,11 @@ def save(folder: Path, data: bytes) -> Path:
     return file
 
 
-def failure(folder: Path, data: bytes, table: Table = TABLE, *, partial: bool = False) -> str:
+def failure(folder: Path, data: bytes, architecture: Architecture = ARCHITECTURE, *, partial: bool = False) -> str:
     """The message for a file that must be refused, without the file's name."""
     file = save(folder, data)
     with pytest.raises(WeightsError) as caught:
-        read_weights(file, table, partial=partial)
+        read_weights(file, architecture, partial=partial)
     message = str(caught.value)
     assert message.startswith(f"{file}: ")
     assert len(message.splitlines()) == 1
@@ -55,7 +57,7 @@ def failure(folder: Path, data: bytes, table: Table = TABLE, *, partial: bool = 
 
 
 def test_order_of_the_numbers(tmp_path) -> None:
-    header, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), TABLE)
+    header, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), ARCHITECTURE)
     assert header == Header(0, 2, 0, 2**32 + 1)
     first, pool, last = model.parameters
     assert pool is None
@@ -91,7 +93,7 @@ def test_order_of_the_numbers(tmp_path) -> None:
 def test_headers(version: tuple[int, int, int], size: int, seen: int, tmp_path) -> None:
     head = struct.pack("<3i", *version) + seen.to_bytes(size - 12, "little")
     file = save(tmp_path, head + floats().tobytes())
-    header, model = read_weights(file, TABLE)
+    header, model = read_weights(file, ARCHITECTURE)
     assert header == Header(*version, seen)
     assert header.size == size == len(header.to_bytes())
     assert header.to_bytes() == head
@@ -100,7 +102,7 @@ def test_headers(version: tuple[int, int, int], size: int, seen: int, tmp_path) 
 
 
 def test_new_files_have_darknets_version(tmp_path) -> None:
-    _, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), TABLE)
+    _, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), ARCHITECTURE)
     write_weights(tmp_path / "new.weights", model)
     assert (tmp_path / "new.weights").read_bytes() == struct.pack("<3iQ", 0, 2, 0, 0) + floats().tobytes()
 
@@ -127,7 +129,7 @@ def test_bad_headers(data: bytes, message: str, tmp_path) -> None:
     assert message in failure(tmp_path, data)
 
 
-@pytest.mark.parametrize("head", [NARROW, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize("head", [NARROW, WIDE], ids=["scale_width", "wide"])
 def test_header_only(head: bytes, tmp_path) -> None:
     message = (
         "layer 0 (convolutional 2x2, 3 filters) needs 144 bytes, 0 are left: "
@@ -151,8 +153,8 @@ def test_short_files_name_the_layer_and_the_bytes(tmp_path) -> None:
 
 
 def test_bytes_are_written_with_commas(tmp_path) -> None:
-    table = Table((Conv(500, size=3),), width=6, height=4)  # 500 * 27 + 4 * 500 = 15,500 numbers
-    assert "needs 62,000 bytes, 1,004 are left" in failure(tmp_path, WIDE + floats(251).tobytes(), table)
+    architecture = Architecture((Conv(500, size=3),), width=6, height=4)  # 500 * 27 + 4 * 500 = 15,500 numbers
+    assert "needs 62,000 bytes, 1,004 are left" in failure(tmp_path, WIDE + floats(251).tobytes(), architecture)
 
 
 @pytest.mark.parametrize("extra", [1, 3, 4, 20, 1000])
@@ -169,13 +171,13 @@ def test_wide_numbers_behind_a_narrow_header(tmp_path) -> None:
     assert "needs 32 bytes, 28 are left" in failure(tmp_path, WIDE[:16] + floats().tobytes())
 
 
-def without_batch_norm(table: Table, *places: int) -> Table:
-    rows = [replace(row, batch_normalize=False) if i in places else row for i, row in enumerate(table.rows)]
-    return replace(table, rows=tuple(rows))
+def without_batch_norm(architecture: Architecture, *places: int) -> Architecture:
+    rows = [replace(row, batch_normalize=False) if i in places else row for i, row in enumerate(architecture.rows)]
+    return replace(architecture, rows=tuple(rows))
 
 
 # Three convolutions, so that "every layer but the last" is more than one: 5 * 2 * 9 = 90, 5 * 5 = 25, 4 * 5 = 20.
-THREE = replace(TABLE, rows=(Conv(5), Conv(5, size=1, padding=0), MaxPool(), Conv(4, 1, 1, 0, False, "linear")))
+THREE = replace(ARCHITECTURE, rows=(Conv(5), Conv(5, size=1, padding=0), MaxPool(), Conv(4, 1, 1, 0, False, "linear")))
 
 
 def test_hint_that_batch_norm_is_too_much(tmp_path) -> None:
@@ -206,10 +208,10 @@ def test_hint_that_batch_norm_is_missing(tmp_path) -> None:
 
 
 def test_network_without_numbers(tmp_path) -> None:
-    table = Table((MaxPool(), AvgPool()), width=6, height=4)
-    header, model = read_weights(save(tmp_path, WIDE), table)
+    architecture = Architecture((MaxPool(), AvgPool()), width=6, height=4)
+    header, model = read_weights(save(tmp_path, WIDE), architecture)
     assert (header.seen, model.parameters) == (2**32 + 1, (None, None))
-    assert failure(tmp_path, WIDE + bytes(8), table) == (
+    assert failure(tmp_path, WIDE + bytes(8), architecture) == (
         "8 bytes are left after the header, and the network has no layer that stores numbers"
     )
 
@@ -247,14 +249,14 @@ def test_negative_variance(tmp_path) -> None:
         "layer 0 (convolutional 2x2, 3 filters): rolling_variance must not be negative, got -0.25"
     )
     numbers[10] = -0.0  # no less than 0
-    _, model = read_weights(save(tmp_path, WIDE + numbers.tobytes()), TABLE)
+    _, model = read_weights(save(tmp_path, WIDE + numbers.tobytes()), ARCHITECTURE)
     assert model.missing() == []
 
 
 def test_files_that_cannot_be_read(tmp_path) -> None:
     for path, reason in [(tmp_path / "none.weights", "No such file or directory"), (tmp_path, "Is a directory")]:
         with pytest.raises(WeightsError) as caught:
-            read_weights(path, TABLE)
+            read_weights(path, ARCHITECTURE)
         assert str(caught.value) == f"{path}: cannot be read: {reason}"
 
 
@@ -263,7 +265,7 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
 def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, data: bytes, partial: bool) -> None:
     file = save(tmp_path_factory.getbasetemp(), head + data)
     try:
-        header, model = read_weights(file, TABLE, partial=partial)
+        header, model = read_weights(file, ARCHITECTURE, partial=partial)
     except WeightsError as error:
         message = str(error)
     else:  # whatever is taken for weights must account for every byte
@@ -279,7 +281,7 @@ def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, dat
 
 def test_partial_file_ends_where_a_layer_ends(tmp_path) -> None:
     data = NARROW + floats(36).tobytes()
-    header, model = read_weights(save(tmp_path, data), TABLE, partial=True)
+    header, model = read_weights(save(tmp_path, data), ARCHITECTURE, partial=True)
     assert [numbers is not None for numbers in model.parameters] == [True, False, False]
     assert model.missing() == [2]
     write_weights(tmp_path / "again.weights", model, header)
@@ -287,7 +289,7 @@ def test_partial_file_ends_where_a_layer_ends(tmp_path) -> None:
 
 
 def test_whole_file_may_be_read_as_partial(tmp_path) -> None:
-    _, model = read_weights(save(tmp_path, NARROW + floats().tobytes()), TABLE, partial=True)
+    _, model = read_weights(save(tmp_path, NARROW + floats().tobytes()), ARCHITECTURE, partial=True)
     assert model.missing() == []
 
 
@@ -302,7 +304,7 @@ def test_partial_file_must_still_fit(tmp_path) -> None:
 # Writing
 
 
-def model_of(table: Table, seed: int = 0) -> Model:
+def model_of(architecture: Architecture, seed: int = 0) -> Model:
     """A model of random bits, finite and variances not negative, of every size from subnormal to huge."""
     rng = np.random.default_rng(seed)
 
@@ -311,14 +313,14 @@ def model_of(table: Table, seed: int = 0) -> Model:
         return np.where(np.isfinite(values), values, np.float32(1))
 
     parameters: list[ConvParameters | None] = []
-    for row, channels in zip(table.rows, table.input_channels(), strict=True):
+    for row, channels in zip(architecture.rows, architecture.input_channels(), strict=True):
         if not isinstance(row, Conv):
             parameters.append(None)
             continue
         n = row.filters
         norm = BatchNorm(bits(n), bits(n), np.abs(bits(n))) if row.batch_normalize else None
         parameters.append(ConvParameters(bits(n, channels, row.size, row.size), bits(n), norm))
-    return Model(table, tuple(parameters))
+    return Model(architecture, tuple(parameters))
 
 
 def arrays(model: Model) -> list[np.ndarray]:
@@ -341,15 +343,15 @@ ROWS = st.lists(
 )
 
 
-def table_of(plan: list[tuple]) -> Table:
-    rows: list[Row] = [Conv(2)]
+def table_of(plan: list[tuple]) -> Architecture:
+    rows: list[Layer] = [Conv(2)]
     for kind, *values in plan:
         if kind is Conv:
             filters, size, normalize = values
             rows.append(Conv(filters, size, 1, size // 2, normalize))
         else:
             rows.append(MaxPool(2, 1) if kind is MaxPool else Route((-1, -1)))
-    return Table(tuple(rows), width=7, height=5, channels=2)
+    return Architecture(tuple(rows), width=7, height=5, channels=2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -361,8 +363,8 @@ def test_round_trip(
     header = Header(*version, 0, seen if version != (0, 1) else seen % 2**32)
     file = tmp_path_factory.getbasetemp() / "round.weights"
     write_weights(file, model, header)
-    assert file.stat().st_size == header.size + 4 * sum(model.table.parameter_counts())
-    again_header, again = read_weights(file, model.table)
+    assert file.stat().st_size == header.size + 4 * sum(model.architecture.parameter_counts())
+    again_header, again = read_weights(file, model.architecture)
     assert again_header == header
     assert again.missing() == []
     for ours, theirs in zip(arrays(model), arrays(again), strict=True):
@@ -370,10 +372,10 @@ def test_round_trip(
 
 
 def test_arrays_need_not_be_contiguous(tmp_path) -> None:
-    table = Table((Conv(3, size=2, padding=0, batch_normalize=False),), width=6, height=4, channels=2)
+    architecture = Architecture((Conv(3, size=2, padding=0, batch_normalize=False),), width=6, height=4, channels=2)
     weights = np.arange(48, dtype=np.float32).reshape(2, 2, 2, 3, 2)[..., 0].transpose(3, 2, 0, 1)
     assert not weights.flags.c_contiguous
-    write_weights(tmp_path / "net.weights", Model(table, (ConvParameters(weights, np.ones(3, np.float32)),)))
+    write_weights(tmp_path / "net.weights", Model(architecture, (ConvParameters(weights, np.ones(3, np.float32)),)))
     data = (tmp_path / "net.weights").read_bytes()
     assert data[20:] == struct.pack("<3f", 1, 1, 1) + struct.pack("<24f", *weights.reshape(-1).tolist())
 
@@ -391,7 +393,7 @@ def test_numbers_missing_in_the_middle(tmp_path) -> None:
 def test_files_that_cannot_be_written(tmp_path) -> None:
     for path, reason in [(tmp_path / "no" / "net.weights", "No such file or directory"), (tmp_path, "Is a directory")]:
         with pytest.raises(WeightsError) as caught:
-            write_weights(path, model_of(TABLE))
+            write_weights(path, model_of(ARCHITECTURE))
         assert str(caught.value) == f"{path}: cannot be written: {reason}"
 
 
@@ -405,7 +407,7 @@ def test_files_that_cannot_be_written(tmp_path) -> None:
 )
 def test_more_images_than_the_version_can_count(header: Header, message: str, tmp_path) -> None:
     with pytest.raises(WeightsError) as caught:
-        write_weights(tmp_path / "net.weights", model_of(TABLE), header)
+        write_weights(tmp_path / "net.weights", model_of(ARCHITECTURE), header)
     assert str(caught.value) == f"{tmp_path / 'net.weights'}: {message}"
     assert not (tmp_path / "net.weights").exists()
 
@@ -414,7 +416,7 @@ def test_more_images_than_the_version_can_count(header: Header, message: str, tm
 
 
 def test_check_parameters() -> None:
-    model = model_of(TABLE)
+    model = model_of(ARCHITECTURE)
     check_parameters(model)
     first, last = model.parameters[0], model.parameters[2]
     assert first is not None
@@ -441,20 +443,20 @@ VARIANCES = (4.0, 0.0, 1e-30, 1e-12, 1e-5, 300.0)
 def normalised_model(form: str) -> Model:
     """One convolution, 1x1 over 2 channels, a filter for each of the variances."""
     n = len(VARIANCES)
-    table = Table((Conv(n, size=1, padding=0),), width=6, height=4, channels=2, batch_norm=form)
+    architecture = Architecture((Conv(n, size=1, padding=0),), width=6, height=4, channels=2, batch_norm=form)
     rng = np.random.default_rng(7)
     weights = rng.normal(size=(n, 2, 1, 1)).astype(np.float32)
     biases, scales, means = rng.normal(size=(3, n)).astype(np.float32)
     norm = BatchNorm(scales, means, np.array(VARIANCES, np.float32))
-    return Model(table, (ConvParameters(weights, biases, norm),))
+    return Model(architecture, (ConvParameters(weights, biases, norm),))
 
 
-@pytest.mark.parametrize("form", ["inside_1e-5", "outside_1e-6"])
+@pytest.mark.parametrize("form", ["eps_inside_sqrt", "eps_outside_sqrt"])
 def test_folding_is_batch_norm(form: str) -> None:
     model = normalised_model(form)
     folded = fold_batch_norm(model)
-    assert folded.table.rows == (replace(model.table.rows[0], batch_normalize=False),)
-    assert folded.table == replace(model.table, rows=folded.table.rows)
+    assert folded.architecture.rows == (replace(model.architecture.rows[0], batch_normalize=False),)
+    assert folded.architecture == replace(model.architecture, rows=folded.architecture.rows)
     (before,), (after,) = model.parameters, folded.parameters
     assert before is not None
     assert before.batch_norm is not None
@@ -462,7 +464,7 @@ def test_folding_is_batch_norm(form: str) -> None:
     assert after.batch_norm is None
     check_parameters(folded)
     for i, variance in enumerate(np.array(VARIANCES, np.float32).tolist()):
-        deviation = math.sqrt(variance + 1e-5) if form == "inside_1e-5" else math.sqrt(variance) + 1e-6
+        deviation = math.sqrt(variance + 1e-5) if form == "eps_inside_sqrt" else math.sqrt(variance) + 1e-6
         scale, mean = float(before.batch_norm.scales[i]), float(before.batch_norm.rolling_mean[i])
         for channel in range(2):
             weight = float(before.weights[i, channel, 0, 0])
@@ -475,23 +477,23 @@ def test_folding_is_batch_norm(form: str) -> None:
 @pytest.mark.parametrize(
     ("form", "factors"),
     [
-        ("inside_1e-5", [3 / math.sqrt(4 + 1e-5), 3 / math.sqrt(1e-5)]),  # 1.5 and 949
-        ("outside_1e-6", [3 / (2 + 1e-6), 3e6]),
+        ("eps_inside_sqrt", [3 / math.sqrt(4 + 1e-5), 3 / math.sqrt(1e-5)]),  # 1.5 and 949
+        ("eps_outside_sqrt", [3 / (2 + 1e-6), 3e6]),
     ],
 )
 def test_folding_by_hand(form: str, factors: list[float]) -> None:
-    table = Table((Conv(2, size=1, padding=0),), width=6, height=4, channels=1, batch_norm=form)
+    architecture = Architecture((Conv(2, size=1, padding=0),), width=6, height=4, channels=1, batch_norm=form)
     norm = BatchNorm(*np.array([[3, 3], [0.5, 0.5], [4, 0]], np.float32))  # scales, means, variances
     numbers = ConvParameters(np.full((2, 1, 1, 1), 2, np.float32), np.full(2, 7, np.float32), norm)
-    (after,) = fold_batch_norm(Model(table, (numbers,))).parameters
+    (after,) = fold_batch_norm(Model(architecture, (numbers,))).parameters
     assert after is not None
     np.testing.assert_allclose(after.weights.reshape(-1), [2 * factor for factor in factors], rtol=1e-7)
     np.testing.assert_allclose(after.biases, [7 - 0.5 * factor for factor in factors], rtol=1e-7)
 
 
 def test_the_two_forms_differ_most_where_variance_is_tiny() -> None:
-    (inside,) = fold_batch_norm(normalised_model("inside_1e-5")).parameters
-    (outside,) = fold_batch_norm(normalised_model("outside_1e-6")).parameters
+    (inside,) = fold_batch_norm(normalised_model("eps_inside_sqrt")).parameters
+    (outside,) = fold_batch_norm(normalised_model("eps_outside_sqrt")).parameters
     assert inside is not None
     assert outside is not None
     ratio = (outside.weights / inside.weights)[:, 0, 0, 0]
@@ -505,11 +507,11 @@ def test_folding_leaves_the_rest_alone() -> None:
     folded = fold_batch_norm(small)
     assert folded.parameters[2] is None
     assert folded.parameters[3] is small.parameters[3]
-    assert folded.table.rows[2:] == THREE.rows[2:]
-    assert [row.batch_normalize for row in folded.table.rows if isinstance(row, Conv)] == [False] * 3
+    assert folded.architecture.rows[2:] == THREE.rows[2:]
+    assert [row.batch_normalize for row in folded.architecture.rows if isinstance(row, Conv)] == [False] * 3
     again = fold_batch_norm(folded)
     assert all(ours is theirs for ours, theirs in zip(again.parameters, folded.parameters, strict=True))
-    assert again.table == folded.table
+    assert again.architecture == folded.architecture
 
 
 def gentle(numbers: ConvParameters | None) -> ConvParameters | None:
@@ -530,13 +532,13 @@ def test_folding_needs_numbers() -> None:
 
 REGION = Region(((1.0, 2.0), (3.0, 1.0)), classes=3)  # 2 x (5 + 3) = 16 filters
 LAST = Conv(16, 1, 1, 0, False, "linear")
-DETECTOR = Table((Conv(4), LAST, REGION), width=6, height=4)
+DETECTOR = Architecture((Conv(4), LAST, REGION), width=6, height=4)
 
 
 def test_split_head() -> None:
     model = model_of(DETECTOR)
     body, class_rows = split_head(model)
-    assert body.table == replace(DETECTOR, rows=(Conv(4), replace(LAST, filters=10)))
+    assert body.architecture == replace(DETECTOR, rows=(Conv(4), replace(LAST, filters=10)))
     check_parameters(body)
     assert body.parameters[0] is model.parameters[0]
     whole, boxes = model.parameters[1], body.parameters[1]
@@ -555,7 +557,7 @@ def test_split_head() -> None:
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 5), st.integers(0, 999))
 def test_split_head_loses_nothing(anchors: int, classes: int, channels: int, seed: int) -> None:
     region = Region(((1.0, 2.0),) * anchors, classes)
-    model = model_of(Table((replace(LAST, filters=region.filters), region), 6, 4, channels), seed)
+    model = model_of(Architecture((replace(LAST, filters=region.filters), region), 6, 4, channels), seed)
     body, class_rows = split_head(model)
     (whole, _), (boxes,) = model.parameters, body.parameters
     assert whole is not None
@@ -578,9 +580,9 @@ def test_split_head_loses_nothing(anchors: int, classes: int, channels: int, see
         (LAST, MaxPool(2, 1), REGION),
     ],
 )
-def test_heads_that_cannot_be_split(rows: tuple[Row, ...]) -> None:
+def test_heads_that_cannot_be_split(rows: tuple[Layer, ...]) -> None:
     with pytest.raises(ConfigError, match="only where a linear 1x1 convolution stands before"):
-        split_head(model_of(Table(rows, width=6, height=4)))
+        split_head(model_of(Architecture(rows, width=6, height=4)))
 
 
 def test_head_without_numbers_cannot_be_split() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import shared
+from support.paths import shared
 
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.wordnet import TOPICS, is_synset_id, singular_forms, wordnet

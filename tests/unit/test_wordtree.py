@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names, nearest
-from yolo9000.taxonomy.wordtree import Descent, WordTree
+from yolo9000.taxonomy.wordtree import TreePath, WordTree
 
 # Two top nodes. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].
 #
@@ -60,8 +60,8 @@ def test_single_node() -> None:
     assert (tree.names, tree.ids) == (("0",), ("0",))
     assert tree.softmax(np.array([-3.0])).tolist() == [1.0]
     assert tree.probabilities(np.array([1.0]), only_leaves=True).tolist() == [1.0]
-    (descent,) = descend(tree, np.ones((1, 1)), 0.5)
-    assert descent == Descent((0,), (1.0,), None, None)
+    (descent,) = decode(tree, np.ones((1, 1)), 0.5)
+    assert descent == TreePath((0,), (1.0,), None, None)
 
 
 def test_names_and_ids() -> None:
@@ -145,8 +145,8 @@ def asker(tree: WordTree, conditionals: np.ndarray) -> Callable[[np.ndarray, int
     return of_group
 
 
-def descend(tree: WordTree, conditionals: np.ndarray, least: float, rule: str = "conditional") -> list[Descent]:
-    return tree.descend(asker(tree, conditionals), len(conditionals), least, rule)
+def decode(tree: WordTree, conditionals: np.ndarray, least: float, rule: str = "conditional") -> list[TreePath]:
+    return tree.decode(asker(tree, conditionals), len(conditionals), least, rule)
 
 
 # The likeliest way: animal .75, dog .5, hound .75. Paths: .75, .375, .28125.
@@ -171,7 +171,7 @@ def descend(tree: WordTree, conditionals: np.ndarray, least: float, rule: str = 
 def test_walk(
     rule: str, least: float, nodes: tuple[int, ...], refused: tuple[int, float] | None, runner_up: tuple[int, float]
 ) -> None:
-    (descent,) = descend(TREE, CONDITIONALS[None], least, rule)
+    (descent,) = decode(TREE, CONDITIONALS[None], least, rule)
     assert descent.nodes == nodes
     assert descent.conditionals == tuple(CONDITIONALS[list(nodes)])
     assert descent.refused == refused
@@ -180,28 +180,28 @@ def test_walk(
 
 def test_only_child_has_no_runner_up() -> None:
     conditionals = np.array([[0.25, 0.75, 0.5, 0.375, 0.125, 1.0, 0.25, 0.75]])
-    (descent,) = descend(TREE, conditionals, 0.5)
-    assert descent == Descent((1, 5), (0.75, 1.0), None, None)
+    (descent,) = decode(TREE, conditionals, 0.5)
+    assert descent == TreePath((1, 5), (0.75, 1.0), None, None)
 
 
 def test_runner_up_without_any_probability_is_still_another_node() -> None:
-    (descent,) = descend(TREE, np.array([[1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]]), 0.5)
+    (descent,) = decode(TREE, np.array([[1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]]), 0.5)
     assert (descent.nodes, descent.runner_up) == ((0, 2, 6), (7, 0.0))
 
 
 def test_runner_up_at_a_refusal_belongs_to_the_answer() -> None:
     # dog .5 is entered (.75 * .5 = .375 > .3); hound is refused (.28125); the rival of dog is cat
-    (descent,) = descend(TREE, CONDITIONALS[None], 0.3)
+    (descent,) = decode(TREE, CONDITIONALS[None], 0.3)
     assert (descent.nodes, descent.refused, descent.runner_up) == ((0, 2), (7, 0.75), (3, 0.375))
 
 
 @pytest.mark.parametrize("rule", ["conditional", "darknet"])
 def test_ties_go_to_the_first(rule: str) -> None:
     conditionals = np.array([[0.5, 0.5, 0.375, 0.25, 0.375, 1.0, 0.5, 0.5]])
-    (descent,) = descend(TREE, conditionals, 0.0, rule)
+    (descent,) = decode(TREE, conditionals, 0.0, rule)
     assert descent.nodes == (0, 2, 6)
     assert descent.runner_up == (7, 0.5)
-    (descent,) = descend(TREE, conditionals, 0.18 if rule == "conditional" else 0.09, rule)
+    (descent,) = decode(TREE, conditionals, 0.18 if rule == "conditional" else 0.09, rule)
     assert descent.nodes == (0, 2)  # .5 * .375 = .1875, or .5 * .1875 = .09375; terrier is half of that or less
     assert descent.runner_up == (4, 0.375)
     assert descent.refused == (6, 0.5)
@@ -212,8 +212,8 @@ def test_ties_go_to_the_first(rule: str) -> None:
 def test_a_top_node_is_accepted_however_unlikely(rule: str, least: float) -> None:
     tree = WordTree.from_parents([-1] * 5 + [3, 3])
     conditionals = np.array([[0.1, 0.2, 0.2, 0.3, 0.2, 0.5, 0.5]])
-    (descent,) = descend(tree, conditionals, least, rule)
-    assert descent == Descent((3,), (0.3,), None, (1, 0.2))
+    (descent,) = decode(tree, conditionals, least, rule)
+    assert descent == TreePath((3,), (0.3,), None, (1, 0.2))
 
 
 def test_a_group_is_asked_once_and_only_on_the_way() -> None:
@@ -231,7 +231,7 @@ def test_a_group_is_asked_once_and_only_on_the_way() -> None:
         asked.append((group, objects.tolist()))
         return asker(TREE, conditionals)(objects, group)
 
-    descents = TREE.descend(of_group, 4, 0.1)
+    descents = TREE.decode(of_group, 4, 0.1)
     assert [descent.nodes for descent in descents] == [(0, 2, 7), (1, 5), (0, 3), (0, 2, 6)]
     assert asked == [(0, [0, 1, 2, 3]), (1, [0, 2, 3]), (2, [1]), (3, [0, 3])]
 
@@ -240,7 +240,7 @@ def test_no_objects() -> None:
     def never(objects: np.ndarray, group: int) -> np.ndarray:
         raise AssertionError("nothing must be asked")
 
-    assert TREE.descend(never, 0, 0.5) == []
+    assert TREE.decode(never, 0, 0.5) == []
 
 
 LEVELS = 15
@@ -280,7 +280,7 @@ def test_how_far_down_a_chain(percent: int, rule: str, level: int) -> None:
     q, tree = percent / 100, chain()
     assert levels_entered(Fraction(percent, 100), Fraction(1, 2), rule) == level
     conditionals = np.tile([q, 1 - q], LEVELS)[None]
-    (descent,) = descend(tree, conditionals, 0.5, rule)
+    (descent,) = decode(tree, conditionals, 0.5, rule)
     assert descent.nodes == tuple(range(0, 2 * level, 2))
     assert tree.depths[descent.nodes[-1]] == level - 1
     assert descent.conditionals == (q,) * level
@@ -308,10 +308,10 @@ def random_tree(choices: Sequence[int]) -> WordTree:
 )
 def test_walk_against_plain_arithmetic(choices: list[int], seed: int, least: float, rule: str) -> None:
     tree = random_tree(choices)
-    tree.check_groups_whole()
+    tree.check_groups_contiguous()
     logits = 3 * np.random.default_rng(seed).normal(size=(3, len(tree)))
     conditionals = tree.softmax(logits)
-    assert [descent.nodes for descent in descend(tree, conditionals, least, rule)] == [
+    assert [descent.nodes for descent in decode(tree, conditionals, least, rule)] == [
         plain_walk(tree, row.tolist(), least, rule) for row in conditionals
     ]
 
@@ -375,13 +375,13 @@ def test_what_is_no_tree(parents: list[int], names: list[str] | None, ids: list[
 def test_split_siblings() -> None:
     tree = WordTree.from_parents([-1, 0, 0, 1, 0], ids=list("abcde"))  # e stands apart from b and c
     with pytest.raises(TreeError) as caught:
-        tree.check_groups_whole()
+        tree.check_groups_contiguous()
     assert str(caught.value) == (
         "node 4 (e): children of one parent must stand side by side, but its parent 0 has others further up"
     )
     with pytest.raises(TreeError, match=r"^node 2 \(2\): .* its parent -1 has others further up$"):
-        WordTree.from_parents([-1, 0, -1]).check_groups_whole()
-    TREE.check_groups_whole()
+        WordTree.from_parents([-1, 0, -1]).check_groups_contiguous()
+    TREE.check_groups_contiguous()
 
 
 def test_split_siblings_keep_darknets_meaning() -> None:

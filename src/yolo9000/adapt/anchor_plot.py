@@ -22,7 +22,7 @@ __all__ = ["plot_report"]
 _INCHES, _DOTS_PER_INCH = (12.0, 5.2), 120
 _IOU, _EUCLIDEAN, _DEFAULT = "tab:blue", "tab:orange", "tab:green"
 _MARGIN = 0.02  # of average IoU above and below the curves
-_UNIT_NAMES: dict[Unit, str] = {"cells": "cells", "pixels": "pixels", "relative": "fractions of the picture"}
+_UNIT_NAMES: dict[Unit, str] = {"cells": "cells", "pixels": "pixels", "relative": "fractions of the image"}
 
 
 def plot_report(report: AnchorReport, path: str | Path, *, k: int | None = None) -> None:
@@ -36,7 +36,7 @@ def plot_report(report: AnchorReport, path: str | Path, *, k: int | None = None)
     Raises:
         ConfigError: the report has no such k.
     """
-    row = report.row(report.knee if k is None else k)
+    row = report.row(report.elbow if k is None else k)
     figure = Figure(figsize=_INCHES, layout="constrained")
     curves, boxes = figure.subplots(1, 2, width_ratios=(1.25, 1))
     _draw_curves(curves, report)
@@ -50,7 +50,7 @@ def _draw_curves(axes: Axes, report: AnchorReport) -> None:
     euclidean = [row.euclidean.average_iou for row in report.rows]
     axes.plot(ks, euclidean, "s--", color=_EUCLIDEAN, markersize=4, label="clusters under Euclidean distance")
     if len(ks) > 1:
-        _mark_knee(axes, report)
+        _mark_elbow(axes, report)
     for place, row in enumerate(report.defaults):
         count, height = len(row.anchors_wh), row.coverage["all"].average_iou
         marker = "x+*dv"[place % 5]
@@ -65,21 +65,21 @@ def _draw_curves(axes: Axes, report: AnchorReport) -> None:
     axes.legend(loc="lower right")
 
 
-def _mark_knee(axes: Axes, report: AnchorReport) -> None:
-    height = report.row(report.knee).iou.average_iou
-    label = f"knee: {report.knee} anchors, {100 * height:.1f} %"
-    axes.plot(report.knee, height, "o", color="none", markeredgecolor="black", markersize=14, label=label)
-    axes.axvline(report.knee, color="black", linewidth=0.8, linestyle=":", zorder=0)
+def _mark_elbow(axes: Axes, report: AnchorReport) -> None:
+    height = report.row(report.elbow).iou.average_iou
+    label = f"knee: {report.elbow} anchors, {100 * height:.1f} %"
+    axes.plot(report.elbow, height, "o", color="none", markeredgecolor="black", markersize=14, label=label)
+    axes.axvline(report.elbow, color="black", linewidth=0.8, linestyle=":", zorder=0)
 
 
 def _draw_boxes(axes: Axes, clusters: Clusters, unit: Unit) -> None:
     anchors = clusters.anchors_wh
-    shares = clusters.counts / clusters.counts.sum()
-    colours = colormaps["viridis"](np.linspace(0, 0.9, len(anchors)))
-    for (width, height), share, colour in zip(anchors, shares, colours, strict=True):
-        label = f"{_side(width)} × {_side(height)}  ({100 * share:.0f} %)"
+    fractions = clusters.counts / clusters.counts.sum()
+    colors = colormaps["viridis"](np.linspace(0, 0.9, len(anchors)))
+    for (width, height), fraction, color in zip(anchors, fractions, colors, strict=True):
+        label = f"{_side(width)} × {_side(height)}  ({100 * fraction:.0f} %)"
         corner = (-width / 2, -height / 2)
-        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=2.5, label=label))
+        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=2.5, label=label))
     _frame(axes, anchors)
     axes.set(title=f"{len(anchors)} anchors under 1 − IoU", xlabel=f"{_UNIT_NAMES[unit]} from the centre")
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="width × height\n(share of boxes)")

@@ -1,7 +1,7 @@
 """Dimension clusters: anchors from the boxes of a data set by k-means with the distance 1 - IoU. NumPy only.
 
 Boxes and anchors are compared as if they shared a centre, so only widths and heights matter. The unit is the caller's:
-cells of a network, pixels, or fractions of the picture; anchors come out in the unit that the sizes went in.
+cells of a network, pixels, or fractions of the image; anchors come out in the unit that the sizes went in.
 
 1 - IoU obeys the triangle inequality (it is the Jaccard distance), so k-means here looks again only at boxes that the
 centroids' moves can have brought to another cluster; the answer is the one that looking at all of them gives.
@@ -30,8 +30,8 @@ __all__ = [
     "average_iou",
     "cfg_line",
     "cluster",
+    "elbow",
     "format_report",
-    "knee",
     "recall",
     "report",
     "size_iou",
@@ -43,13 +43,13 @@ Unit = Literal["cells", "pixels", "relative"]
 
 STRIDE = 32  # pixels of the network's input in a cell (§2)
 COCO_AREAS = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # least square pixels of COCO's three sizes
-COCO_PICTURE = (640, 480)  # what relative sizes are taken for where no network size is given
+COCO_IMAGE = (640, 480)  # what relative sizes are taken for where no network size is given
 
 _RESTARTS = 10
-_MOST_ITERATIONS = 1000  # k-means with means under 1 - IoU may walk in a circle; real data needed at most a few hundred
+_MAX_ITERATIONS = 1000  # k-means with means under 1 - IoU may walk in a circle; real data needed at most a few hundred
 _SAMPLE = 1 << 14  # sizes that the restarts compete on; of more only the winner sees all
-_BLOCK = 1 << 14  # sizes handled at a time: what is computed for them stays in the processor's cache
-_LEAST_SIDE = 1e-75  # from it to its inverse, areas and their ratios are numbers
+_BLOCK = 1 << 14  # sizes handled at a time: what is computed for them stays in the CPU's cache
+_MIN_SIDE = 1e-75  # from it to its inverse, areas and their ratios are numbers
 _ROUNDING = 1e-9  # far above the rounding of a distance, far below any distance that matters
 
 
@@ -127,13 +127,13 @@ class AnchorReport:
     Attributes:
         unit: of all sizes and anchors.
         rows: one for each k, rising.
-        knee: the k that `knee` chooses from the average IoU under 1 - IoU.
+        elbow: the k that `elbow` chooses from the average IoU under 1 - IoU.
         defaults: the other anchors.
     """
 
     unit: Unit
     rows: tuple[AnchorRow, ...]
-    knee: int
+    elbow: int
     defaults: tuple[DefaultRow, ...]
 
     def row(self, k: int) -> AnchorRow:
@@ -191,13 +191,13 @@ def _checked(sizes_wh: Float[np.ndarray, "n 2"], what: str) -> Float64[np.ndarra
     sizes = np.asarray(sizes_wh, np.float64)
     if not len(sizes):
         raise DataError(f"there must be at least one {what}, got none")
-    good = ((sizes >= _LEAST_SIDE) & (sizes <= 1 / _LEAST_SIDE)).all(axis=1)
+    good = ((sizes >= _MIN_SIDE) & (sizes <= 1 / _MIN_SIDE)).all(axis=1)
     if not good.all():
         first = int(np.argmin(good))
         width, height = sizes[first]
         raise DataError(
             f"{what} {first}: width and height must be positive numbers "
-            f"({_LEAST_SIDE:g} to {1 / _LEAST_SIDE:g}), got {width:g} x {height:g}"
+            f"({_MIN_SIDE:g} to {1 / _MIN_SIDE:g}), got {width:g} x {height:g}"
         )
     return sizes
 
@@ -215,7 +215,7 @@ def cluster(
     What the paper leaves open is decided so: a centroid is the mean of its boxes, which gives the numbers of Table 1
     on VOC 2007 (61.1 and 67.7 for k = 5 and 9; the median would give 62.2 and 69.0, the paper has 61.0 and 67.2); the
     first centroids are drawn as in k-means++, by squared distance; a run ends when no box changes its cluster; a
-    cluster without boxes starts anew at the box that is farthest from its centroid. Of more than 16,384 different
+    cluster without boxes starts again at the box that is farthest from its centroid. Of more than 16,384 different
     sizes the restarts compete on that many, and the best of them goes on over all.
 
     Args:
@@ -318,7 +318,7 @@ def _run(boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Dist
     assignment = _Assignment(boxes, len(centroids_wh), distance)
     moved = 0.0  # over all iterations the sum of the farthest moves of a centroid
     iterations = 0
-    while assignment.renew(centroids_wh, moved) and iterations < _MOST_ITERATIONS:
+    while assignment.renew(centroids_wh, moved) and iterations < _MAX_ITERATIONS:
         iterations += 1
         before, centroids_wh = centroids_wh, assignment.means(centroids_wh)
         moved += float(_distances(before.T, centroids_wh.T, distance).max())
@@ -403,15 +403,15 @@ def report(
 ) -> AnchorReport:
     """Cluster with every k, under 1 - IoU and under the Euclidean distance, and tell how well the anchors fit.
 
-    Small, medium and large are COCO's, less than 32 x 32 pixels, less than 96 x 96, and the rest: of the pictures
-    where the unit is pixels, of the network's input where it is cells, and of a picture of ``network_wh`` where sizes
+    Small, medium and large are COCO's, less than 32 x 32 pixels, less than 96 x 96, and the rest: of the images
+    where the unit is pixels, of the network's input where it is cells, and of an image of ``network_wh`` where sizes
     are relative.
 
     Args:
         sizes_wh: the boxes.
         ks: the numbers of anchors, in any order.
         unit: of the sizes.
-        network_wh: width and height that relative sizes are fractions of; None: 640 x 480, as most COCO pictures.
+        network_wh: width and height that relative sizes are fractions of; None: 640 x 480, as most COCO images.
         defaults: anchors to compare with, in the same unit, and what they are called.
         restarts: as in `cluster`.
         seed: as in `cluster`.
@@ -435,13 +435,13 @@ def report(
         DefaultRow(name, np.asarray(anchors, np.float64), _coverage(sizes_wh, anchors, areas))
         for name, anchors in (defaults or {}).items()
     )
-    return AnchorReport(unit, tuple(rows), knee(numbers, [row.iou.average_iou for row in rows]), others)
+    return AnchorReport(unit, tuple(rows), elbow(numbers, [row.iou.average_iou for row in rows]), others)
 
 
 def _square_pixels(
     sizes_wh: Float64[np.ndarray, "n 2"], unit: Unit, network_wh: tuple[int, int] | None
 ) -> Float64[np.ndarray, " n"]:
-    width, height = network_wh or COCO_PICTURE
+    width, height = network_wh or COCO_IMAGE
     unit_area = {"pixels": 1, "cells": STRIDE * STRIDE, "relative": width * height}[unit]
     return np.asarray(sizes_wh[:, 0] * sizes_wh[:, 1] * unit_area)
 
@@ -459,7 +459,7 @@ def _cover(ious: Float64[np.ndarray, " n"]) -> Coverage:
     return Coverage(len(ious), float(ious.mean()), float((ious >= 0.5).mean()), float((ious >= 0.75).mean()))
 
 
-def knee(ks: Sequence[int], average_ious: Sequence[float]) -> int:
+def elbow(ks: Sequence[int], mean_ious: Sequence[float]) -> int:
     """The k at which the curve of average IoU is highest above the straight line between its ends (Kneedle).
 
     Of equals the smallest. It depends on the ends: the paper chose 5 by eye, "a good tradeoff between model
@@ -467,38 +467,38 @@ def knee(ks: Sequence[int], average_ious: Sequence[float]) -> int:
 
     Args:
         ks: at least one, rising.
-        average_ious: one for each k.
+        mean_ious: one for each k.
     """
-    line = np.interp(ks, [ks[0], ks[-1]], [average_ious[0], average_ious[-1]])
-    return ks[int(np.argmax(np.asarray(average_ious) - line))]
+    line = np.interp(ks, [ks[0], ks[-1]], [mean_ious[0], mean_ious[-1]])
+    return ks[int(np.argmax(np.asarray(mean_ious) - line))]
 
 
 def to_cells(
     sizes_wh: Float[np.ndarray, "n 2"],
     network_wh: tuple[int, int],
     *,
-    pictures_wh: Num[np.ndarray, "#n 2"] | None = None,
-    image_fit: Literal["letterbox", "stretch"] = "letterbox",
+    images_wh: Num[np.ndarray, "#n 2"] | None = None,
+    resize_mode: Literal["letterbox", "stretch"] = "letterbox",
     stride: int = STRIDE,
 ) -> Float64[np.ndarray, "n 2"]:
     """Sizes of boxes or anchors in cells of a network.
 
     Args:
-        sizes_wh: fractions of the picture, or, with ``pictures_wh``, pixels of it.
+        sizes_wh: fractions of the image, or, with ``images_wh``, pixels of it.
         network_wh: width and height of the network's input in pixels.
-        pictures_wh: width and height of the picture that each size is from, or one row for all; None: the sizes are
-            fractions, which says nothing of the pictures' shape, so that they are taken as stretched to the input.
-        image_fit: how pictures in pixels are fitted to the input: the whole picture at one scale, or each side at its
+        images_wh: width and height of the image that each size is from, or one row for all; None: the sizes are
+            fractions, which says nothing of the images' shape, so that they are taken as stretched to the input.
+        resize_mode: how images in pixels are fitted to the input: the whole image at one scale, or each side at its
             own.
         stride: pixels of the input in a cell.
 
     Raises:
-        DataError: a size or a picture is not finite and positive.
+        DataError: a size or an image is not finite and positive.
     """
     scale = np.array([network_wh], np.float64)
-    if pictures_wh is not None:
-        scale = scale / _checked(np.asarray(pictures_wh, np.float64), "picture")
-        if image_fit == "letterbox":
+    if images_wh is not None:
+        scale = scale / _checked(np.asarray(images_wh, np.float64), "image")
+        if resize_mode == "letterbox":
             scale = scale.min(axis=1, keepdims=True)
     return np.asarray(_checked(sizes_wh, "box") * scale / stride)
 
@@ -519,7 +519,7 @@ def anchor_forms(anchors_wh_cells: Float[np.ndarray, "k 2"], *, stride: int = ST
 
 
 def format_report(report: AnchorReport) -> str:
-    """The report as lines of text: one for each k, the knee marked, then the other anchors."""
+    """The report as lines of text: one for each k, the elbow marked, then the other anchors."""
     everything = report.rows[0].coverage
     names = [name for name in COCO_AREAS if name in everything]
     counts = ", ".join(f"{everything[name].boxes:,} {name}" for name in names)
@@ -531,7 +531,7 @@ def format_report(report: AnchorReport) -> str:
         f"{'k':>3}  {'IoU':>5} {'Euclidean':>9}  {'at .5':>5} {'at .75':>6}  {by_size}".rstrip(),
     ]
     for row in report.rows:
-        mark = "  knee" if row.k == report.knee and len(report.rows) > 1 else ""
+        mark = "  elbow" if row.k == report.elbow and len(report.rows) > 1 else ""
         lines.append(_format_row(row.k, row.coverage, f"{100 * row.euclidean.average_iou:.1f}", names) + mark)
     lines += [_format_row(len(row.anchors_wh), row.coverage, "", names) + f"  {row.name}" for row in report.defaults]
     return "\n".join(lines)

@@ -19,11 +19,11 @@ from jaxtyping import Float64, Int64
 from yolo9000.architectures.layers import Conv, Region
 from yolo9000.architectures.weights import Model
 from yolo9000.boxes import clip, cxcywh_to_xyxy, iou, nms
-from yolo9000.checkpoints.safetensors import ModelFile
-from yolo9000.data.dataset import DataSet, OnBad
-from yolo9000.data.images import load_picture
+from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.data.dataset import DataSet, OnError
+from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError
-from yolo9000.evaluation.runner import truth_labels
+from yolo9000.evaluation.runner import gt_labels
 from yolo9000.inference.decode import Candidates, HeadOutput, find_candidates
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.preprocess import fit
@@ -42,11 +42,11 @@ class FoundObject:
 
     Attributes:
         logits: scores of all nodes, before any softmax.
-        truth: the node that it is.
+        gt: the node that it is.
     """
 
     logits: Float64[np.ndarray, " nodes"]
-    truth: int
+    gt: int
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class BackOff:
 
     Attributes:
         temperatures: of the sibling groups at each depth, from the top.
-        min_probability: how probable a node must be to be answered with.
+        hier_thresh: how probable a node must be to be answered with.
     """
 
     temperatures: tuple[float, ...]
-    min_probability: float
+    hier_thresh: float
 
 
 @dataclass(frozen=True)
@@ -83,28 +83,28 @@ class Calibration:
 
 
 def calibrate(
-    file: ModelFile, detector: Detector, data_set: DataSet, *, max_error: float = 0.05, on_bad: OnBad = "error"
-) -> tuple[ModelFile, Calibration]:
-    """Calibrate a model on pictures with boxes that it was not trained on.
+    file: Checkpoint, detector: Detector, data_set: DataSet, *, max_error: float = 0.05, on_error: OnError = "error"
+) -> tuple[Checkpoint, Calibration]:
+    """Calibrate a model on images with boxes that it was not trained on.
 
     Args:
         file: the model.
         detector: the same, in an engine.
-        data_set: the pictures.
+        data_set: the images.
         max_error: share of answers that may be wrong.
-        on_bad: what to do with faulty annotations.
+        on_error: what to do with faulty annotations.
 
     Returns:
         The model with its last layer divided by the temperatures, and the least probability beside it; what was found.
 
     Raises:
         ConfigError: the classes are flat; the objects are too few, or even top nodes are wrong too often.
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     tree = file.tree
     if tree is None:
         raise ConfigError("calibrate needs a model with a label tree; the classes of this one are flat")
-    found = list(find_objects(detector, tree, data_set, on_bad))
+    found = list(find_objects(detector, tree, data_set, on_error))
     back_off = find_back_off(found, tree, max_error)
     as_it_was = BackOff((1.0,) * len(back_off.temperatures), 0.5)
     (error_before, depth_before), (error, depth) = (
@@ -114,35 +114,35 @@ def calibrate(
     changed = replace(file, model=with_temperatures(file.model, tree, back_off.temperatures))
     known = {"max_error": max_error, "data": data_set.name, "temperatures": list(back_off.temperatures)}
     trained = {**file.trained, "calibration": known}
-    return replace(changed, min_probability=back_off.min_probability, trained=trained), calibration
+    return replace(changed, hier_thresh=back_off.hier_thresh, trained=trained), calibration
 
 
-def find_objects(detector: Detector, tree: WordTree, data_set: DataSet, on_bad: OnBad) -> Iterator[FoundObject]:
+def find_objects(detector: Detector, tree: WordTree, data_set: DataSet, on_error: OnError) -> Iterator[FoundObject]:
     """The objects of a data set that the detector puts a box on, whatever it calls them, in the order of the data."""
-    labels = truth_labels(detector.prepared.spec, data_set)
-    for sample in data_set.samples(on_bad):
+    labels = gt_labels(detector.prepared.spec, data_set)
+    for sample in data_set.samples(on_error):
         if sample.boxes is None:
             continue
-        image = load_picture(sample.picture, sample.name).image
+        image = load_image(sample.image, sample.name).pixels
         spec, size_wh = detector.prepared.spec, (image.shape[1], image.shape[0])
-        arrays = detector.engine.run(fit(image, detector.network_wh, spec.image_fit)[None])
+        arrays = detector.engine.run(fit(image, detector.network_wh, spec.resize_mode)[None])
         output = detector.prepared.head_output(arrays, detector.network_wh)
         candidates = find_candidates(output, 0, spec, size_wh, MIN_OBJECTNESS)
         boxes = clip(cxcywh_to_xyxy(candidates.boxes_cxcywh) * np.array([*size_wh, *size_wh], np.float32), size_wh)
         plain = sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
-        for place, truth in _matches(boxes, candidates, plain.boxes_xyxy, detector.settings.nms):
-            yield FoundObject(_logits(output, candidates, place, len(tree)), int(labels[plain.labels[truth]]))
+        for place, gt in _matches(boxes, candidates, plain.boxes_xyxy, detector.settings.nms):
+            yield FoundObject(_logits(output, candidates, place, len(tree)), int(labels[plain.labels[gt]]))
 
 
 def _matches(
-    boxes_xyxy: np.ndarray, candidates: Candidates, truths_xyxy: np.ndarray, overlap: float
+    boxes_xyxy: np.ndarray, candidates: Candidates, gts_xyxy: np.ndarray, overlap: float
 ) -> Iterator[tuple[int, int]]:
     """Boxes that stand, best objectness first, each with the truth that it overlaps most; a truth once."""
-    free = np.ones(len(truths_xyxy), dtype=bool)
+    free = np.ones(len(gts_xyxy), dtype=bool)
     for place in nms(boxes_xyxy, candidates.objectness, overlap):
         if not free.any():
             return
-        overlaps = np.where(free, iou(boxes_xyxy[place], truths_xyxy), 0)
+        overlaps = np.where(free, iou(boxes_xyxy[place], gts_xyxy), 0)
         best = int(overlaps.argmax())
         if overlaps[best] >= MIN_IOU:
             free[best] = False
@@ -176,7 +176,7 @@ def _groups_at(
     """Scores of the sibling group at a depth of each object's true path, filled up with -inf; which is the true one."""
     rows, own = [], []
     for one in found:
-        path = tree.path(one.truth)
+        path = tree.path(one.gt)
         if len(path) > depth:
             siblings = tree.children(int(tree.parents[path[depth]]))
             rows.append(one.logits[siblings.start : siblings.stop])
@@ -214,28 +214,28 @@ def _walk(
     children = tree.children(-1)
     while children:
         scores = one.logits[children.start : children.stop] / temperatures[len(nodes)]
-        shares = np.exp(scores - scores.max())
-        best = int(shares.argmax())
+        fractions = np.exp(scores - scores.max())
+        best = int(fractions.argmax())
         above = probabilities[-1] if probabilities else 1.0
         nodes.append(children.start + best)
-        probabilities.append(above * float(shares[best] / shares.sum()))
+        probabilities.append(above * float(fractions[best] / fractions.sum()))
         children = tree.children(nodes[-1])
     return nodes, np.array(probabilities)
 
 
 def critical_probability(one: FoundObject, tree: WordTree, temperatures: Sequence[float]) -> float:
-    """The least ``min_probability`` with which the answer for an object is right; 0: any, inf: none."""
+    """The least ``hier_thresh`` with which the answer for an object is right; 0: any, inf: none."""
     nodes, probabilities = _walk(one, tree, temperatures)
-    right = _right(nodes, one.truth, tree)
+    right = _right(nodes, one.gt, tree)
     if right.all():
         return 0.0
     first_wrong = int((~right).argmax())
     return math.inf if first_wrong == 0 else float(probabilities[first_wrong])
 
 
-def _right(nodes: Sequence[int], truth: int, tree: WordTree) -> np.ndarray:
-    path = tree.path(truth)
-    return np.array([node in path or truth in tree.path(node) for node in nodes])
+def _right(nodes: Sequence[int], gt: int, tree: WordTree) -> np.ndarray:
+    path = tree.path(gt)
+    return np.array([node in path or gt in tree.path(node) for node in nodes])
 
 
 def promised(critical: Float64[np.ndarray, " n"], max_error: float) -> float:
@@ -272,24 +272,24 @@ def _answers(found: Sequence[FoundObject], tree: WordTree, back_off: BackOff) ->
     answers = []
     for one in found:
         nodes, probabilities = _walk(one, tree, back_off.temperatures)
-        deepest = max(0, int((probabilities > back_off.min_probability).sum()) - 1)
-        answers.append((nodes[deepest], one.truth))
+        deepest = max(0, int((probabilities > back_off.hier_thresh).sum()) - 1)
+        answers.append((nodes[deepest], one.gt))
     return answers
 
 
 def _rates(answers: Sequence[tuple[int, int]], tree: WordTree) -> tuple[float, float]:
     """The share of wrong answers, and the mean depth."""
-    wrong = [not _right([node], truth, tree)[0] for node, truth in answers]
+    wrong = [not _right([node], gt, tree)[0] for node, gt in answers]
     return float(np.mean(wrong)), float(np.mean([tree.depths[node] for node, _ in answers]))
 
 
 def with_temperatures(model: Model, tree: WordTree, temperatures: Sequence[float]) -> Model:
     """The model with the class rows of its last layer divided by the temperature of their depth."""
-    table = model.table
-    last = max(i for i, row in enumerate(table.body) if isinstance(row, Conv))
+    architecture = model.architecture
+    last = max(i for i, row in enumerate(architecture.body) if isinstance(row, Conv))
     numbers = model.parameters[last]
-    assert isinstance(table.head, Region) and numbers is not None  # noqa: S101, PT018  a detector's model file has both
-    anchors = len(table.head.anchors_wh_cells)
+    assert isinstance(architecture.head, Region) and numbers is not None  # noqa: S101, PT018  a detector's model file has both
+    anchors = len(architecture.head.anchors_wh_cells)
     divisors = np.concatenate([np.ones(5), np.array(temperatures)[tree.depths]])
     rows = np.tile(divisors, anchors).astype(np.float32)
     scaled = replace(numbers, weights=numbers.weights / rows[:, None, None, None], biases=numbers.biases / rows)

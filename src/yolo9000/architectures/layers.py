@@ -1,7 +1,7 @@
 """A network as a table of layer rows: the one description that ``.cfg`` files, torch and ONNX all share.
 
-A row says what a layer is; `Table` strings rows together and answers what follows from them alone: the shape of every
-layer's output, the number of parameters, the number of operations.
+A row describes a layer; an `Architecture` is a sequence of rows and answers what follows from them alone: the shape of
+every layer's output, the number of parameters, the number of operations.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ __all__ = [
     "ACTIVATIONS",
     "LEAKY_SLOPE",
     "Activation",
+    "Architecture",
     "AvgPool",
     "BatchNormForm",
     "Conv",
     "Cost",
     "Dropout",
+    "Layer",
     "MaxPool",
     "Region",
     "Reorg",
     "ReorgOrder",
     "Route",
-    "Row",
     "Schedule",
     "Shape",
     "Softmax",
-    "Table",
     "layer_name",
     "route_sources",
 ]
@@ -38,7 +38,7 @@ __all__ = [
 Activation = Literal["leaky", "linear", "logistic", "relu"]
 ACTIVATIONS: tuple[Activation, ...] = ("leaky", "linear", "logistic", "relu")
 ReorgOrder = Literal["darknet", "space_to_depth"]
-BatchNormForm = Literal["inside_1e-5", "outside_1e-6"]
+BatchNormForm = Literal["eps_inside_sqrt", "eps_outside_sqrt"]
 LEAKY_SLOPE = 0.1  # of the activation ``leaky``. Darknet: src/activations.h leaky_activate
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -177,7 +177,7 @@ class Region:
         return len(self.anchors_wh_cells) * (5 + self.classes)
 
 
-Row = Conv | MaxPool | AvgPool | Route | Reorg | Dropout | Softmax | Cost | Region
+Layer = Conv | MaxPool | AvgPool | Route | Reorg | Dropout | Softmax | Cost | Region
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Table:
+class Architecture:
     """A whole network: its input and its rows.
 
     Attributes:
@@ -217,16 +217,16 @@ class Table:
         width: of the input in pixels.
         height: of the input in pixels.
         channels: of the input.
-        batch_norm: where epsilon stands: ``inside_1e-5`` is (x-m)/sqrt(v+1e-5), torch's, cuDNN's and Darknet's on a GPU
-            since March 2017; ``outside_1e-6`` is (x-m)/(sqrt(v)+1e-6), Darknet's before that, and on a CPU always.
+        batch_norm: where epsilon is added: ``eps_inside_sqrt`` is (x-m)/sqrt(v+1e-5), torch's, cuDNN's and Darknet's on
+            a GPU since March 2017; ``eps_outside_sqrt`` is (x-m)/(sqrt(v)+1e-6), Darknet's before, and on a CPU.
         schedule: how Darknet would train it.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[Layer, ...]
     width: int = 416
     height: int = 416
     channels: int = 3
-    batch_norm: BatchNormForm = "inside_1e-5"
+    batch_norm: BatchNormForm = "eps_inside_sqrt"
     schedule: Schedule = field(default=Schedule())
 
     @property
@@ -235,7 +235,7 @@ class Table:
         return next((row for row in reversed(self.rows) if isinstance(row, Region | Softmax)), None)
 
     @property
-    def body(self) -> tuple[Row, ...]:
+    def body(self) -> tuple[Layer, ...]:
         """The rows that compute: all before the head."""
         ends = (i for i, row in enumerate(self.rows) if isinstance(row, Region | Softmax | Cost))
         return self.rows[: next(ends, len(self.rows))]
@@ -305,7 +305,7 @@ class Table:
         return stride
 
 
-def layer_name(row: Row) -> str:
+def layer_name(row: Layer) -> str:
     """What Darknet calls the layer, with its size where it has one: ``convolutional 3x3, 125 filters``."""
     match row:
         case Conv():
@@ -333,7 +333,7 @@ def route_sources(index: int, row: Route) -> tuple[int, ...]:
     return sources
 
 
-def _output_shape(index: int, row: Row, shape: Shape, before: Sequence[Shape]) -> Shape:
+def _output_shape(index: int, row: Layer, shape: Shape, before: Sequence[Shape]) -> Shape:
     channels, height, width = shape
     match row:
         case Conv():

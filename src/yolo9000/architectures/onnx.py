@@ -16,10 +16,10 @@ from yolo9000.architectures.layers import (
     AvgPool,
     Conv,
     Dropout,
+    Layer,
     MaxPool,
     Reorg,
     Route,
-    Row,
     layer_name,
     route_sources,
 )
@@ -44,11 +44,11 @@ def build_onnx(model: Model, outputs: Sequence[tuple[str, int]]) -> ModelProto:
         WeightsError: a convolution has batch norm left, or no numbers.
     """
     graph = _Graph()
-    body = model.table.body
+    body = model.architecture.body
     names: list[str] = []
     for index, row in enumerate(body):
-        names.append(graph.add_row(index, row, names, model))
-    shapes = model.table.shapes()
+        names.append(graph.add_layer(index, row, names, model))
+    shapes = model.architecture.shapes()
     infos = []
     for name, tap in outputs:
         source = tap % len(body)
@@ -57,7 +57,7 @@ def build_onnx(model: Model, outputs: Sequence[tuple[str, int]]) -> ModelProto:
     proto = helper.make_graph(
         graph.nodes,
         "yolo9000",
-        [_free_map(INPUT, model.table.channels, "height", "width")],
+        [_free_map(INPUT, model.architecture.channels, "height", "width")],
         infos,
         graph.initializers,
     )
@@ -84,7 +84,7 @@ class _Graph:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def add_row(self, index: int, row: Row, before: Sequence[str], model: Model) -> str:
+    def add_layer(self, index: int, row: Layer, before: Sequence[str], model: Model) -> str:
         """Add the nodes of one row; the name of its output."""
         x = before[-1] if before else INPUT
         name = f"layer{index}"
@@ -99,7 +99,7 @@ class _Graph:
             case Route():
                 return self.add("Concat", [before[i] for i in route_sources(index, row)], name, axis=1)
             case Reorg():
-                return self._reorg(name, row, x, model.table.shapes()[index][0] // row.stride**2)
+                return self._reorg(name, row, x, model.architecture.shapes()[index][0] // row.stride**2)
             case AvgPool():
                 return self.add("GlobalAveragePool", [x], name)
             case Dropout():

@@ -6,32 +6,36 @@ from dataclasses import replace
 
 import numpy as np
 
-from yolo9000.architectures.layers import Conv, Region, Row, Softmax, Table
+from yolo9000.architectures.layers import Architecture, Conv, Layer, Region, Softmax
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.errors import ConfigError
 
-__all__ = ["hand_on", "initial_model", "narrow", "with_classes"]
+__all__ = ["hand_on", "initial_model", "scale_width", "with_classes"]
 
-FILTER_MULTIPLE = 8  # what processors compute at once
+FILTER_MULTIPLE = 8  # what CPUs compute at once
 
 
-def narrow(table: Table, width: float) -> Table:
+def scale_width(architecture: Architecture, width: float) -> Architecture:
     """The table with the filters of every layer but the last times ``width``, to the nearest multiple of 8."""
-    last = _last_conv(table)
+    last = _last_conv(architecture)
     rows = tuple(
         replace(row, filters=_scaled(row.filters, width)) if isinstance(row, Conv) and i != last else row
-        for i, row in enumerate(table.rows)
+        for i, row in enumerate(architecture.rows)
     )
-    return table if width == 1 else replace(table, rows=rows)
+    return architecture if width == 1 else replace(architecture, rows=rows)
 
 
 def with_classes(
-    table: Table, classes: int, *, anchors: tuple[tuple[float, float], ...] | None = None, tree: str | None = None
-) -> Table:
+    architecture: Architecture,
+    classes: int,
+    *,
+    anchors: tuple[tuple[float, float], ...] | None = None,
+    tree: str | None = None,
+) -> Architecture:
     """The table with its head and the convolution before it made for so many classes.
 
     Args:
-        table: a classifier or a detector.
+        architecture: a classifier or a detector.
         classes: number of classes, or of nodes of the tree.
         anchors: of a detector, widths and heights in cells; None keeps the table's.
         tree: file of the label tree; None for flat classes.
@@ -39,7 +43,7 @@ def with_classes(
     Raises:
         ConfigError: the table has no head.
     """
-    head = table.head
+    head = architecture.head
     match head:
         case Region():
             kept = anchors or head.anchors_wh_cells
@@ -49,35 +53,36 @@ def with_classes(
             head, filters = replace(head, tree=tree), classes
         case None:
             raise ConfigError("the network must end in [region] or [softmax]")
-    rows: list[Row] = list(table.rows)
-    rows[_last_conv(table)] = replace(_conv(table, _last_conv(table)), filters=filters)
-    rows[len(table.body)] = head
-    return replace(table, rows=tuple(rows))
+    rows: list[Layer] = list(architecture.rows)
+    rows[_last_conv(architecture)] = replace(_conv(architecture, _last_conv(architecture)), filters=filters)
+    rows[len(architecture.body)] = head
+    return replace(architecture, rows=tuple(rows))
 
 
-def initial_model(table: Table, seed: int, objectness: float = 0.5) -> Model:
+def initial_model(architecture: Architecture, seed: int, objectness: float = 0.5) -> Model:
     """Numbers to begin training with: kernels normally distributed with variance 2 / (inputs of a filter), no biases.
 
     Darknet: src/convolutional_layer.c make_convolutional_layer; there rolling variances begin at 0, here at 1, which
     makes no difference after the first few hundred batches.
 
     Args:
-        table: the network.
+        architecture: the network.
         seed: of the numbers.
         objectness: of all boxes of a detector before it has learnt anything: a bias in its last layer. Darknet's is
             .5, that is no bias. Nearly all boxes hold nothing: from .5 they all fall at once and far below the few that
             do, where squared error on the sigmoid has next to no slope. (Focal loss, Lin et al. 2017, §3.3.)
     """
     rng = np.random.default_rng(seed)
-    channels = table.input_channels()
+    channels = architecture.input_channels()
     parameters = [
-        _initial_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(table.rows)
+        _initial_conv(row, channels[i], rng) if isinstance(row, Conv) else None
+        for i, row in enumerate(architecture.rows)
     ]
-    last = parameters[_last_conv(table)]
-    if isinstance(table.head, Region) and last is not None:
-        of_anchors = last.biases.reshape(len(table.head.anchors_wh_cells), -1)
+    last = parameters[_last_conv(architecture)]
+    if isinstance(architecture.head, Region) and last is not None:
+        of_anchors = last.biases.reshape(len(architecture.head.anchors_wh_cells), -1)
         of_anchors[:, 4] = np.log(objectness / (1 - objectness))
-    return Model(table, tuple(parameters))
+    return Model(architecture, tuple(parameters))
 
 
 def hand_on(given: Model, to: Model) -> tuple[Model, int]:
@@ -97,8 +102,10 @@ def hand_on(given: Model, to: Model) -> tuple[Model, int]:
         ConfigError: not even the first convolution is the same.
     """
     same = 0
-    channels = zip(given.table.input_channels(), to.table.input_channels(), strict=False)
-    for old, new, (old_channels, new_channels) in zip(given.table.body, to.table.body, channels, strict=False):
+    channels = zip(given.architecture.input_channels(), to.architecture.input_channels(), strict=False)
+    for old, new, (old_channels, new_channels) in zip(
+        given.architecture.body, to.architecture.body, channels, strict=False
+    ):
         if old != new or old_channels != new_channels:
             break
         same += 1
@@ -109,19 +116,19 @@ def hand_on(given: Model, to: Model) -> tuple[Model, int]:
     taken = sum(numbers is not None for numbers in given.parameters[:same])
     if not taken:
         raise ConfigError("has no layer in common with the network, from the first on")
-    return Model(to.table, parameters), taken
+    return Model(to.architecture, parameters), taken
 
 
 def _scaled(filters: int, width: float) -> int:
     return max(FILTER_MULTIPLE, round(filters * width / FILTER_MULTIPLE) * FILTER_MULTIPLE)
 
 
-def _last_conv(table: Table) -> int:
-    return max(i for i, row in enumerate(table.body) if isinstance(row, Conv))
+def _last_conv(architecture: Architecture) -> int:
+    return max(i for i, row in enumerate(architecture.body) if isinstance(row, Conv))
 
 
-def _conv(table: Table, index: int) -> Conv:
-    row = table.rows[index]
+def _conv(architecture: Architecture, index: int) -> Conv:
+    row = architecture.rows[index]
     assert isinstance(row, Conv)  # noqa: S101  for the type checker
     return row
 

@@ -6,7 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from yolo9000.architectures.layers import AvgPool, Conv, Dropout, MaxPool, Reorg, Route, Row, Table, route_sources
+from yolo9000.architectures.layers import (
+    Architecture,
+    AvgPool,
+    Conv,
+    Dropout,
+    Layer,
+    MaxPool,
+    Reorg,
+    Route,
+    route_sources,
+)
 from yolo9000.architectures.torch_layers import ConvLayer, MaxPoolLayer, ReorgLayer
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.errors import ConfigError
@@ -18,23 +28,27 @@ class Network(nn.Module):
     """The body of a table: everything up to the head's raw numbers.
 
     Attributes:
-        table: the network.
+        architecture: the network.
         layers: one module for each row of the body.
 
     Raises:
-        ConfigError: the table has batch norm in the form ``outside_1e-6``, which torch has not: fold it first.
+        ConfigError: the table has batch norm in the form ``eps_outside_sqrt``, which torch has not: fold it first.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        if table.batch_norm != "inside_1e-5" and any(
-            isinstance(row, Conv) and row.batch_normalize for row in table.rows
+        if architecture.batch_norm != "eps_inside_sqrt" and any(
+            isinstance(row, Conv) and row.batch_normalize for row in architecture.rows
         ):
-            raise ConfigError(f"batch norm of the form {table.batch_norm!r} must be folded before torch can run it")
-        self.table = table
-        channels = table.input_channels()
-        self.layers = nn.ModuleList(_layer(row, channels[i]) for i, row in enumerate(table.body))
-        self._sources = [route_sources(i, row) if isinstance(row, Route) else () for i, row in enumerate(table.body)]
+            raise ConfigError(
+                f"batch norm of the form {architecture.batch_norm!r} must be folded before torch can run it"
+            )
+        self.architecture = architecture
+        channels = architecture.input_channels()
+        self.layers = nn.ModuleList(_layer(row, channels[i]) for i, row in enumerate(architecture.body))
+        self._sources = [
+            route_sources(i, row) if isinstance(row, Route) else () for i, row in enumerate(architecture.body)
+        ]
         self._read_later = {source for sources in self._sources for source in sources}
 
     def forward(self, images: Tensor, taps: tuple[int, ...] = (-1,)) -> tuple[Tensor, ...]:
@@ -64,7 +78,10 @@ class Network(nn.Module):
         Raises:
             ConfigError: the model's rows, input channels or form of batch norm are not this network's.
         """
-        if any(getattr(model.table, part) != getattr(self.table, part) for part in ("body", "channels", "batch_norm")):
+        if any(
+            getattr(model.architecture, part) != getattr(self.architecture, part)
+            for part in ("body", "channels", "batch_norm")
+        ):
             raise ConfigError("the model's rows, input channels and form of batch norm must be the network's")
         for layer, numbers in zip(self.layers, model.parameters, strict=False):
             if isinstance(layer, ConvLayer) and numbers is not None:
@@ -74,15 +91,15 @@ class Network(nn.Module):
     def to_model(self) -> Model:
         """The network's numbers as NumPy arrays, copied."""
         numbers = [_save_conv(layer) if isinstance(layer, ConvLayer) else None for layer in self.layers]
-        rest = [None] * (len(self.table.rows) - len(numbers))
-        return Model(self.table, (*numbers, *rest))
+        rest = [None] * (len(self.architecture.rows) - len(numbers))
+        return Model(self.architecture, (*numbers, *rest))
 
 
 def _join(maps: list[Tensor]) -> Tensor:
     return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
 
-def _layer(row: Row, channels: int) -> nn.Module:
+def _layer(row: Layer, channels: int) -> nn.Module:
     match row:
         case Conv():
             return ConvLayer(row, channels)

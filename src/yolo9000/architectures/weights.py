@@ -1,4 +1,4 @@
-"""A network with its numbers: a `Table` and, for each convolution, NumPy arrays. No torch.
+"""A network with its numbers: a `Architecture` and, for each convolution, NumPy arrays. No torch.
 
 `fold_batch_norm` and `split_head` turn a model into what engines run; both give a model again.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from yolo9000.architectures.layers import BatchNormForm, Conv, Region, Row, Table, layer_name
+from yolo9000.architectures.layers import Architecture, BatchNormForm, Conv, Layer, Region, layer_name
 from yolo9000.errors import ConfigError, WeightsError
 
 __all__ = [
@@ -60,17 +60,17 @@ class Model:
     """A table and its numbers.
 
     Attributes:
-        table: the network.
+        architecture: the network.
         parameters: one entry for each row of the table; None for rows that store nothing, and for convolutions that a
             partial weights file leaves without numbers.
     """
 
-    table: Table
+    architecture: Architecture
     parameters: tuple[ConvParameters | None, ...]
 
     def missing(self) -> list[int]:
         """Rows that are convolutions without numbers."""
-        rows = enumerate(zip(self.table.rows, self.parameters, strict=True))
+        rows = enumerate(zip(self.architecture.rows, self.parameters, strict=True))
         return [i for i, (row, numbers) in rows if isinstance(row, Conv) and numbers is None]
 
 
@@ -93,8 +93,8 @@ def check_parameters(model: Model) -> None:
     Raises:
         WeightsError: the first layer whose numbers are not.
     """
-    channels = model.table.input_channels()
-    for index, (row, numbers) in enumerate(zip(model.table.rows, model.parameters, strict=True)):
+    channels = model.architecture.input_channels()
+    for index, (row, numbers) in enumerate(zip(model.architecture.rows, model.parameters, strict=True)):
         if isinstance(row, Conv) and numbers is not None:
             try:
                 _check_conv(row, channels[index], numbers)
@@ -129,17 +129,17 @@ def fold_batch_norm(model: Model) -> Model:
     Raises:
         WeightsError: a convolution has no numbers.
     """
-    rows: list[Row] = []
+    rows: list[Layer] = []
     parameters: list[ConvParameters | None] = []
-    for index, (row, numbers) in enumerate(zip(model.table.rows, model.parameters, strict=True)):
+    for index, (row, numbers) in enumerate(zip(model.architecture.rows, model.parameters, strict=True)):
         if isinstance(row, Conv) and numbers is None:
             raise WeightsError(f"layer {index} ({layer_name(row)}): has no weights")
         if isinstance(row, Conv) and numbers is not None and numbers.batch_norm is not None:
-            numbers = _fold(numbers, numbers.batch_norm, model.table.batch_norm)
+            numbers = _fold(numbers, numbers.batch_norm, model.architecture.batch_norm)
             row = replace(row, batch_normalize=False)
         rows.append(row)
         parameters.append(numbers)
-    return Model(replace(model.table, rows=tuple(rows)), tuple(parameters))
+    return Model(replace(model.architecture, rows=tuple(rows)), tuple(parameters))
 
 
 def _fold(numbers: ConvParameters, norm: BatchNorm, form: BatchNormForm) -> ConvParameters:
@@ -151,8 +151,8 @@ def _fold(numbers: ConvParameters, norm: BatchNorm, form: BatchNormForm) -> Conv
 
 
 def standard_deviation(variance: Float64[np.ndarray, " out"], form: BatchNormForm) -> Float64[np.ndarray, " out"]:
-    """What batch norm divides by; see `Table.batch_norm`."""
-    return np.sqrt(variance + 1e-5) if form == "inside_1e-5" else np.sqrt(variance) + 1e-6
+    """What batch norm divides by; see `Architecture.batch_norm`."""
+    return np.sqrt(variance + 1e-5) if form == "eps_inside_sqrt" else np.sqrt(variance) + 1e-6
 
 
 def split_head(model: Model) -> tuple[Model, ClassRows]:
@@ -165,9 +165,9 @@ def split_head(model: Model) -> tuple[Model, ClassRows]:
     Raises:
         ConfigError: the network is no detector whose last convolution is 1x1 without batch norm and activation.
     """
-    table, head = model.table, model.table.head
-    last = len(table.body) - 1
-    row, numbers = table.rows[last], model.parameters[last]
+    architecture, head = model.architecture, model.architecture.head
+    last = len(architecture.body) - 1
+    row, numbers = architecture.rows[last], model.parameters[last]
     plain = Conv(row.filters, 1, 1, 0, False, "linear") if isinstance(row, Conv) else None
     if not isinstance(head, Region) or numbers is None or row != plain:
         raise ConfigError("the class head can be split off only where a linear 1x1 convolution stands before [region]")
@@ -178,7 +178,7 @@ def split_head(model: Model) -> tuple[Model, ClassRows]:
         weights=np.ascontiguousarray(weights[:, :5]).reshape(anchors * 5, -1, 1, 1),
         biases=np.ascontiguousarray(biases[:, :5]).reshape(-1),
     )
-    rows = (*table.rows[:last], replace(plain, filters=anchors * 5))
+    rows = (*architecture.rows[:last], replace(plain, filters=anchors * 5))
     parameters = (*model.parameters[:last], boxes)
     class_rows = ClassRows(np.ascontiguousarray(weights[:, 5:]), np.ascontiguousarray(biases[:, 5:]))
-    return Model(replace(table, rows=rows), parameters), class_rows
+    return Model(replace(architecture, rows=rows), parameters), class_rows

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from yolo9000.architectures.layers import (
+    Architecture,
     AvgPool,
     Conv,
+    Layer,
     MaxPool,
     Region,
     Reorg,
     ReorgOrder,
     Route,
-    Row,
     Softmax,
-    Table,
 )
 
 __all__ = [
@@ -62,7 +62,7 @@ def _last(filters: int) -> Conv:
 _POOL = MaxPool(size=2, stride=2)
 
 # Table 6 of the paper, up to the layer that depends on the number of classes.
-DARKNET19: tuple[Row, ...] = (
+DARKNET19: tuple[Layer, ...] = (
     _conv(32),
     _POOL,
     _conv(64),
@@ -76,10 +76,10 @@ DARKNET19: tuple[Row, ...] = (
     *(_conv(1024), _conv(512, 1), _conv(1024), _conv(512, 1), _conv(1024)),
 )
 # The same with its first convolution and pooling in one: most of the time goes where maps are large.
-DARKNET19_FAST: tuple[Row, ...] = (replace(_conv(32), stride=2), *DARKNET19[2:])
+DARKNET19_FAST: tuple[Layer, ...] = (replace(_conv(32), stride=2), *DARKNET19[2:])
 
 
-def darknet19(size: int = 224, classes: int = 1000, *, fast: bool = False) -> Table:
+def darknet19(size: int = 224, classes: int = 1000, *, fast: bool = False) -> Architecture:
     """Darknet-19, the classifier.
 
     Args:
@@ -90,10 +90,12 @@ def darknet19(size: int = 224, classes: int = 1000, *, fast: bool = False) -> Ta
     Paper: §3 Darknet-19, Table 6.
     """
     body = DARKNET19_FAST if fast else DARKNET19
-    return Table((*body, _last(classes), AvgPool(), Softmax()), width=size, height=size)
+    return Architecture((*body, _last(classes), AvgPool(), Softmax()), width=size, height=size)
 
 
-def _detector_body(classifier: tuple[Row, ...], passthrough_filters: int | None, order: ReorgOrder) -> tuple[Row, ...]:
+def _detector_body(
+    classifier: tuple[Layer, ...], passthrough_filters: int | None, order: ReorgOrder
+) -> tuple[Layer, ...]:
     """Darknet-19, two 3x3x1024, then the passthrough joined in, then the third 3x3x1024 (§3 Training for detection)."""
     main = (*classifier, _conv(1024), _conv(1024))
     squeeze = () if passthrough_filters is None else (_conv(passthrough_filters, 1),)
@@ -131,7 +133,7 @@ def yolov2(
     reorg: ReorgOrder = "darknet",
     tree: str | None = None,
     fast: bool = False,
-) -> Table:
+) -> Architecture:
     """YOLOv2, the detector.
 
     Args:
@@ -148,7 +150,7 @@ def yolov2(
     """
     region = _region(anchors, classes, tree=tree, jitter=0.3)
     body = _detector_body(DARKNET19_FAST if fast else DARKNET19, passthrough_filters, reorg)
-    return Table((*body, _last(region.filters), region), width=size, height=size)
+    return Architecture((*body, _last(region.filters), region), width=size, height=size)
 
 
 def tiny_yolov2(
@@ -158,7 +160,7 @@ def tiny_yolov2(
     size: int = 416,
     last_width: int = 512,
     rescore: bool = False,
-) -> Table:
+) -> Architecture:
     """Tiny YOLOv2: nine convolutions; not in the paper.
 
     Args:
@@ -171,15 +173,15 @@ def tiny_yolov2(
     Darknet: cfg/yolov2-tiny.cfg and cfg/yolov2-tiny-voc.cfg.
     """
     region = _region(anchors, classes, rescore=rescore)
-    rows: tuple[Row, ...] = (
+    rows: tuple[Layer, ...] = (
         *(_conv(16), _POOL, _conv(32), _POOL, _conv(64), _POOL, _conv(128), _POOL, _conv(256), _POOL),
         *(_conv(512), MaxPool(size=2, stride=1), _conv(1024), _conv(last_width)),
         *(_last(region.filters), region),
     )
-    return Table(rows, width=size, height=size)
+    return Architecture(rows, width=size, height=size)
 
 
-def yolo9000(*, size: int = 544, nodes: int = 9418, tree: str = "data/9k.tree") -> Table:
+def yolo9000(*, size: int = 544, nodes: int = 9418, tree: str = "data/9k.tree") -> Architecture:
     """YOLO9000 as released: Darknet-19 with one 1x1 convolution of 3 x (5 + 9418) filters; no passthrough.
 
     Args:
@@ -191,10 +193,10 @@ def yolo9000(*, size: int = 544, nodes: int = 9418, tree: str = "data/9k.tree") 
     `yolov2` with `YOLO9000_ANCHORS`: the built-in name ``yolo9000-paper``.
     """
     region = replace(_region(YOLO9000_ANCHORS, nodes, tree=tree), map="data/coco9k.map")
-    return Table((*DARKNET19, _last(region.filters), region), width=size, height=size)
+    return Architecture((*DARKNET19, _last(region.filters), region), width=size, height=size)
 
 
-BUILT_IN: dict[str, Callable[[], Table]] = {
+BUILT_IN: dict[str, Callable[[], Architecture]] = {
     "darknet19": darknet19,
     "darknet19-448": lambda: darknet19(448),
     "darknet19-fast": lambda: darknet19(fast=True),

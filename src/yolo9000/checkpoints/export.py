@@ -11,8 +11,8 @@ from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.darknet.cfg import read_cfg, write_cfg
 from yolo9000.checkpoints.darknet.detector import weights_file
 from yolo9000.checkpoints.darknet.weights import Header, read_weights, write_weights
-from yolo9000.checkpoints.onnx import KEY, Numbers, PreparedDetector, to_metadata, to_onnx
-from yolo9000.checkpoints.safetensors import read_model_file
+from yolo9000.checkpoints.onnx import KEY, PreparedDetector, WeightsDtype, to_metadata, to_onnx
+from yolo9000.checkpoints.safetensors import read_checkpoint
 from yolo9000.errors import ConfigError, DataError, EngineError
 from yolo9000.inference.decode import HeadSpec
 from yolo9000.io.files import write_atomically
@@ -24,8 +24,8 @@ ExportFormat = Literal["onnx", "openvino", "darknet"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
 
 
-def export_onnx(detector: PreparedDetector, path: Path, *, numbers: Numbers = "float32") -> list[Path]:
-    """Write an ``.onnx`` file for any number of pictures of any size; names, anchors and tree are in its metadata.
+def export_onnx(detector: PreparedDetector, path: Path, *, numbers: WeightsDtype = "float32") -> list[Path]:
+    """Write an ``.onnx`` file for any number of images of any size; names, anchors and tree are in its metadata.
 
     The outputs are ``head`` (N, A (5 + K), H, W), or for a split head ``boxes`` (N, A 5, H, W), ``features``
     (N, C, H, W) and the constants ``class_weights`` (A, K, C) and ``class_biases`` (A, K).
@@ -50,7 +50,7 @@ def export_onnx(detector: PreparedDetector, path: Path, *, numbers: Numbers = "f
     return [path]
 
 
-def export_openvino(detector: PreparedDetector, path: Path, *, numbers: Numbers = "float32") -> list[Path]:
+def export_openvino(detector: PreparedDetector, path: Path, *, numbers: WeightsDtype = "float32") -> list[Path]:
     """Write OpenVINO's ``.xml`` and ``.bin``; inputs, outputs, metadata and arguments are those of `export_onnx`.
 
     Returns:
@@ -95,14 +95,16 @@ def export_darknet(source: str | Path, weights: Path | None, spec: HeadSpec, pat
         DataError: a file cannot be written.
     """
     header, model = _read_numbers(Path(source), weights)
-    table = model.table
+    architecture = model.architecture
     files = [path, path.with_suffix(".weights"), path.with_suffix(".names")]
-    if spec.tree is not None and isinstance(table.head, Region):
+    if spec.tree is not None and isinstance(architecture.head, Region):
         files.append(path.with_suffix(".tree"))
-        head = replace(table.head, tree=files[-1].name)
-        table = replace(table, rows=tuple(head if row is table.head else row for row in table.rows))
+        head = replace(architecture.head, tree=files[-1].name)
+        architecture = replace(
+            architecture, rows=tuple(head if row is architecture.head else row for row in architecture.rows)
+        )
         write_tree(files[-1], spec.tree)
-    cfg = write_cfg(table)
+    cfg = write_cfg(architecture)
     write_weights(files[1], model, header)
     for file, text in ((files[0], cfg), (files[2], "".join(f"{name}\n" for name in spec.names))):
         try:
@@ -117,7 +119,7 @@ def _read_numbers(source: Path, weights: Path | None) -> tuple[Header | None, Mo
         case ".cfg":
             return read_weights(weights_file(source, weights), read_cfg(source))
         case ".safetensors":
-            return None, read_model_file(source).model
+            return None, read_checkpoint(source).model
         case _:
             raise ConfigError(f"{source}: cannot be written as Darknet files: exports have batch norm folded in")
 

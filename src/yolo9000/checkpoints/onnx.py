@@ -29,11 +29,11 @@ from yolo9000.taxonomy.wordtree import WordTree
 if TYPE_CHECKING:
     import openvino as ov
 
-__all__ = ["Numbers", "PreparedDetector", "read_onnx", "read_openvino", "to_onnx"]
+__all__ = ["PreparedDetector", "WeightsDtype", "read_onnx", "read_openvino", "to_onnx"]
 
 KEY = "yolo9000"
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
-Numbers = Literal["float32", "half", "int8"]
+WeightsDtype = Literal["float32", "half", "int8"]
 """How weights are stored: as they are; in half precision; in 8 bits with a float32 scale for each filter or class."""
 SMALL, SCALES = ".small", ".scales"
 MESSAGE_LENGTH = 300  # an error in the metadata may quote all 9,418 names
@@ -99,8 +99,8 @@ class _Meta(BaseModel):
     names: list[str] = Field(min_length=1)
     classes: Literal["softmax", "sigmoid", "tree"]
     tree: _TreeMeta | None
-    image_fit: Literal["letterbox", "stretch"]
-    min_probability: float | None = Field(default=None, ge=0, lt=1)
+    resize_mode: Literal["letterbox", "stretch"]
+    hier_thresh: float | None = Field(default=None, ge=0, lt=1)
 
 
 def to_metadata(detector: PreparedDetector) -> str:
@@ -116,8 +116,8 @@ def to_metadata(detector: PreparedDetector) -> str:
         names=list(spec.names),
         classes=spec.classes,
         tree=tree,
-        image_fit=spec.image_fit,
-        min_probability=spec.min_probability,
+        resize_mode=spec.resize_mode,
+        hier_thresh=spec.hier_thresh,
     ).model_dump_json()
 
 
@@ -136,7 +136,7 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
         meta = _Meta.model_validate_json(text)
         tree = WordTree.from_parents(meta.tree.parents, meta.names, meta.tree.ids) if meta.tree else None
         if tree is not None:
-            tree.check_groups_whole()
+            tree.check_groups_contiguous()
     except ValidationError as error:
         text = shorten(describe_errors(error), MESSAGE_LENGTH, placeholder=" ...")
         raise WeightsError(f"its metadata are wrong: {text}") from None
@@ -149,13 +149,11 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
         raise WeightsError(
             f"class_weights must have shape ({len(anchors)}, {len(meta.names)}, C), got {class_rows.weights.shape}"
         )
-    spec = HeadSpec(
-        anchors, tuple(meta.names), meta.classes, tree, meta.image_fit, min_probability=meta.min_probability
-    )
+    spec = HeadSpec(anchors, tuple(meta.names), meta.classes, tree, meta.resize_mode, hier_thresh=meta.hier_thresh)
     return PreparedDetector(program, spec, class_rows, meta.network_wh, meta.stride)
 
 
-def to_onnx(detector: PreparedDetector, *, numbers: Numbers = "float32") -> ModelProto:
+def to_onnx(detector: PreparedDetector, *, numbers: WeightsDtype = "float32") -> ModelProto:
     """The detector as one ONNX file: graph, class rows and metadata.
 
     Args:
@@ -233,7 +231,7 @@ def _stored_in_int8(name: str, values: np.ndarray) -> _Stored:
 
 
 def _restore(proto: ModelProto) -> None:
-    """The inverse of `_store`, in place, so that no engine has to restore weights for every picture.
+    """The inverse of `_store`, in place, so that no engine has to restore weights for every image.
 
     Raises:
         WeightsError: a constant is damaged.

@@ -92,8 +92,12 @@ def prepare(model: Model, *, split: bool | None = None) -> tuple[ModelProgram, C
 
 def has_wide_plain_head(model: Model) -> bool:
     """Whether a detector's last convolution has more filters than input channels and is one that `split_head` takes."""
-    table = model.table
-    last = len(table.body) - 1
-    row = table.rows[last]
+    architecture = model.architecture
+    last = len(architecture.body) - 1
+    row = architecture.rows[last]
     plain = last > 0 and isinstance(row, Conv) and row == Conv(row.filters, 1, 1, 0, False, "linear")
-    return isinstance(table.head, Region) and plain and table.head.filters > table.input_channels()[last]
+    return (
+        isinstance(architecture.head, Region)
+        and plain
+        and architecture.head.filters > architecture.input_channels()[last]
+    )

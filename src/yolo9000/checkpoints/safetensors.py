@@ -25,11 +25,11 @@ from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model, che
 from yolo9000.checkpoints.darknet.cfg import parse_cfg, write_cfg
 from yolo9000.errors import ConfigError, TreeError, WeightsError, describe_errors
 from yolo9000.inference.decode import HeadSpec
-from yolo9000.inference.preprocess import ImageFit
+from yolo9000.inference.preprocess import ResizeMode
 from yolo9000.io.files import write_atomically
 from yolo9000.taxonomy.wordtree import WordTree
 
-__all__ = ["ModelFile", "read_model_file", "write_model_file"]
+__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
 
 KEY = "yolo9000"
 MESSAGE_LENGTH = 300  # an error in the metadata may quote all 9,418 names
@@ -37,29 +37,29 @@ LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
 @dataclass(frozen=True)
-class ModelFile:
+class Checkpoint:
     """A trained model and all that is needed to use it.
 
     Attributes:
         model: the network and its numbers.
         names: display name of each class, or of each node of the tree.
         tree: the label tree; None for flat classes.
-        image_fit: how pictures are fitted to a detector's input.
-        min_probability: see `HeadSpec`; None: the model was not calibrated.
+        resize_mode: how images are fitted to a detector's input.
+        hier_thresh: see `HeadSpec`; None: the model was not calibrated.
         trained: how it came about: plain values for JSON.
     """
 
     model: Model
     names: tuple[str, ...]
     tree: WordTree | None = None
-    image_fit: ImageFit = "letterbox"
-    min_probability: float | None = None
+    resize_mode: ResizeMode = "letterbox"
+    hier_thresh: float | None = None
     trained: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_detector(self) -> bool:
         """Whether it finds boxes; else it is a classifier."""
-        return isinstance(self.model.table.head, Region)
+        return isinstance(self.model.architecture.head, Region)
 
     def head_spec(self) -> HeadSpec:
         """What a detector's numbers mean.
@@ -67,12 +67,12 @@ class ModelFile:
         Raises:
             ConfigError: it is a classifier.
         """
-        head = self.model.table.head
+        head = self.model.architecture.head
         if not isinstance(head, Region):
             raise ConfigError("must be a detector; this model is a classifier")
         anchors = np.array(head.anchors_wh_cells, np.float32)
         classes: Literal["softmax", "tree"] = "softmax" if self.tree is None else "tree"
-        return HeadSpec(anchors, self.names, classes, self.tree, self.image_fit, min_probability=self.min_probability)
+        return HeadSpec(anchors, self.names, classes, self.tree, self.resize_mode, hier_thresh=self.hier_thresh)
 
 
 class _TreeMeta(BaseModel):
@@ -90,13 +90,13 @@ class _Meta(BaseModel):
     batch_norm: BatchNormForm
     names: list[str] = Field(min_length=1)
     tree: _TreeMeta | None
-    image_fit: ImageFit
-    min_probability: float | None = Field(default=None, ge=0, lt=1)
+    resize_mode: ResizeMode
+    hier_thresh: float | None = Field(default=None, ge=0, lt=1)
     trained: dict[str, JsonValue]
     sha256: str
 
 
-def write_model_file(path: Path, file: ModelFile) -> None:
+def write_checkpoint(path: Path, file: Checkpoint) -> None:
     """Write a model, whole or not at all.
 
     Raises:
@@ -109,19 +109,19 @@ def write_model_file(path: Path, file: ModelFile) -> None:
     tensors = _tensors(file.model)
     tree = file.tree
     meta = _Meta(
-        cfg=write_cfg(file.model.table, for_darknet=False),
-        batch_norm=file.model.table.batch_norm,
+        cfg=write_cfg(file.model.architecture, for_darknet=False),
+        batch_norm=file.model.architecture.batch_norm,
         names=list(file.names),
         tree=None if tree is None else _TreeMeta(parents=tree.parents.tolist(), ids=list(tree.ids)),
-        image_fit=file.image_fit,
-        min_probability=file.min_probability,
+        resize_mode=file.resize_mode,
+        hier_thresh=file.hier_thresh,
         trained=dict(file.trained),
         sha256=_digest(tensors),
     )
     write_atomically(path, save(tensors, {KEY: meta.model_dump_json()}))
 
 
-def read_model_file(path: str | Path) -> ModelFile:
+def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a model.
 
     Raises:
@@ -162,26 +162,26 @@ def _check_header(path: Path) -> None:
         raise WeightsError("must be a safetensors file, and does not begin like one")
 
 
-def _file_of(meta: _Meta, tensors: dict[str, np.ndarray]) -> ModelFile:
-    table = parse_cfg(meta.cfg, name="its cfg", batch_norm=meta.batch_norm)
-    table.shapes()
-    model = Model(table, tuple(_parameters(i, row, tensors) for i, row in enumerate(table.rows)))
+def _file_of(meta: _Meta, tensors: dict[str, np.ndarray]) -> Checkpoint:
+    architecture = parse_cfg(meta.cfg, name="its cfg", batch_norm=meta.batch_norm)
+    architecture.shapes()
+    model = Model(architecture, tuple(_parameters(i, row, tensors) for i, row in enumerate(architecture.rows)))
     if tensors:
         raise WeightsError(f"holds tensors that its network has not: {', '.join(sorted(tensors)[:3])}")
     check_parameters(model)
     tree = None
     if meta.tree is not None:
         tree = WordTree.from_parents(meta.tree.parents, meta.names, meta.tree.ids)
-        tree.check_groups_whole()
-    head = table.head
+        tree.check_groups_contiguous()
+    head = architecture.head
     if not isinstance(head, Region | Softmax):
         raise WeightsError("its network must end in [region] or [softmax]")
     if (head.tree is not None) != (tree is not None):
         raise WeightsError("must have a tree exactly where its network names one")
-    classes = head.classes if isinstance(head, Region) else table.shapes()[-1][0]
+    classes = head.classes if isinstance(head, Region) else architecture.shapes()[-1][0]
     if classes != len(meta.names):
         raise WeightsError(f"its network has {classes} classes and needs as many names, has {len(meta.names)}")
-    return ModelFile(model, tuple(meta.names), tree, meta.image_fit, meta.min_probability, meta.trained)
+    return Checkpoint(model, tuple(meta.names), tree, meta.resize_mode, meta.hier_thresh, meta.trained)
 
 
 def _tensors(model: Model) -> dict[str, np.ndarray]:

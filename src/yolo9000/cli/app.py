@@ -15,19 +15,19 @@ import typer
 from typer.exceptions import TyperException
 
 from yolo9000 import __version__
-from yolo9000.checkpoints.bundled import SHIPPED
+from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.data import anchors, data_app, val
 from yolo9000.cli.options import (
     BatchNormOption,
     DataOption,
     DeviceOption,
     EngineOption,
-    ImageFitOption,
     LevelOption,
     MinProbabilityOption,
     NamesOption,
-    OnBadOption,
+    OnErrorOption,
     PrecisionOption,
+    ResizeModeOption,
     SplitOption,
     ThreadsOption,
     TreeOption,
@@ -38,7 +38,7 @@ from yolo9000.cli.options import (
     parse_size,
     printable,
 )
-from yolo9000.cli.train import curves, train, weak_boxes
+from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
 from yolo9000.errors import (
     EXIT_INTERNAL,
@@ -53,7 +53,7 @@ from yolo9000.errors import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from yolo9000.architectures.layers import Table
+    from yolo9000.architectures.layers import Architecture
     from yolo9000.inference.detector import Prediction
 
 app = typer.Typer(
@@ -62,12 +62,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Detect thousands of kinds of things in pictures.",
-    epilog="Exit codes: 0 all well, 2 wrong usage or model, 3 some inputs failed, 4 data has faults, 1 internal error, "
+    help="Detect thousands of kinds of things in images.",
+    epilog="Exit codes: 0 all well, 2 wrong usage or model, 3 some inputs failed, 4 data has issues, 1 internal error, "
     "130 interrupted. --debug anywhere shows where an error came from.",
 )
 
-data_app.command("weak-boxes")(weak_boxes)
+data_app.command("pseudo-boxes")(pseudo_boxes)
 app.add_typer(data_app, name="data")
 app.add_typer(tree_app, name="tree")
 app.command()(anchors)
@@ -96,13 +96,13 @@ def predict(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Pictures, folders, 'glob*patterns', lists (.txt), videos, camera numbers, URLs; - is standard input.",
+            help="Images, folders, 'glob*patterns', lists (.txt), videos, camera numbers, URLs; - is standard input.",
             show_default=False,
         ),
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A .safetensors, .cfg, .onnx or .xml file, or the model that ships.")
-    ] = SHIPPED,
+    ] = BUNDLED,
     weights: WeightsOption = None,
     names: NamesOption = None,
     tree: TreeOption = None,
@@ -113,7 +113,7 @@ def predict(
             "--out", "-o", help="Folder for what is written [runs/predict, runs/predict-2, ...].", show_default=False
         ),
     ] = None,
-    pictures: Annotated[bool, typer.Option(help="Write annotated pictures and videos.")] = True,
+    save: Annotated[bool, typer.Option(help="Write annotated images and videos.")] = True,
     formats: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,7 +136,7 @@ def predict(
     level: LevelOption = None,
     threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.25,
     nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
-    min_probability: MinProbabilityOption = None,
+    hier_thresh: MinProbabilityOption = None,
     walk: Annotated[
         Literal["conditional", "darknet"], typer.Option(help="On a tree: the paper's walk, or the released program's.")
     ] = "conditional",
@@ -147,25 +147,25 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    max_detections: Annotated[int, typer.Option(help="Most detections a picture.")] = 300,
+    max_detections: Annotated[int, typer.Option(help="Most detections an image.")] = 300,
     size: Annotated[
         str | None, typer.Option(help="Network input, such as 416 or 608x352 [the model's].", show_default=False)
     ] = None,
-    batch: Annotated[int, typer.Option(help="Pictures run at a time.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images run at a time.")] = 1,
     every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
     engine: EngineOption = "auto",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "float32",
     threads: ThreadsOption = None,
-    image_fit: ImageFitOption = "letterbox",
-    batch_norm: BatchNormOption = "inside_1e-5",
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures before decoding them.")] = 64_000_000,
+    resize_mode: ResizeModeOption = "letterbox",
+    batch_norm: BatchNormOption = "eps_inside_sqrt",
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger images before decoding them.")] = 64_000_000,
 ) -> None:
-    """Detect in pictures and videos."""
+    """Detect in images and videos."""
     from yolo9000.inference.detector import Detector
 
-    if "html" in (formats or ()) and not pictures:
-        raise ConfigError("--format html shows the annotated pictures: it must be without --no-pictures")
+    if "html" in (formats or ()) and not save:
+        raise ConfigError("--format html shows the annotated images: it must be without --no-save")
     detector = Detector.load(
         model,
         weights=weights,
@@ -177,11 +177,11 @@ def predict(
         precision=precision,
         threads=threads,
         size_wh=parse_size(size) if size else None,
-        image_fit=image_fit,
+        resize_mode=resize_mode,
         batch_norm=batch_norm,
         threshold=threshold,
         nms=nms,
-        **given_only(min_probability=min_probability),
+        **given_only(hier_thresh=hier_thresh),
         walk=walk,
         suppression=suppression,
         max_detections=max_detections,
@@ -191,25 +191,25 @@ def predict(
         detector = detector.within([name.strip() for name in classes.split(",")])
     from rich.console import Console
 
-    from yolo9000.io.writers import OutputNames, PictureWriter, ResultWriter
+    from yolo9000.io.writers import ImageWriter, OutputNames, ResultWriter
     from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 
     report = _Report(Console())
     found = detector.predict(
         sources, batch=batch, only=only or (), every=every, max_pixels=max_pixels, on_error=report.failed
     )
-    folder = (out or next_run(Path("runs/predict"))) if pictures or formats else None
+    folder = (out or next_run(Path("runs/predict"))) if save or formats else None
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
     with ExitStack() as stack:
         stack.enter_context(report)
         writer = stack.enter_context(ResultWriter(folder, formats or (), category_ids)) if folder and formats else None
         names_given = writer.names if writer else OutputNames()
-        drawer = stack.enter_context(PictureWriter(folder, names_given)) if folder and pictures else None
+        drawer = stack.enter_context(ImageWriter(folder, names_given)) if folder and save else None
         for prediction in found:
             if writer:
-                writer.write(prediction.picture.name, prediction.picture.frame, prediction.detections)
+                writer.write(prediction.image.name, prediction.image.frame, prediction.detections)
             if drawer:
-                drawer.write(prediction.picture, prediction.draw())
+                drawer.write(prediction.image, prediction.draw())
             report.done(prediction)
     report.summary(folder, detector)
     if report.failures:
@@ -217,17 +217,17 @@ def predict(
 
 
 class _Report:
-    """What ``predict`` tells while it works: a line a picture, and on a terminal a moving count below them."""
+    """What ``predict`` tells while it works: a line an image, and on a terminal a moving count below them."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self.failures = 0
-        self._pictures = 0
+        self._images = 0
         self._objects = 0
         self._seconds = 0.0
         self._console = console
-        columns = (SpinnerColumn(), MofNCompleteColumn(), TextColumn("pictures"), TimeElapsedColumn())
+        columns = (SpinnerColumn(), MofNCompleteColumn(), TextColumn("images"), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
         self._task = self._bar.add_task("", total=None) if self._bar else None
 
@@ -247,13 +247,13 @@ class _Report:
             print(line, flush=True)
 
     def done(self, prediction: Prediction) -> None:
-        picture, detections = prediction.picture, prediction.detections
-        name = picture.name if picture.frame is None else f"{picture.name} frame {picture.frame}"
-        width, height = picture.size_wh
+        image, detections = prediction.image, prediction.detections
+        name = image.name if image.frame is None else f"{image.name} frame {image.frame}"
+        width, height = image.size_wh
         counts = Counter(detections.names)
         what = ", ".join(label if n == 1 else f"{n} x {label}" for label, n in counts.items()) or "nothing"
         self._print(f"{printable(name)} {width}x{height}: {what} ({prediction.seconds * 1e3:.1f} ms)")
-        self._pictures += 1
+        self._images += 1
         self._objects += len(detections)
         self._seconds += prediction.seconds
         if self._bar and self._task is not None:
@@ -272,12 +272,12 @@ class _Report:
         from yolo9000.inference.detector import Detector
 
         assert isinstance(detector, Detector)  # noqa: S101
-        mean = 1e3 * self._seconds / max(self._pictures, 1)
+        mean = 1e3 * self._seconds / max(self._images, 1)
         width, height = detector.network_wh
         failed = f", {self.failures} failed" if self.failures else ""
         self._print(
-            f"{_count(self._objects, 'object')} in {_count(self._pictures, 'picture')}{failed}; "
-            f"{mean:.1f} ms a picture at {width}x{height} with {detector.engine.name}"
+            f"{_count(self._objects, 'object')} in {_count(self._images, 'image')}{failed}; "
+            f"{mean:.1f} ms an image at {width}x{height} with {detector.engine.name}"
         )
         if folder is not None:
             self._print(f"Results in {folder.resolve()}")
@@ -292,7 +292,7 @@ def info(
     model: Annotated[
         str,
         typer.Argument(
-            help=f"A .safetensors, .cfg, .onnx or .xml file, {SHIPPED}, or the name of a built-in network.",
+            help=f"A .safetensors, .cfg, .onnx or .xml file, {BUNDLED}, or the name of a built-in network.",
             show_default=False,
         ),
     ],
@@ -313,35 +313,35 @@ def info(
         _print_table(read_cfg(model), size_wh)
     elif model.endswith(".safetensors"):
         _print_model_file(model, size_wh)
-    elif model == SHIPPED or model.endswith((".onnx", ".xml")):
+    elif model == BUNDLED or model.endswith((".onnx", ".xml")):
         _print_exported(model)
     else:
-        known = (SHIPPED, *BUILT_IN)
+        known = (BUNDLED, *BUILT_IN)
         raise ConfigError(
             f"{model}: must be a .safetensors, .cfg, .onnx or .xml file "
             f"or one of {', '.join(known)}{nearest(model, known)}"
         )
 
 
-def _print_table(table: Table, size_wh: tuple[int, int] | None) -> None:
+def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) -> None:
     from yolo9000.architectures.layers import Region, layer_name
 
-    width, height = size_wh or (table.width, table.height)
-    shapes, operations = table.shapes(width, height), table.operations(width, height)
-    counts = table.parameter_counts()
+    width, height = size_wh or (architecture.width, architecture.height)
+    shapes, operations = architecture.shapes(width, height), architecture.operations(width, height)
+    counts = architecture.parameter_counts()
     print(f"{'layer':>5}  {'kind':<32} {'output':>16} {'parameters':>12} {'G operations':>13}")
-    for i, row in enumerate(table.rows):
+    for i, row in enumerate(architecture.rows):
         c, h, w = shapes[i]
         numbers = f"{counts[i]:>12,} {operations[i] / 1e9:>13.3f}" if counts[i] else ""
         print(f"{i:>5}  {layer_name(row):<32} {f'{w}x{h}x{c}':>16} {numbers}".rstrip())
     print(
-        f"input {width}x{height}x{table.channels}; {sum(counts):,} parameters; "
+        f"input {width}x{height}x{architecture.channels}; {sum(counts):,} parameters; "
         f"{sum(operations) / 1e9:.2f} G operations (2 x multiply-adds of convolutions)"
     )
-    if isinstance(table.head, Region):
-        tree = f", tree {table.head.tree}" if table.head.tree else ""
-        anchors = "  ".join(f"{w:g} x {h:g}" for w, h in table.head.anchors_wh_cells)
-        print(f"{table.head.classes} classes{tree}; anchors in cells: {anchors}")
+    if isinstance(architecture.head, Region):
+        tree = f", tree {architecture.head.tree}" if architecture.head.tree else ""
+        anchors = "  ".join(f"{w:g} x {h:g}" for w, h in architecture.head.anchors_wh_cells)
+        print(f"{architecture.head.classes} classes{tree}; anchors in cells: {anchors}")
 
 
 def _print_exported(model: str) -> None:
@@ -351,7 +351,7 @@ def _print_exported(model: str) -> None:
     spec, (width, height) = detector.spec, detector.network_wh
     kind = f"tree of {len(spec.tree)} nodes" if spec.tree else f"{len(spec.names)} classes ({spec.classes})"
     head = "computed on demand" if detector.class_rows else "computed for every anchor"
-    print(f"input {width}x{height}, any multiple of {detector.stride}; {spec.image_fit}")
+    print(f"input {width}x{height}, any multiple of {detector.stride}; {spec.resize_mode}")
     print(f"{kind}; class scores {head}")
     print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in spec.anchors_wh_cells))
     _print_names(spec.names)
@@ -362,10 +362,10 @@ def _print_names(names: tuple[str, ...]) -> None:
 
 
 def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
-    from yolo9000.checkpoints.safetensors import read_model_file
+    from yolo9000.checkpoints.safetensors import read_checkpoint
 
-    file = read_model_file(model)
-    _print_table(file.model.table, size_wh)
+    file = read_checkpoint(model)
+    _print_table(file.model.architecture, size_wh)
     _print_names(file.names)
     for name, value in file.trained.items():
         print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
@@ -374,33 +374,33 @@ def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
 @app.command()
 def calibrate(
     model: Annotated[str, typer.Argument(help="A .safetensors file with a label tree.", show_default=False)],
-    data: Annotated[str, typer.Argument(help="Pictures with boxes that it was not trained on.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="Images with boxes that it was not trained on.", show_default=False)],
     max_error: Annotated[float, typer.Option(help="Share of the answers that may be wrong.")] = 0.05,
     split: SplitOption = "val",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="File to write [MODEL-calibrated.safetensors].", show_default=False),
     ] = None,
-    on_bad: OnBadOption = "error",
+    on_error: OnErrorOption = "error",
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Make a model answer with the most specific node that is wrong at most as often as you say (§4)."""
     from yolo9000.adapt.calibrate import calibrate as calibrate_model
-    from yolo9000.checkpoints.safetensors import read_model_file, write_model_file
+    from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
     from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector
 
     if not 0 < max_error < 1:
         raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
     path = Path(model)
-    file, detector = read_model_file(path), Detector.load(model, engine=engine, threads=threads)
-    changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_bad=on_bad)
+    file, detector = read_checkpoint(path), Detector.load(model, engine=engine, threads=threads)
+    changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_error=on_error)
     target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
-    write_model_file(target, changed)
+    write_checkpoint(target, changed)
     temperatures = ", ".join(f"{value:.2f}" for value in found.back_off.temperatures)
     print(f"{found.objects:,} objects; temperatures by depth {temperatures}")
-    print(f"least probability of an answer {found.back_off.min_probability:.4f}")
+    print(f"least probability of an answer {found.back_off.hier_thresh:.4f}")
     print(f"wrong answers {found.error:.2%} (before {found.error_before:.2%})")
     print(f"mean depth of answers {found.depth:.2f} (before {found.depth_before:.2f})")
     print(f"Written: {target}")
@@ -430,8 +430,8 @@ def export(
         Literal["float32", "half", "int8"],
         typer.Option(help="How weights are stored: half is half the size, int8 (onnx only) a quarter."),
     ] = "float32",
-    image_fit: ImageFitOption = "letterbox",
-    batch_norm: BatchNormOption = "inside_1e-5",
+    resize_mode: ResizeModeOption = "letterbox",
+    batch_norm: BatchNormOption = "eps_inside_sqrt",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
@@ -448,7 +448,7 @@ def export(
         tree=tree,
         data=data,
         batch_norm=batch_norm,
-        image_fit=image_fit,
+        resize_mode=resize_mode,
         split=split,
     )
     path = (out or Path(Path(model).name)).with_suffix(SUFFIXES[to])

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.checkpoints.bundled import SHIPPED
+from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.options import (
     BatchNormOption,
     DeviceOption,
     EngineOption,
-    ImageFitOption,
     LevelOption,
     MinProbabilityOption,
     NamesOption,
-    OnBadOption,
+    OnErrorOption,
+    OverridesOption,
     ParentsOption,
     PrecisionOption,
-    SettledOption,
+    ResizeModeOption,
     SplitOption,
     ThreadsOption,
     TreeOption,
@@ -38,7 +38,7 @@ from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from yolo9000.data.dataset import DataSet, OnBad, Split
+    from yolo9000.data.dataset import DataSet, OnError, Split
     from yolo9000.evaluation.runner import Evaluation
     from yolo9000.inference.engines import EngineName, Precision
     from yolo9000.taxonomy.wordtree import WordTree
@@ -54,7 +54,7 @@ DataArgument = Annotated[
     ),
 ]
 WhichSplits = Annotated[Literal["all", "train", "val", "test"], typer.Option(help="Which split.")]
-FAULTS_PRINTED = 20
+ISSUES_PRINTED = 20
 
 
 @data_app.command()
@@ -64,33 +64,33 @@ def check(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/check, ...].", show_default=False)
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Print every fault, not only the first of each kind.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Print every issue, not only the first of each kind.")] = False,
 ) -> None:
-    """Find every fault of a data set; exit code 4 if there is one."""
+    """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
     from yolo9000.evaluation.report import check_page, write_page
 
     data_sets = _open_splits(data, split)
     result = check_splits(data_sets)
-    faults = result.faults()
+    issues = result.issues()
     seen: dict[str, int] = {}
-    for fault in faults:
-        seen[fault.code] = seen.get(fault.code, 0) + 1
-        if every or seen[fault.code] <= 3:
-            print(printable(f"{fault}; {fault.advice}"))
-    if faults and not every:
+    for issue in issues:
+        seen[issue.code] = seen.get(issue.code, 0) + 1
+        if every or seen[issue.code] <= 3:
+            print(printable(f"{issue}; {issue.suggestion}"))
+    if issues and not every:
         print(", ".join(f"{count} x {code}" for code, count in seen.items()) + " (--all prints each)")
     for name, found in result.splits.items():
         print(
-            f"{name}: {found.pictures} pictures, {found.boxed} with boxes ({found.boxes_of.total()}), "
-            f"{found.labelled} with image-level labels, {len(found.faults)} faults"
+            f"{name}: {found.images} images, {found.boxed} with boxes ({found.boxes_of.total()}), "
+            f"{found.labelled} with image-level labels, {len(found.issues)} issues"
         )
     folder = out or next_run(Path("runs/check"))
     folder.mkdir(parents=True, exist_ok=True)
     write_page(check_page(result, data_sets), folder / "report.html")
     _write(folder / "report.json", json.dumps(result.to_json(), indent=1))
     print(f"Report in {(folder / 'report.html').resolve()}")
-    if faults:
+    if issues:
         raise typer.Exit(EXIT_DATA_INVALID)
 
 
@@ -115,8 +115,8 @@ def convert(
     to: Annotated[Literal["voc", "coco", "darknet"], typer.Option(help="Format to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.", show_default=False)],
     split: WhichSplits = "all",
-    on_bad: OnBadOption = "error",
-    copy: Annotated[bool, typer.Option(help="Copy the pictures too, or else refer to them.")] = True,
+    on_error: OnErrorOption = "error",
+    copy: Annotated[bool, typer.Option(help="Copy the images too, or else refer to them.")] = True,
 ) -> None:
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
@@ -124,8 +124,8 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: must be a new or empty folder")
     for name, data_set in _open_splits(data, split).items():
-        count = convert_samples(data_set, to, out, name, on_bad=on_bad, copy=copy)
-        print(f"{name}: {count} pictures written to {out.resolve()}")
+        count = convert_samples(data_set, to, out, name, on_error=on_error, copy=copy)
+        print(f"{name}: {count} images written to {out.resolve()}")
 
 
 @data_app.command()
@@ -135,25 +135,25 @@ def combine(
         Path, typer.Option("--out", "-o", help="Data-set file to write (.yaml); tree and report go beside it.")
     ] = Path("combined.yaml"),
     parents: ParentsOption = None,
-    settled: SettledOption = None,
+    overrides: OverridesOption = None,
     with_wordnet: WordNetOption = True,
 ) -> None:
     """Combine data sets over one label tree (§4), each with its own map to it."""
     from yolo9000.data.combine import combine as combine_sets
     from yolo9000.data.combine import write_combined
-    from yolo9000.taxonomy.match import read_settled
+    from yolo9000.taxonomy.match import read_overrides
 
     sets = {name: _open_splits(name, "all") for name in data}
     if len(sets) < len(data):
         raise ConfigError("each data set must be named once")
     hierarchy = read_hierarchy(parents or (), with_wordnet)
-    combined = combine_sets(sets, hierarchy, settled=read_settled(settled) if settled else None)
+    combined = combine_sets(sets, hierarchy, overrides=read_overrides(overrides) if overrides else None)
     files = write_combined(combined, out)
     for relation in combined.relations:
         print(printable(str(relation)))
     print(
         f"{len(combined.built.nodes):,} labels in a tree of {len(combined.built.tree):,} nodes; "
-        f"{len(combined.relations):,} relations, {len(combined.doubtful):,} labels to look at"
+        f"{len(combined.relations):,} relations, {len(combined.ambiguous):,} labels to look at"
     )
     print("Written: " + ", ".join(map(str, files)))
 
@@ -163,8 +163,8 @@ def anchors(
     k: Annotated[str, typer.Option("--k", help="Numbers of anchors, such as 5 or 1-15.")] = "1-15",
     size: Annotated[str, typer.Option(help="Network input, such as 416 or 608x352.")] = "416",
     split: SplitOption = "train",
-    on_bad: OnBadOption = "error",
-    image_fit: ImageFitOption = "letterbox",
+    on_error: OnErrorOption = "error",
+    resize_mode: ResizeModeOption = "letterbox",
     seed: Annotated[int, typer.Option(help="Of the random starts.")] = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Write the curve and the anchors as PNG.", show_default=False)
@@ -177,14 +177,14 @@ def anchors(
     from yolo9000.architectures.zoo import COCO_ANCHORS, VOC_ANCHORS
     from yolo9000.data.dataset import open_data
 
-    sizes_wh, pictures_wh = open_data(data, split).box_sizes(on_bad)
-    cells = to_cells(sizes_wh, parse_size(size), pictures_wh=pictures_wh, image_fit=image_fit)
+    sizes_wh, images_wh = open_data(data, split).box_sizes(on_error)
+    cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
     found = report(cells, parse_range(k), unit="cells", network_wh=parse_size(size), defaults=known, seed=seed)
     print(format_report(found))
     for row in found.rows:
-        if row.k == found.knee or len(found.rows) == 1 or row.k == 5:
-            print(f"\nk = {row.k}{' (knee)' if row.k == found.knee and len(found.rows) > 1 else ''}")
+        if row.k == found.elbow or len(found.rows) == 1 or row.k == 5:
+            print(f"\nk = {row.k}{' (elbow)' if row.k == found.elbow and len(found.rows) > 1 else ''}")
             print(anchor_forms(row.iou.anchors_wh))
     if plot is not None:
         from yolo9000.adapt.anchor_plot import plot_report
@@ -212,7 +212,7 @@ def parse_range(text: str) -> list[int]:
 def val(
     model: Annotated[
         str | None,
-        typer.Argument(help=f"A .safetensors, .cfg, .onnx or .xml file, or {SHIPPED}; leave out with --detections."),
+        typer.Argument(help=f"A .safetensors, .cfg, .onnx or .xml file, or {BUNDLED}; leave out with --detections."),
     ] = None,
     data: Annotated[
         str | None, typer.Argument(help="The data set; see `yolo9000 data check`.", show_default=False)
@@ -231,18 +231,18 @@ def val(
         Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/val, ...].", show_default=False)
     ] = None,
     nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
-    min_probability: MinProbabilityOption = None,
+    hier_thresh: MinProbabilityOption = None,
     size: Annotated[
         str | None, typer.Option(help="Network input, such as 416 [the model's].", show_default=False)
     ] = None,
-    batch: Annotated[int, typer.Option(help="Pictures run at a time.")] = 8,
+    batch: Annotated[int, typer.Option(help="Images run at a time.")] = 8,
     formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format", "-f", help="Also write the detections: jsonl, coco, csv, darknet, voc.", show_default=False
         ),
     ] = None,
-    on_bad: OnBadOption = "error",
+    on_error: OnErrorOption = "error",
     only_labels: Annotated[
         Path | None,
         typer.Option(
@@ -254,8 +254,8 @@ def val(
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "float32",
     threads: ThreadsOption = None,
-    image_fit: ImageFitOption = "letterbox",
-    batch_norm: BatchNormOption = "inside_1e-5",
+    resize_mode: ResizeModeOption = "letterbox",
+    batch_norm: BatchNormOption = "eps_inside_sqrt",
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.data.dataset import open_data
@@ -274,13 +274,13 @@ def val(
     data_set = open_data(given[-1], split)
     if detections is None and _is_classifier(given[0]):
         _val_classifier(
-            given[0], data_set, engine, device, precision, threads, parse_size(size) if size else None, on_bad
+            given[0], data_set, engine, device, precision, threads, parse_size(size) if size else None, on_error
         )
         return
     word_tree, classes = None, data_set.classes
     ids: dict[int, int] | None = data_set.category_ids()
     if detections is not None:
-        pairs = read_coco_results(detections, data_set, on_bad)
+        pairs = read_coco_results(detections, data_set, on_error)
     else:
         detector = Detector.load(
             given[0],
@@ -293,21 +293,21 @@ def val(
             precision=precision,
             threads=threads,
             size_wh=parse_size(size) if size else None,
-            image_fit=image_fit,
+            resize_mode=resize_mode,
             batch_norm=batch_norm,
             nms=nms,
-            **given_only(min_probability=min_probability),
+            **given_only(hier_thresh=hier_thresh),
         )
         detector = at_level(detector, level)
         word_tree, classes = detector.prepared.spec.tree if level is None else None, detector.names
         ids = category_ids_of(detector, data_set)
-        of_labels = image_level_scores(detector, data_set, on_bad=on_bad)
+        of_labels = image_level_scores(detector, data_set, on_error=on_error)
         if of_labels:
-            print("pictures with image-level labels: the label of the best box")
+            print("images with image-level labels: the label of the best box")
             _print_numbers(of_labels)
-            if not _has_boxes(data_set, on_bad):
+            if not _has_boxes(data_set, on_error):
                 return
-        pairs = detect_samples(detector, data_set, on_bad=on_bad, batch=batch)
+        pairs = detect_samples(detector, data_set, on_error=on_error, batch=batch)
     folder = out or next_run(Path("runs/val"))
     evaluation = evaluate(
         data_set.name,
@@ -325,14 +325,14 @@ def _print_numbers(numbers: Mapping[str, float]) -> None:
         print(f"{name:<28} {value:>8.4f}")
 
 
-def _has_boxes(data_set: DataSet, on_bad: OnBad) -> bool:
-    return any(sample.boxes is not None for sample in data_set.samples(on_bad))
+def _has_boxes(data_set: DataSet, on_error: OnError) -> bool:
+    return any(sample.boxes is not None for sample in data_set.samples(on_error))
 
 
 def _is_classifier(model: str) -> bool:
-    from yolo9000.checkpoints.safetensors import read_model_file
+    from yolo9000.checkpoints.safetensors import read_checkpoint
 
-    return model.endswith(".safetensors") and not read_model_file(model).is_detector
+    return model.endswith(".safetensors") and not read_checkpoint(model).is_detector
 
 
 def _val_classifier(
@@ -343,22 +343,22 @@ def _val_classifier(
     precision: Precision,
     threads: int | None,
     size_wh: tuple[int, int] | None,
-    on_bad: OnBad,
+    on_error: OnError,
 ) -> None:
-    from yolo9000.checkpoints.safetensors import read_model_file
+    from yolo9000.checkpoints.safetensors import read_checkpoint
     from yolo9000.evaluation.runner import classification_scores
     from yolo9000.inference.classifier import Classifier
     from yolo9000.inference.engines import choose_engine
 
     classifier = Classifier.start(
-        read_model_file(model),
+        read_checkpoint(model),
         choose_engine(engine),
         device=device,
         precision=precision,
         threads=threads,
         size_wh=size_wh,
     )
-    _print_numbers(classification_scores(classifier, data_set, on_bad=on_bad))
+    _print_numbers(classification_scores(classifier, data_set, on_error=on_error))
 
 
 def _written(
@@ -405,12 +405,12 @@ def _print_scores(evaluation: Evaluation) -> None:
     import numpy as np
 
     print(f"{'class':<28} {'objects':>8} {'AP50':>7} {'AP':>7}")
-    for label in sorted(np.flatnonzero(evaluation.truths), key=lambda i: -evaluation.ap[i]):
+    for label in sorted(np.flatnonzero(evaluation.gts), key=lambda i: -evaluation.ap[i]):
         print(
-            f"{evaluation.classes[label][:28]:<28} {evaluation.truths[label]:>8} "
+            f"{evaluation.classes[label][:28]:<28} {evaluation.gts[label]:>8} "
             f"{evaluation.ap[label]:>7.4f} {evaluation.ap_coco[label, 0]:>7.4f}"
         )
-    print(f"{evaluation.images} pictures")
+    print(f"{evaluation.images} images")
     _print_numbers(evaluation.numbers)
     for depth, value in evaluation.by_depth.items():
         print(f"{f'mAP50 at depth {depth}':<28} {value:>8.4f}")

@@ -21,14 +21,14 @@ __all__ = [
     "DataOption",
     "DeviceOption",
     "EngineOption",
-    "ImageFitOption",
     "LevelOption",
     "MinProbabilityOption",
     "NamesOption",
-    "OnBadOption",
+    "OnErrorOption",
+    "OverridesOption",
     "ParentsOption",
     "PrecisionOption",
-    "SettledOption",
+    "ResizeModeOption",
     "SplitOption",
     "ThreadsOption",
     "TreeOption",
@@ -62,22 +62,22 @@ ParentsOption = Annotated[
     list[Path] | None,
     typer.Option(help="Your own table of parents: .csv, .yaml or SKOS; may be repeated.", show_default=False),
 ]
-SettledOption = Annotated[
+OverridesOption = Annotated[
     Path | None, typer.Option(help="CSV of labels and the ids that they mean: your word.", show_default=False)
 ]
 WordNetOption = Annotated[bool, typer.Option("--wordnet/--no-wordnet", help="Look labels up in WordNet.")]
 SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")]
-OnBadOption = Annotated[
+OnErrorOption = Annotated[
     Literal["error", "skip", "fix"],
-    typer.Option(help="At a faulty annotation: stop, leave its picture out, or mend what can be mended."),
+    typer.Option(help="At a faulty annotation: stop, leave its image out, or mend what can be mended."),
 ]
 DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
-ImageFitOption = Annotated[
+ResizeModeOption = Annotated[
     Literal["letterbox", "stretch"],
-    typer.Option(help="How a .cfg's training fitted pictures; Darknet until March 2017: stretch."),
+    typer.Option(help="How a .cfg's training fitted images; Darknet until March 2017: stretch."),
 ]
 BatchNormOption = Annotated[
-    Literal["inside_1e-5", "outside_1e-6"],
+    Literal["eps_inside_sqrt", "eps_outside_sqrt"],
     typer.Option(help="Where epsilon stood in a .cfg's training; Darknet until March 2017: outside."),
 ]
 
@@ -88,7 +88,7 @@ EngineOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; OpenVINO also gpu.")]
 PrecisionOption = Annotated[
-    Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the processor has it.")
+    Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the CPU has it.")
 ]
 ThreadsOption = Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)]
 

@@ -81,7 +81,7 @@ def curves(
     against: Annotated[Literal["epoch", "minutes"], typer.Option(help="What lies below the curves.")] = "epoch",
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("curves.png"),
 ) -> None:
-    """Draw a score of several runs in one picture, and print the best of each."""
+    """Draw a score of several runs in one image, and print the best of each."""
     from yolo9000.io.files import write_atomically
     from yolo9000.training.curves import best_scores, plot_scores
     from yolo9000.training.logging import RunFolder
@@ -95,36 +95,36 @@ def curves(
     print(f"Curves in {out.resolve()}")
 
 
-def weak_boxes(
+def pseudo_boxes(
     run: Annotated[Path, typer.Argument(help="Folder of a run of joint training.", show_default=False)],
     labels: Annotated[
-        list[str] | None, typer.Option(help="Only pictures of this class; may be repeated.", show_default=False)
+        list[str] | None, typer.Option(help="Only images of this class; may be repeated.", show_default=False)
     ] = None,
-    pictures: Annotated[int, typer.Option(help="How many pictures to show.", min=1)] = 6,
+    images: Annotated[int, typer.Option(help="How many images to show.", min=1)] = 6,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the page [the run's].", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw of pictures.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the draw of images.", min=0)] = 0,
 ) -> None:
-    """Show which box each image-level label of a picture taught, in the course of training (§4)."""
-    from yolo9000.training.pseudo_boxes import show_weak_boxes
+    """Show which box each image-level label of an image taught, in the course of training (§4)."""
+    from yolo9000.training.pseudo_boxes import show_pseudo_boxes
 
     folder = out or run
-    for stage in show_weak_boxes(run, folder, pictures=pictures, labels=labels or (), seed=seed):
+    for stage in show_pseudo_boxes(run, folder, images=images, labels=labels or (), seed=seed):
         first, last = stage.steps
         print(
             f"steps {first:,} to {last:,}: {stage.boxes:,} boxes; probability {stage.probability:.3f}, "
-            f"objectness {stage.objectness:.3f}, {stage.area:.0%} of the picture"
+            f"objectness {stage.objectness:.3f}, {stage.area:.0%} of the image"
         )
-    print(f"Page in {(folder / 'weak-boxes.html').resolve()}")
+    print(f"Page in {(folder / 'pseudo-boxes.html').resolve()}")
 
 
 def _tell_end(outcome: Outcome, tell: Tell) -> None:
     if outcome.signal is not None:
         tell(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")
         return
-    if outcome.pictures_per_second:
-        tell(f"{outcome.pictures_per_second:.1f} pictures/s; {outcome.waited:.1%} of the time waiting for pictures")
+    if outcome.images_per_second:
+        tell(f"{outcome.images_per_second:.1f} images/s; {outcome.waited:.1%} of the time waiting for images")
     scores = ", ".join(f"{name} {value:.4g}" for name, value in outcome.scores.items())
     tell(f"best: {scores}" if scores else "no validation split: nothing was scored")
     tell(f"Results in {outcome.folder.resolve()}")

@@ -12,9 +12,9 @@ import typer
 
 from yolo9000.cli.options import (
     EngineOption,
-    OnBadOption,
+    OnErrorOption,
+    OverridesOption,
     ParentsOption,
-    SettledOption,
     SplitOption,
     ThreadsOption,
     WordNetOption,
@@ -231,20 +231,20 @@ def _write_tree(tree: WordTree, out: Path) -> list[Path]:
 def build(
     labels: LabelsOption = None,
     parents: ParentsOption = None,
-    settled: SettledOption = None,
+    overrides: OverridesOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="A .yaml or .tree to write.")] = Path("labels.yaml"),
     keep: Annotated[
         Literal["all", "forks", "labels"],
         typer.Option(help="Which nodes that are no labels stay: all, those with several children, or none."),
     ] = "forks",
-    lift_only_children: Annotated[
-        bool, typer.Option("--lift-only-children", help="Put a label's only child beside it, as 9k.tree does.")
+    collapse_only_children: Annotated[
+        bool, typer.Option("--collapse-only-children", help="Put a label's only child beside it, as 9k.tree does.")
     ] = False,
     with_wordnet: WordNetOption = True,
 ) -> None:
     """Grow one tree over the labels of several data sets, over WordNet or your own parents (§4)."""
     from yolo9000.taxonomy.build import build_tree
-    from yolo9000.taxonomy.match import read_settled
+    from yolo9000.taxonomy.match import read_overrides
 
     hierarchy = read_hierarchy(parents or (), with_wordnet)
     wanted = [label for file in labels or () for label in read_labels(file)] + list(hierarchy.entries)
@@ -253,15 +253,15 @@ def build(
     built = build_tree(
         wanted,
         hierarchy,
-        settled=read_settled(settled) if settled else None,
+        overrides=read_overrides(overrides) if overrides else None,
         keep=keep,
-        lift_only_children=lift_only_children,
+        collapse_only_children=collapse_only_children,
     )
     files = [*_write_tree(built.tree, out), *_write_reports(built, out)]
-    doubtful = sum(match.doubtful for match in built.matches)
+    ambiguous = sum(match.ambiguous for match in built.matches)
     print(
         f"{len(built.nodes):,} labels, {len(built.tree):,} nodes, depth {int(built.tree.depths.max())}; "
-        f"{len(built.choices):,} choices between ways to the top; {doubtful:,} labels to look at"
+        f"{len(built.choices):,} choices between ways to the top; {ambiguous:,} labels to look at"
     )
     print("Written: " + ", ".join(str(file) for file in files))
 
@@ -271,47 +271,43 @@ def add(
     model: Annotated[Path, typer.Argument(help="A .safetensors file with a label tree.", show_default=False)],
     under: Annotated[str, typer.Option(help="Name or id of what the new class is a kind of.", show_default=False)],
     name: Annotated[str, typer.Option(help="Of the new class.", show_default=False)],
-    images: Annotated[Path, typer.Option(help="Folder of pictures that show it.", show_default=False)],
+    images: Annotated[Path, typer.Option(help="Folder of images that show it.", show_default=False)],
     data: Annotated[
-        str, typer.Option(help="Data set with pictures of its siblings, which it is told from.", show_default=False)
+        str, typer.Option(help="Data set with images of its siblings, which it is told from.", show_default=False)
     ],
     split: SplitOption = "train",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write [MODEL-NAME.safetensors].", show_default=False)
     ] = None,
-    on_bad: OnBadOption = "error",
+    on_error: OnErrorOption = "error",
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Add a class to a model from a folder of pictures; no other sibling group changes."""
-    from yolo9000.adapt.add_class import add_class, sibling_pictures
-    from yolo9000.checkpoints.safetensors import read_model_file, write_model_file
+    """Add a class to a model from a folder of images; no other sibling group changes."""
+    from yolo9000.adapt.add_class import add_class, sibling_images
+    from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
     from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector, prepared_detector
     from yolo9000.inference.engines import choose_engine, start_engine
     from yolo9000.io.sources import open_sources
     from yolo9000.taxonomy.hierarchy import slug
-    from yolo9000.types import Picture
+    from yolo9000.types import SourceImage
 
-    file = read_model_file(model)
+    file = read_checkpoint(model)
     if file.tree is None:
         raise ConfigError(f"{model}: must be a model with a label tree; its classes are flat")
     parent = file.tree.find(under)
     prepared = prepared_detector(file.model, file.head_spec(), split=True)
     detector = Detector(prepared, start_engine(choose_engine(engine), prepared.program, threads=threads))
-    siblings = sibling_pictures(open_data(data, split), file.tree, parent, on_bad)
-    shown = [picture.image for picture in open_sources(str(images)) if isinstance(picture, Picture)]
+    siblings = sibling_images(open_data(data, split), file.tree, parent, on_error)
+    shown = [image.pixels for image in open_sources(str(images)) if isinstance(image, SourceImage)]
     added = add_class(file, detector, parent, name, shown, siblings)
     target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
-    write_model_file(target, added.file)
+    write_checkpoint(target, added.file)
     count = len(added.before)
-    print(
-        printable(
-            f"{name}: {added.recall:.1%} of its pictures are given to it among its {count} siblings with pictures"
-        )
-    )
-    for sibling, share in added.before.items():
-        print(printable(f"{sibling}: {added.after[sibling]:.1%} (before {share:.1%})"))
+    print(printable(f"{name}: {added.recall:.1%} of its images are given to it among its {count} siblings with images"))
+    for sibling, fraction in added.before.items():
+        print(printable(f"{sibling}: {added.after[sibling]:.1%} (before {fraction:.1%})"))
     print(f"Written: {target}")
 
 
@@ -329,7 +325,7 @@ def read_labels(file: Path) -> list[str]:
 
 
 def _write_reports(built: BuiltTree, out: Path) -> list[Path]:
-    """What to look at, as a table that can be given back with --settled; and every choice of a way to the top."""
+    """What to look at, as a table that can be given back with --overrides; and every choice of a way to the top."""
     from yolo9000.io.files import write_atomically
 
     text = io.StringIO()
@@ -337,7 +333,7 @@ def _write_reports(built: BuiltTree, out: Path) -> list[Path]:
     hierarchy = built.hierarchy
     rows.writerow(["label", "id", "meaning", "how", "other meanings"])
     for match in built.matches:
-        if match.doubtful:
+        if match.ambiguous:
             others = "; ".join(_meaning(sense, hierarchy) for sense in match.others)
             rows.writerow([match.label, match.sense.node, _meaning(match.sense, hierarchy), match.sense.how, others])
     doubts, choices = (out.with_name(f"{out.stem}-{what}") for what in ("doubts.csv", "choices.txt"))

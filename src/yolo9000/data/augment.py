@@ -1,6 +1,6 @@
-"""A new picture from a picture: cropped or placed, mirrored, its colours changed; and its boxes with it.
+"""A new image from an image: cropped or placed, mirrored, its colors changed; and its boxes with it.
 
-What is done to a picture depends on random numbers that are keyed by seed, epoch and place alone (`draws`): the
+What is done to an image depends on random numbers that are keyed by seed, epoch and place alone (`draws`): the
 order of the work, the number of workers, shards and a resumed run cannot change it.
 
 Paper: §2 and §3 ("random crops, color shifting, etc."; for the classifier also rotations), without numbers. Those,
@@ -22,7 +22,7 @@ from jaxtyping import Float32, Float64, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from yolo9000.inference.preprocess import GREY
-from yolo9000.types import BoxTruth
+from yolo9000.types import BoxAnnotations
 
 __all__ = [
     "AugmentSettings",
@@ -35,7 +35,7 @@ __all__ = [
     "augment_or_mosaic",
     "crop",
     "distort",
-    "draw_colour",
+    "draw_color",
     "draw_cover",
     "draw_crop",
     "draw_place",
@@ -51,30 +51,30 @@ __all__ = [
 Pixels = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 NewPixels = UInt8[np.ndarray, "h2 w2 3"] | Float32[np.ndarray, "h2 w2 3"]
 Plane = UInt8[np.ndarray, "h w"] | Float32[np.ndarray, "h w"]
-Load = Callable[[int], tuple[UInt8[np.ndarray, "h w 3"], BoxTruth | None]]
+Load = Callable[[int], tuple[UInt8[np.ndarray, "h w 3"], BoxAnnotations | None]]
 
 SMALLEST_BOX = 0.001  # of the input's side; Darknet: src/data.c fill_truth_detection
 MOSAIC_MARGIN = 0.2  # of the input's side, from its edges to the centre; AlexeyAB/darknet: src/data.c min_offset
 
 
 class AugmentSettings(BaseModel):
-    """How a detector's pictures are changed. The numbers are those of Darknet's cfg/yolo-voc.cfg of November 2016.
+    """How a detector's images are changed. The numbers are those of Darknet's cfg/yolo-voc.cfg of November 2016.
 
     Attributes:
-        jitter: how far each edge of a crop may move in or out, as a share of the picture's side (``crop2016``); how
-            far width and height may change before their proportion is taken (``place2017``). Darknet's ``jitter``:
-            .2; .3 in yolov2.cfg and yolov2-voc.cfg since 2017.
+        jitter: how far each edge of a crop may move in or out, as a fraction of the image's side (``random_crop``); how
+            far width and height may change before their ratio is taken (``letterbox_jitter``). Darknet's
+            ``jitter``: .2; .3 in yolov2.cfg and yolov2-voc.cfg since 2017.
         hue: greatest shift, in turns of the circle of hues. Darknet's ``hue``.
         saturation: a factor is drawn between 1 and this; as often the saturation is divided by it. 1: never changed.
             Darknet's ``saturation``: 1.5; .75 in yolo9000.cfg, which is a factor between .75 and 1 or its inverse.
         exposure: the same for the brightness (HSV's value). Darknet's ``exposure``.
-        flip: mirror every other picture, left to right.
-        upside_down: turn every other picture upside down too: for what has no up and down, as under a microscope or
+        flip: mirror every other image, left to right.
+        upside_down: turn every other image upside down too: for what has no up and down, as under a microscope or
             from above. Not in the paper.
-        placement: ``crop2016`` is the paper's and the release's: a window is stretched to the input's size; goes with
-            the image fit ``stretch``. ``place2017`` is Darknet's since 2017-03-26: the whole picture, its proportions
-            slightly changed, somewhere on a grey canvas; goes with ``letterbox``.
-        mosaic: probability that four pictures are put together in one. Not in the paper; YOLOv4's, where it is .5.
+        placement: ``random_crop`` is the paper's and the release's: a window is stretched to the input's size; goes
+            with ``stretch``. ``letterbox_jitter`` is Darknet's since 2017-03-26: the whole image, its aspect
+            ratio slightly changed, somewhere on a grey canvas; goes with ``letterbox``.
+        mosaic: probability that four images are put together in one. Not in the paper; YOLOv4's, where it is .5.
         min_visible: share of a box's area that must be left in the crop for the box to stay: of what is mostly cut
             away nobody could say what it is. Darknet keeps such boxes: 0. `SMALLEST_BOX` holds besides.
     """
@@ -87,25 +87,25 @@ class AugmentSettings(BaseModel):
     exposure: float = Field(default=1.5, gt=0, allow_inf_nan=False)
     flip: bool = True
     upside_down: bool = False
-    placement: Literal["crop2016", "place2017"] = "crop2016"
+    placement: Literal["random_crop", "letterbox_jitter"] = "random_crop"
     mosaic: float = Field(default=0.0, ge=0, le=1)
     min_visible: float = Field(default=0.1, ge=0, le=1)
 
 
 class ClassifierAugmentSettings(BaseModel):
-    """How a classifier's pictures are changed. The numbers are those of Darknet's cfg/darknet19.cfg.
+    """How a classifier's images are changed. The numbers are those of Darknet's cfg/darknet19.cfg.
 
     Attributes:
-        min_crop: least length that the picture's shorter side is scaled to, in pixels, before the input is cut out.
+        min_crop: least length that the image's shorter side is scaled to, in pixels, before the input is cut out.
             Darknet: 128, for the network of 448 pixels 448.
         max_crop: greatest such length. Darknet: 448, for the network of 448 pixels 512.
         angle: greatest rotation, in degrees to either side. Darknet's ``angle``: 7.
-        aspect: a factor between 1 and this, or its inverse, by which the picture is made narrower. Darknet's
+        aspect: a factor between 1 and this, or its inverse, by which the image is made narrower. Darknet's
             ``aspect``: .75.
         hue: greatest shift, in turns of the circle of hues.
         saturation: as in `AugmentSettings`; Darknet's classifiers have .75.
         exposure: as in `AugmentSettings`; Darknet's classifiers have .75.
-        flip: mirror every other picture, left to right.
+        flip: mirror every other image, left to right.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -155,13 +155,13 @@ def keyed(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
 
 
 def draws(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers for one picture; see `keyed` for what is promised.
+    """The random numbers for one image; see `keyed` for what is promised.
 
     Args:
         seed: of the run.
         epoch: 0-based.
-        index: place in the order of the whole epoch, before it is dealt to shards. Not the picture's number: a
-            picture that an epoch shows twice is to look different each time.
+        index: place in the order of the whole epoch, before it is dealt to shards. Not the image's number: a
+            image that an epoch shows twice is to look different each time.
     """
     return keyed(seed, Purpose.AUGMENT, epoch, index)
 
@@ -185,15 +185,15 @@ def _factor(rng: np.random.Generator, limit: float) -> float:
     return factor if _coin(rng) else 1 / factor
 
 
-# --- Where a picture goes. ---
+# --- Where an image goes. ---
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Which window of a picture comes to lie where on the network's input.
+    """Which window of an image comes to lie where on the network's input.
 
     Attributes:
-        source_ltwh: left, top, width, height of the window in pixels of the picture; it may reach beyond it.
+        source_ltwh: left, top, width, height of the window in pixels of the image; it may reach beyond it.
         target_ltwh: the same of where it comes to lie, in pixels of the input; may reach beyond it too.
         mirrored: left and right are exchanged within the target.
     """
@@ -215,13 +215,13 @@ class Placement:
 
 
 def draw_crop(
-    picture_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, rng: np.random.Generator
+    image_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, rng: np.random.Generator
 ) -> Placement:
-    """A window with each edge moved in or out at random, stretched over the whole input: ``crop2016``.
+    """A window with each edge moved in or out at random, stretched over the whole input: ``random_crop``.
 
     Darknet at the release (2017-01): src/data.c load_data_detection.
     """
-    width, height = picture_wh
+    width, height = image_wh
     reach_x, reach_y = int(width * jitter), int(height * jitter)
     left, right = (int(_uniform(rng, -reach_x, reach_x)) for _ in range(2))
     top, bottom = (int(_uniform(rng, -reach_y, reach_y)) for _ in range(2))
@@ -229,26 +229,26 @@ def draw_crop(
 
 
 def draw_place(
-    picture_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, rng: np.random.Generator
+    image_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, rng: np.random.Generator
 ) -> Placement:
-    """The whole picture, its proportions changed a little, as large as fits and wherever it fits: ``place2017``.
+    """The whole image, its proportions changed a little, as large as fits and wherever it fits: ``letterbox_jitter``.
 
     Darknet: src/data.c load_data_detection since 2017-03-26, with three differences. What fits is asked of the input
-    as it is, where Darknet takes every input for square. Boxes move by the whole pixels by which the picture moves,
-    where Darknet's move by the fractions too that are cut off for the picture. And a picture so thin that it would
+    as it is, where Darknet takes every input for square. Boxes move by the whole pixels by which the image moves,
+    where Darknet's move by the fractions too that are cut off for the image. And an image so thin that it would
     have no pixel left keeps one.
     """
-    new_width, new_height = _largest(_jittered_aspect(picture_wh, jitter, rng), size_wh)
+    new_width, new_height = _largest(_jittered_aspect(image_wh, jitter, rng), size_wh)
     left, top = _anywhere((new_width, new_height), size_wh, rng)
-    return Placement((0, 0, *picture_wh), (left, top, new_width, new_height))
+    return Placement((0, 0, *image_wh), (left, top, new_width, new_height))
 
 
 def draw_cover(
-    picture_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, rng: np.random.Generator
+    image_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, rng: np.random.Generator
 ) -> Placement:
-    """As much of the picture as fills all of the given size, its proportions changed a little, cut out anywhere."""
-    cut_width, cut_height = _largest(_jittered_aspect(size_wh, jitter, rng), picture_wh)
-    left, top = _anywhere((cut_width, cut_height), picture_wh, rng)
+    """As much of the image as fills all of the given size, its proportions changed a little, cut out anywhere."""
+    cut_width, cut_height = _largest(_jittered_aspect(size_wh, jitter, rng), image_wh)
+    left, top = _anywhere((cut_width, cut_height), image_wh, rng)
     return Placement((left, top, cut_width, cut_height), (0, 0, *size_wh))
 
 
@@ -272,7 +272,7 @@ def _anywhere(inner_wh: tuple[int, int], outer_wh: tuple[int, int], rng: np.rand
 
 
 def crop(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewPixels:
-    """The window of the picture stretched over a whole input; beyond the picture its edge pixels repeat.
+    """The window of the image stretched over a whole input; beyond the image its edge pixels repeat.
 
     The edges of window and input coincide, as they do for boxes. Darknet (src/image.c crop_image, resize_image) lets
     the corner pixels coincide, which is at most half a pixel of the coarser of the two away, and leaves the last row
@@ -280,7 +280,7 @@ def crop(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewPi
 
     Args:
         image: 8 bits, or float32 in [0, 1].
-        placement: the window, which must have some of the picture in it; and whether to mirror.
+        placement: the window, which must have some of the image in it; and whether to mirror.
         size_wh: of the input.
 
     Returns:
@@ -298,9 +298,9 @@ def crop(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewPi
 
 
 def place(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewPixels:
-    """The picture on a grey canvas, in one affine map. Darknet: src/image.c place_image.
+    """The image on a grey canvas, in one affine map. Darknet: src/image.c place_image.
 
-    The first pixels of picture and target coincide; where the picture is enlarged, it fades to black beyond its last.
+    The first pixels of image and target coincide; where the image is enlarged, it fades to black beyond its last.
 
     Args:
         image: 8 bits, or float32 in [0, 1].
@@ -319,7 +319,7 @@ def place(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewP
 
 
 def _to_source(placement: Placement, left: int, top: int) -> Float64[np.ndarray, "2 3"]:
-    """The affine map from pixels of the input, counted from a left and top of it, to pixels of the picture."""
+    """The affine map from pixels of the input, counted from a left and top of it, to pixels of the image."""
     source_left, source_top, source_width, source_height = placement.source_ltwh
     target_left, target_top, width, height = placement.target_ltwh
     step_x, step_y = source_width / width, source_height / height
@@ -330,7 +330,7 @@ def _to_source(placement: Placement, left: int, top: int) -> Float64[np.ndarray,
 
 
 def _sample(image: Pixels, to_source: Float64[np.ndarray, "2 3"], out: NewPixels) -> None:
-    """Fill `out` with the pixels of the picture that the map leads to, bilinearly; beyond the picture all is black."""
+    """Fill `out` with the pixels of the image that the map leads to, bilinearly; beyond the image all is black."""
     size_wh, flags = (out.shape[1], out.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     if image.dtype == np.float32:
         cv2.warpAffine(image, to_source, size_wh, dst=out, flags=flags)
@@ -340,14 +340,16 @@ def _sample(image: Pixels, to_source: Float64[np.ndarray, "2 3"], out: NewPixels
     cv2.cvtColor(cv2.warpAffine(wide, to_source, size_wh, flags=flags), cv2.COLOR_RGBA2RGB, dst=out)
 
 
-def place_boxes(boxes: BoxTruth, placement: Placement, size_wh: tuple[int, int], min_visible: float) -> BoxTruth:
-    """The boxes where their picture has gone, as far as they can be seen there.
+def place_boxes(
+    boxes: BoxAnnotations, placement: Placement, size_wh: tuple[int, int], min_visible: float
+) -> BoxAnnotations:
+    """The boxes where their image has gone, as far as they can be seen there.
 
     Darknet: src/data.c correct_boxes, fill_truth_detection.
 
     Args:
-        boxes: in pixels of the picture.
-        placement: where the picture went.
+        boxes: in pixels of the image.
+        placement: where the image went.
         size_wh: of the input that it went to.
         min_visible: share of a box's area that must be left for it to stay.
 
@@ -362,7 +364,7 @@ def place_boxes(boxes: BoxTruth, placement: Placement, size_wh: tuple[int, int],
     whole = (moved[:, 2:] - moved[:, :2]).prod(axis=1)
     visible = np.divide(sides.prod(axis=1), whole, out=np.zeros_like(whole), where=whole > 0)
     keep = (sides >= SMALLEST_BOX * _float32(*size_wh)).all(axis=1) & (visible >= min_visible)
-    return BoxTruth(
+    return BoxAnnotations(
         clipped[keep],
         boxes.labels[keep],
         boxes.difficult[keep],
@@ -387,10 +389,10 @@ def _float32(*values: int | float) -> Float32[np.ndarray, " n"]:
     return np.array(values, np.float32)
 
 
-# --- Colours. ---
+# --- Colors. ---
 
 
-def draw_colour(
+def draw_color(
     settings: AugmentSettings | ClassifierAugmentSettings, rng: np.random.Generator
 ) -> tuple[float, float, float]:
     """Shift of the hue, factor of the saturation, factor of the exposure. Darknet: src/image.c random_distort_image."""
@@ -400,7 +402,7 @@ def draw_colour(
 
 
 def distort(image: Pixels, hue: float, saturation: float, exposure: float) -> Pixels:
-    """The picture with its colours changed in HSV: hue shifted, saturation and value multiplied, the result clipped.
+    """The image with its colors changed in HSV: hue shifted, saturation and value multiplied, the result clipped.
 
     Darknet: src/image.c distort_image. The way through HSV is left out. Of a pixel whose largest channel is v, factors
     s of the saturation and e of the value make x into e (s x + (1 - s) v); a shift of the hue moves x by a share of
@@ -441,14 +443,14 @@ def _turn_hue(planes: list[Plane], high: Plane, hue: float) -> list[Plane]:
     sixths = 6 * hue - 2 * thirds  # -1 .. 1
     ahead = 1 if sixths >= 0 else -1
     spread = cv2.subtract(high, low)
-    share = _scale(spread, abs(sixths))
+    fraction = _scale(spread, abs(sixths))
     above = [cv2.subtract(plane, low, dst=plane) for plane in planes]
     push, excess = np.empty_like(low), np.empty_like(low)  # used again and again: the cache is small
     turned = []
     for channel in range(3):
         own, near, far = (above[(channel - thirds + step) % 3] for step in (0, ahead, -ahead))
-        cv2.subtract(spread, share, dst=push)
-        cv2.copyTo(share, far if far.dtype == np.uint8 else (far > 0).view(np.uint8), dst=push)
+        cv2.subtract(spread, fraction, dst=push)
+        cv2.copyTo(fraction, far if far.dtype == np.uint8 else (far > 0).view(np.uint8), dst=push)
         # own - near + push, kept within 0 .. spread by steps that 8 bits hold
         moved = _excess(own, _excess(near, push, out=excess), out=np.empty_like(low))
         cv2.add(moved, _excess(push, near, out=excess), dst=moved)
@@ -467,23 +469,23 @@ def _excess(plane: Plane, other: Plane, out: Plane) -> Plane:
     return out if plane.dtype == np.uint8 else np.maximum(out, 0, out=out)
 
 
-# --- A detector's pictures. ---
+# --- A detector's images. ---
 
-_PLACEMENTS = {"crop2016": (draw_crop, crop), "place2017": (draw_place, place)}
+_PLACEMENTS = {"random_crop": (draw_crop, crop), "letterbox_jitter": (draw_place, place)}
 
 
 def augment(
     image: UInt8[np.ndarray, "h w 3"],
-    boxes: BoxTruth | None,
+    boxes: BoxAnnotations | None,
     settings: AugmentSettings,
     size_wh: tuple[int, int],
     rng: np.random.Generator,
-) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxTruth | None]:
-    """A picture and its boxes, changed at random.
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxAnnotations | None]:
+    """An image and its boxes, changed at random.
 
     Args:
         image: RGB, 8 bits.
-        boxes: what was boxed, in pixels of the picture; None where nobody drew boxes.
+        boxes: what was boxed, in pixels of the image; None where nobody drew boxes.
         settings: how much may change; ``mosaic`` is looked at by `augment_or_mosaic` only.
         size_wh: width and height of the input that is wanted.
         rng: from `draws`.
@@ -497,9 +499,9 @@ def augment(
 
 
 def _upside_down(
-    image: UInt8[np.ndarray, "h w 3"], boxes: BoxTruth | None
-) -> tuple[UInt8[np.ndarray, "h w 3"], BoxTruth | None]:
-    """Picture and boxes with top and bottom exchanged."""
+    image: UInt8[np.ndarray, "h w 3"], boxes: BoxAnnotations | None
+) -> tuple[UInt8[np.ndarray, "h w 3"], BoxAnnotations | None]:
+    """Image and boxes with top and bottom exchanged."""
     if boxes is None:
         return np.ascontiguousarray(image[::-1]), None
     left, top, right, bottom = boxes.boxes_xyxy.T
@@ -510,78 +512,80 @@ def _upside_down(
 
 def _carry_out(
     image: UInt8[np.ndarray, "h w 3"],
-    boxes: BoxTruth | None,
+    boxes: BoxAnnotations | None,
     placement: Placement,
     render: Callable[[Pixels, Placement, tuple[int, int]], NewPixels],
     settings: AugmentSettings,
     size_wh: tuple[int, int],
     rng: np.random.Generator,
-) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxTruth | None]:
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxAnnotations | None]:
     if settings.flip and _coin(rng):
         placement = placement.mirror(size_wh[0])
     if settings.upside_down and _coin(rng):
         image, boxes = _upside_down(image, boxes)
-    changed = distort(render(image, placement, size_wh), *draw_colour(settings, rng))
+    changed = distort(render(image, placement, size_wh), *draw_color(settings, rng))
     return changed, None if boxes is None else place_boxes(boxes, placement, size_wh, settings.min_visible)
 
 
 def mosaic(
     image: UInt8[np.ndarray, "h w 3"],
-    boxes: BoxTruth,
+    boxes: BoxAnnotations,
     settings: AugmentSettings,
     size_wh: tuple[int, int],
     rng: np.random.Generator,
     load: Load,
     count: int,
-) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxTruth]:
-    """Four pictures around a random centre, each with its own cut, flip and colours, and the boxes of all four.
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxAnnotations]:
+    """Four images around a random centre, each with its own cut, flip and colors, and the boxes of all four.
 
-    Not in the paper. AlexeyAB/darknet: src/data.c load_data_detection with ``mosaic=1``. There every picture is brought
+    Not in the paper. AlexeyAB/darknet: src/data.c load_data_detection with ``mosaic=1``. There every image is brought
     to the size of the whole input before a corner is cut out of it; here as much of it is shown as fills its quarter,
     so that objects become smaller and fewer are cut.
 
     Args:
-        image: the first picture, for the left upper quarter.
+        image: the first image, for the left upper quarter.
         boxes: its boxes.
         settings: how much may change; ``placement`` is not looked at.
         size_wh: width and height of the input that is wanted.
-        rng: from `draws`; the other three pictures are drawn from it too.
-        load: gives a picture and its boxes by number, 0 .. count - 1. All must be pictures in which the same classes
+        rng: from `draws`; the other three images are drawn from it too.
+        load: gives an image and its boxes by number, 0 .. count - 1. All must be images in which the same classes
             were boxed as in the first, since what is not boxed in any of the four will count as background.
-        count: of the pictures that there are to draw from, 1 or more.
+        count: of the images that there are to draw from, 1 or more.
 
     Raises:
-        ValueError: `load` gave a picture in which nobody drew boxes.
+        ValueError: `load` gave an image in which nobody drew boxes.
     """
     width, height = size_wh
     x, y = (_integer(rng, int(side * MOSAIC_MARGIN), int(side * (1 - MOSAIC_MARGIN))) for side in size_wh)
     others = [_integer(rng, 0, count - 1) for _ in range(3)]
     quarters = ((0, 0, x, y), (x, 0, width - x, y), (0, y, x, height - y), (x, y, width - x, height - y))
     whole, parts = np.empty((height, width, 3), np.uint8), []
-    for (left, top, *wh), (picture, truth) in zip(quarters, [(image, boxes), *map(load, others)], strict=True):
-        quarter_wh, picture_wh = (wh[0], wh[1]), (picture.shape[1], picture.shape[0])
-        placement = draw_cover(picture_wh, quarter_wh, settings.jitter, rng)
-        quarter, found = _carry_out(picture, truth, placement, crop, settings, quarter_wh, rng)
+    for (left, top, *wh), (tile, gt) in zip(quarters, [(image, boxes), *map(load, others)], strict=True):
+        quarter_wh, image_wh = (wh[0], wh[1]), (tile.shape[1], tile.shape[0])
+        placement = draw_cover(image_wh, quarter_wh, settings.jitter, rng)
+        quarter, found = _carry_out(tile, gt, placement, crop, settings, quarter_wh, rng)
         if found is None:
-            raise ValueError(f"mosaic: each picture must have boxes or an empty list of them, one of {others} has None")
+            raise ValueError(f"mosaic: each image must have boxes or an empty list of them, one of {others} has None")
         whole[top : top + wh[1], left : left + wh[0]] = quarter
         parts.append(replace(found, boxes_xyxy=found.boxes_xyxy + _float32(left, top, left, top)))
     return whole, _join(parts)
 
 
-def _join(parts: list[BoxTruth]) -> BoxTruth:
-    return BoxTruth(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(BoxTruth)))
+def _join(parts: list[BoxAnnotations]) -> BoxAnnotations:
+    return BoxAnnotations(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(BoxAnnotations))
+    )
 
 
 def augment_or_mosaic(
     image: UInt8[np.ndarray, "h w 3"],
-    boxes: BoxTruth | None,
+    boxes: BoxAnnotations | None,
     settings: AugmentSettings,
     size_wh: tuple[int, int],
     rng: np.random.Generator,
     load: Load,
     count: int,
-) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxTruth | None]:
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], BoxAnnotations | None]:
     """A `mosaic` with the probability that the settings give, else `augment`, as always where nobody drew boxes.
 
     Arguments and what is raised: see `mosaic`.
@@ -591,18 +595,18 @@ def augment_or_mosaic(
     return augment(image, boxes, settings, size_wh, rng)
 
 
-# --- A classifier's pictures. ---
+# --- A classifier's images. ---
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """How a picture is turned and scaled before the input is cut out of its middle.
+    """How an image is turned and scaled before the input is cut out of its middle.
 
     Attributes:
-        radians: by which the input is turned on the picture, clockwise as it is seen.
-        scale: of the picture.
-        shift_xy: of the input from the picture's middle, in pixels of the scaled picture.
-        aspect: by which the picture's width is divided besides.
+        radians: by which the input is turned on the image, clockwise as it is seen.
+        scale: of the image.
+        shift_xy: of the input from the image's middle, in pixels of the scaled image.
+        aspect: by which the image's width is divided besides.
     """
 
     radians: float
@@ -610,26 +614,26 @@ class Rotation:
     shift_xy: tuple[float, float]
     aspect: float
 
-    def to_source(self, picture_wh: tuple[int, int], size_wh: tuple[int, int]) -> Float64[np.ndarray, "2 3"]:
-        """The affine map from pixels of the input to pixels of the picture."""
+    def to_source(self, image_wh: tuple[int, int], size_wh: tuple[int, int]) -> Float64[np.ndarray, "2 3"]:
+        """The affine map from pixels of the input to pixels of the image."""
         cos, sin = math.cos(self.radians), math.sin(self.radians)
         linear = np.array([[cos * self.aspect, -sin], [sin * self.aspect, cos]]) / self.scale
-        shift, size, picture = np.array(self.shift_xy), np.array(size_wh), np.array(picture_wh)
-        return np.column_stack([linear, linear @ (shift - size / 2) + picture / 2])
+        shift, size, image = np.array(self.shift_xy), np.array(size_wh), np.array(image_wh)
+        return np.column_stack([linear, linear @ (shift - size / 2) + image / 2])
 
 
 def draw_rotation(
-    picture_wh: tuple[int, int],
+    image_wh: tuple[int, int],
     size_wh: tuple[int, int],
     settings: ClassifierAugmentSettings,
     rng: np.random.Generator,
 ) -> Rotation:
     """Proportions, scale, angle and place of a classifier's crop.
 
-    Darknet: src/image.c random_augment_args. Where the scaled picture is smaller than the input, the input reaches
+    Darknet: src/image.c random_augment_args. Where the scaled image is smaller than the input, the input reaches
     beyond it. Darknet takes the input's width for its height too, which is the same for all its classifiers.
     """
-    (width, height), (size_width, size_height) = picture_wh, size_wh
+    (width, height), (size_width, size_height) = image_wh, size_wh
     aspect = _factor(rng, settings.aspect)
     length = _integer(rng, settings.min_crop, settings.max_crop)
     scale = length / max(1, int(min(height, width * aspect)))
@@ -640,7 +644,7 @@ def draw_rotation(
 
 
 def rotate_crop(image: Pixels, rotation: Rotation, size_wh: tuple[int, int], mirrored: bool = False) -> NewPixels:
-    """The input cut out of the turned and scaled picture; black beyond it. Darknet: src/image.c rotate_crop_image.
+    """The input cut out of the turned and scaled image; black beyond it. Darknet: src/image.c rotate_crop_image.
 
     Args:
         image: 8 bits, or float32 in [0, 1].
@@ -666,7 +670,7 @@ def augment_classifier(
     size_wh: tuple[int, int],
     rng: np.random.Generator,
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A picture for a classifier, changed at random. Darknet: src/data.c load_image_augment_paths.
+    """An image for a classifier, changed at random. Darknet: src/data.c load_image_augment_paths.
 
     Args:
         image: RGB, 8 bits.
@@ -676,4 +680,4 @@ def augment_classifier(
     """
     rotation = draw_rotation((image.shape[1], image.shape[0]), size_wh, settings, rng)
     mirrored = settings.flip and _coin(rng)
-    return distort(rotate_crop(image, rotation, size_wh, mirrored), *draw_colour(settings, rng))
+    return distort(rotate_crop(image, rotation, size_wh, mirrored), *draw_color(settings, rng))

@@ -1,7 +1,7 @@
-"""Which pictures make up a batch, at which size, and the batch itself. NumPy only.
+"""Which images make up a batch, at which size, and the batch itself. NumPy only.
 
 Order and sizes are functions of the seed and of where training stands, with no state of their own: a resumed run goes
-on as the other would have, and more processes see the same pictures in the same order.
+on as the other would have, and more processes see the same images in the same order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from yolo9000.data.augment import Purpose, keyed
-from yolo9000.types import BoxTruth
+from yolo9000.types import BoxAnnotations
 
 __all__ = ["SIZES", "Batch", "Example", "collate", "epoch_order", "multi_scale_size"]
 
@@ -22,19 +22,19 @@ SIZES = tuple(range(320, 608 + 1, 32))  # pixels; Paper: §2 Multi-Scale Trainin
 
 @dataclass(frozen=True)
 class Example:
-    """One picture as the network is to see it, and what is known of it.
+    """One image as the network is to see it, and what is known of it.
 
     Attributes:
         image: RGB, 8 bits, at the size of the batch.
         boxes: in pixels of `image`; None where nobody drew boxes.
-        image_labels: classes that are known to be in the picture, without boxes.
-        name: of the picture within its data set.
+        image_labels: classes that are known to be in the image, without boxes.
+        name: of the image within its data set.
         index: place in the order of the whole epoch.
-        source: place of the picture's source in its data-set file.
+        source: place of the image's source in its data-set file.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
-    boxes: BoxTruth | None
+    boxes: BoxAnnotations | None
     image_labels: tuple[int, ...]
     name: str
     index: int
@@ -43,19 +43,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures of one size, and what is known of each; entry i of everything is picture i.
+    """Images of one size, and what is known of each; entry i of everything is image i.
 
     Attributes:
         images: RGB, 8 bits, contiguous.
         boxes: in pixels of the images; None where nobody drew boxes.
-        image_labels: classes that are known to be in a picture, without boxes.
-        names: of the pictures within their data sets.
+        image_labels: classes that are known to be in an image, without boxes.
+        names: of the images within their data sets.
         indices: places in the order of the whole epoch.
-        sources: places of the pictures' sources in their data-set file.
+        sources: places of the images' sources in their data-set file.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
-    boxes: tuple[BoxTruth | None, ...]
+    boxes: tuple[BoxAnnotations | None, ...]
     image_labels: tuple[tuple[int, ...], ...]
     names: tuple[str, ...]
     indices: tuple[int, ...]
@@ -64,14 +64,14 @@ class Batch:
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in vars(self).items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"Batch: all must have one entry for each picture, got {lengths}")
+            raise ValueError(f"Batch: all must have one entry for each image, got {lengths}")
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Width and height of the pictures in pixels."""
+        """Width and height of the images in pixels."""
         _, height, width, _ = self.images.shape
         return width, height
 
@@ -84,7 +84,7 @@ def collate(examples: Sequence[Example]) -> Batch:
     """
     shapes = {example.image.shape for example in examples}
     if len(shapes) != 1:
-        raise ValueError(f"a batch needs one or more pictures of one size, got {sorted(shapes)}")
+        raise ValueError(f"a batch needs one or more images of one size, got {sorted(shapes)}")
     return Batch(
         images=np.stack([example.image for example in examples]),
         boxes=tuple(example.boxes for example in examples),
@@ -96,23 +96,23 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 def epoch_order(seed: int, epoch: int, count: int, shard: int = 0, shards: int = 1) -> Int64[np.ndarray, " n"]:
-    """A random order in which every picture comes once, or one process's share of it.
+    """A random order in which every image comes once, or one process's share of it.
 
-    Shares are dealt like cards: picture i of a share stands at ``shard + i * shards`` in the order of the whole epoch,
+    Shares are dealt like cards: image i of a share stands at ``shard + i * shards`` in the order of the whole epoch,
     which is the index that `draws` wants. So equal batches of all processes are together the batch that one process
     would have had. Shares differ in length by one where `shards` does not divide `count`.
 
-    Darknet draws each picture at random instead, with repetition and without epochs: src/data.c get_random_paths.
+    Darknet draws each image at random instead, with repetition and without epochs: src/data.c get_random_paths.
 
     Args:
         seed: of the run.
         epoch: 0-based.
-        count: of all pictures.
+        count: of all images.
         shard: number of the process, 0 .. shards - 1.
         shards: number of processes.
 
     Returns:
-        Numbers of pictures, 0 .. count - 1.
+        Numbers of images, 0 .. count - 1.
 
     Raises:
         ValueError: there is no such shard.

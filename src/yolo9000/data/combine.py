@@ -1,7 +1,7 @@
 """Several data sets as one, over one label tree.
 
 Every source keeps its own names and gets a map to the nodes of the tree. A box says "nothing else is here" only for the
-classes that its own data set labels: no picture is a negative for a class that nobody looked for in it.
+classes that its own data set labels: no image is a negative for a class that nobody looked for in it.
 
 Paper: §4 Dataset combination with WordTree.
 """
@@ -69,23 +69,23 @@ class Combined:
     relations: tuple[Relation, ...]
 
     @property
-    def doubtful(self) -> tuple[Match, ...]:
+    def ambiguous(self) -> tuple[Match, ...]:
         """Labels that somebody should look at."""
-        return tuple(match for match in self.built.matches if match.doubtful)
+        return tuple(match for match in self.built.matches if match.ambiguous)
 
 
 def combine(
     sets: Mapping[str, Mapping[Split, DataSet]],
     hierarchy: Hierarchy,
     *,
-    settled: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> Combined:
     """Combine data sets over one tree.
 
     Args:
         sets: the data sets by name, each with its splits.
         hierarchy: what is a kind of what; see `build_tree`.
-        settled: node of labels that the user decided on.
+        overrides: node of labels that the user decided on.
 
     Raises:
         ConfigError: a data set has a tree of its own.
@@ -95,8 +95,8 @@ def combine(
         if any(data.tree is not None for data in splits.values()):
             raise ConfigError(f"{name}: must have no tree of its own to be combined; give its parents with --parents")
     labels = {name: classes_of(splits) for name, splits in sets.items()}
-    alone = {name: build_tree(classes, hierarchy, settled=settled).nodes for name, classes in labels.items()}
-    built = build_tree([label for classes in labels.values() for label in classes], hierarchy, settled=settled)
+    alone = {name: build_tree(classes, hierarchy, overrides=overrides).nodes for name, classes in labels.items()}
+    built = build_tree([label for classes in labels.values() for label in classes], hierarchy, overrides=overrides)
     return Combined(built, sets, tuple(relations_of(labels, built, alone)))
 
 
@@ -186,7 +186,7 @@ def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) ->
         entry["names"] = _path_from(folder, data.root / entry["names"])
     if data.numbered(source):
         entry["names"] = list(data.classes)
-    # A map may name classes that no picture has
+    # A map may name classes that no image has
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items() if name in nodes}
     if source.exhaustive != "none":
         known = data.exhaustive(place)
@@ -213,8 +213,8 @@ def _report(combined: Combined) -> Iterator[str]:
     yield f"Labels of different data sets that have to do with each other: {len(combined.relations)}"
     yield from map(str, combined.relations)
     yield ""
-    yield f"Labels to look at: {len(combined.doubtful)}"
-    for match in combined.doubtful:
+    yield f"Labels to look at: {len(combined.ambiguous)}"
+    for match in combined.ambiguous:
         others = ", ".join(sense.node for sense in match.others) or "none"
         node = combined.built.nodes[match.label]
         yield f"{match.label}: {node} by {match.sense.how}, {tree.way(tree.ids.index(node))}; others: {others}"

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from yolo9000.data.dataset import DataSet, OnBad, Split
+from yolo9000.data.dataset import DataSet, OnError, Split
 from yolo9000.data.formats.coco import write_coco
 from yolo9000.data.formats.voc import write_voc
 from yolo9000.data.formats.yolo import write_darknet
-from yolo9000.data.images import copy_picture
+from yolo9000.data.images import copy_image
 from yolo9000.errors import DataError
 from yolo9000.io.writers import OutputNames
 from yolo9000.types import Sample
@@ -25,26 +25,26 @@ def convert(
     folder: Path,
     split: Split,
     *,
-    on_bad: OnBad = "error",
+    on_error: OnError = "error",
     copy: bool = True,
 ) -> int:
     """Write one split of a data set in another format.
 
     Args:
         data_set: the split.
-        to: the format: ``voc`` (always with its pictures), ``coco`` (``annotations/<split>.json``) or ``darknet``.
+        to: the format: ``voc`` (always with its images), ``coco`` (``annotations/<split>.json``) or ``darknet``.
         folder: where to.
         split: what the split is called there.
-        on_bad: what to do with faulty annotations.
-        copy: put the pictures into ``images`` too; else they are referred to.
+        on_error: what to do with faulty annotations.
+        copy: put the images into ``images`` too; else they are referred to.
 
     Returns:
-        Number of pictures written.
+        Number of images written.
 
     Raises:
         DataError: see `DataSet.samples` and the writers.
     """
-    counted = _Counted(data_set.samples(on_bad))
+    counted = _Counted(data_set.samples(on_error))
     match to:
         case "voc":
             write_voc(folder, counted, data_set.classes, split)
@@ -71,7 +71,7 @@ class _Counted:
 
 
 def _copying(samples: _Counted, folder: Path) -> Iterator[Sample]:
-    """Copy each picture to its name below the folder as it passes; pictures named by whole paths get short names."""
+    """Copy each image to its name below the folder as it passes; images named by whole paths get short names."""
     names = OutputNames()
     for sample in samples:
         path = PurePath(sample.name)
@@ -81,7 +81,7 @@ def _copying(samples: _Counted, folder: Path) -> Iterator[Sample]:
         target = folder / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy_picture(sample.picture, target)
+            copy_image(sample.image, target)
         except OSError as error:
             raise DataError(f"{target}: cannot be written: {error.strerror}") from None
         yield replace(sample, name=name)

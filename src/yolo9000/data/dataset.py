@@ -1,4 +1,4 @@
-"""A data set: where its pictures and labels are, what its classes are called, and what it labels exhaustively.
+"""A data set: where its images and labels are, what its classes are called, and what it labels exhaustively.
 
 It is described by a data-set file, or recognised from what the user points at. A data-set file is YAML::
 
@@ -38,10 +38,10 @@ from yolo9000.taxonomy.files import read_tree_file
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Annotation, Sample
 
-__all__ = ["SPLITS", "DataSet", "DataSetFile", "OnBad", "Source", "Split", "open_data", "splits_of"]
+__all__ = ["SPLITS", "DataSet", "DataSetFile", "OnError", "Source", "Split", "open_data", "splits_of"]
 
-OnBad = Literal["error", "skip", "fix"]
-"""What to do with a picture whose annotation has a fault: stop, leave the picture out, or mend what can be mended."""
+OnError = Literal["error", "skip", "fix"]
+"""What to do with an image whose annotation has an issue: stop, leave the image out, or mend what can be mended."""
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -53,8 +53,8 @@ class _Common(BaseModel):
         path: its folder or file, relative to the data-set file.
         map: from the source's names of classes to the data set's.
         leave_out: classes of the source whose objects are not read: these, or all others than the data set's.
-        exhaustive: classes of which every object is labelled in every picture of the source: all, none or these. Of any
-            other class, a picture without a label may still show one.
+        exhaustive: classes of which every object is labelled in every image of the source: all, none or these. Of any
+            other class, an image without a label may still show one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,7 +70,7 @@ class _Common(BaseModel):
 
 
 class VocSource(_Common):
-    """PASCAL VOC: ``Annotations/*.xml`` and ``JPEGImages``; ``list`` names the file of picture names to take."""
+    """PASCAL VOC: ``Annotations/*.xml`` and ``JPEGImages``; ``list`` names the file of image names to take."""
 
     format: Literal["voc"]
     list: str | None = None
@@ -88,7 +88,7 @@ class VocSource(_Common):
 
 
 class CocoSource(_Common):
-    """COCO JSON; ``images`` is the folder of the pictures, relative to the data-set file."""
+    """COCO JSON; ``images`` is the folder of the images, relative to the data-set file."""
 
     format: Literal["coco"]
     images: str
@@ -117,7 +117,7 @@ class _Numbered(_Common):
 
 
 class DarknetSource(_Numbered):
-    """Darknet and YOLO: a folder of pictures or a list of them (``.txt``), with a label file for each picture."""
+    """Darknet and YOLO: a folder of images or a list of them (``.txt``), with a label file for each image."""
 
     format: Literal["darknet"]
 
@@ -141,7 +141,7 @@ class FolderSource(_Common):
 
 
 class ListSource(_Numbered):
-    """A CSV or TSV file of labels or boxes; ``images`` is the pictures' folder, ``columns`` says what stands where."""
+    """A CSV or TSV file of labels or boxes; ``images`` is the images' folder, ``columns`` says what stands where."""
 
     format: Literal["list"]
     images: str
@@ -153,7 +153,7 @@ class ListSource(_Numbered):
 
 
 class TarSource(_Common):
-    """A tar file, read without unpacking; ``boxes`` is a TSV of boxes for its pictures."""
+    """A tar file, read without unpacking; ``boxes`` is a TSV of boxes for its images."""
 
     format: Literal["tar"]
     boxes: str | None = None
@@ -197,7 +197,7 @@ class DataSet:
         name: what to call it in messages.
         root: folder that the sources' paths are relative to.
         classes: names; a label is a place among them.
-        sources: where the pictures and labels are.
+        sources: where the images and labels are.
         tree: the label tree, if one was given.
     """
 
@@ -213,7 +213,7 @@ class DataSet:
         return by_number and not source.class_names(self.root)
 
     def exhaustive(self, source: int) -> Bool[np.ndarray, " k"]:
-        """Which classes the source labels exhaustively: only of these does a picture without a label mean "none".
+        """Which classes the source labels exhaustively: only of these does an image without a label mean "none".
 
         A class whose objects are left out is none of them.
         """
@@ -223,28 +223,28 @@ class DataSet:
         return known & ~np.isin(classes, [chosen.map.get(name, name) for name in chosen.left_out])
 
     def annotations(self) -> Iterator[Annotation]:
-        """Every picture's annotation, source by source, with its faults."""
+        """Every image's annotation, source by source, with its issues."""
         for place, source in enumerate(self.sources):
             names, numbers = self._names_of(source)
             for annotation in source.read(self.root, names):
                 yield _renumbered(annotation, numbers, place)
 
-    def samples(self, on_bad: OnBad = "error") -> Iterator[Sample]:
-        """Every usable picture.
+    def samples(self, on_error: OnError = "error") -> Iterator[Sample]:
+        """Every usable image.
 
         Args:
-            on_bad: what to do with a picture whose annotation has a fault.
+            on_error: what to do with an image whose annotation has an issue.
 
         Raises:
-            DataError: ``on_bad`` is ``error`` and there is a fault: the first one, with advice.
+            DataError: ``on_error`` is ``error`` and there is an issue: the first one, with advice.
         """
         for annotation in self.annotations():
-            if annotation.faults and on_bad == "error":
-                fault = annotation.faults[0]
+            if annotation.issues and on_error == "error":
+                issue = annotation.issues[0]
                 raise DataError(
-                    f"{fault}; {fault.advice} (`data check` lists all faults, --on-bad skip or fix goes on)"
+                    f"{issue}; {issue.suggestion} (`data check` lists all issues, --on-error skip or fix goes on)"
                 )
-            if annotation.sample is not None and (not annotation.faults or on_bad == "fix"):
+            if annotation.sample is not None and (not annotation.issues or on_error == "fix"):
                 yield annotation.sample
 
     def category_ids(self) -> dict[int, int]:
@@ -259,22 +259,22 @@ class DataSet:
             return category_ids(self.root / only.path, self.classes)
         return {label: label for label in range(len(self.classes))}
 
-    def box_sizes(self, on_bad: OnBad = "error") -> tuple[Float32[np.ndarray, "n 2"], Int64[np.ndarray, "n 2"]]:
-        """Width and height in pixels of every box, and of the picture that it is in; without difficult ones and crowds.
+    def box_sizes(self, on_error: OnError = "error") -> tuple[Float32[np.ndarray, "n 2"], Int64[np.ndarray, "n 2"]]:
+        """Width and height in pixels of every box, and of the image that it is in; without difficult ones and crowds.
 
         Raises:
             DataError: see `samples`; there is no box.
         """
-        boxes, pictures = [np.empty((0, 2), np.float32)], [np.empty((0, 2), np.int64)]
-        for sample in self.samples(on_bad):
+        boxes, images = [np.empty((0, 2), np.float32)], [np.empty((0, 2), np.int64)]
+        for sample in self.samples(on_error):
             if sample.boxes is not None and sample.size_wh is not None:
                 plain = sample.boxes.boxes_xyxy[~(sample.boxes.difficult | sample.boxes.crowd)]
                 boxes.append(plain[:, 2:] - plain[:, :2])
-                pictures.append(np.tile(np.array(sample.size_wh, np.int64), (len(plain), 1)))
+                images.append(np.tile(np.array(sample.size_wh, np.int64), (len(plain), 1)))
         sizes_wh = np.concatenate(boxes)
         if not len(sizes_wh):
             raise DataError(f"{self.name}: must have boxes, has none")
-        return sizes_wh, np.concatenate(pictures)
+        return sizes_wh, np.concatenate(images)
 
     def _names_of(self, source: Source) -> tuple[tuple[str, ...], Int64[np.ndarray, " n"]]:
         """The source's own names of classes, and the data set's number of each; -1 for those that are left out."""
@@ -314,7 +314,7 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
 
     Args:
         path: a data-set file or a YOLO ``.yaml``; Darknet's ``.data``; a COCO ``.json``; a folder that holds VOC
-            (``Annotations``, ``JPEGImages``), pictures with label files (``images``, ``labels``), or a folder for each
+            (``Annotations``, ``JPEGImages``), images with label files (``images``, ``labels``), or a folder for each
             class, the last two also inside folders named like the splits.
         split: the split; what has no splits is taken whole for every one.
 
@@ -446,7 +446,7 @@ def _darknet_names(folder: Path) -> dict[str, str]:
 
 
 def _coco_images(path: Path) -> str:
-    """The folder of a COCO file's pictures, as COCO lays it out or beside the file."""
+    """The folder of a COCO file's images, as COCO lays it out or beside the file."""
     name = path.stem.removeprefix("instances_")
     places = (f"../{name}", f"../images/{name}", "../images", "images", f"images/{name}")
     return next((place for place in places if (path.parent / place).is_dir()), ".")

@@ -1,4 +1,4 @@
-"""The pictures of samples: files, and stretches of tar files that are read without unpacking."""
+"""The images of samples: files, and stretches of tar files that are read without unpacking."""
 
 from __future__ import annotations
 
@@ -6,67 +6,67 @@ import shutil
 from pathlib import Path
 
 from yolo9000.errors import DataError
-from yolo9000.io.sources import MAX_PIXELS, read_picture, read_size
-from yolo9000.types import Picture, PictureFile
+from yolo9000.io.sources import MAX_PIXELS, read_image, read_size
+from yolo9000.types import ImageFile, SourceImage
 
-__all__ = ["copy_picture", "load_picture", "picture_size", "read_picture_file"]
+__all__ = ["copy_image", "image_size", "load_image", "read_image_file"]
 
-_MAX_BYTES = 1 << 30  # of a picture in a tar file, as `read_picture` has it for a file
+_MAX_BYTES = 1 << 30  # of an image in a tar file, as `read_picture` has it for a file
 
 
-def read_picture_file(picture: PictureFile) -> bytes | Path:
-    """What `read_picture` can decode: the file's path or, for a picture in a tar file, its bytes.
+def read_image_file(image: ImageFile) -> bytes | Path:
+    """What `read_image` can decode: the file's path or, for an image in a tar file, its bytes.
 
     Raises:
-        DataError: the tar file cannot be read, or ends before the picture does; the picture is longer than 1 GiB.
+        DataError: the tar file cannot be read, or ends before the image does; the image is longer than 1 GiB.
     """
-    if picture.offset is None or picture.length is None:
-        return picture.path
-    if picture.length > _MAX_BYTES:
-        raise DataError(f"{picture.path}: must hold pictures of at most {_MAX_BYTES:,} bytes, has {picture.length:,}")
+    if image.offset is None or image.length is None:
+        return image.path
+    if image.length > _MAX_BYTES:
+        raise DataError(f"{image.path}: must hold images of at most {_MAX_BYTES:,} bytes, has {image.length:,}")
     try:
-        with picture.path.open("rb") as tar:
-            tar.seek(picture.offset)
-            data = tar.read(picture.length)
+        with image.path.open("rb") as tar:
+            tar.seek(image.offset)
+            data = tar.read(image.length)
     except OSError as error:
-        raise DataError(f"{picture.path}: cannot be read: {error.strerror}") from None
-    if len(data) < picture.length:
-        place = f"{picture.length:,} bytes at {picture.offset:,}"
-        raise DataError(f"{picture.path}: must hold a picture of {place}, holds {len(data):,} there")
+        raise DataError(f"{image.path}: cannot be read: {error.strerror}") from None
+    if len(data) < image.length:
+        place = f"{image.length:,} bytes at {image.offset:,}"
+        raise DataError(f"{image.path}: must hold an image of {place}, holds {len(data):,} there")
     return data
 
 
-def load_picture(picture: PictureFile, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The decoded picture, upright, 8-bit RGB.
+def load_image(image: ImageFile, name: str, max_pixels: int = MAX_PIXELS) -> SourceImage:
+    """The decoded image, upright, 8-bit RGB.
 
     Args:
-        picture: where its pixels are.
+        image: where its pixels are.
         name: what it and the errors about it are called.
         max_pixels: the largest width x height that is decoded.
 
     Raises:
-        DataError: it is not a whole picture, is too large, or cannot be read.
+        DataError: it is not a whole image, is too large, or cannot be read.
     """
-    return read_picture(read_picture_file(picture), name=name, max_pixels=max_pixels)
+    return read_image(read_image_file(image), name=name, max_pixels=max_pixels)
 
 
-def picture_size(picture: PictureFile, name: str) -> tuple[int, int]:
-    """Width and height of the picture as `load_picture` would give it, from its header.
+def image_size(image: ImageFile, name: str) -> tuple[int, int]:
+    """Width and height of the image as `load_image` would give it, from its header.
 
     Raises:
-        DataError: it is not a picture by its header, or cannot be read.
+        DataError: it is not an image by its header, or cannot be read.
     """
-    return read_size(read_picture_file(picture), name=name)
+    return read_size(read_image_file(image), name=name)
 
 
-def copy_picture(picture: PictureFile, to: Path) -> None:
-    """Copy the encoded picture as it is.
+def copy_image(image: ImageFile, to: Path) -> None:
+    """Copy the encoded image as it is.
 
     Raises:
         OSError: it cannot be written.
         DataError: it cannot be read from its tar file.
     """
-    source = read_picture_file(picture)
+    source = read_image_file(image)
     if isinstance(source, Path):
         shutil.copyfile(source, to)
     else:

@@ -1,4 +1,4 @@
-"""The checks that all formats share: which boxes can be used, and how a fault is told."""
+"""The checks that all formats share: which boxes can be used, and how an issue is told."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 from yolo9000.errors import DataError
-from yolo9000.types import BoxTruth, Fault
+from yolo9000.types import BoxAnnotations, Issue
 
-__all__ = ["FaultError", "RawBox", "make_boxes", "make_fault", "one_line", "shown"]
+__all__ = ["IssueError", "RawBox", "make_boxes", "make_issue", "one_line", "shown"]
 
-ROUNDING = 0.5  # pixels that a box may stick out of its picture without a fault: a labelling tool rounded
+ROUNDING = 0.5  # pixels that a box may stick out of its image without an issue: a labelling tool rounded
 _LONGEST_TEXT = 500
 _LONGEST_VALUE = 80
 
-_ADVICE = {
-    "box-nan": "draw the box anew or delete it",
-    "box-inverted": "swap its sides, or draw the box anew",
+_SUGGESTIONS = {
+    "box-nan": "draw the box again or delete it",
+    "box-inverted": "swap its sides, or draw the box again",
     "box-empty": "delete it: most such boxes are a slip of the mouse",
-    "box-outside": "correct it; if many boxes are outside, they were drawn on a picture of another size",
+    "box-outside": "correct it; if many boxes are outside, they were drawn on an image of another size",
     "box-duplicate": "delete one of the two",
     "area-wrong": "correct it or leave it out; the area of the box is taken",
 }
@@ -30,7 +30,7 @@ _Sides = tuple[float, float, float, float]
 
 
 class RawBox(NamedTuple):
-    """A box as its file has it, in pixels of the picture, nothing checked but that its sides are numbers.
+    """A box as its file has it, in pixels of the image, nothing checked but that its sides are numbers.
 
     Attributes:
         label: class index.
@@ -54,20 +54,20 @@ class RawBox(NamedTuple):
     area: float | None = None
 
 
-class FaultError(DataError):
-    """A fault that ends the reading of a record or, where nobody catches it, of the whole file."""
+class IssueError(DataError):
+    """An issue that ends the reading of a record or, where nobody catches it, of the whole file."""
 
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault)
-        self.fault = fault
+    def __init__(self, issue: Issue) -> None:
+        super().__init__(issue)
+        self.issue = issue
 
     def __str__(self) -> str:
-        return f"{self.fault} ({self.fault.advice})"
+        return f"{self.issue} ({self.issue.suggestion})"
 
 
-def make_fault(code: str, where: object, message: str, advice: str, *, fixable: bool = False) -> Fault:
-    """A fault whose texts are one line that any terminal can print, whatever stands in the file."""
-    return Fault(code, one_line(str(where)), one_line(message), one_line(advice), fixable)
+def make_issue(code: str, where: object, message: str, suggestion: str, *, fixable: bool = False) -> Issue:
+    """An issue whose texts are one line that any terminal can print, whatever stands in the file."""
+    return Issue(code, one_line(str(where)), one_line(message), one_line(suggestion), fixable)
 
 
 def one_line(text: str) -> str:
@@ -83,77 +83,77 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
-def make_boxes(rows: Iterable[RawBox], size_wh: tuple[int, int]) -> tuple[BoxTruth, list[Fault]]:
-    """The boxes that can be used, inside the picture and with positive sides, and what was wrong with the others.
+def make_boxes(rows: Iterable[RawBox], size_wh: tuple[int, int]) -> tuple[BoxAnnotations, list[Issue]]:
+    """The boxes that can be used, inside the image and with positive sides, and what was wrong with the others.
 
-    A box that sticks out is clipped; by up to half a pixel without a fault. A box that is not finite, inverted, empty,
+    A box that sticks out is clipped; by up to half a pixel without an issue. A box that is not finite, inverted, empty,
     wholly outside or there twice (same label, same sides) is left out.
 
     Args:
-        rows: the boxes of one picture.
-        size_wh: width and height of the picture.
+        rows: the boxes of one image.
+        size_wh: width and height of the image.
 
     Returns:
-        The boxes in their order; faults ``box-nan``, ``box-inverted``, ``box-empty``, ``box-outside``,
+        The boxes in their order; issues ``box-nan``, ``box-inverted``, ``box-empty``, ``box-outside``,
         ``box-duplicate``, and ``area-wrong``, for which the area of the box is taken. All can be fixed.
     """
     kept: dict[tuple[int, _Sides], tuple[RawBox, float]] = {}
-    faults: list[Fault] = []
+    issues: list[Issue] = []
     for row in rows:
         sides, problems = _sides_inside(row, size_wh)
-        faults += problems
+        issues += problems
         if sides is None:
             continue
         if (row.label, sides) in kept:
             first = kept[row.label, sides][0].where
-            faults.append(_fault("box-duplicate", row, f"must be there once, is the same as {first}"))
+            issues.append(_issue("box-duplicate", row, f"must be there once, is the same as {first}"))
             continue
         area, problems = _area_of(row, sides, size_wh)
-        faults += problems
+        issues += problems
         kept[row.label, sides] = row, area
-    return _truth_of(kept), faults
+    return _gt_of(kept), issues
 
 
-def _sides_inside(row: RawBox, size_wh: tuple[int, int]) -> tuple[_Sides | None, list[Fault]]:
-    """The sides clipped to the picture, in single precision; None for a box that cannot be used."""
+def _sides_inside(row: RawBox, size_wh: tuple[int, int]) -> tuple[_Sides | None, list[Issue]]:
+    """The sides clipped to the image, in single precision; None for a box that cannot be used."""
     width, height = size_wh
     left, top, right, bottom = row.left, row.top, row.right, row.bottom
     if not (isfinite(left) and isfinite(top) and isfinite(right) and isfinite(bottom)):
-        return None, [_fault("box-nan", row, f"a box must have finite sides, got {row.written}")]
+        return None, [_issue("box-nan", row, f"a box must have finite sides, got {row.written}")]
     if right < left or bottom < top:
-        return None, [_fault("box-inverted", row, f"a box must end right of and below its begin, got {row.written}")]
+        return None, [_issue("box-inverted", row, f"a box must end right of and below its begin, got {row.written}")]
     if right == left or bottom == top:
-        return None, [_fault("box-empty", row, f"a box must have a width and a height, got {row.written}")]
+        return None, [_issue("box-empty", row, f"a box must have a width and a height, got {row.written}")]
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
-        problem = f"a box must lie in its picture, {width} x {height}, is wholly outside: {row.written}"
-        return None, [_fault("box-outside", row, problem)]
+        problem = f"a box must lie in its image, {width} x {height}, is wholly outside: {row.written}"
+        return None, [_issue("box-outside", row, problem)]
     clipped = np.array([max(left, 0), max(top, 0), min(right, width), min(bottom, height)], np.float32)
     sides: _Sides = tuple(clipped.tolist())
     if sides[0] == sides[2] or sides[1] == sides[3]:  # thinner than single precision can tell
-        return None, [_fault("box-empty", row, f"a box must have a width and a height, got {row.written}")]
+        return None, [_issue("box-empty", row, f"a box must have a width and a height, got {row.written}")]
     if max(-left, -top, right - width, bottom - height) > ROUNDING:
-        problem = f"a box must lie in its picture, {width} x {height}, is partly outside: {row.written}"
-        return sides, [_fault("box-outside", row, problem)]
+        problem = f"a box must lie in its image, {width} x {height}, is partly outside: {row.written}"
+        return sides, [_issue("box-outside", row, problem)]
     return sides, []
 
 
-def _area_of(row: RawBox, sides: _Sides, size_wh: tuple[int, int]) -> tuple[float, list[Fault]]:
+def _area_of(row: RawBox, sides: _Sides, size_wh: tuple[int, int]) -> tuple[float, list[Issue]]:
     own = (sides[2] - sides[0]) * (sides[3] - sides[1])
     if row.area is None:
         return own, []
     most = size_wh[0] * size_wh[1]
     if 0 <= row.area <= most:
         return float(row.area), []
-    return own, [_fault("area-wrong", row, f"an area must be 0 to that of the picture, {most}, got {row.area:g}")]
+    return own, [_issue("area-wrong", row, f"an area must be 0 to that of the image, {most}, got {row.area:g}")]
 
 
-def _fault(code: str, row: RawBox, message: str) -> Fault:
-    return make_fault(code, row.where, message, _ADVICE[code], fixable=True)
+def _issue(code: str, row: RawBox, message: str) -> Issue:
+    return make_issue(code, row.where, message, _SUGGESTIONS[code], fixable=True)
 
 
-def _truth_of(kept: dict[tuple[int, _Sides], tuple[RawBox, float]]) -> BoxTruth:
+def _gt_of(kept: dict[tuple[int, _Sides], tuple[RawBox, float]]) -> BoxAnnotations:
     rows = [row for row, _ in kept.values()]
-    return BoxTruth(
+    return BoxAnnotations(
         boxes_xyxy=np.array([sides for _, sides in kept], np.float32).reshape(-1, 4),
         labels=np.array([row.label for row in rows], np.int64),
         difficult=np.array([row.difficult for row in rows], np.bool_),

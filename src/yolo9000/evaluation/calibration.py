@@ -121,23 +121,23 @@ def reliability_by_depth(steps: PathSteps, bins: int = 15, scheme: BinScheme = "
     return {depth: reliability(steps.confidence[here], steps.correct[here], bins, scheme) for depth, here in at.items()}
 
 
-def path_steps(answers: Sequence[TreeAnswer], truths: Int64[np.ndarray, " n"], tree: WordTree) -> PathSteps:
+def path_steps(answers: Sequence[TreeAnswer], gts: Int64[np.ndarray, " n"], tree: WordTree) -> PathSteps:
     """Take the paths of answers apart.
 
     Steps below the truth are left out: whether they are right is not known.
 
     Args:
         answers: how each object came to its label.
-        truths: node that each object really is.
+        gts: node that each object really is.
         tree: the label tree.
     """
     steps = [step for answer in answers for step in answer.path]
     nodes = np.array([step.node for step in steps], np.int64)
-    truth_of_each = np.repeat(truths, np.array([len(answer.path) for answer in answers], np.int64))
+    gt_of_each = np.repeat(gts, np.array([len(answer.path) for answer in answers], np.int64))
     confidence = np.array([step.probability for step in steps], np.float64)
     lineage = Lineage.of(tree)
-    known = ~lineage.above(truth_of_each, nodes) | (nodes == truth_of_each)
-    correct = lineage.above(nodes, truth_of_each)
+    known = ~lineage.above(gt_of_each, nodes) | (nodes == gt_of_each)
+    correct = lineage.above(nodes, gt_of_each)
     return PathSteps(confidence[known], correct[known], tree.depths[nodes[known]])
 
 

@@ -12,7 +12,7 @@ __all__ = ["accuracy_by_depth", "roll_up_scores", "top_k_accuracy"]
 
 
 def top_k_accuracy(scores: Float[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"], k: int = 1) -> float:
-    """Share of pictures whose class is among the k with the highest scores; NaN without pictures.
+    """Share of images whose class is among the k with the highest scores; NaN without images.
 
     Of equal scores the class with the lower number comes first, as with ``argmax``. Where there are at most k classes
     the share is 1.
@@ -52,7 +52,7 @@ def roll_up_scores(
 
 
 def accuracy_by_depth(
-    answers: Int64[np.ndarray, " n"], truths: Int64[np.ndarray, " n"], tree: WordTree
+    answers: Int64[np.ndarray, " n"], gts: Int64[np.ndarray, " n"], tree: WordTree
 ) -> Float64[np.ndarray, " depths"]:
     """Share of answers that are right where only the first nodes of each path count: depth 0, then 0 and 1, ...
 
@@ -61,8 +61,8 @@ def accuracy_by_depth(
     """
     if not len(answers):
         return np.full(int(tree.depths.max()) + 1, np.nan)
-    shares = []
+    fractions = []
     for depth in range(int(tree.depths.max()) + 1):
         rolled = deepest_kept(tree, tree.depths <= depth)
-        shares.append(float((rolled[answers] == rolled[truths]).mean()))
-    return np.array(shares)
+        fractions.append(float((rolled[answers] == rolled[gts]).mean()))
+    return np.array(fractions)

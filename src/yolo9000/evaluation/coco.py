@@ -30,7 +30,7 @@ SIZES = ("all", "small", "medium", "large")
 MAX_DETECTIONS = (1, 10, 100)
 AT_50, AT_75 = 0, 5
 OUTSIDE_EVERY_SIZE = -1.0
-CELLS_AT_ONCE = 2_000_000  # pictures x classes: the evaluator makes an entry for each
+CELLS_AT_ONCE = 2_000_000  # images x classes: the evaluator makes an entry for each
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CocoScores:
 
     Attributes:
         precisions: by IoU (.5, .55, ... .95), recall (0, .01, ... 1), class, and `SIZES`; at most 100 detections for
-            each picture and class.
+            each image and class.
         recalls: by IoU, class, `SIZES` and the most detections (1, 10, 100).
     """
 
@@ -88,8 +88,8 @@ def coco_scores(scored: Scored) -> CocoScores:
 
 
 def _batches(scored: Scored) -> Iterator[Int64[np.ndarray, " k"]]:
-    """Classes that have truths, so many at a time that the evaluator's table of pictures and classes stays small."""
-    classes = np.unique(scored.truth_labels)
+    """Classes that have truths, so many at a time that the evaluator's table of images and classes stays small."""
+    classes = np.unique(scored.gt_labels)
     at_once = max(1, CELLS_AT_ONCE // max(1, scored.images))
     for begin in range(0, len(classes), at_once):
         yield classes[begin : begin + at_once]
@@ -99,22 +99,22 @@ def _accumulate(scored: Scored, classes: Int64[np.ndarray, " k"]) -> dict[str, A
     """Let cocoeval match and accumulate some classes."""
     images = [{"id": image, "width": int(w), "height": int(h)} for image, (w, h) in enumerate(scored.sizes_wh)]
     head = {"images": images, "categories": [{"id": int(label)} for label in classes]}
-    truth = COCO(head | {"annotations": _truth_records(scored, np.isin(scored.truth_labels, classes))})
-    found = COCO(head | {"annotations": _found_records(scored, np.isin(scored.found_labels, classes))})
-    evaluator = COCOeval_faster(truth, found, "bbox", print_function=_say_nothing)
+    gt = COCO(head | {"annotations": _gt_records(scored, np.isin(scored.gt_labels, classes))})
+    found = COCO(head | {"annotations": _pred_records(scored, np.isin(scored.pred_labels, classes))})
+    evaluator = COCOeval_faster(gt, found, "bbox", print_function=_say_nothing)
     evaluator.evaluate()
     evaluator.accumulate()
     return dict(evaluator.eval)
 
 
-def _truth_records(scored: Scored, which: Bool[np.ndarray, " t"]) -> list[dict[str, Any]]:
-    areas = np.where(scored.truth_difficult, OUTSIDE_EVERY_SIZE, scored.truth_areas.astype(np.float64))
+def _gt_records(scored: Scored, which: Bool[np.ndarray, " t"]) -> list[dict[str, Any]]:
+    areas = np.where(scored.gt_difficult, OUTSIDE_EVERY_SIZE, scored.gt_areas.astype(np.float64))
     columns = (
-        scored.truth_images[which].tolist(),
-        scored.truth_labels[which].tolist(),
-        _left_top_width_height(scored.truth_boxes_xyxy[which]).tolist(),
+        scored.gt_images[which].tolist(),
+        scored.gt_labels[which].tolist(),
+        _left_top_width_height(scored.gt_boxes_xyxy[which]).tolist(),
         areas[which].tolist(),
-        scored.truth_crowd[which].astype(int).tolist(),
+        scored.gt_crowd[which].astype(int).tolist(),
     )
     return [
         {"id": number, "image_id": image, "category_id": label, "bbox": box, "area": area, "iscrowd": crowd}
@@ -122,14 +122,14 @@ def _truth_records(scored: Scored, which: Bool[np.ndarray, " t"]) -> list[dict[s
     ]
 
 
-def _found_records(scored: Scored, which: Bool[np.ndarray, " d"]) -> list[dict[str, Any]]:
-    boxes = _left_top_width_height(scored.found_boxes_xyxy[which])
+def _pred_records(scored: Scored, which: Bool[np.ndarray, " d"]) -> list[dict[str, Any]]:
+    boxes = _left_top_width_height(scored.pred_boxes_xyxy[which])
     columns = (
-        scored.found_images[which].tolist(),
-        scored.found_labels[which].tolist(),
+        scored.pred_images[which].tolist(),
+        scored.pred_labels[which].tolist(),
         boxes.tolist(),
         (boxes[:, 2] * boxes[:, 3]).tolist(),
-        scored.found_scores[which].tolist(),
+        scored.pred_scores[which].tolist(),
     )
     return [
         {"id": number, "image_id": image, "category_id": label, "bbox": box, "area": area, "score": score, "iscrowd": 0}

@@ -48,17 +48,17 @@ def f1_curve(scored: Scored, min_iou: float = 0.5, label: int | None = None) -> 
     """
     matches = match(scored, min_iou)
     counts = ~matches.ignored
-    truths_by_class = scored.truths_by_class
-    truths = int(truths_by_class.sum() if label is None else truths_by_class[label])
+    gt_by_class = scored.gt_by_class
+    gts = int(gt_by_class.sum() if label is None else gt_by_class[label])
     if label is not None:
-        counts &= scored.found_labels == label
-    order = np.argsort(-scored.found_scores[counts], kind="stable")
-    scores = scored.found_scores[counts][order]
+        counts &= scored.pred_labels == label
+    order = np.argsort(-scored.pred_scores[counts], kind="stable")
+    scores = scored.pred_scores[counts][order]
     last_of_equals = np.flatnonzero(np.diff(scores, append=-np.inf))
     hits = np.cumsum(matches.hits[counts][order])[last_of_equals].astype(np.float64)
     given = last_of_equals + 1.0
-    recall = hits / truths if truths else np.full(len(hits), np.nan)
-    return F1Curve(scores[last_of_equals], hits / given, recall, 2 * hits / (given + truths))
+    recall = hits / gts if gts else np.full(len(hits), np.nan)
+    return F1Curve(scores[last_of_equals], hits / given, recall, 2 * hits / (given + gts))
 
 
 def confusion_matrix(
@@ -75,14 +75,14 @@ def confusion_matrix(
 
     YOLO programs often draw this at IoU .45; .5 is the default here so that it goes with AP50.
     """
-    given = scored.select_found(scored.found_scores >= min_score)
+    given = scored.select_pred(scored.pred_scores >= min_score)
     matches = match(given, min_iou, prefer_same_label)
     background = scored.classes
-    rows = np.append(given.truth_labels, background)[matches.truths]  # -1, no truth, reads the background
+    rows = np.append(given.gt_labels, background)[matches.gts]  # -1, no truth, reads the background
     counts = ~matches.ignored
-    missed = given.truth_counts.copy()
-    missed[matches.truths[matches.hits]] = False
-    rows = np.concatenate([rows[counts], given.truth_labels[missed]])
-    columns = np.concatenate([given.found_labels[counts], np.full(int(missed.sum()), background)])
+    missed = given.gt_counts.copy()
+    missed[matches.gts[matches.hits]] = False
+    rows = np.concatenate([rows[counts], given.gt_labels[missed]])
+    columns = np.concatenate([given.pred_labels[counts], np.full(int(missed.sum()), background)])
     size = scored.classes + 1
     return np.bincount(rows * size + columns, minlength=size * size).reshape(size, size)

@@ -1,6 +1,6 @@
 """Which detection found which truth, at one IoU.
 
-The rule is that of VOC's development kit (VOCevaldet.m): every detection chooses the truth of its class and picture
+The rule is that of VOC's development kit (VOCevaldet.m): every detection chooses the truth of its class and image
 with the highest IoU; of the detections that choose one truth, the one with the highest score takes it and the others
 are false positives, even where another truth would be free. A detection that chooses a difficult truth does not
 count, nor does a false positive that lies in a crowd (COCO's rule: the part of its own area that is in the crowd's
@@ -34,17 +34,17 @@ class Matches:
     """What became of every detection.
 
     Attributes:
-        truths: place of the truth that it found; -1 where it found none.
+        gts: place of the truth that it found; -1 where it found none.
         ignored: whether it counts neither as found nor as a false positive.
     """
 
-    truths: Int64[np.ndarray, " d"]
+    gts: Int64[np.ndarray, " d"]
     ignored: Bool[np.ndarray, " d"]
 
     @property
     def hits(self) -> Bool[np.ndarray, " d"]:
         """Which detections found a truth."""
-        return self.truths >= 0
+        return self.gts >= 0
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class _Pairs:
     """Detections and truths that overlap enough."""
 
     found: Int64[np.ndarray, " p"]
-    truths: Int64[np.ndarray, " p"]
+    gts: Int64[np.ndarray, " p"]
     overlaps: Float64[np.ndarray, " p"]
     affinities: Float64[np.ndarray, " p"]
 
     def at(self, places: Int64[np.ndarray, " q"]) -> _Pairs:
-        return _Pairs(self.found[places], self.truths[places], self.overlaps[places], self.affinities[places])
+        return _Pairs(self.found[places], self.gts[places], self.overlaps[places], self.affinities[places])
 
 
 def match(scored: Scored, min_iou: float = 0.5, affinity: Affinity | None = None) -> Matches:
@@ -75,23 +75,23 @@ def match(scored: Scored, min_iou: float = 0.5, affinity: Affinity | None = None
     """
     if not 0 < min_iou <= 1:
         raise ValueError(f"min_iou must be above 0 and at most 1, got {min_iou}")
-    choices = _choose(_overlapping(scored, ~scored.truth_crowd, iou, min_iou, affinity))
+    choices = _choose(_overlapping(scored, ~scored.gt_crowd, iou, min_iou, affinity))
     taken = _take(choices, scored)
-    in_crowds = _overlapping(scored, scored.truth_crowd, _share_inside, min_iou, affinity)
-    truths = np.full(len(scored.found_labels), -1, np.int64)
-    truths[taken.found] = taken.truths
-    ignored = np.zeros(len(truths), bool)
-    ignored[choices.found[scored.truth_difficult[choices.truths]]] = True
+    in_crowds = _overlapping(scored, scored.gt_crowd, _fraction_inside, min_iou, affinity)
+    gts = np.full(len(scored.pred_labels), -1, np.int64)
+    gts[taken.found] = taken.gts
+    ignored = np.zeros(len(gts), bool)
+    ignored[choices.found[scored.gt_difficult[choices.gts]]] = True
     ignored[in_crowds.found] = True
     ignored[taken.found] = False
-    return Matches(truths, ignored)
+    return Matches(gts, ignored)
 
 
 def prefer_same_label(
-    found_labels: Int64[np.ndarray, " p"], truth_labels: Int64[np.ndarray, " p"]
+    pred_labels: Int64[np.ndarray, " p"], gt_labels: Int64[np.ndarray, " p"]
 ) -> Float64[np.ndarray, " p"]:
     """An affinity: any label may take any truth, one with the same label rather than another."""
-    return np.where(found_labels == truth_labels, 2.0, 1.0)
+    return np.where(pred_labels == gt_labels, 2.0, 1.0)
 
 
 def join(
@@ -126,28 +126,26 @@ def _overlapping(
 ) -> _Pairs:
     """All pairs of a detection and one of the given truths that overlap by at least so much and may be matched."""
     places = np.flatnonzero(which)
-    truth_keys, found_keys = scored.truth_images[places], scored.found_images
+    gt_keys, pred_keys = scored.gt_images[places], scored.pred_images
     if affinity is None:
-        truth_keys = truth_keys * scored.classes + scored.truth_labels[places]
-        found_keys = found_keys * scored.classes + scored.found_labels
-    truth_boxes, found_boxes = scored.truth_boxes_xyxy.astype(np.float64), scored.found_boxes_xyxy.astype(np.float64)
+        gt_keys = gt_keys * scored.classes + scored.gt_labels[places]
+        pred_keys = pred_keys * scored.classes + scored.pred_labels
+    gt_boxes, pred_boxes = scored.gt_boxes_xyxy.astype(np.float64), scored.pred_boxes_xyxy.astype(np.float64)
     kept = [_Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))]
-    for found, nth in join(found_keys, truth_keys):
-        truths = places[nth]
-        overlaps = overlap(found_boxes[found], truth_boxes[truths])
+    for found, nth in join(pred_keys, gt_keys):
+        gts = places[nth]
+        overlaps = overlap(pred_boxes[found], gt_boxes[gts])
         enough = overlaps >= least
-        found, truths, overlaps = found[enough], truths[enough], overlaps[enough]
+        found, gts, overlaps = found[enough], gts[enough], overlaps[enough]
         affinities = (
-            np.ones(len(found))
-            if affinity is None
-            else affinity(scored.found_labels[found], scored.truth_labels[truths])
+            np.ones(len(found)) if affinity is None else affinity(scored.pred_labels[found], scored.gt_labels[gts])
         )
-        kept.append(_Pairs(found, truths, overlaps, affinities).at(np.flatnonzero(affinities > 0)))
+        kept.append(_Pairs(found, gts, overlaps, affinities).at(np.flatnonzero(affinities > 0)))
     return _Pairs(*(np.concatenate(columns) for columns in zip(*(vars(pairs).values() for pairs in kept), strict=True)))
 
 
 @np.errstate(invalid="ignore")
-def _share_inside(
+def _fraction_inside(
     boxes_xyxy: Float64[np.ndarray, "p 4"], others_xyxy: Float64[np.ndarray, "p 4"]
 ) -> Float64[np.ndarray, " p"]:
     """The part of each box's area that lies in the other one (COCO: maskApi.c bbIou for crowds); NaN without area."""
@@ -159,15 +157,15 @@ def _share_inside(
 
 def _choose(pairs: _Pairs) -> _Pairs:
     """For every detection the truth that suits it best; of equals the earlier truth."""
-    order = np.lexsort((pairs.truths, -pairs.overlaps, -pairs.affinities, pairs.found))
+    order = np.lexsort((pairs.gts, -pairs.overlaps, -pairs.affinities, pairs.found))
     return pairs.at(order[_first_of_each(pairs.found[order])])
 
 
 def _take(choices: _Pairs, scored: Scored) -> _Pairs:
     """For every truth that must be found the detection, of those that chose it, that takes it."""
-    choices = choices.at(np.flatnonzero(~scored.truth_difficult[choices.truths]))
-    order = np.lexsort((choices.found, -scored.found_scores[choices.found], -choices.affinities, choices.truths))
-    return choices.at(order[_first_of_each(choices.truths[order])])
+    choices = choices.at(np.flatnonzero(~scored.gt_difficult[choices.gts]))
+    order = np.lexsort((choices.found, -scored.pred_scores[choices.found], -choices.affinities, choices.gts))
+    return choices.at(order[_first_of_each(choices.gts[order])])
 
 
 def _first_of_each(sorted_values: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

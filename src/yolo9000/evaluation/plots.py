@@ -1,4 +1,4 @@
-"""Pictures of scores, as PNG files in memory. Needs ``matplotlib``, whose global state is left alone."""
+"""Images of scores, as PNG files in memory. Needs ``matplotlib``, whose global state is left alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INK, FAINT, GREY, BLUE, ORANGE = "#222222", "#d3d8e0", "#8a93a3", "#1f5fbf", "#d
 MANY_CURVES = 10  # of more than these only the three best and the three worst are named
 CELLS_WITH_NUMBERS = 25  # classes up to which every cell of a confusion matrix shows its number
 NAMED_CLASSES = 120  # classes up to which the rows of a confusion matrix are named
-POINTS = 4000  # of a curve; a picture shows no more
+POINTS = 4000  # of a curve; an image shows no more
 DOTS = 200  # points up to which each of them is marked
 INCHES_PER_LETTER = 0.0085  # and point of the font
 
@@ -57,8 +57,8 @@ def plot_precision_recall(by_label: Mapping[int, PrecisionRecall], names: Sequen
 
 def plot_f1(curve: F1Curve) -> bytes:
     """Precision, recall and F1 against the threshold, the best threshold marked."""
-    figure, axes = _square("score threshold", "share")
-    thin = _thin(len(curve.thresholds))
+    figure, axes = _square("score threshold", "fraction")
+    thin = _prune(len(curve.thresholds))
     for values, name, color in (
         (curve.f1, "F1", BLUE),
         (curve.recall, "recall", ORANGE),
@@ -74,7 +74,7 @@ def plot_f1(curve: F1Curve) -> bytes:
 
 
 def plot_confusion(matrix: Int64[np.ndarray, "k k"], names: Sequence[str]) -> bytes:
-    """A confusion matrix; colours are shares of each row, spread so that rare confusions show.
+    """A confusion matrix; colors are shares of each row, spread so that rare confusions show.
 
     Args:
         matrix: counts, truth by row, answer by column, background last.
@@ -89,8 +89,8 @@ def plot_confusion(matrix: Int64[np.ndarray, "k k"], names: Sequence[str]) -> by
     below = text if upright else 0.2
     figure = Figure(figsize=(size * cell + text + 1.6, size * cell + below + 0.6), layout="constrained")
     axes = figure.add_subplot()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(fractions, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     axes.set_xticks(range(len(labels)), labels, rotation=90 if upright else 0, fontsize=font)
     axes.set_yticks(range(len(labels)), labels, fontsize=font)
     axes.tick_params(length=0)
@@ -98,7 +98,7 @@ def plot_confusion(matrix: Int64[np.ndarray, "k k"], names: Sequence[str]) -> by
     axes.set_ylabel("truth", fontsize=11)
     _rule_cells(axes, size)
     if size <= CELLS_WITH_NUMBERS + 1:
-        _write_counts(axes, matrix, shares, font)
+        _write_counts(axes, matrix, fractions, font)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=30, pad=0.02, format=PercentFormatter(1, decimals=0))
     bar.set_ticks([0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])
     bar.set_label("share of the row")
@@ -125,7 +125,7 @@ def plot_specificity_risk(curves: Mapping[str, SpecificityRisk]) -> bytes:
     figure, axes = _square("risk: share of wrong answers", "specificity: depth of answers, 1 at leaves")
     highest = 0.0
     for name, curve in curves.items():
-        thin = _thin(len(curve.risk))
+        thin = _prune(len(curve.risk))
         marker = "o" if len(thin) <= DOTS else None
         axes.plot(curve.risk[thin], curve.specificity[thin], marker=marker, ms=2.5, lw=1.6, label=name)
         highest = max(highest, float(np.nanmax(curve.risk, initial=0)))
@@ -165,22 +165,22 @@ def _rule_cells(axes: Axes, size: int) -> None:
 
 
 def _write_counts(
-    axes: Axes, matrix: Int64[np.ndarray, "k k"], shares: Float64[np.ndarray, "k k"], font: float
+    axes: Axes, matrix: Int64[np.ndarray, "k k"], fractions: Float64[np.ndarray, "k k"], font: float
 ) -> None:
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            color = "white" if shares[row, column] > 0.25 else INK
+            color = "white" if fractions[row, column] > 0.25 else INK
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=font * 0.85)
 
 
 def _falling(curve: PrecisionRecall) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
     """Recalls up to the highest, and the best precision at each or a higher one."""
-    thin = _thin(len(curve.recall))
+    thin = _prune(len(curve.recall))
     recall = np.concatenate([[0.0], curve.recall[thin]])
     return recall, best_precision(curve, recall)
 
 
-def _thin(count: int) -> Int64[np.ndarray, " m"]:
+def _prune(count: int) -> Int64[np.ndarray, " m"]:
     """Places of at most `POINTS` of so many points, the first and the last among them."""
     return np.unique(np.linspace(0, max(0, count - 1), min(count, POINTS)).astype(np.int64))
 

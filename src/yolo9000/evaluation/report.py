@@ -18,7 +18,7 @@ from PIL import Image
 from yolo9000 import __version__
 from yolo9000.data.check import CheckResult, SplitCheck
 from yolo9000.data.dataset import DataSet, Split
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 from yolo9000.errors import DataError
 from yolo9000.evaluation.plots import (
     plot_confusion,
@@ -27,21 +27,21 @@ from yolo9000.evaluation.plots import (
     plot_reliability,
     plot_specificity_risk,
 )
-from yolo9000.evaluation.runner import AP_BY_SIZE, Evaluation, Mistake, truth_as_detections
+from yolo9000.evaluation.runner import AP_BY_SIZE, Evaluation, Mistake, gt_as_detections
 from yolo9000.io.draw import annotate
 from yolo9000.io.files import write_atomically
 from yolo9000.types import Sample
 
 __all__ = ["Page", "PageFigure", "Section", "check_page", "evaluation_page", "plots_of", "write_page"]
 
-SHOWN_WIDTH = 320  # pixels of a picture in a report
-FAULTS_SHOWN = 500
+SHOWN_WIDTH = 320  # pixels of an image in a report
+ISSUES_SHOWN = 500
 CLASSES_SHOWN = 200
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A picture in a report.
+    """An image in a report.
 
     Attributes:
         caption: the line below it.
@@ -71,7 +71,7 @@ class Section:
         columns: names of the table's columns.
         rows: cells of the table; numbers stand to the right.
         bars: length in percent of a bar behind each row; empty for none.
-        figures: pictures with captions.
+        figures: images with captions.
     """
 
     heading: str
@@ -109,36 +109,36 @@ def write_page(page: Page, path: Path) -> None:
 
 
 def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
-    """The report of `yolo9000 data check`: counts, faults, classes, sizes of boxes, pictures with their labels."""
-    sections = [_overview(result), _faults(result)]
+    """The report of `yolo9000 data check`: counts, issues, classes, sizes of boxes, images with their labels."""
+    sections = [_overview(result), _issues(result)]
     for name, split in result.splits.items():
         sections.append(_classes(name, split, result.classes))
         if split.sizes_wh:
             figure = PageFigure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), 420)
-            text = "Width and height of every box, as shares of its picture."
+            text = "Width and height of every box, as shares of its image."
             sections.append(Section(f"Sizes of boxes: {name}", text, figures=[figure]))
         figures = [_sample_figure(sample, data_sets[name].classes) for sample in split.shown]
-        sections.append(Section(f"Pictures: {name}", figures=figures))
+        sections.append(Section(f"Images: {name}", figures=figures))
     return Page(f"Data check: {result.name}", sections)
 
 
 def _overview(result: CheckResult) -> Section:
-    columns = ("split", "pictures", "with boxes", "with image-level labels", "boxes", "faults")
+    columns = ("split", "images", "with boxes", "with image-level labels", "boxes", "issues")
     rows = [
-        (name, split.pictures, split.boxed, split.labelled, split.boxes_of.total(), len(split.faults))
+        (name, split.images, split.boxed, split.labelled, split.boxes_of.total(), len(split.issues))
         for name, split in result.splits.items()
     ]
     return Section("Overview", f"{len(result.classes)} classes.", columns, rows)
 
 
-def _faults(result: CheckResult) -> Section:
-    faults = result.faults()
-    if not faults:
-        return Section("Faults", "None found.")
-    counts = ", ".join(f"{count} x {code}" for code, count in Counter(fault.code for fault in faults).most_common())
-    cut = f" The first {FAULTS_SHOWN} of them:" if len(faults) > FAULTS_SHOWN else ""
-    rows = [(fault.code, fault.where, fault.message, fault.advice) for fault in faults[:FAULTS_SHOWN]]
-    return Section("Faults", f"{counts}.{cut}", ("code", "where", "what", "what to do"), rows)
+def _issues(result: CheckResult) -> Section:
+    issues = result.issues()
+    if not issues:
+        return Section("Issues", "None found.")
+    counts = ", ".join(f"{count} x {code}" for code, count in Counter(issue.code for issue in issues).most_common())
+    cut = f" The first {ISSUES_SHOWN} of them:" if len(issues) > ISSUES_SHOWN else ""
+    rows = [(issue.code, issue.where, issue.message, issue.suggestion) for issue in issues[:ISSUES_SHOWN]]
+    return Section("Issues", f"{counts}.{cut}", ("code", "where", "what", "what to do"), rows)
 
 
 def _classes(name: str, split: SplitCheck, classes: Sequence[str]) -> Section:
@@ -165,19 +165,19 @@ def _plot_sizes(sizes_wh: Float32[np.ndarray, "n 2"]) -> bytes:
 
 
 def _sample_figure(sample: Sample, classes: Sequence[str]) -> PageFigure:
-    image = load_picture(sample.picture, sample.name).image
+    image = load_image(sample.image, sample.name).pixels
     if sample.boxes is not None:
-        truth = truth_as_detections(sample, classes, (image.shape[1], image.shape[0]))
-        image = annotate(image, truth, show_score=False)
+        gt = gt_as_detections(sample, classes, (image.shape[1], image.shape[0]))
+        image = annotate(image, gt, show_score=False)
     labels = ", ".join(classes[label] for label in sample.image_labels)
-    return _picture_figure(image, f"{sample.name}{': ' if labels else ''}{labels}")
+    return _image_figure(image, f"{sample.name}{': ' if labels else ''}{labels}")
 
 
-def _picture_figure(image: UInt8[np.ndarray, "h w 3"], caption: str) -> PageFigure:
-    picture = Image.fromarray(image)
-    picture.thumbnail((2 * SHOWN_WIDTH, 2 * SHOWN_WIDTH))
+def _image_figure(image: UInt8[np.ndarray, "h w 3"], caption: str) -> PageFigure:
+    thumbnail = Image.fromarray(image)
+    thumbnail.thumbnail((2 * SHOWN_WIDTH, 2 * SHOWN_WIDTH))
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=85)
+    thumbnail.save(stream, "JPEG", quality=85)
     return PageFigure(caption, "image/jpeg", stream.getvalue(), SHOWN_WIDTH)
 
 
@@ -196,25 +196,25 @@ def plots_of(evaluation: Evaluation) -> dict[str, bytes]:
 
 
 def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
-    """The report of `yolo9000 val`: numbers, classes, plots, and the worst mistakes as pictures."""
+    """The report of `yolo9000 val`: numbers, classes, plots, and the worst mistakes as images."""
     numbers = [(name, _shown(value)) for name, value in evaluation.numbers.items()]
-    sections = [Section("Scores", f"{evaluation.images} pictures.", ("score", "value"), numbers)]
+    sections = [Section("Scores", f"{evaluation.images} images.", ("score", "value"), numbers)]
     if evaluation.by_depth:
         rows = [(depth, _shown(value)) for depth, value in evaluation.by_depth.items()]
         sections.append(Section("By depth of the tree", columns=("depth", "mAP50"), rows=rows))
     sections.append(_class_table(evaluation))
     figures = [PageFigure(name.replace("_", " "), "image/png", data, 500) for name, data in plots.items()]
     sections.append(Section("Curves", figures=figures))
-    text = "Truth left, answers at the best threshold right; pictures with the most wrong or missed objects."
-    pictures = [figure for mistake in evaluation.mistakes for figure in _mistake_figures(mistake, evaluation.classes)]
-    sections.append(Section("Worst mistakes", text, figures=pictures))
+    text = "Truth left, answers at the best threshold right; images with the most wrong or missed objects."
+    images = [figure for mistake in evaluation.mistakes for figure in _mistake_figures(mistake, evaluation.classes)]
+    sections.append(Section("Worst mistakes", text, figures=images))
     return Page(f"Scores: {evaluation.name}", sections)
 
 
 def _class_table(evaluation: Evaluation) -> Section:
-    order = sorted(np.flatnonzero(evaluation.truths), key=lambda label: -evaluation.ap[label])
+    order = sorted(np.flatnonzero(evaluation.gts), key=lambda label: -evaluation.ap[label])
     rows = [
-        (evaluation.classes[i], int(evaluation.truths[i]), *map(_shown, (evaluation.ap[i], *evaluation.ap_coco[i])))
+        (evaluation.classes[i], int(evaluation.gts[i]), *map(_shown, (evaluation.ap[i], *evaluation.ap_coco[i])))
         for i in order[:CLASSES_SHOWN]
     ]
     bars = [100 * evaluation.ap[i] for i in order[:CLASSES_SHOWN]]
@@ -226,8 +226,8 @@ def _shown(value: float) -> float | str:
 
 
 def _mistake_figures(mistake: Mistake, classes: Sequence[str]) -> Iterable[PageFigure]:
-    image = load_picture(mistake.sample.picture, mistake.sample.name).image
-    truth = truth_as_detections(mistake.sample, classes, (image.shape[1], image.shape[0]))
-    yield _picture_figure(annotate(image, truth, show_score=False), f"{mistake.sample.name}: truth")
+    image = load_image(mistake.sample.image, mistake.sample.name).pixels
+    gt = gt_as_detections(mistake.sample, classes, (image.shape[1], image.shape[0]))
+    yield _image_figure(annotate(image, gt, show_score=False), f"{mistake.sample.name}: truth")
     caption = f"{mistake.wrong} wrong, {mistake.missed} missed"
-    yield _picture_figure(annotate(image, mistake.detections), caption)
+    yield _image_figure(annotate(image, mistake.detections), caption)

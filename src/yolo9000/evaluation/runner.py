@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from yolo9000.data.dataset import DataSet, OnBad
-from yolo9000.data.images import load_picture, picture_size
+from yolo9000.data.dataset import DataSet, OnError
+from yolo9000.data.images import image_size, load_image
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.evaluation.calibration import Reliability, path_steps, reliability, reliability_by_depth
 from yolo9000.evaluation.classification import accuracy_by_depth, top_k_accuracy
@@ -35,7 +35,7 @@ from yolo9000.inference.classifier import Classifier
 from yolo9000.inference.decode import HeadSpec
 from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import BoxTruth, Detections, Sample
+from yolo9000.types import BoxAnnotations, Detections, Sample
 
 __all__ = [
     "Evaluation",
@@ -44,14 +44,14 @@ __all__ = [
     "classification_scores",
     "detect_samples",
     "evaluate",
+    "gt_labels",
     "image_label",
     "image_level_scores",
     "labels_among",
     "read_coco_results",
-    "truth_labels",
 ]
 
-LEAST_SCORE = 0.005  # Darknet: examples/detector.c validate_detector; lower scores hardly change an AP
+MIN_SCORE = 0.005  # Darknet: examples/detector.c validate_detector; lower scores hardly change an AP
 BATCH = 8
 CLASSIFIER_BATCH = 64
 MISTAKES_SHOWN = 12
@@ -59,10 +59,10 @@ MISTAKES_SHOWN = 12
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture in which much went wrong.
+    """An image in which much went wrong.
 
     Attributes:
-        sample: the picture and its truth.
+        sample: the image and its truth.
         detections: what was found in it at the best threshold.
         wrong: detections that found nothing.
         missed: truths that nothing found.
@@ -81,18 +81,18 @@ class Evaluation:
     Attributes:
         name: of the data set.
         classes: names; on a tree of all its nodes.
-        images: pictures.
+        images: images.
         numbers: the scores that one number says, by name; NaN where there is no truth.
         ap: AP at IoU .5 (VOC, area) of every class; NaN without truths.
         ap_coco: AP over IoUs .5 to .95 of every class: of objects of all sizes, of small, medium and large ones.
-        truths: objects of each class that must be found.
+        gts: objects of each class that must be found.
         curves: precision and recall of every class with truths.
         f1: F1 against threshold, of all classes together.
         confusion: truth (rows) against answer at the best threshold, last the background; None above 200 classes.
         calibration: reliability of the scores, on a tree of the nodes at each depth.
         risk: on a tree, specificity against risk.
         by_depth: on a tree, mAP at each depth.
-        mistakes: the worst pictures.
+        mistakes: the worst images.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Evaluation:
     numbers: dict[str, float]
     ap: Float64[np.ndarray, " k"]
     ap_coco: Float64[np.ndarray, "k 4"]
-    truths: Int64[np.ndarray, " k"]
+    gts: Int64[np.ndarray, " k"]
     curves: dict[int, PrecisionRecall]
     f1: F1Curve
     confusion: Int64[np.ndarray, "n n"] | None
@@ -120,11 +120,11 @@ class Evaluation:
             "classes": [
                 {
                     "name": self.classes[label],
-                    "truths": int(self.truths[label]),
+                    "gts": int(self.gts[label]),
                     "AP50": _known(self.ap[label]),
                     **{name: _known(value) for name, value in zip(AP_BY_SIZE, self.ap_coco[label], strict=True)},
                 }
-                for label in np.flatnonzero(self.truths)
+                for label in np.flatnonzero(self.gts)
             ],
             "ece": {name: _known(bins.ece) for name, bins in self.calibration.items()},
         }
@@ -135,7 +135,7 @@ def _known(value: float) -> float | None:
 
 
 AP_BY_SIZE = ("AP", "AP_small", "AP_medium", "AP_large")
-MOST_CONFUSED = 200  # classes; a larger confusion matrix says nothing to the eye
+MAX_CONFUSED = 200  # classes; a larger confusion matrix says nothing to the eye
 
 
 def evaluate(
@@ -146,27 +146,27 @@ def evaluate(
     tree: WordTree | None = None,
     only_labels: Sequence[int] = (),
 ) -> Evaluation:
-    """Score detections against the truth of their pictures.
+    """Score detections against the truth of their images.
 
     Args:
         name: of the data set.
-        pairs: every picture with boxes, and what was found in it down to low scores.
+        pairs: every image with boxes, and what was found in it down to low scores.
         classes: names of the classes, or of all nodes of the tree.
         tree: the label tree where labels are its nodes.
         only_labels: classes that had no boxes in training, to be scored apart from those that had (§4).
 
     Raises:
-        DataError: there is no picture with boxes.
+        DataError: there is no image with boxes.
     """
-    samples, found, truths = [], [], []
+    samples, found, gts = [], [], []
     for sample, detections in pairs:
         if sample.boxes is not None:
             samples.append(sample)
             found.append(detections)
-            truths.append(sample.boxes)
+            gts.append(sample.boxes)
     if not samples:
-        raise DataError(f"{name}: must have pictures with boxes to score detections against, has none")
-    scored = collect(zip(truths, found, strict=True), len(classes))
+        raise DataError(f"{name}: must have images with boxes to score detections against, has none")
+    scored = collect(zip(gts, found, strict=True), len(classes))
     area, coco = voc_ap(scored), coco_scores(scored)
     f1 = f1_curve(scored)
     numbers = {
@@ -177,7 +177,7 @@ def evaluate(
         "at threshold": f1.best_threshold,
     }
     if only_labels:
-        apart = split(area, set(np.flatnonzero(scored.truths_by_class).tolist()) - set(only_labels), only_labels)
+        apart = split(area, set(np.flatnonzero(scored.gt_by_class).tolist()) - set(only_labels), only_labels)
         numbers |= {"mAP50 of boxed classes": apart.had_boxes, "mAP50 of label-only classes": apart.only_labels}
     threshold = 0.0 if math.isnan(f1.best_threshold) else f1.best_threshold
     by_depth: dict[int, float] = {}
@@ -193,10 +193,10 @@ def evaluate(
         numbers=numbers,
         ap=area.values,
         ap_coco=coco.by_class_and_size,
-        truths=scored.truths_by_class,
+        gts=scored.gt_by_class,
         curves=precision_recall(scored),
         f1=f1,
-        confusion=confusion_matrix(scored, min_score=threshold) if len(classes) <= MOST_CONFUSED else None,
+        confusion=confusion_matrix(scored, min_score=threshold) if len(classes) <= MAX_CONFUSED else None,
         calibration=calibration,
         risk=risk,
         by_depth=by_depth,
@@ -217,18 +217,18 @@ def _score_reliability(scored: Scored) -> Reliability:
     """Do detections with score s find an object of their label in a share s of cases?"""
     matches = match(scored)
     counts = ~matches.ignored
-    return reliability(scored.found_scores[counts], matches.hits[counts])
+    return reliability(scored.pred_scores[counts], matches.hits[counts])
 
 
 def _tree_answers(
     scored: Scored, tree: WordTree, found: Sequence[Detections], calibration: dict[str, Reliability]
 ) -> tuple[SpecificityRisk, dict[str, Reliability]]:
     pairs = localise(scored, tree)
-    truths = scored.truth_labels[pairs.truths]
-    risk = risk_curve(scored.found_labels[pairs.found], truths, scored.found_scores[pairs.found], tree)
+    gts = scored.gt_labels[pairs.gts]
+    risk = risk_curve(scored.pred_labels[pairs.found], gts, scored.pred_scores[pairs.found], tree)
     answers = [answer for detections in found for answer in detections.answers]
-    if len(answers) == len(scored.found_labels):
-        steps = path_steps([answers[i] for i in pairs.found], truths, tree)
+    if len(answers) == len(scored.pred_labels):
+        steps = path_steps([answers[i] for i in pairs.found], gts, tree)
         calibration = calibration | {f"depth {d}": bins for d, bins in reliability_by_depth(steps).items()}
     return risk, calibration
 
@@ -236,13 +236,13 @@ def _tree_answers(
 def _worst(
     samples: Sequence[Sample], found: Sequence[Detections], scored: Scored, threshold: float
 ) -> Iterator[Mistake]:
-    """The pictures with the most wrong detections and missed truths at a threshold."""
-    given = scored.select_found(scored.found_scores >= threshold)
+    """The images with the most wrong detections and missed truths at a threshold."""
+    given = scored.select_pred(scored.pred_scores >= threshold)
     matches = match(given)
-    wrong = np.bincount(given.found_images[~matches.hits & ~matches.ignored], minlength=given.images)
-    missing = given.truth_counts.copy()
-    missing[matches.truths[matches.hits]] = False
-    missed = np.bincount(given.truth_images[missing], minlength=given.images)
+    wrong = np.bincount(given.pred_images[~matches.hits & ~matches.ignored], minlength=given.images)
+    missing = given.gt_counts.copy()
+    missing[matches.gts[matches.hits]] = False
+    missed = np.bincount(given.gt_images[missing], minlength=given.images)
     for place in np.argsort(-(wrong + missed), kind="stable")[:MISTAKES_SHOWN]:
         if wrong[place] + missed[place]:
             kept = found[place].select(np.flatnonzero(found[place].scores >= threshold))
@@ -250,9 +250,9 @@ def _worst(
 
 
 def detect_samples(
-    detector: Detector, data_set: DataSet, *, on_bad: OnBad = "error", batch: int = BATCH
+    detector: Detector, data_set: DataSet, *, on_error: OnError = "error", batch: int = BATCH
 ) -> Iterator[tuple[Sample, Detections]]:
-    """Run a detector over the boxed pictures of a data set.
+    """Run a detector over the boxed images of a data set.
 
     Labels of both come out as the model's: classes of the data set are matched with the model's by name, on a tree also
     by id. Classes of the model that the data set does not have are left out: their truth is not known.
@@ -260,19 +260,19 @@ def detect_samples(
     Args:
         detector: its threshold is replaced by a low one.
         data_set: boxes in pixels.
-        on_bad: what to do with faulty annotations.
-        batch: pictures run at a time.
+        on_error: what to do with faulty annotations.
+        batch: images run at a time.
 
     Raises:
         ConfigError: a class of the data set is none of the model's, or several of a tree's nodes bear its name.
-        DataError: see `DataSet.samples`; a picture cannot be read.
+        DataError: see `DataSet.samples`; an image cannot be read.
     """
-    low = detector.with_settings(threshold=LEAST_SCORE)
+    low = detector.with_settings(threshold=MIN_SCORE)
     spec = detector.prepared.spec
-    numbers = truth_labels(spec, data_set)
+    numbers = gt_labels(spec, data_set)
     keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), numbers)
     group: list[Sample] = []
-    for sample in data_set.samples(on_bad):
+    for sample in data_set.samples(on_error):
         if sample.boxes is not None:
             boxes = sample.boxes.select(numbers[sample.boxes.labels] != NOT_AT_LEVEL)
             group.append(replace(sample, boxes=replace(boxes, labels=numbers[boxes.labels])))
@@ -285,7 +285,7 @@ def detect_samples(
 def _detect_group(
     detector: Detector, group: list[Sample], keep: Bool[np.ndarray, " k"] | None
 ) -> Iterator[tuple[Sample, Detections]]:
-    images = [load_picture(sample.picture, sample.name).image for sample in group]
+    images = [load_image(sample.image, sample.name).pixels for sample in group]
     yield from zip(group, detector.detect(images, keep), strict=True)
 
 
@@ -300,7 +300,7 @@ def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | N
 NOT_AT_LEVEL = -1
 
 
-def truth_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
+def gt_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
     """What a detector calls each class of a data set: see `labels_among`.
 
     A detector that answers with chosen nodes of its tree calls a class by the nearest of them at or above it; -1 where
@@ -343,7 +343,7 @@ def labels_among(names: Sequence[str], tree: WordTree | None, data_set: DataSet)
 
 
 def image_label(sample: Sample) -> int:
-    """The one class that a picture shows, by its image-level label or else by its boxes.
+    """The one class that an image shows, by its image-level label or else by its boxes.
 
     Raises:
         DataError: it has no class, or several.
@@ -351,51 +351,55 @@ def image_label(sample: Sample) -> int:
     boxed = () if sample.boxes is None else np.unique(sample.boxes.labels).tolist()
     labels = sample.image_labels or boxed
     if len(labels) != 1:
-        raise DataError(f"{sample.where}: a classifier's picture must have one class, got {len(labels)}")
+        raise DataError(f"{sample.where}: a classifier's image must have one class, got {len(labels)}")
     return int(labels[0])
 
 
-def classification_scores(classifier: Classifier, data_set: DataSet, *, on_bad: OnBad = "error") -> dict[str, float]:
+def classification_scores(
+    classifier: Classifier, data_set: DataSet, *, on_error: OnError = "error"
+) -> dict[str, float]:
     """Top-1 and Top-5 of a classifier among the classes of a data set; on a tree also Top-1 at each depth.
 
     Args:
-        classifier: scores pictures.
-        data_set: pictures of one class each.
-        on_bad: what to do with faulty annotations.
+        classifier: scores images.
+        data_set: images of one class each.
+        on_error: what to do with faulty annotations.
 
     Raises:
         ConfigError: see `labels_among`.
-        DataError: a picture does not have one class, or cannot be read; there is no picture.
+        DataError: an image does not have one class, or cannot be read; there is no image.
     """
     nodes = labels_among(classifier.names, classifier.tree, data_set)
-    samples = list(data_set.samples(on_bad))
+    samples = list(data_set.samples(on_error))
     if not samples:
-        raise DataError(f"{data_set.name}: must have pictures to score a classifier on, has none")
-    truths = np.array([image_label(sample) for sample in samples], np.int64)
+        raise DataError(f"{data_set.name}: must have images to score a classifier on, has none")
+    gts = np.array([image_label(sample) for sample in samples], np.int64)
     scores = _in_groups(samples, lambda images: classifier.probabilities(images)[:, nodes])
-    return _label_accuracies(scores, truths, nodes, classifier.tree)
+    return _label_accuracies(scores, gts, nodes, classifier.tree)
 
 
-def image_level_scores(detector: Detector, data_set: DataSet, *, on_bad: OnBad = "error") -> dict[str, float]:
-    """How often a detector's best box names the image-level label of a picture without boxes; empty without any.
+def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnError = "error") -> dict[str, float]:
+    """How often a detector's best box names the image-level label of an image without boxes; empty without any.
 
     A class scores what the best box gives it, objectness x class probability; then it is as with a classifier.
 
     Raises:
         ConfigError: see `labels_among`.
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     spec = detector.prepared.spec
-    labels = truth_labels(spec, data_set)
-    samples = [sample for sample in data_set.samples(on_bad) if sample.boxes is None and len(sample.image_labels) == 1]
+    labels = gt_labels(spec, data_set)
+    samples = [
+        sample for sample in data_set.samples(on_error) if sample.boxes is None and len(sample.image_labels) == 1
+    ]
     samples = [sample for sample in samples if labels[sample.image_labels[0]] != NOT_AT_LEVEL]
     if not samples:
         return {}
     known, places = np.unique(labels[labels != NOT_AT_LEVEL], return_inverse=True)
     place_of = dict(zip(labels[labels != NOT_AT_LEVEL].tolist(), places.tolist(), strict=True))
-    truths = np.array([place_of[int(labels[sample.image_labels[0]])] for sample in samples], np.int64)
+    gts = np.array([place_of[int(labels[sample.image_labels[0]])] for sample in samples], np.int64)
     scores = _in_groups(samples, lambda images: detector.best_scores(images, known))
-    return _label_accuracies(scores, truths, known, spec.tree if spec.nodes is None else None)
+    return _label_accuracies(scores, gts, known, spec.tree if spec.nodes is None else None)
 
 
 def _in_groups(
@@ -403,32 +407,34 @@ def _in_groups(
 ) -> Float[np.ndarray, "n k"]:
     groups = (samples[start : start + CLASSIFIER_BATCH] for start in range(0, len(samples), CLASSIFIER_BATCH))
     return np.concatenate(
-        [score([load_picture(sample.picture, sample.name).image for sample in group]) for group in groups]
+        [score([load_image(sample.image, sample.name).pixels for sample in group]) for group in groups]
     )
 
 
 def _label_accuracies(
     scores: Float[np.ndarray, "n k"],
-    truths: Int64[np.ndarray, " n"],
+    gts: Int64[np.ndarray, " n"],
     nodes: Int64[np.ndarray, " k"],
     tree: WordTree | None,
 ) -> dict[str, float]:
     """Top-1 and Top-5, on a tree also Top-1 at each depth; column i is the label ``nodes[i]``."""
-    numbers = {"top-1": top_k_accuracy(scores, truths), "top-5": top_k_accuracy(scores, truths, 5)}
+    numbers = {"top-1": top_k_accuracy(scores, gts), "top-5": top_k_accuracy(scores, gts, 5)}
     if tree is not None:
-        by_depth = accuracy_by_depth(nodes[scores.argmax(axis=1)], nodes[truths], tree)
-        numbers |= {f"top-1 at depth {depth}": float(share) for depth, share in enumerate(by_depth)}
+        by_depth = accuracy_by_depth(nodes[scores.argmax(axis=1)], nodes[gts], tree)
+        numbers |= {f"top-1 at depth {depth}": float(fraction) for depth, fraction in enumerate(by_depth)}
     return numbers
 
 
-def read_coco_results(file: Path, data_set: DataSet, on_bad: OnBad = "error") -> Iterator[tuple[Sample, Detections]]:
-    """Pair the pictures of a data set with the detections of a COCO results file.
+def read_coco_results(
+    file: Path, data_set: DataSet, on_error: OnError = "error"
+) -> Iterator[tuple[Sample, Detections]]:
+    """Pair the images of a data set with the detections of a COCO results file.
 
-    Pictures are found by image id, else by the stem of their file or the number that ends it; categories by
+    Images are found by image id, else by the stem of their file or the number that ends it; categories by
     `DataSet.category_ids`.
 
     Raises:
-        DataError: the file is not COCO results, or names pictures or categories that the data set does not have.
+        DataError: the file is not COCO results, or names images or categories that the data set does not have.
     """
     records = _read_results(file)
     ids = {category: label for label, category in data_set.category_ids().items()}
@@ -437,14 +443,14 @@ def read_coco_results(file: Path, data_set: DataSet, on_bad: OnBad = "error") ->
         if record["category_id"] not in ids:
             raise DataError(f"{file}: result {place}: category_id {record['category_id']} is not one of the classes")
         by_image.setdefault(record["image_id"], []).append(record)
-    for sample in data_set.samples(on_bad):
+    for sample in data_set.samples(on_error):
         if sample.boxes is None:
             continue
         mine = [record for key in _keys_of(sample) for record in by_image.pop(key, ())]
-        size = sample.size_wh or picture_size(sample.picture, sample.name)
+        size = sample.size_wh or image_size(sample.image, sample.name)
         yield sample, _detections_of(mine, ids, data_set.classes, size)
     if by_image:
-        raise DataError(f"{file}: image_id {next(iter(by_image))!r} is no picture of {data_set.name}")
+        raise DataError(f"{file}: image_id {next(iter(by_image))!r} is no image of {data_set.name}")
 
 
 def _read_results(file: Path) -> list[dict[str, Any]]:
@@ -485,7 +491,7 @@ def _is_number(value: object) -> bool:
 
 
 def _keys_of(sample: Sample) -> list[int | str]:
-    """What a results file may call the picture."""
+    """What a results file may call the image."""
     stem = Path(sample.name).stem
     number = stem.rpartition("_")[2]
     keys: list[int | str] = [sample.name, stem] if sample.image_id is None else [sample.image_id, sample.name, stem]
@@ -509,13 +515,13 @@ def _detections_of(
     )
 
 
-def truth_as_detections(sample: Sample, classes: Sequence[str], size_wh: tuple[int, int]) -> Detections:
+def gt_as_detections(sample: Sample, classes: Sequence[str], size_wh: tuple[int, int]) -> Detections:
     """The truth in the form that `draw.annotate` draws."""
-    truth = sample.boxes or BoxTruth.plain(np.empty((0, 4), np.float32), np.empty(0, np.int64))
+    gt = sample.boxes or BoxAnnotations.plain(np.empty((0, 4), np.float32), np.empty(0, np.int64))
     return Detections(
-        boxes_xyxy=truth.boxes_xyxy,
-        scores=np.ones(len(truth), np.float32),
-        labels=truth.labels,
-        names=tuple(classes[label] for label in truth.labels),
+        boxes_xyxy=gt.boxes_xyxy,
+        scores=np.ones(len(gt), np.float32),
+        labels=gt.labels,
+        names=tuple(classes[label] for label in gt.labels),
         size_wh=size_wh,
     )

@@ -8,57 +8,57 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from yolo9000.types import BoxTruth, Detections
+from yolo9000.types import BoxAnnotations, Detections
 
 __all__ = ["Scored", "collect"]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What is in the pictures of a data set, and what was found in them.
+    """What is in the images of a data set, and what was found in them.
 
-    Boxes are (left, top, right, bottom) in pixels of their picture, the far edges exclusive: width = right - left.
+    Boxes are (left, top, right, bottom) in pixels of their image, the far edges exclusive: width = right - left.
 
     Attributes:
         classes: number of classes, or of nodes of the label tree; labels are below it.
-        sizes_wh: width and height of each picture.
-        truth_images: place of the picture that each truth is in.
-        truth_boxes_xyxy: where it is.
-        truth_labels: class or node of each truth.
-        truth_difficult: VOC's mark: neither finding nor missing it counts.
-        truth_crowd: COCO's mark: the box holds many objects, detections in it do not count.
-        truth_areas: square pixels that decide COCO's small, medium, large.
-        found_images: place of the picture that each detection is in.
-        found_boxes_xyxy: where it is.
-        found_scores: its score; of equal scores the earlier detection comes first.
-        found_labels: its class, or on a tree the node that was answered.
+        sizes_wh: width and height of each image.
+        gt_images: place of the image that each truth is in.
+        gt_boxes_xyxy: where it is.
+        gt_labels: class or node of each truth.
+        gt_difficult: VOC's mark: neither finding nor missing it counts.
+        gt_crowd: COCO's mark: the box holds many objects, detections in it do not count.
+        gt_areas: square pixels that decide COCO's small, medium, large.
+        pred_images: place of the image that each detection is in.
+        pred_boxes_xyxy: where it is.
+        pred_scores: its score; of equal scores the earlier detection comes first.
+        pred_labels: its class, or on a tree the node that was answered.
 
     Raises:
-        ValueError: arrays of different lengths, a label or picture out of range, a number that is not finite, a box
+        ValueError: arrays of different lengths, a label or image out of range, a number that is not finite, a box
             whose far edge is before the near one.
     """
 
     classes: int
     sizes_wh: Int64[np.ndarray, "images 2"]
-    truth_images: Int64[np.ndarray, " t"]
-    truth_boxes_xyxy: Float32[np.ndarray, "t 4"]
-    truth_labels: Int64[np.ndarray, " t"]
-    truth_difficult: Bool[np.ndarray, " t"]
-    truth_crowd: Bool[np.ndarray, " t"]
-    truth_areas: Float32[np.ndarray, " t"]
-    found_images: Int64[np.ndarray, " d"]
-    found_boxes_xyxy: Float32[np.ndarray, "d 4"]
-    found_scores: Float32[np.ndarray, " d"]
-    found_labels: Int64[np.ndarray, " d"]
+    gt_images: Int64[np.ndarray, " t"]
+    gt_boxes_xyxy: Float32[np.ndarray, "t 4"]
+    gt_labels: Int64[np.ndarray, " t"]
+    gt_difficult: Bool[np.ndarray, " t"]
+    gt_crowd: Bool[np.ndarray, " t"]
+    gt_areas: Float32[np.ndarray, " t"]
+    pred_images: Int64[np.ndarray, " d"]
+    pred_boxes_xyxy: Float32[np.ndarray, "d 4"]
+    pred_scores: Float32[np.ndarray, " d"]
+    pred_labels: Int64[np.ndarray, " d"]
 
     def __post_init__(self) -> None:
-        self._check_lengths("truth_")
-        self._check_lengths("found_")
-        for side in ("truth_", "found_"):
+        self._check_lengths("gt_")
+        self._check_lengths("pred_")
+        for side in ("gt_", "pred_"):
             _check_range(f"{side}images", getattr(self, f"{side}images"), self.images)
             _check_range(f"{side}labels", getattr(self, f"{side}labels"), self.classes)
             _check_boxes(f"{side}boxes_xyxy", getattr(self, f"{side}boxes_xyxy"))
-        for name in ("truth_areas", "found_scores"):
+        for name in ("gt_areas", "pred_scores"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"Scored: {name} must be finite")
 
@@ -69,57 +69,57 @@ class Scored:
 
     @property
     def images(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.sizes_wh)
 
     @property
-    def truth_counts(self) -> Bool[np.ndarray, " t"]:
+    def gt_counts(self) -> Bool[np.ndarray, " t"]:
         """Which truths must be found: those that are neither difficult nor crowds."""
-        return np.asarray(~(self.truth_difficult | self.truth_crowd))
+        return np.asarray(~(self.gt_difficult | self.gt_crowd))
 
     @property
-    def truths_by_class(self) -> Int64[np.ndarray, " classes"]:
+    def gt_by_class(self) -> Int64[np.ndarray, " classes"]:
         """How many truths of each class must be found."""
-        return np.bincount(self.truth_labels[self.truth_counts], minlength=self.classes)
+        return np.bincount(self.gt_labels[self.gt_counts], minlength=self.classes)
 
-    def select_found(self, keep: Bool[np.ndarray, " d"] | Int64[np.ndarray, " kept"]) -> Scored:
+    def select_pred(self, keep: Bool[np.ndarray, " d"] | Int64[np.ndarray, " kept"]) -> Scored:
         """The same truth with some of the detections, given as a mask or as places."""
         return replace(
             self,
-            found_images=self.found_images[keep],
-            found_boxes_xyxy=self.found_boxes_xyxy[keep],
-            found_scores=self.found_scores[keep],
-            found_labels=self.found_labels[keep],
+            pred_images=self.pred_images[keep],
+            pred_boxes_xyxy=self.pred_boxes_xyxy[keep],
+            pred_scores=self.pred_scores[keep],
+            pred_labels=self.pred_labels[keep],
         )
 
 
-def collect(pairs: Iterable[tuple[BoxTruth, Detections]], classes: int) -> Scored:
-    """Put the truth and the detections of pictures, one pair for each picture, side by side.
+def collect(pairs: Iterable[tuple[BoxAnnotations, Detections]], classes: int) -> Scored:
+    """Put the truth and the detections of images, one pair for each image, side by side.
 
     Args:
-        pairs: what is in each picture and what was found there; a picture without either is still a picture.
+        pairs: what is in each image and what was found there; an image without either is still an image.
         classes: number of classes, or of nodes of the label tree.
 
     Raises:
         ValueError: see `Scored`.
     """
-    truths, found = [], []
-    for truth, detections in pairs:
-        truths.append(truth)
+    gts, found = [], []
+    for gt, detections in pairs:
+        gts.append(gt)
         found.append(detections)
     return Scored(
         classes=classes,
         sizes_wh=np.array([d.size_wh for d in found], np.int64).reshape(-1, 2),
-        truth_images=_image_of_each([len(t) for t in truths]),
-        truth_boxes_xyxy=np.concatenate([np.empty((0, 4), np.float32), *(t.boxes_xyxy for t in truths)]),
-        truth_labels=np.concatenate([np.empty(0, np.int64), *(t.labels for t in truths)]),
-        truth_difficult=np.concatenate([np.empty(0, bool), *(t.difficult for t in truths)]),
-        truth_crowd=np.concatenate([np.empty(0, bool), *(t.crowd for t in truths)]),
-        truth_areas=np.concatenate([np.empty(0, np.float32), *(t.areas for t in truths)]),
-        found_images=_image_of_each([len(d) for d in found]),
-        found_boxes_xyxy=np.concatenate([np.empty((0, 4), np.float32), *(d.boxes_xyxy for d in found)]),
-        found_scores=np.concatenate([np.empty(0, np.float32), *(d.scores for d in found)]),
-        found_labels=np.concatenate([np.empty(0, np.int64), *(d.labels for d in found)]),
+        gt_images=_image_of_each([len(t) for t in gts]),
+        gt_boxes_xyxy=np.concatenate([np.empty((0, 4), np.float32), *(t.boxes_xyxy for t in gts)]),
+        gt_labels=np.concatenate([np.empty(0, np.int64), *(t.labels for t in gts)]),
+        gt_difficult=np.concatenate([np.empty(0, bool), *(t.difficult for t in gts)]),
+        gt_crowd=np.concatenate([np.empty(0, bool), *(t.crowd for t in gts)]),
+        gt_areas=np.concatenate([np.empty(0, np.float32), *(t.areas for t in gts)]),
+        pred_images=_image_of_each([len(d) for d in found]),
+        pred_boxes_xyxy=np.concatenate([np.empty((0, 4), np.float32), *(d.boxes_xyxy for d in found)]),
+        pred_scores=np.concatenate([np.empty(0, np.float32), *(d.scores for d in found)]),
+        pred_labels=np.concatenate([np.empty(0, np.int64), *(d.labels for d in found)]),
     )
 
 

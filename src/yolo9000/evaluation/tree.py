@@ -90,13 +90,13 @@ class Lineage:
         """Whether each node is the other one or its ancestor."""
         return np.asarray(self.shared(nodes, others) == self.lengths[nodes])
 
-    def credit(self, answers: Int64[np.ndarray, " p"], truths: Int64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
+    def credit(self, answers: Int64[np.ndarray, " p"], gts: Int64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
         """What an answer is worth, in 0 to 1: the part of the truth's path that it shares."""
-        return np.asarray(self.shared(answers, truths) / self.lengths[truths])
+        return np.asarray(self.shared(answers, gts) / self.lengths[gts])
 
-    def distance(self, answers: Int64[np.ndarray, " p"], truths: Int64[np.ndarray, " p"]) -> Int64[np.ndarray, " p"]:
+    def distance(self, answers: Int64[np.ndarray, " p"], gts: Int64[np.ndarray, " p"]) -> Int64[np.ndarray, " p"]:
         """Edges from an answer up to the deepest common node and down to the truth."""
-        return np.asarray(self.lengths[answers] + self.lengths[truths] - 2 * self.shared(answers, truths))
+        return np.asarray(self.lengths[answers] + self.lengths[gts] - 2 * self.shared(answers, gts))
 
 
 def _check_labels(scored: Scored, tree: WordTree) -> None:
@@ -120,7 +120,7 @@ def deepest_kept(tree: WordTree, kept: Bool[np.ndarray, " nodes"]) -> Int64[np.n
 def roll_up(scored: Scored, tree: WordTree, kept: Bool[np.ndarray, " nodes"], duplicate_iou: float = 0.45) -> Scored:
     """Score on a coarser set of labels: every label becomes the deepest kept node on its path, if there is one.
 
-    A detector that gave one object two labels now says the same thing twice. So of two detections in one picture whose
+    A detector that gave one object two labels now says the same thing twice. So of two detections in one image whose
     labels were different and have become the same, the one with the lower score falls where their IoU is above the
     threshold; one that has fallen takes no other with it. Those that had one label before are left as the detector
     left them.
@@ -150,9 +150,9 @@ def ap_by_depth(
 
 
 def _double_labels(scored: Scored, iou_above: float) -> tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]:
-    """Pairs of detections in one picture, the one with the higher score first, that overlap and differ in label."""
-    order = np.argsort(-scored.found_scores, kind="stable")
-    images, labels, boxes = scored.found_images[order], scored.found_labels[order], scored.found_boxes_xyxy[order]
+    """Pairs of detections in one image, the one with the higher score first, that overlap and differ in label."""
+    order = np.argsort(-scored.pred_scores, kind="stable")
+    images, labels, boxes = scored.pred_images[order], scored.pred_labels[order], scored.pred_boxes_xyxy[order]
     better, worse = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for first, second in join(images, images):
         differ = (first < second) & (labels[first] != labels[second])
@@ -170,14 +170,14 @@ def _relabelled(
     worse: Int64[np.ndarray, " p"],
 ) -> Scored:
     """Give every label its target, and drop the worse of two detections that had two labels and now have one."""
-    labels = target[scored.found_labels]
-    rolled = replace(scored, truth_labels=target[scored.truth_labels], found_labels=labels)
+    labels = target[scored.pred_labels]
+    rolled = replace(scored, gt_labels=target[scored.gt_labels], pred_labels=labels)
     same = labels[better] == labels[worse]
-    return rolled.select_found(_standing(len(labels), better[same], worse[same]))
+    return rolled.select_pred(_standing(len(labels), better[same], worse[same]))
 
 
 def _standing(count: int, better: Int64[np.ndarray, " p"], worse: Int64[np.ndarray, " p"]) -> Bool[np.ndarray, " d"]:
-    """Greedy suppression of all pictures at once: whatever nothing that stands suppresses, stands."""
+    """Greedy suppression of all images at once: whatever nothing that stands suppresses, stands."""
     stands = np.ones(count, bool)
     while len(better):
         challenged = np.zeros(count, bool)
@@ -214,17 +214,17 @@ def credited_precision_recall(scored: Scored, tree: WordTree, min_iou: float = 0
     _check_labels(scored, tree)
     lineage = Lineage.of(tree)
     matches = match(scored, min_iou, _credit_affinity(lineage))
-    truths_by_class = scored.truths_by_class
+    gt_by_class = scored.gt_by_class
     hits = np.flatnonzero(matches.hits)
-    hit_classes = scored.truth_labels[matches.truths[hits]]
-    credit = lineage.credit(scored.found_labels[hits], hit_classes)
+    hit_classes = scored.gt_labels[matches.gts[hits]]
+    credit = lineage.credit(scored.pred_labels[hits], hit_classes)
     false = np.flatnonzero(~matches.hits & ~matches.ignored)
     entries = _join_entries(
         _Entries(hits, hit_classes, credit, np.ones(len(hits))),
-        *_charge(false, scored.found_labels, truths_by_class > 0, tree, lineage),
+        *_charge(false, scored.pred_labels, gt_by_class > 0, tree, lineage),
     )
-    scores = scored.found_scores[entries.found]
-    return curves(entries.classes, scores, entries.gains, truths_by_class, entries.parts)
+    scores = scored.pred_scores[entries.found]
+    return curves(entries.classes, scores, entries.gains, gt_by_class, entries.parts)
 
 
 @dataclass(frozen=True)
@@ -245,30 +245,30 @@ def _join_entries(*several: _Entries) -> _Entries:
 
 
 def _credit_affinity(lineage: Lineage) -> Affinity:
-    def affinity(found: Int64[np.ndarray, " p"], truths: Int64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
-        credit = lineage.credit(found, truths)
-        return np.where(credit > 0, credit - NEARER * lineage.distance(found, truths), 0)
+    def affinity(found: Int64[np.ndarray, " p"], gts: Int64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
+        credit = lineage.credit(found, gts)
+        return np.where(credit > 0, credit - NEARER * lineage.distance(found, gts), 0)
 
     return affinity
 
 
 def _charge(
     false: Int64[np.ndarray, " f"],
-    found_labels: Int64[np.ndarray, " d"],
-    has_truths: Bool[np.ndarray, " nodes"],
+    pred_labels: Int64[np.ndarray, " d"],
+    has_gt: Bool[np.ndarray, " nodes"],
     tree: WordTree,
     lineage: Lineage,
 ) -> tuple[_Entries, _Entries]:
     """False positives in the class at or above their label, and the others in parts in the classes below it."""
-    target = deepest_kept(tree, has_truths)[found_labels[false]]
-    above = has_truths[target]
+    target = deepest_kept(tree, has_gt)[pred_labels[false]]
+    above = has_gt[target]
     whole = _Entries(false[above], target[above], np.zeros(above.sum()), np.ones(above.sum()))
     others = false[~above]
-    classes = np.flatnonzero(has_truths)
-    place, depth = np.nonzero(np.isin(lineage.paths[classes], found_labels[others]))
+    classes = np.flatnonzero(has_gt)
+    place, depth = np.nonzero(np.isin(lineage.paths[classes], pred_labels[others]))
     labels = lineage.paths[classes[place], depth]
     parts = 1 / np.bincount(labels, minlength=len(tree))[labels]
-    pairs = list(join(found_labels[others], labels))
+    pairs = list(join(pred_labels[others], labels))
     left = np.concatenate([np.empty(0, np.int64), *(pair[0] for pair in pairs)])
     right = np.concatenate([np.empty(0, np.int64), *(pair[1] for pair in pairs)])
     return whole, _Entries(others[left], classes[place[right]], np.zeros(len(left)), parts[right])
@@ -283,11 +283,11 @@ class Localised:
 
     Attributes:
         found: places of the detections, rising.
-        truths: places of the truths that they found; none twice.
+        gts: places of the truths that they found; none twice.
     """
 
     found: Int64[np.ndarray, " m"]
-    truths: Int64[np.ndarray, " m"]
+    gts: Int64[np.ndarray, " m"]
 
 
 @dataclass(frozen=True)
@@ -337,26 +337,26 @@ def localise(scored: Scored, tree: WordTree, min_iou: float = 0.5) -> Localised:
     _check_labels(scored, tree)
     lineage = Lineage.of(tree)
 
-    def affinity(found: Int64[np.ndarray, " p"], truths: Int64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
-        return 1 + lineage.credit(found, truths) - NEARER * lineage.distance(found, truths)
+    def affinity(found: Int64[np.ndarray, " p"], gts: Int64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
+        return 1 + lineage.credit(found, gts) - NEARER * lineage.distance(found, gts)
 
     matches = match(scored, min_iou, affinity)
     found = np.flatnonzero(matches.hits)
-    return Localised(found, matches.truths[found])
+    return Localised(found, matches.gts[found])
 
 
 def severity(scored: Scored, tree: WordTree, min_iou: float = 0.5) -> Severity:
     """Mean distance in the tree between the objects found, see `localise`, and what they were called."""
     pairs = localise(scored, tree, min_iou)
-    answers, truths = scored.found_labels[pairs.found], scored.truth_labels[pairs.truths]
-    distances = Lineage.of(tree).distance(answers, truths).astype(np.float64)
+    answers, gts = scored.pred_labels[pairs.found], scored.gt_labels[pairs.gts]
+    distances = Lineage.of(tree).distance(answers, gts).astype(np.float64)
     wrong = distances > 0
     return Severity(mean(distances), mean(distances[wrong]), len(distances), int(wrong.sum()))
 
 
 def risk_curve(
     answers: Int64[np.ndarray, " n"],
-    truths: Int64[np.ndarray, " n"],
+    gts: Int64[np.ndarray, " n"],
     confidence: Float[np.ndarray, " n"],
     tree: WordTree,
 ) -> SpecificityRisk:
@@ -364,7 +364,7 @@ def risk_curve(
 
     Args:
         answers: node that each object was called; of detections, those that `localise` finds.
-        truths: node that it is.
+        gts: node that it is.
         confidence: of each answer, such as a detection's score.
         tree: the label tree.
     """
@@ -372,14 +372,14 @@ def risk_curve(
     values = confidence[order].astype(np.float64)
     last_of_equals = np.flatnonzero(np.diff(values, append=-np.inf))
     given = last_of_equals + 1.0
-    wrong = np.cumsum(~Lineage.of(tree).above(answers, truths)[order])[last_of_equals]
+    wrong = np.cumsum(~Lineage.of(tree).above(answers, gts)[order])[last_of_equals]
     specific = np.cumsum(_specificity(tree)[answers][order])[last_of_equals]
     return SpecificityRisk(values[last_of_equals], given / max(1, len(answers)), specific / given, wrong / given)
 
 
 def back_off_curve(
     answers: Sequence[TreeAnswer],
-    truths: Int64[np.ndarray, " n"],
+    gts: Int64[np.ndarray, " n"],
     tree: WordTree,
     thresholds: Float64[np.ndarray, " m"] | None = None,
 ) -> SpecificityRisk:
@@ -389,7 +389,7 @@ def back_off_curve(
 
     Args:
         answers: paths to each answer; what was not entered when they were made cannot come back.
-        truths: node that each object is.
+        gts: node that each object is.
         tree: the label tree.
         thresholds: falling; None takes 1, .99, ... 0.
     """
@@ -406,7 +406,7 @@ def back_off_curve(
         depth = np.maximum((probabilities >= threshold).sum(axis=1) - 1, 0)
         chosen = nodes[np.arange(len(nodes)), depth]
         specific[at] = specificity[chosen].mean()
-        wrong[at] = (~lineage.above(chosen, truths)).mean()
+        wrong[at] = (~lineage.above(chosen, gts)).mean()
     coverage = np.full(len(thresholds), 1.0 if len(answers) else np.nan)
     return SpecificityRisk(thresholds, coverage, specific, wrong)
 

@@ -74,14 +74,14 @@ def precision_recall(scored: Scored, min_iou: float = 0.5) -> dict[int, Precisio
     matches = match(scored, min_iou)
     counts = ~matches.ignored
     gains = matches.hits[counts].astype(np.float64)
-    return curves(scored.found_labels[counts], scored.found_scores[counts], gains, scored.truths_by_class)
+    return curves(scored.pred_labels[counts], scored.pred_scores[counts], gains, scored.gt_by_class)
 
 
 def curves(
     labels: Int64[np.ndarray, " n"],
     scores: Float32[np.ndarray, " n"],
     gains: Float64[np.ndarray, " n"],
-    truths_by_class: Int64[np.ndarray, " classes"],
+    gt_by_class: Int64[np.ndarray, " classes"],
     parts: Float64[np.ndarray, " n"] | None = None,
 ) -> dict[int, PrecisionRecall]:
     """Curves from what each detection is worth.
@@ -90,7 +90,7 @@ def curves(
         labels: class in which each detection counts.
         scores: its score; of equal scores the earlier comes first.
         gains: 1 where it found a truth, 0 where not, between them where it is half right.
-        truths_by_class: how many truths each class has; one without gets no curve.
+        gt_by_class: how many truths each class has; one without gets no curve.
         parts: how much of a detection counts in that class; None: all of it.
 
     Kit: VOCevaldet.m, rec=tp/npos and prec=tp./(fp+tp).
@@ -99,11 +99,11 @@ def curves(
     labels, scores, gains = labels[order], scores[order], gains[order]
     parts = np.ones(len(order)) if parts is None else parts[order]
     by_label = {}
-    for label in np.flatnonzero(truths_by_class):
+    for label in np.flatnonzero(gt_by_class):
         mine = slice(*np.searchsorted(labels, [label, label + 1]))
         gained = np.cumsum(gains[mine])
         precision = gained / np.cumsum(parts[mine])
-        by_label[int(label)] = PrecisionRecall(scores[mine], precision, gained / truths_by_class[label])
+        by_label[int(label)] = PrecisionRecall(scores[mine], precision, gained / gt_by_class[label])
     return by_label
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from yolo9000.architectures.layers import Softmax
 from yolo9000.checkpoints.program import prepare
-from yolo9000.checkpoints.safetensors import ModelFile
+from yolo9000.checkpoints.safetensors import Checkpoint
 from yolo9000.errors import ConfigError
 from yolo9000.inference.decode import softmax
 from yolo9000.inference.engines import Engine, EngineName, Precision, start_engine
@@ -39,7 +39,7 @@ class Classifier:
     @classmethod
     def start(
         cls,
-        file: ModelFile,
+        file: Checkpoint,
         engine: EngineName,
         *,
         device: str = "cpu",
@@ -55,18 +55,18 @@ class Classifier:
             device: see `start_engine`.
             precision: see `start_engine`.
             threads: see `start_engine`.
-            size_wh: width and height to crop pictures to; None takes the model's own.
+            size_wh: width and height to crop images to; None takes the model's own.
 
         Raises:
             ConfigError: the model is a detector.
             EngineError: see `start_engine`.
         """
-        table = file.model.table
-        if not isinstance(table.head, Softmax):
+        architecture = file.model.architecture
+        if not isinstance(architecture.head, Softmax):
             raise ConfigError("must be a classifier, which ends in [softmax]")
         program, _ = prepare(file.model)
         started = start_engine(engine, program, device=device, precision=precision, threads=threads)
-        return cls(started, file.names, file.tree, size_wh or (table.width, table.height))
+        return cls(started, file.names, file.tree, size_wh or (architecture.width, architecture.height))
 
     def probabilities(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[np.ndarray, "n k"]:
         """The probability of every class, or of every node of the tree: the product down its path (§4).

@@ -5,7 +5,7 @@ are decoded only where the objectness passes the threshold, and classes are scor
 under a flat head, on a tree only the sibling groups that the walk down visits. With the 9,418 nodes of YOLO9000 that
 is nearly nothing of the whole.
 
-Anchors of one picture are numbered a * H * W + row * W + column throughout, as Darknet's are.
+Anchors of one image are numbered a * H * W + row * W + column throughout, as Darknet's are.
 
 Paper: §2 Direct location prediction; §4. Darknet: src/region_layer.c get_region_detections.
 """
@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
 from yolo9000.boxes import clip, cxcywh_to_xyxy, nms, suppress
-from yolo9000.inference.preprocess import ImageFit, boxes_to_picture
+from yolo9000.inference.preprocess import ResizeMode, boxes_to_image
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.taxonomy.wordtree import Descent, WordTree
+from yolo9000.taxonomy.wordtree import TreePath, WordTree
 from yolo9000.types import Detections, PathStep, TreeAnswer
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "Labelled",
     "LazyClassLogits",
     "decode_boxes",
+    "decode_tree",
+    "decode_within",
     "find_candidates",
     "flat_scores",
     "label_candidates",
@@ -43,8 +45,6 @@ __all__ = [
     "softmax",
     "standing",
     "tree_nms",
-    "walk_tree",
-    "walk_within",
 ]
 
 
@@ -57,9 +57,9 @@ class HeadSpec:
         names: display name of each class, or of each node of the tree.
         classes: how class scores become probabilities: ``softmax`` over all, ``sigmoid`` each, or by the ``tree``.
         tree: the label tree where ``classes`` is ``tree``, else None.
-        image_fit: how pictures are fitted to the network's input.
+        resize_mode: how images are fitted to the network's input.
         nodes: nodes of the tree that are scored as flat classes in its stead, one for each name; None walks the tree.
-        min_probability: how probable a node must be for an answer to be that specific, unless the user says another;
+        hier_thresh: how probable a node must be for an answer to be that specific, unless the user says another;
             None: nothing was calibrated.
         within: nodes of the tree that objects must be, or lie below: probabilities are conditioned on that; None: any.
     """
@@ -68,9 +68,9 @@ class HeadSpec:
     names: tuple[str, ...]
     classes: Literal["softmax", "sigmoid", "tree"] = "softmax"
     tree: WordTree | None = None
-    image_fit: ImageFit = "letterbox"
+    resize_mode: ResizeMode = "letterbox"
     nodes: Int64[np.ndarray, " k"] | None = None
-    min_probability: float | None = None
+    hier_thresh: float | None = None
     within: tuple[int, ...] | None = None
 
     @property
@@ -86,7 +86,7 @@ class ClassLogits(Protocol):
     def rows(
         self, image: int, anchors: Int64[np.ndarray, " m"], first: int, last: int
     ) -> Float32[np.ndarray, "m size"]:
-        """Scores of the classes ``first`` to ``last - 1`` for some anchors of one picture of the batch."""
+        """Scores of the classes ``first`` to ``last - 1`` for some anchors of one image of the batch."""
         ...
 
 
@@ -150,12 +150,12 @@ class HeadOutput:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Anchors of one picture whose objectness passes.
+    """Anchors of one image whose objectness passes.
 
     Attributes:
         anchors: their numbers, rising.
         objectness: sigma(t_o).
-        boxes_cxcywh: centre, width, height as fractions of the picture, not clipped to it.
+        boxes_cxcywh: centre, width, height as fractions of the image, not clipped to it.
     """
 
     anchors: Int64[np.ndarray, " m"]
@@ -177,7 +177,7 @@ class Labelled:
     candidates: Int64[np.ndarray, " d"]
     labels: Int64[np.ndarray, " d"]
     scores: Float32[np.ndarray, " d"]
-    descents: Sequence[Descent]
+    descents: Sequence[TreePath]
 
 
 def sigmoid(x: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
@@ -200,7 +200,7 @@ def decode_boxes(
     anchors: Int64[np.ndarray, " m"],
     anchors_wh_cells: Float32[np.ndarray, "a 2"],
 ) -> Float32[np.ndarray, "m 4"]:
-    """Direct location prediction for some anchors of one picture.
+    """Direct location prediction for some anchors of one image.
 
     b_x = (sigma(t_x) + c_x) / W, b_y = (sigma(t_y) + c_y) / H, b_w = p_w exp(t_w) / W, b_h = p_h exp(t_h) / H.
 
@@ -224,9 +224,9 @@ def decode_boxes(
 
 
 def find_candidates(
-    output: HeadOutput, image: int, spec: HeadSpec, picture_wh: tuple[int, int], threshold: float
+    output: HeadOutput, image: int, spec: HeadSpec, image_wh: tuple[int, int], threshold: float
 ) -> Candidates:
-    """The anchors of one picture of the batch whose objectness is above the threshold, with their boxes.
+    """The anchors of one image of the batch whose objectness is above the threshold, with their boxes.
 
     Anchors whose t is NaN have no box and are left out.
     """
@@ -235,7 +235,7 @@ def find_candidates(
     passing = (objectness > threshold) & ~np.isnan(t[:, :4]).any(axis=1).reshape(-1)
     anchors = np.flatnonzero(passing).astype(np.int64)
     boxes = decode_boxes(t, anchors, spec.anchors_wh_cells)
-    boxes = boxes_to_picture(boxes, output.network_wh, picture_wh, spec.image_fit)
+    boxes = boxes_to_image(boxes, output.network_wh, image_wh, spec.resize_mode)
     return Candidates(anchors, objectness[anchors], boxes)
 
 
@@ -268,21 +268,21 @@ def node_scores(
     return scores
 
 
-def walk_within(
+def decode_within(
     output: HeadOutput,
     image: int,
     tree: WordTree,
-    tops: tuple[int, ...],
+    roots: tuple[int, ...],
     candidates: Candidates,
     settings: DetectionSettings,
-) -> tuple[Float32[np.ndarray, " m"], list[Descent]]:
+) -> tuple[Float32[np.ndarray, " m"], list[TreePath]]:
     """Walk every candidate down the part of the tree that is asked for: P(node | the object is one of those asked for).
 
     Args:
         output: numbers of the batch.
-        image: which picture of it.
+        image: which image of it.
         tree: the whole tree.
-        tops: the nodes that are asked for.
+        roots: the nodes that are asked for.
         candidates: the boxes.
         settings: when a walk stops.
 
@@ -290,34 +290,34 @@ def walk_within(
         The objectness of each candidate times the probability that it is one of those asked for; and the descents,
         which begin at one of the tops, in nodes of the whole tree.
     """
-    part, nodes = tree.subtree(tops)
-    asked = node_scores(output, image, tree, candidates, nodes[: len(tops)])
+    part, nodes = tree.subtree(roots)
+    asked = node_scores(output, image, tree, candidates, nodes[: len(roots)])
     objectness = asked.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        shares = np.nan_to_num(asked / objectness[:, None])
+        fractions = np.nan_to_num(asked / objectness[:, None])
     whole = _conditionals(output.class_logits, image, tree, candidates)
 
     def conditionals(items: Int64[np.ndarray, " m"], group: int) -> Float32[np.ndarray, "m size"]:
-        return shares[items] if group == 0 else whole(items, int(tree.groups[nodes[part.group_offsets[group]]]))
+        return fractions[items] if group == 0 else whole(items, int(tree.groups[nodes[part.group_offsets[group]]]))
 
-    found = part.descend(conditionals, len(candidates.anchors), settings.min_probability, settings.walk)
+    found = part.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.walk)
     return objectness, [_in_whole_tree(descent, nodes) for descent in found]
 
 
-def _in_whole_tree(descent: Descent, nodes: Int64[np.ndarray, " m"]) -> Descent:
+def _in_whole_tree(descent: TreePath, nodes: Int64[np.ndarray, " m"]) -> TreePath:
     def moved(choice: tuple[int, float] | None) -> tuple[int, float] | None:
         return None if choice is None else (int(nodes[choice[0]]), choice[1])
 
     path = tuple(int(nodes[node]) for node in descent.nodes)
-    return Descent(path, descent.conditionals, moved(descent.refused), moved(descent.runner_up))
+    return TreePath(path, descent.conditionals, moved(descent.refused), moved(descent.runner_up))
 
 
-def walk_tree(
+def decode_tree(
     output: HeadOutput, image: int, tree: WordTree, candidates: Candidates, settings: DetectionSettings
-) -> list[Descent]:
+) -> list[TreePath]:
     """Walk every candidate down the tree, scoring only the sibling groups on its way."""
     conditionals = _conditionals(output.class_logits, image, tree, candidates)
-    return tree.descend(conditionals, len(candidates.anchors), settings.min_probability, settings.walk)
+    return tree.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.walk)
 
 
 def _conditionals(
@@ -338,34 +338,34 @@ def postprocess(
     output: HeadOutput,
     image: int,
     spec: HeadSpec,
-    picture_wh: tuple[int, int],
+    image_wh: tuple[int, int],
     settings: DetectionSettings,
     keep: Bool[np.ndarray, " k"] | None = None,
 ) -> Detections:
-    """The detections in one picture of the batch.
+    """The detections in one image of the batch.
 
     Args:
         output: numbers of the batch.
-        image: which picture of it.
+        image: which image of it.
         spec: what the numbers mean.
-        picture_wh: width and height of the picture.
+        image_wh: width and height of the image.
         settings: thresholds.
         keep: which labels to give; None for all. Suppression goes first, so what is left out may have hidden a box.
     """
-    candidates = find_candidates(output, image, spec, picture_wh, settings.threshold)
+    candidates = find_candidates(output, image, spec, image_wh, settings.threshold)
     found = label_candidates(output, image, spec, candidates, settings)
     stand = standing(candidates, found, settings)
     if keep is not None:
         stand = stand[keep[found.labels[stand]]]
     stand = stand[np.argsort(-found.scores[stand], kind="stable")][: settings.max_detections]
-    boxes = candidates.boxes_cxcywh[found.candidates[stand]] * np.array([*picture_wh, *picture_wh], np.float32)
+    boxes = candidates.boxes_cxcywh[found.candidates[stand]] * np.array([*image_wh, *image_wh], np.float32)
     answers = (_answer(spec.tree, found.descents[i]) for i in stand) if spec.tree and found.descents else ()
     return Detections(
-        boxes_xyxy=clip(cxcywh_to_xyxy(boxes), picture_wh),
+        boxes_xyxy=clip(cxcywh_to_xyxy(boxes), image_wh),
         scores=found.scores[stand],
         labels=found.labels[stand],
         names=tuple(spec.names[label] for label in found.labels[stand]),
-        size_wh=picture_wh,
+        size_wh=image_wh,
         answers=tuple(answers),
     )
 
@@ -378,13 +378,13 @@ def label_candidates(
     Under a flat head a candidate gets every class whose score passes; on a tree the one node where its walk ends.
     """
     if spec.tree is not None and spec.nodes is None:
-        return _label_by_walk(output, image, spec.tree, spec.within, candidates, settings)
+        return _label_by_tree(output, image, spec.tree, spec.within, candidates, settings)
     scores = flat_scores(output, image, spec, candidates)
     places, labels = np.nonzero(scores > settings.threshold)
     return Labelled(places, labels, scores[places, labels], ())
 
 
-def _label_by_walk(
+def _label_by_tree(
     output: HeadOutput,
     image: int,
     tree: WordTree,
@@ -393,9 +393,9 @@ def _label_by_walk(
     settings: DetectionSettings,
 ) -> Labelled:
     if within is None:
-        scores, descents = candidates.objectness, walk_tree(output, image, tree, candidates, settings)
+        scores, descents = candidates.objectness, decode_tree(output, image, tree, candidates, settings)
     else:
-        scores, descents = walk_within(output, image, tree, within, candidates, settings)
+        scores, descents = decode_within(output, image, tree, within, candidates, settings)
     labels = np.array([descent.nodes[-1] for descent in descents], np.int64)
     if settings.walk == "conditional":
         scores = scores * np.array([np.prod(descent.conditionals) for descent in descents], np.float32)
@@ -451,7 +451,7 @@ def tree_nms(
     return suppress(boxes_xyxy, order, threshold, on_path)
 
 
-def _answer(tree: WordTree, descent: Descent) -> TreeAnswer:
+def _answer(tree: WordTree, descent: TreePath) -> TreeAnswer:
     """The walk in the words of the answer: names, and probabilities multiplied up."""
     absolute = np.cumprod(descent.conditionals)
     path = tuple(
@@ -461,7 +461,7 @@ def _answer(tree: WordTree, descent: Descent) -> TreeAnswer:
     above = path[-2].probability if len(path) > 1 else 1.0
     return TreeAnswer(
         path=path,
-        stopped="leaf" if tree.leaves[descent.nodes[-1]] else "min_probability",
+        stopped="leaf" if tree.leaves[descent.nodes[-1]] else "hier_thresh",
         next_best=_beside(tree, descent.refused, path[-1].probability),
         runner_up=_beside(tree, descent.runner_up, above),
     )

@@ -15,21 +15,21 @@ from PIL import Image
 
 from yolo9000.architectures.layers import BatchNormForm
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.bundled import SHIPPED, shipped_file
+from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.detector import read_detector
 from yolo9000.checkpoints.onnx import PreparedDetector, read_onnx, read_openvino
 from yolo9000.checkpoints.program import prepare
-from yolo9000.checkpoints.safetensors import read_model_file
+from yolo9000.checkpoints.safetensors import read_checkpoint
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.inference.decode import HeadSpec, find_candidates, flat_scores, postprocess
 from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
-from yolo9000.inference.preprocess import GREY, ImageFit, fit
+from yolo9000.inference.preprocess import GREY, ResizeMode, fit
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.io.draw import annotate
 from yolo9000.io.sources import MAX_PIXELS, Source, open_sources
 from yolo9000.taxonomy.class_names import nearest
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import Detections, Picture
+from yolo9000.types import Detections, SourceImage
 
 __all__ = ["Detector", "Prediction", "prepared_detector", "read_model"]
 
@@ -38,24 +38,24 @@ MODEL_SUFFIXES = (".safetensors", ".cfg", ".onnx", ".xml")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in one picture.
+    """What was found in one image.
 
     Attributes:
-        picture: the picture, or the frame of a video.
+        image: the image, or the frame of a video.
         detections: what was found in it.
         seconds: its share of the time that its batch took, from pixels to detections; reading it is not counted.
     """
 
-    picture: Picture
+    image: SourceImage
     detections: Detections
     seconds: float
 
     def draw(self, *, show_path: bool = True) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture with boxes and labels, on a tree with the path to each label."""
-        return annotate(self.picture.image, self.detections, show_path=show_path)
+        """The image with boxes and labels, on a tree with the path to each label."""
+        return annotate(self.image.pixels, self.detections, show_path=show_path)
 
     def save(self, path: str | Path) -> None:
-        """Write the picture with boxes and labels; the suffix says the format.
+        """Write the image with boxes and labels; the suffix says the format.
 
         Raises:
             DataError: the file cannot be written.
@@ -73,8 +73,8 @@ def read_model(
     names: str | Path | None = None,
     tree: str | Path | None = None,
     data: str | Path | None = None,
-    batch_norm: BatchNormForm = "inside_1e-5",
-    image_fit: ImageFit = "letterbox",
+    batch_norm: BatchNormForm = "eps_inside_sqrt",
+    resize_mode: ResizeMode = "letterbox",
     split: bool | None = None,
 ) -> PreparedDetector:
     """Read a detector from its files: the half of `Detector.load` that needs no engine.
@@ -82,9 +82,9 @@ def read_model(
     The arguments are those of `Detector.load`, and ``split``: keep the class rows apart; None does so where it
     pays. Exported files stay as they were exported.
     """
-    path = shipped_file() if str(model) == SHIPPED else Path(model)
+    path = bundled_file() if str(model) == BUNDLED else Path(model)
     if path.suffix not in MODEL_SUFFIXES:
-        raise ConfigError(f"{model}: must be {SHIPPED} or a model file: {', '.join(MODEL_SUFFIXES)}")
+        raise ConfigError(f"{model}: must be {BUNDLED} or a model file: {', '.join(MODEL_SUFFIXES)}")
     if path.suffix != ".cfg":
         if any((weights, names, tree, data)):
             raise ConfigError(f"{model}: holds its own weights, names and tree; others can be given only for a .cfg")
@@ -96,7 +96,7 @@ def read_model(
             case _:
                 return prepared_detector(*_from_model_file(path), split=split)
     numbers, spec = read_detector(
-        path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, image_fit=image_fit
+        path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, resize_mode=resize_mode
     )
     return prepared_detector(numbers, spec, split=split)
 
@@ -113,12 +113,12 @@ def prepared_detector(numbers: Model, spec: HeadSpec, *, split: bool | None = No
         WeightsError: a convolution has no numbers.
     """
     program, class_rows = prepare(numbers, split=split)
-    table = numbers.table
-    return PreparedDetector(program, spec, class_rows, (table.width, table.height), table.stride())
+    architecture = numbers.architecture
+    return PreparedDetector(program, spec, class_rows, (architecture.width, architecture.height), architecture.stride())
 
 
 def _from_model_file(path: Path) -> tuple[Model, HeadSpec]:
-    file = read_model_file(path)
+    file = read_checkpoint(path)
     try:
         return file.model, file.head_spec()
     except ConfigError as error:
@@ -131,7 +131,7 @@ class Detector:
     Attributes:
         prepared: its network and what the network's numbers mean.
         engine: what runs it.
-        network_wh: width and height in pixels that pictures are fitted to.
+        network_wh: width and height in pixels that images are fitted to.
         settings: what counts as a detection.
     """
 
@@ -151,7 +151,7 @@ class Detector:
     @classmethod
     def load(
         cls,
-        model: str | Path = SHIPPED,
+        model: str | Path = BUNDLED,
         *,
         weights: str | Path | None = None,
         names: str | Path | None = None,
@@ -162,8 +162,8 @@ class Detector:
         precision: Precision = "float32",
         threads: int | None = None,
         size_wh: tuple[int, int] | None = None,
-        image_fit: ImageFit = "letterbox",
-        batch_norm: BatchNormForm = "inside_1e-5",
+        resize_mode: ResizeMode = "letterbox",
+        batch_norm: BatchNormForm = "eps_inside_sqrt",
         **settings: object,
     ) -> Detector:
         """Load a detector.
@@ -178,12 +178,12 @@ class Detector:
             data: Darknet's ``.data``, for the names.
             engine: ``openvino``, ``onnxruntime``, ``torch``; ``auto`` is the first of these that is installed.
             device: ``cpu``, ``cuda``, ``cuda:1``; for OpenVINO also ``gpu``.
-            precision: ``float32``, or ``bfloat16`` on a processor that has it: faster, scores differ a little.
-            threads: processor threads; None for one a core.
-            size_wh: width and height to fit pictures to; None takes the model's own.
-            image_fit: how pictures were fitted when a ``.cfg``'s weights were trained; ``stretch`` until March 2017.
-            batch_norm: which Darknet trained a ``.cfg``'s weights; see `Table.batch_norm`.
-            **settings: see `DetectionSettings`; ``min_probability`` is the model's own if it was calibrated.
+            precision: ``float32``, or ``bfloat16`` on a CPU that has it: faster, scores differ a little.
+            threads: CPU threads; None for one a core.
+            size_wh: width and height to fit images to; None takes the model's own.
+            resize_mode: how images were fitted when a ``.cfg``'s weights were trained; ``stretch`` until March 2017.
+            batch_norm: which Darknet trained a ``.cfg``'s weights; see `Architecture.batch_norm`.
+            **settings: see `DetectionSettings`; ``hier_thresh`` is the model's own if it was calibrated.
 
         Raises:
             YoloError: a file is missing or wrong, or a setting or an engine cannot be used; the message says which.
@@ -197,17 +197,17 @@ class Detector:
             tree=tree,
             data=data,
             batch_norm=batch_norm,
-            image_fit=image_fit,
+            resize_mode=resize_mode,
         )
         started = start_engine(chosen, prepared.program, device=device, precision=precision, threads=threads)
-        if prepared.spec.min_probability is not None:
-            settings = {"min_probability": prepared.spec.min_probability} | settings
+        if prepared.spec.hier_thresh is not None:
+            settings = {"hier_thresh": prepared.spec.hier_thresh} | settings
         detector = cls(prepared, started, size_wh=size_wh, settings=DetectionSettings.checked(**settings))
         detector.warm_up()
         return detector
 
     def warm_up(self, batch: int = 1) -> None:
-        """Run a batch of grey pictures, so that the engine plans for it now and the first picture does not wait."""
+        """Run a batch of grey images, so that the engine plans for it now and the first image does not wait."""
         width, height = self.network_wh
         self.engine.run(np.full((batch, 3, height, width), GREY, np.float32))
 
@@ -244,15 +244,15 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
         on_error: Callable[[DataError], None] | None = None,
     ) -> Iterator[Prediction]:
-        """Detect in pictures, one after the other, as they are asked for: memory does not grow with their number.
+        """Detect in images, one after the other, as they are asked for: memory does not grow with their number.
 
         Args:
-            sources: a picture, folder, glob pattern, list file, video, camera number, URL, ``-`` for standard input,
-                array or PIL picture, or several of them; see `sources.open_sources`.
-            batch: pictures run through the network at a time.
+            sources: an image, folder, glob pattern, list file, video, camera number, URL, ``-`` for standard input,
+                array or PIL image, or several of them; see `sources.open_sources`.
+            batch: images run through the network at a time.
             only: names of classes to give; on a tree with everything below them. Empty: all.
             every: of a video take each n-th frame.
-            max_pixels: refuse larger pictures before they are decoded.
+            max_pixels: refuse larger images before they are decoded.
             on_error: called with the error of each input that cannot be read; None raises it.
 
         Raises:
@@ -268,19 +268,19 @@ class Detector:
         return self._predict(readable, batch, keep)
 
     def _predict(
-        self, pictures: Iterator[Picture], batch: int, keep: Bool[np.ndarray, " k"] | None
+        self, images: Iterator[SourceImage], batch: int, keep: Bool[np.ndarray, " k"] | None
     ) -> Iterator[Prediction]:
-        while group := list(islice(pictures, batch)):
+        while group := list(islice(images, batch)):
             start = time.perf_counter()
-            found = self.detect([picture.image for picture in group], keep)
+            found = self.detect([image.pixels for image in group], keep)
             seconds = (time.perf_counter() - start) / len(group)
-            for picture, detections in zip(group, found, strict=True):
-                yield Prediction(picture, detections, seconds)
+            for image, detections in zip(group, found, strict=True):
+                yield Prediction(image, detections, seconds)
 
     def detect(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], keep: Bool[np.ndarray, " k"] | None = None
     ) -> list[Detections]:
-        """Detect in one batch of pictures that are in memory.
+        """Detect in one batch of images that are in memory.
 
         Args:
             images: RGB, 8 bits, of any sizes.
@@ -289,7 +289,7 @@ class Detector:
         if not images:
             return []
         spec = self.prepared.spec
-        batch = np.stack([fit(image, self.network_wh, spec.image_fit) for image in images])
+        batch = np.stack([fit(image, self.network_wh, spec.resize_mode) for image in images])
         output = self.prepared.head_output(self.engine.run(batch), self.network_wh)
         sizes = [(image.shape[1], image.shape[0]) for image in images]
         return [postprocess(output, i, spec, size, self.settings, keep) for i, size in enumerate(sizes)]
@@ -297,7 +297,7 @@ class Detector:
     def best_scores(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], labels: Int64[np.ndarray, " m"]
     ) -> Float[np.ndarray, "n m"]:
-        """For some labels the best score of any box of each picture: objectness x class probability.
+        """For some labels the best score of any box of each image: objectness x class probability.
 
         Args:
             images: RGB, 8 bits, of any sizes.
@@ -306,7 +306,7 @@ class Detector:
         spec = self.prepared.spec
         if spec.tree is not None and spec.nodes is None:
             spec, labels = replace(spec, nodes=labels), np.arange(len(labels))
-        batch = np.stack([fit(image, self.network_wh, spec.image_fit) for image in images])
+        batch = np.stack([fit(image, self.network_wh, spec.resize_mode) for image in images])
         output = self.prepared.head_output(self.engine.run(batch), self.network_wh)
         best = np.zeros((len(images), len(labels)))
         for i, image in enumerate(images):
@@ -368,9 +368,11 @@ class Detector:
         return Detector(prepared, self.engine, size_wh=self.network_wh, settings=self.settings)
 
 
-def _readable(items: Iterator[Picture | DataError], on_error: Callable[[DataError], None] | None) -> Iterator[Picture]:
+def _readable(
+    items: Iterator[SourceImage | DataError], on_error: Callable[[DataError], None] | None
+) -> Iterator[SourceImage]:
     for item in items:
-        if isinstance(item, Picture):
+        if isinstance(item, SourceImage):
             yield item
         elif on_error is None:
             raise item

@@ -1,4 +1,4 @@
-"""Fit a picture to the network's input and carry boxes back: letterbox and stretch, Darknet's formulas.
+"""Fit an image to the network's input and carry boxes back: letterbox and stretch, Darknet's formulas.
 
 Darknet: src/image.c resize_image, letterbox_image, center_crop_image; src/region_layer.c correct_region_boxes.
 """
@@ -14,8 +14,8 @@ from jaxtyping import Float32, UInt8
 
 __all__ = [
     "GREY",
-    "ImageFit",
-    "boxes_to_picture",
+    "ResizeMode",
+    "boxes_to_image",
     "center_crop",
     "fit",
     "letterbox",
@@ -24,16 +24,16 @@ __all__ = [
     "stretch",
 ]
 
-ImageFit = Literal["letterbox", "stretch"]
+ResizeMode = Literal["letterbox", "stretch"]
 Pixels = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 GREY = 0.5
 BAND_VALUES = (
-    12_000_000  # numbers that `resize` turns into float32 at a time, so that a large picture needs little memory
+    12_000_000  # numbers that `resize` turns into float32 at a time, so that a large image needs little memory
 )
 
 
 def resize(image: Pixels, size_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w2 3"]:
-    """Resize bilinearly so that the corner pixels of both pictures coincide, as Darknet does.
+    """Resize bilinearly so that the corner pixels of both images coincide, as Darknet does.
 
     Args:
         image: 8 bits, or float32 in [0, 1].
@@ -63,7 +63,7 @@ def resize(image: Pixels, size_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w
         )
     if image.dtype == np.uint8:
         out *= np.float32(1 / 255)
-    out[-1] *= _last_row_share(height, new_height)
+    out[-1] *= _last_row_fraction(height, new_height)
     return out
 
 
@@ -72,7 +72,7 @@ def _sampling(length: int, new_length: int) -> tuple[float, float]:
     return ((length - 1) / (new_length - 1), 0.0) if new_length > 1 else (0.0, float(length - 1))
 
 
-def _last_row_share(height: int, new_height: int) -> np.float32:
+def _last_row_fraction(height: int, new_height: int) -> np.float32:
     """What is left of the last row: 1, or nearly 0 where float32 rounds its place to just below the last pixel.
 
     Darknet's loop gives the last row no second neighbour, so rounding at some sizes leaves it black. Networks were
@@ -84,16 +84,16 @@ def _last_row_share(height: int, new_height: int) -> np.float32:
     return np.float32(1 - (place - np.floor(place)))
 
 
-def letterbox_size(picture_wh: tuple[int, int], network_wh: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the largest copy of the picture that fits into the network's input."""
-    (width, height), (net_width, net_height) = picture_wh, network_wh
+def letterbox_size(image_wh: tuple[int, int], network_wh: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the largest copy of the image that fits into the network's input."""
+    (width, height), (net_width, net_height) = image_wh, network_wh
     if net_width * height < net_height * width:
         return net_width, max(1, height * net_width // width)
     return max(1, width * net_height // height), net_height
 
 
 def letterbox(image: Pixels, network_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w2 3"]:
-    """The picture at its own proportions in the middle of a grey canvas of the network's size, in [0, 1]."""
+    """The image at its own proportions in the middle of a grey canvas of the network's size, in [0, 1]."""
     height, width = image.shape[:2]
     net_width, net_height = network_wh
     new_width, new_height = letterbox_size((width, height), network_wh)
@@ -104,47 +104,47 @@ def letterbox(image: Pixels, network_wh: tuple[int, int]) -> Float32[np.ndarray,
 
 
 def stretch(image: Pixels, network_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w2 3"]:
-    """The whole picture at the network's size, whatever its proportions: Darknet until March 2017, and the paper."""
+    """The whole image at the network's size, whatever its proportions: Darknet until March 2017, and the paper."""
     return resize(image, network_wh)
 
 
-_FITS: dict[ImageFit, Callable[[Pixels, tuple[int, int]], Float32[np.ndarray, "h2 w2 3"]]] = {
+_RESIZE_MODES: dict[ResizeMode, Callable[[Pixels, tuple[int, int]], Float32[np.ndarray, "h2 w2 3"]]] = {
     "letterbox": letterbox,
     "stretch": stretch,
 }
 
 
-def fit(image: Pixels, network_wh: tuple[int, int], how: ImageFit = "letterbox") -> Float32[np.ndarray, "3 h2 w2"]:
-    """What the network reads: the fitted picture with its channels (R, G, B) in front."""
-    return np.ascontiguousarray(_FITS[how](image, network_wh).transpose(2, 0, 1))
+def fit(image: Pixels, network_wh: tuple[int, int], how: ResizeMode = "letterbox") -> Float32[np.ndarray, "3 h2 w2"]:
+    """What the network reads: the fitted image with its channels (R, G, B) in front."""
+    return np.ascontiguousarray(_RESIZE_MODES[how](image, network_wh).transpose(2, 0, 1))
 
 
-def boxes_to_picture(
+def boxes_to_image(
     boxes_cxcywh: Float32[np.ndarray, "n 4"],
     network_wh: tuple[int, int],
-    picture_wh: tuple[int, int],
-    how: ImageFit = "letterbox",
+    image_wh: tuple[int, int],
+    how: ResizeMode = "letterbox",
 ) -> Float32[np.ndarray, "n 4"]:
-    """Carry boxes back from the network's input to the picture.
+    """Carry boxes back from the network's input to the image.
 
     Args:
         boxes_cxcywh: centre, width, height as fractions of the network's input.
         network_wh: width and height of that input in pixels.
-        picture_wh: width and height of the picture in pixels.
-        how: as the picture was fitted.
+        image_wh: width and height of the image in pixels.
+        how: as the image was fitted.
 
     Returns:
-        Centre, width, height as fractions of the picture. Darknet takes half pixels for the border here, where
+        Centre, width, height as fractions of the image. Darknet takes half pixels for the border here, where
         `letterbox` places at whole ones, so the two differ by up to half a pixel of the network's input.
     """
     if how == "stretch":
         return boxes_cxcywh.copy()
-    sizes = np.array(letterbox_size(picture_wh, network_wh), np.float32)
+    sizes = np.array(letterbox_size(image_wh, network_wh), np.float32)
     network = np.array(network_wh, np.float32)
     border = (network - sizes) / 2 / network
-    share = sizes / network
-    centres = (boxes_cxcywh[:, :2] - border) / share
-    return np.concatenate([centres, boxes_cxcywh[:, 2:] / share], axis=1).astype(np.float32)
+    fraction = sizes / network
+    centres = (boxes_cxcywh[:, :2] - border) / fraction
+    return np.concatenate([centres, boxes_cxcywh[:, 2:] / fraction], axis=1).astype(np.float32)
 
 
 def center_crop(image: Pixels, size_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w2 3"]:
@@ -156,7 +156,7 @@ def center_crop(image: Pixels, size_wh: tuple[int, int]) -> Float32[np.ndarray, 
 
 
 def resize_shorter_side(image: Pixels, length: int) -> Float32[np.ndarray, "h2 w2 3"]:
-    """The picture with its shorter side at the given length. Darknet: src/image.c resize_min."""
+    """The image with its shorter side at the given length. Darknet: src/image.c resize_min."""
     height, width = image.shape[:2]
     if width < height:
         return resize(image, (length, max(1, height * length // width)))

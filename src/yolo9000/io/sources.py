@@ -1,4 +1,4 @@
-"""What a user names, turned into pictures: files, folders, patterns, lists, videos, cameras, URLs.
+"""What a user names, turned into images: files, folders, patterns, lists, videos, cameras, URLs.
 
 The contents of a file decide what it is, not its name; only videos and ``.txt`` lists are told by their
 suffix. The network is used for a URL that the user wrote and for nothing else: no list leads to it.
@@ -37,16 +37,16 @@ from PIL import (
 )
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.types import Picture
+from yolo9000.types import SourceImage
 
-__all__ = ["MAX_PIXELS", "PICTURE_SUFFIXES", "Source", "open_sources", "read_picture", "read_size"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Source", "open_sources", "read_image", "read_size"]
 
 Source = str | Path | bytes | np.ndarray | Image.Image
 
 MAX_PIXELS = 64_000_000
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
-_MAX_FILE_BYTES = 1 << 30  # of a picture's file or a list; a video may be larger
+_MAX_FILE_BYTES = 1 << 30  # of an image's file or a list; a video may be larger
 _MAX_STREAM_BYTES = 256 << 20  # of a URL or of stdin, which are held in memory whole
 _FETCH_SECONDS = 30
 _NAMES_TO_COMPARE = 2000  # the nearest name is a kindness, not worth reading a folder of a million names for
@@ -74,11 +74,11 @@ _FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[IO[bytes]], ImageFile.Ima
     "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
 }
 _FOREIGN_FORMATS = {
-    "a HEIC picture": re.compile(rb"....ftyp(?:hei[cmsx]|hevc|mif1|msf1)", re.DOTALL),
-    "an AVIF picture": re.compile(rb"....ftypavi[fs]", re.DOTALL),
-    "a JPEG 2000 picture": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
-    "a JPEG XL picture": re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"),
-    "a Photoshop picture": re.compile(rb"8BPS"),
+    "a HEIC image": re.compile(rb"....ftyp(?:hei[cmsx]|hevc|mif1|msf1)", re.DOTALL),
+    "an AVIF image": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "a JPEG 2000 image": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    "a JPEG XL image": re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"),
+    "a Photoshop image": re.compile(rb"8BPS"),
     "an MP4 or MOV video": re.compile(rb"....ftyp", re.DOTALL),
     "an AVI video": re.compile(rb"RIFF....AVI ", re.DOTALL),
     "a Matroska or WebM video": re.compile(rb"\x1a\x45\xdf\xa3"),
@@ -97,7 +97,7 @@ _NO_FILES = {
     stat.S_IFBLK: "a device",
 }
 
-# EXIF's orientation (tag 274) and the turn that sets such a picture upright
+# EXIF's orientation (tag 274) and the turn that sets such an image upright
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -117,47 +117,47 @@ _PNG_SIGNATURE_BYTES = 8
 _PNG_TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
-def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
-    """One picture as 8-bit RGB, upright.
+def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> SourceImage:
+    """One image as 8-bit RGB, upright.
 
     Grey of 16 bits is scaled to 8 by 1/257 and rounded. Alpha is dropped and nothing is blended, as the
-    original Darknet has it. Of an animation, or of a file of many pages, the first picture is read. An EXIF
+    original Darknet has it. Of an animation, or of a file of many pages, the first image is read. An EXIF
     turn is applied.
 
     Args:
         source: the path of a file of at most 1 GiB; a URL (http, https) or ``-`` for stdin, of at most 256 MiB;
-            the bytes of an encoded picture (JPEG, PNG, BMP, WebP, TIFF or GIF); a Pillow image; or a uint8
-            array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory the picture may share. A `Path` is
+            the bytes of an encoded image (JPEG, PNG, BMP, WebP, TIFF or GIF); a Pillow image; or a uint8
+            array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory the image may share. A `Path` is
             never a URL or stdin.
-        name: what the picture and the errors about it are called; None takes it from the source.
+        name: what the image and the errors about it are called; None takes it from the source.
         max_pixels: the largest width x height that is decoded, looked at before decoding; not for arrays.
 
     Raises:
-        DataError: the source is not such a picture, is not whole, is too large, or cannot be read.
+        DataError: the source is not such an image, is not whole, is too large, or cannot be read.
     """
     called = _name_of(source) if name is None else name
     _let_pillow_decode(max_pixels)
     if isinstance(source, np.ndarray):
         image = _rgb_of_array(source, called)
     elif isinstance(source, Image.Image):
-        with _any_error_as_data_error(called, "must be a picture that Pillow can load"):
+        with _any_error_as_data_error(called, "must be an image that Pillow can load"):
             image = _rgb_of_image(source, called, max_pixels)
     else:
         with _open_encoded(source, called) as stream:
             image = _decode(stream, called, max_pixels)
-    return Picture(called, image)
+    return SourceImage(called, image)
 
 
 def read_size(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height that `read_picture` would give, an EXIF turn applied, from the header alone.
+    """Width and height that `read_image` would give, an EXIF turn applied, from the header alone.
 
     Args:
-        source: the path of a file of at most 1 GiB, never a URL or stdin; or the bytes of an encoded picture.
+        source: the path of a file of at most 1 GiB, never a URL or stdin; or the bytes of an encoded image.
         name: what the errors call it; None takes it from the source.
         max_pixels: the largest width x height that is accepted.
 
     Raises:
-        DataError: the source is not a picture by its header, is too large, or cannot be read. Whether the pixels are
+        DataError: the source is not an image by its header, is too large, or cannot be read. Whether the pixels are
             whole is not looked at.
     """
     called = _name_of(source) if name is None else name
@@ -172,15 +172,15 @@ def read_size(source: str | Path | bytes, *, name: str | None = None, max_pixels
 
 def open_sources(
     sources: Source | Iterable[Source], *, max_pixels: int = MAX_PIXELS, every: int = 1
-) -> Iterator[Picture | DataError]:
-    """All pictures that the sources name, in order, each decoded when it is asked for.
+) -> Iterator[SourceImage | DataError]:
+    """All images that the sources name, in order, each decoded when it is asked for.
 
-    Besides what `read_picture` takes, a source may be
+    Besides what `read_image` takes, a source may be
 
-    - a folder: the pictures in it, by suffix, in natural order; not the folders and hidden files in it;
-    - a pattern with ``*``, ``?``, ``[ ]`` or ``**``: the pictures and videos that match, by suffix, in
+    - a folder: the images in it, by suffix, in natural order; not the folders and hidden files in it;
+    - a pattern with ``*``, ``?``, ``[ ]`` or ``**``: the images and videos that match, by suffix, in
       natural order;
-    - a ``.txt`` list of pictures and videos: one path a line, relative to the list's folder or, where it is
+    - a ``.txt`` list of images and videos: one path a line, relative to the list's folder or, where it is
       not there, to the working folder;
     - a video's file or URL, or a stream (rtsp, rtmp): its frames;
     - a camera, ``0`` or ``camera:0``: its frames.
@@ -190,11 +190,11 @@ def open_sources(
 
     Args:
         sources: one source or many; none gives nothing.
-        max_pixels: the largest width x height that is decoded, of pictures and of frames.
+        max_pixels: the largest width x height that is decoded, of images and of frames.
         every: of a video, a stream or a camera the frames 0, every, 2 x every ... are given.
 
     Returns:
-        Pictures; and in the place of each input that cannot be read a `DataError`, not raised. After the last
+        Images; and in the place of each input that cannot be read a `DataError`, not raised. After the last
         frame comes one if an .avi, .mp4, .mov or .m4v promised more frames, and if a stream or camera ends.
 
     Raises:
@@ -208,26 +208,26 @@ def open_sources(
 # --- Many sources. Each step is a generator that may raise; one place makes a value of what it raised. ---
 
 
-def _open_all(sources: Source | Iterable[Source], max_pixels: int, every: int) -> Iterator[Picture | DataError]:
+def _open_all(sources: Source | Iterable[Source], max_pixels: int, every: int) -> Iterator[SourceImage | DataError]:
     many = [sources] if isinstance(sources, Source) else sources
     for place, source in enumerate(many):
         yield from _errors_as_values(_open_one(source, place, max_pixels, every))
 
 
-def _errors_as_values(pictures: Iterator[Picture | DataError]) -> Iterator[Picture | DataError]:
+def _errors_as_values(images: Iterator[SourceImage | DataError]) -> Iterator[SourceImage | DataError]:
     try:
-        yield from pictures
+        yield from images
         return
     except DataError as error:
         message = str(error)
     yield DataError(message)  # a new one: the traceback of the old one keeps the decoder's memory alive
 
 
-def _open_one(source: Source, place: int, max_pixels: int, every: int) -> Iterator[Picture | DataError]:
+def _open_one(source: Source, place: int, max_pixels: int, every: int) -> Iterator[SourceImage | DataError]:
     if isinstance(source, Path):
         yield from _open_path(source, str(source), max_pixels, every)
     elif not isinstance(source, str) or source == "-":
-        yield read_picture(source, name=_name_of(source, f" {place}"), max_pixels=max_pixels)
+        yield read_image(source, name=_name_of(source, f" {place}"), max_pixels=max_pixels)
     elif not source:
         raise _data_error("''", "a source must have a name, this one is empty")
     elif _SCHEME.match(source):
@@ -238,7 +238,7 @@ def _open_one(source: Source, place: int, max_pixels: int, every: int) -> Iterat
         yield from _open_path(Path(source), source, max_pixels, every)
 
 
-def _open_url(url: str, max_pixels: int, every: int) -> Iterator[Picture]:
+def _open_url(url: str, max_pixels: int, every: int) -> Iterator[SourceImage]:
     with _any_error_as_data_error(url, "must be a web address"):
         parts = urlsplit(url)
     suffix = Path(parts.path).suffix.lower()
@@ -247,12 +247,12 @@ def _open_url(url: str, max_pixels: int, every: int) -> Iterator[Picture]:
     elif parts.scheme in _WEB_SCHEMES and suffix in _VIDEO_SUFFIXES:
         yield from _frames(url, url, suffix, max_pixels, every)
     else:
-        yield read_picture(url, max_pixels=max_pixels)
+        yield read_image(url, max_pixels=max_pixels)
 
 
-def _open_path(path: Path, name: str, max_pixels: int, every: int) -> Iterator[Picture | DataError]:
+def _open_path(path: Path, name: str, max_pixels: int, every: int) -> Iterator[SourceImage | DataError]:
     if _is_folder(path):
-        yield from _open_files(_pictures_in(path, name), max_pixels, every)
+        yield from _open_files(_images_in(path, name), max_pixels, every)
     elif glob.has_magic(name) and not os.path.lexists(path):
         yield from _open_files(_matches_of(name), max_pixels, every)
     elif path.suffix.lower() == _LIST_SUFFIX:
@@ -261,22 +261,22 @@ def _open_path(path: Path, name: str, max_pixels: int, every: int) -> Iterator[P
         yield from _open_file(path, name, max_pixels, every)
 
 
-def _open_files(paths: list[Path], max_pixels: int, every: int) -> Iterator[Picture | DataError]:
+def _open_files(paths: list[Path], max_pixels: int, every: int) -> Iterator[SourceImage | DataError]:
     for path in paths:
         yield from _errors_as_values(_open_file(path, str(path), max_pixels, every))
 
 
-def _open_file(path: Path, name: str, max_pixels: int, every: int) -> Iterator[Picture]:
+def _open_file(path: Path, name: str, max_pixels: int, every: int) -> Iterator[SourceImage]:
     suffix = path.suffix.lower()
     if suffix in _VIDEO_SUFFIXES:
         _check_file(path, name)
         # An absolute path, because FFmpeg takes what stands before a colon for a protocol.
         yield from _frames(str(path.absolute()), name, suffix, max_pixels, every)
     else:
-        yield read_picture(path, name=name, max_pixels=max_pixels)
+        yield read_image(path, name=name, max_pixels=max_pixels)
 
 
-def _open_list(path: Path, name: str, max_pixels: int, every: int) -> Iterator[Picture | DataError]:
+def _open_list(path: Path, name: str, max_pixels: int, every: int) -> Iterator[SourceImage | DataError]:
     none_listed = True
     with _open_regular_file(path, name) as lines:
         for number, line in enumerate(lines, 1):
@@ -288,7 +288,7 @@ def _open_list(path: Path, name: str, max_pixels: int, every: int) -> Iterator[P
             for item in _errors_as_values(_open_file(file, str(file), max_pixels, every)):
                 yield _data_error(f"{name}:{number}", str(item)) if isinstance(item, DataError) else item
     if none_listed:
-        raise _data_error(name, "must list pictures, one path a line, and lists none")
+        raise _data_error(name, "must list images, one path a line, and lists none")
 
 
 def _find_listed(listed: str, folder: Path) -> Path:
@@ -296,10 +296,10 @@ def _find_listed(listed: str, folder: Path) -> Path:
     return Path(listed) if os.path.lexists(listed) and not os.path.lexists(beside_list) else beside_list
 
 
-def _pictures_in(folder: Path, name: str) -> list[Path]:
+def _images_in(folder: Path, name: str) -> list[Path]:
     with _any_error_as_data_error(name, "must be a folder that can be read"):
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return _in_natural_order(paths, PICTURE_SUFFIXES, name)
+    return _in_natural_order(paths, IMAGE_SUFFIXES, name)
 
 
 def _matches_of(pattern: str) -> list[Path]:
@@ -309,7 +309,7 @@ def _matches_of(pattern: str) -> list[Path]:
     with _any_error_as_data_error(pattern, "must be a pattern"):
         # not Path.glob, whose ** matches folders only before Python 3.13
         paths = [folder / match for match in glob.iglob(rest, root_dir=folder, recursive=True)]  # noqa: PTH207
-    return _in_natural_order(paths, PICTURE_SUFFIXES + _VIDEO_SUFFIXES, pattern)
+    return _in_natural_order(paths, IMAGE_SUFFIXES + _VIDEO_SUFFIXES, pattern)
 
 
 def _in_natural_order(paths: list[Path], suffixes: tuple[str, ...], name: str) -> list[Path]:
@@ -330,9 +330,9 @@ def _is_folder(path: Path) -> bool:
 # --- Videos, cameras and streams. ---
 
 
-def _frames(target: str | int, name: str, container: str | None, max_pixels: int, every: int) -> Iterator[Picture]:
+def _frames(target: str | int, name: str, container: str | None, max_pixels: int, every: int) -> Iterator[SourceImage]:
     """Frames of what OpenCV can open; `container` is a video's suffix, None for a camera or stream."""
-    import cv2  # here, because pictures do without it
+    import cv2  # here, because images do without it
 
     with _any_error_as_data_error(name, "must be a video that OpenCV can read"):
         capture = cv2.VideoCapture(target, cv2.CAP_ANY if isinstance(target, int) else cv2.CAP_FFMPEG)
@@ -346,7 +346,7 @@ def _frames(target: str | int, name: str, container: str | None, max_pixels: int
             while capture.grab():
                 if came % every == 0:
                     image = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
-                    yield Picture(name, image, came, rate if math.isfinite(rate) and rate > 0 else None)
+                    yield SourceImage(name, image, came, rate if math.isfinite(rate) and rate > 0 else None)
                 came += 1
             _check_end(came, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), name, container)
         finally:
@@ -362,7 +362,7 @@ def _check_end(came: int, promised: int, name: str, container: str | None) -> No
         raise _data_error(name, f"must hold {promised} frames, is cut short: {came} came")
 
 
-# --- One encoded picture. ---
+# --- One encoded image. ---
 
 
 def _open_encoded(source: str | Path | bytes, name: str) -> io.BytesIO | io.BufferedReader:
@@ -396,7 +396,7 @@ def _fetch(url: str, name: str) -> bytes:
         request.UnknownHandler(),
     ):
         opener.add_handler(handler)
-    with _any_error_as_data_error(name, "must be an http:// or https:// address that gives a picture"):
+    with _any_error_as_data_error(name, "must be an http:// or https:// address that gives an image"):
         try:
             with opener.open(url, timeout=_FETCH_SECONDS) as response:
                 return _read_all(response.read, name)
@@ -453,14 +453,14 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) 
 
 @contextmanager
 def _open_image(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
-    """The picture with its header read; an error while it is open is one about the picture."""
+    """The image with its header read; an error while it is open is one about the image."""
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     kind = next((kind for kind, (signature, _) in _FORMATS.items() if signature.match(head)), None)
     if kind is None:
-        raise _data_error(name, f"must hold a {', '.join(_FORMATS)} picture, holds {_contents(head)}")
+        raise _data_error(name, f"must hold a {', '.join(_FORMATS)} image, holds {_contents(head)}")
     _, image_class = _FORMATS[kind]
-    with _any_error_as_data_error(name, f"must hold a whole {kind} picture"):
+    with _any_error_as_data_error(name, f"must hold a whole {kind} image"):
         if kind == "GIF":  # Pillow may fill a whole frame while it opens one
             _check_size(struct.unpack("<HH", head[6:10]), name, max_pixels)
         with image_class(stream) as image:
@@ -519,7 +519,7 @@ def _let_pillow_decode(max_pixels: int) -> None:
 
 
 def _turn_of(image: Image.Image, *, decode: bool = True) -> Image.Transpose | None:
-    """The turn that EXIF asks for; not exif_transpose, which fails where it cannot write the EXIF anew.
+    """The turn that EXIF asks for; not exif_transpose, which fails where it cannot write the EXIF again.
 
     Args:
         image: any image.

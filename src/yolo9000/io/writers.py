@@ -1,4 +1,4 @@
-"""Writes the detections of many pictures to files, picture by picture, never holding more than one."""
+"""Writes the detections of many images to files, image by image, never holding more than one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.types import Detections, Picture
+from yolo9000.types import Detections, SourceImage
 
 if TYPE_CHECKING:
     import cv2
 
-__all__ = ["FORMATS", "OutputNames", "PictureWriter", "ResultWriter"]
+__all__ = ["FORMATS", "ImageWriter", "OutputNames", "ResultWriter"]
 
 FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
 
@@ -42,56 +42,56 @@ _FRAME_STEM = re.compile(r"(.*)_[0-9]{6,}")
 
 
 class OutputNames:
-    """Gives every picture, and every video, of one run its own stem for the names of output files.
+    """Gives every image, and every video, of one run its own stem for the names of output files.
 
     Remembers the name of each source (not of each frame), so that the same one gets the same stem again.
     """
 
     def __init__(self) -> None:
         self._stems: dict[tuple[str, bool], str] = {}
-        self._pictures: set[str] = set()
+        self._images: set[str] = set()
         self._videos: set[str] = set()
-        self._numbered_pictures: set[str] = set()
+        self._numbered_images: set[str] = set()
         self._next_numbers: dict[str, Iterator[int]] = {}
 
-    def stem(self, picture_name: str, frame: int | None) -> str:
+    def stem(self, image_name: str, frame: int | None) -> str:
         """A file name without extension, such as ``dog``, or ``walk_000012`` for frame 12 of ``walk.mp4``.
 
         It is the source's own stem where that can be a file name and is still free (compared without case,
         for file systems that ignore it); a later ``other/dog.jpg`` becomes ``dog-2``.
 
         Args:
-            picture_name: where the picture or the video is from: a path, a URL, ``stdin``.
-            frame: 0-based number of the frame; None for a single picture.
+            image_name: where the image or the video is from: a path, a URL, ``stdin``.
+            frame: 0-based number of the frame; None for a single image.
         """
-        key = (picture_name, frame is None)
+        key = (image_name, frame is None)
         if key not in self._stems:
-            self._stems[key] = self._claim(_source_stem(picture_name), is_picture=frame is None)
+            self._stems[key] = self._claim(_source_stem(image_name), is_image=frame is None)
         return self._stems[key] if frame is None else f"{self._stems[key]}_{frame:06d}"
 
-    def _claim(self, wanted: str, *, is_picture: bool) -> str:
+    def _claim(self, wanted: str, *, is_image: bool) -> str:
         """The wanted stem, or the first free one of ``wanted-2``, ``wanted-3`` ..., which is then taken."""
         stem = wanted
-        while not self._is_free(stem.casefold(), is_picture):
+        while not self._is_free(stem.casefold(), is_image):
             stem = f"{wanted}-{next(self._next_numbers.setdefault(wanted.casefold(), count(2)))}"
-        (self._pictures if is_picture else self._videos).add(stem.casefold())
-        if is_picture:
-            self._numbered_pictures.add(_video_of_frame(stem.casefold()))
+        (self._images if is_image else self._videos).add(stem.casefold())
+        if is_image:
+            self._numbered_images.add(_video_of_frame(stem.casefold()))
         return stem
 
-    def _is_free(self, stem: str, is_picture: bool) -> bool:
-        # The picture walk_000012.jpg and frame 12 of walk.mp4 must not get the same name either.
-        if is_picture:
-            return stem not in self._pictures and _video_of_frame(stem) not in self._videos
-        return stem not in self._videos and stem not in self._numbered_pictures
+    def _is_free(self, stem: str, is_image: bool) -> bool:
+        # The image walk_000012.jpg and frame 12 of walk.mp4 must not get the same name either.
+        if is_image:
+            return stem not in self._images and _video_of_frame(stem) not in self._videos
+        return stem not in self._videos and stem not in self._numbered_images
 
 
-def _source_stem(picture_name: str) -> str:
+def _source_stem(image_name: str) -> str:
     """The last part of a path or URL without extension, in characters that file systems take; never empty."""
-    url = _URL.match(picture_name)
-    path = unquote(url[1]) if url else picture_name
+    url = _URL.match(image_name)
+    path = unquote(url[1]) if url else image_name
     stem = _NOT_IN_FILE_NAMES.sub("_", PurePath(path).stem)
-    return stem.encode()[:_STEM_BYTES].decode(errors="ignore").strip(" .") or "picture"
+    return stem.encode()[:_STEM_BYTES].decode(errors="ignore").strip(" .") or "image"
 
 
 def _video_of_frame(stem: str) -> str:
@@ -103,25 +103,25 @@ def _video_of_frame(stem: str) -> str:
 class ResultWriter:
     """Writes detections to files of one folder, in one or more formats; a context manager.
 
-    - ``jsonl``: ``detections.jsonl``, for each picture a line
+    - ``jsonl``: ``detections.jsonl``, for each image a line
       ``{"source", "frame", **detections.to_json()}``;
     - ``coco``: ``coco_results.json``, one array of COCO results. It appears, always whole, when the writer is
       closed, also when an exception closes it; until then the results are in ``coco_results.json.part``. The
-      image id is the number at the end of the picture's stem (``COCO_val2014_000000000042`` gives 42, ``17``
+      image id is the number at the end of the image's stem (``COCO_val2014_000000000042`` gives 42, ``17``
       gives 17; Darknet: detector.c get_coco_image_id), otherwise the stem; for a frame ``stem/frame``;
     - ``csv``: ``detections.csv``, a line for each detection, with a header; pixels; path joined with `` > ``;
-    - ``darknet``: ``labels/<stem>.txt`` for each picture, a line ``label cx cy w h score`` for each
-      detection, centre and size relative to the picture's (0..1);
+    - ``darknet``: ``labels/<stem>.txt`` for each image, a line ``label cx cy w h score`` for each
+      detection, centre and size relative to the image's (0..1);
     - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
       valid`` writes the same files, its far sides one pixel further;
-    - ``html``: ``index.html``, each picture as a `PictureWriter` wrote it beside the page, with a table of what was
+    - ``html``: ``index.html``, each image as a `ImageWriter` wrote it beside the page, with a table of what was
       found and on a tree the way to it, with the probability of each step; of a video the video alone.
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
 
     Attributes:
-        names: the stems that were given, for other files about the same pictures.
+        names: the stems that were given, for other files about the same images.
 
     Args:
         folder: made when it is not there.
@@ -145,19 +145,19 @@ class ResultWriter:
                 self._sinks.append(sink)
             self._open_sinks = opened.pop_all()
 
-    def write(self, picture_name: str, frame: int | None, detections: Detections) -> None:
-        """Add the detections, 0 or more, of one picture or one frame to every file.
+    def write(self, image_name: str, frame: int | None, detections: Detections) -> None:
+        """Add the detections, 0 or more, of one image or one frame to every file.
 
         Args:
-            picture_name: where the picture or the video is from: a path, a URL, ``stdin``.
-            frame: 0-based number of the frame; None for a single picture.
+            image_name: where the image or the video is from: a path, a URL, ``stdin``.
+            frame: 0-based number of the frame; None for a single image.
             detections: what was found in it.
 
         Raises:
             ConfigError: a label has no COCO category id.
             DataError: a file cannot be written.
         """
-        result = _Result(picture_name, frame, self.names.stem(picture_name, frame), detections)
+        result = _Result(image_name, frame, self.names.stem(image_name, frame), detections)
         for sink in self._sinks:
             sink.write(result)
 
@@ -178,12 +178,12 @@ class ResultWriter:
         self.close()
 
 
-class PictureWriter:
-    """Writes annotated pictures as ``<stem>.jpg`` and the frames of a video as one ``<stem>.mp4``; a context manager.
+class ImageWriter:
+    """Writes annotated images as ``<stem>.jpg`` and the frames of a video as one ``<stem>.mp4``; a context manager.
 
     Args:
         folder: made when it is not there.
-        names: gives the stems; share those of a `ResultWriter` so that files about one picture are named alike.
+        names: gives the stems; share those of a `ResultWriter` so that files about one image are named alike.
 
     Raises:
         DataError: the folder or a file cannot be written.
@@ -196,11 +196,11 @@ class PictureWriter:
         self._names = names
         self._video: tuple[str, cv2.VideoWriter] | None = None
 
-    def write(self, picture: Picture, drawn: UInt8[np.ndarray, "h w 3"]) -> Path:
-        """Write one picture, or add one frame to its video.
+    def write(self, image: SourceImage, drawn: UInt8[np.ndarray, "h w 3"]) -> Path:
+        """Write one image, or add one frame to its video.
 
         Args:
-            picture: what it was drawn on: gives the name.
+            image: what it was drawn on: gives the name.
             drawn: RGB, of the same size.
 
         Returns:
@@ -209,27 +209,27 @@ class PictureWriter:
         Raises:
             DataError: it cannot be written.
         """
-        stem = self._names.stem(picture.name, picture.frame)
-        if picture.frame is None:
+        stem = self._names.stem(image.name, image.frame)
+        if image.frame is None:
             path = self._folder / f"{stem}.jpg"
             with _disk_errors(path):
                 Image.fromarray(drawn).save(path, quality=_JPEG_QUALITY)
             return path
         path = self._folder / f"{stem.rpartition('_')[0]}.mp4"
-        self._video_for(path, picture).write(drawn[:, :, ::-1])  # OpenCV's order is blue, green, red
+        self._video_for(path, image).write(drawn[:, :, ::-1])  # OpenCV's order is blue, green, red
         return path
 
-    def _video_for(self, path: Path, picture: Picture) -> cv2.VideoWriter:
+    def _video_for(self, path: Path, image: SourceImage) -> cv2.VideoWriter:
         import cv2
 
-        if self._video is None or self._video[0] != picture.name:
+        if self._video is None or self._video[0] != image.name:
             self.close()
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            rate = picture.frames_per_second or _FRAMES_PER_SECOND
-            video = cv2.VideoWriter(str(path), code, rate, picture.size_wh)
+            rate = image.frames_per_second or _FRAMES_PER_SECOND
+            video = cv2.VideoWriter(str(path), code, rate, image.size_wh)
             if not video.isOpened():
                 raise DataError(f"{path}: cannot be written: OpenCV cannot encode video there")
-            self._video = picture.name, video
+            self._video = image.name, video
         return self._video[1]
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ class PictureWriter:
             self._video[1].release()
             self._video = None
 
-    def __enter__(self) -> PictureWriter:
+    def __enter__(self) -> ImageWriter:
         return self
 
     def __exit__(
@@ -446,7 +446,7 @@ class _HtmlPage:
 
     def write(self, result: _Result) -> None:
         if result.frame is None:
-            self._add("picture", result.source, quote(f"{result.stem}.jpg"), list(_html_rows(result.detections)))
+            self._add("image", result.source, quote(f"{result.stem}.jpg"), list(_html_rows(result.detections)))
         elif self._video != result.source:
             self._video = result.source
             self._add("video", result.source, quote(f"{result.stem.rpartition('_')[0]}.mp4"))

@@ -11,15 +11,15 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-__all__ = ["Assignment", "Truths", "assign", "best_ious", "box_iou", "last_of_each", "size_iou"]
+__all__ = ["Assignment", "Targets", "assign", "best_ious", "box_iou", "last_of_each", "size_iou"]
 
 
 @dataclass(frozen=True)
-class Truths:
+class Targets:
     """The boxed objects of a batch.
 
     Attributes:
-        images: place of each object's picture in the batch, never falling.
+        images: place of each object's image in the batch, never falling.
         boxes_cxcywh: centre, width and height as fractions of the input; the centre in [0, 1], sizes above 0.
         labels: class, or node of the tree.
     """
@@ -38,7 +38,7 @@ class Assignment:
 
     Attributes:
         anchors, rows, columns: anchor and cell of each object.
-        places: the same as one number, with the picture's: no two anchors of the batch share it.
+        places: the same as one number, with the image's: no two anchors of the batch share it.
     """
 
     anchors: Int64[Tensor, " t"]
@@ -48,7 +48,7 @@ class Assignment:
 
 
 def assign(
-    truths: Truths,
+    targets: Targets,
     anchors_wh: Float[Tensor, "a 2"],
     grid_hw: tuple[int, int],
     predicted_wh: Float[Tensor, "n a 2 h w"] | None = None,
@@ -58,21 +58,21 @@ def assign(
     Shapes are compared by IoU at a common centre; of equal ones the first anchor wins.
 
     Args:
-        truths: the objects.
+        targets: the objects.
         anchors_wh: widths and heights of the anchors as fractions of the input.
         grid_hw: rows and columns of cells.
         predicted_wh: the sizes of the predicted boxes, which are compared instead of the anchors (``bias_match=0``).
     """
     height, width = grid_hw
-    x, y, *_ = truths.boxes_cxcywh.unbind(-1)
+    x, y, *_ = targets.boxes_cxcywh.unbind(-1)
     # A centre that rounding put on the far edge belongs to the last cell
     columns = (x * width).long().clamp(0, width - 1)
     rows = (y * height).long().clamp(0, height - 1)
-    candidates = anchors_wh.expand(len(truths), -1, -1)
+    candidates = anchors_wh.expand(len(targets), -1, -1)
     if predicted_wh is not None:
-        candidates = predicted_wh[truths.images, :, :, rows, columns]
-    anchors = size_iou(truths.boxes_cxcywh[:, None, 2:], candidates).argmax(dim=1)
-    places = ((truths.images * len(anchors_wh) + anchors) * height + rows) * width + columns
+        candidates = predicted_wh[targets.images, :, :, rows, columns]
+    anchors = size_iou(targets.boxes_cxcywh[:, None, 2:], candidates).argmax(dim=1)
+    places = ((targets.images * len(anchors_wh) + anchors) * height + rows) * width + columns
     return Assignment(anchors, rows, columns, places)
 
 
@@ -84,17 +84,17 @@ def last_of_each(values: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:
     return last[which] == order
 
 
-def best_ious(boxes_cxcywh: Float[Tensor, "n b 4"], truths: Truths) -> Float[Tensor, "n b"]:
-    """The greatest IoU of each predicted box with an object of its picture; 0 where there is none."""
-    images = truths.images
+def best_ious(boxes_cxcywh: Float[Tensor, "n b 4"], targets: Targets) -> Float[Tensor, "n b"]:
+    """The greatest IoU of each predicted box with an object of its image; 0 where there is none."""
+    images = targets.images
     counts = torch.bincount(images, minlength=len(boxes_cxcywh))
     most = int(counts.max())
     if not most:
         return boxes_cxcywh.new_zeros(boxes_cxcywh.shape[:2])
-    # The objects of each picture side by side; what fills a row up has no area, so that nothing overlaps it
+    # The objects of each image side by side; what fills a row up has no area, so that nothing overlaps it
     padded = boxes_cxcywh.new_zeros((len(boxes_cxcywh), most, 4))
-    in_picture = torch.arange(len(truths), device=images.device) - (counts.cumsum(0) - counts)[images]
-    padded[images, in_picture] = truths.boxes_cxcywh.to(padded.dtype)
+    in_image = torch.arange(len(targets), device=images.device) - (counts.cumsum(0) - counts)[images]
+    padded[images, in_image] = targets.boxes_cxcywh.to(padded.dtype)
     return box_iou(boxes_cxcywh[:, :, None], padded[:, None]).amax(dim=-1)
 
 

@@ -1,13 +1,13 @@
 """The region loss: what YOLOv2 and YOLO9000 minimise.
 
-With s the logistic function and sums over all anchors of all cells of all pictures::
+With s the logistic function and sums over all anchors of all cells of all images::
 
     coordinates    1/2 coord_scale (2 - w h) [(s(t_x) - T_x)^2 + (s(t_y) - T_y)^2 + (t_w - T_w)^2 + (t_h - T_h)^2]
     objectness     1/2 object_scale (s(t_o) - T_o)^2     of anchors that learn an object; T_o is the IoU, or 1
     no objectness  1/2 noobject_scale s(t_o)^2           of all others, unless they overlap an object more than `thresh`
     classes        class_scale x cross-entropy           of anchors that learn an object
 
-Targets are constants. It is a sum over pictures: training divides it by their number.
+Targets are constants. It is a sum over images: training divides it by their number.
 
 Paper: §2 says what objectness and boxes mean, §4 what image-level labels teach; the formula is Darknet's:
 src/region_layer.c forward_region_layer.
@@ -23,24 +23,24 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from yolo9000.architectures.layers import Region
-from yolo9000.losses.assign import Assignment, Truths, assign, best_ious, box_iou, last_of_each
+from yolo9000.losses.assign import Assignment, Targets, assign, best_ious, box_iou, last_of_each
 from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities, group_losses
 
-__all__ = ["ImageLevel", "LossParts", "Statistics", "WeakObjectness", "region_loss"]
+__all__ = ["ImageLevel", "LossParts", "PseudoBoxPolicy", "Statistics", "region_loss"]
 
 WARM_UP_SCALE = 0.01  # Darknet: src/region_layer.c, ``seen`` < 12800
 ASSUMED_IOU = 0.3  # §4: "the predicted box overlaps what would be the ground truth label by at least .3 IOU"
 SAME_OBJECT = 0.5  # IoU above which two boxes do not learn two labels
 TAKEN = 2  # more than any score, so that boxes which nobody has taken come first
-LEAST_OBJECTNESS = 0.05  # below it a box has too little weight to be worth its time in ``rule_out``
-WeakObjectness = Literal["paper", "rule_out", "release", "head", "class_only"]
-"""What a picture with image-level labels teaches besides the classes of their best boxes.
+MIN_OBJECTNESS = 0.05  # below it a box has too little weight to be worth its time in ``negatives``
+PseudoBoxPolicy = Literal["paper", "negatives", "release", "head", "class-only"]
+"""What an image with image-level labels teaches besides the classes of their best boxes.
 
-``paper``: the box that learns a label is pushed up to .3 if it is below (§4). ``rule_out``: that, and all other boxes
-learn, by their objectness, that they are no class which the picture's labels rule out: those that its source labels
+``paper``: the box that learns a label is pushed up to .3 if it is below (§4). ``negatives``: that, and all other boxes
+learn, by their objectness, that they are no class which the image's labels rule out: those that its source labels
 exhaustively, other than what is at, above or below the labels. ``release``: as ``paper``, and all other boxes are
 pushed to nothing (Darknet, January 2017). ``head``: all but those boxes are pushed to nothing (Darknet since July
-2017). ``class_only``: nothing.
+2017). ``class-only``: nothing.
 """
 
 
@@ -54,7 +54,7 @@ class Statistics:
         probability: that the box gives to its object's class, on a tree of the whole path.
         objectness: of those boxes.
         recall: how many of them overlap their object by more than .5.
-        all_objectness: sum over all boxes of the pictures with boxes.
+        all_objectness: sum over all boxes of the images with boxes.
         boxes: how many those are.
     """
 
@@ -69,11 +69,11 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ImageLevel:
-    """Which box each picture with an image-level label taught.
+    """Which box each image with an image-level label taught.
 
     Attributes:
-        images: place of the picture in the batch.
-        labels: of it; there may be several of a picture.
+        images: place of the image in the batch.
+        labels: of it; there may be several of an image.
         boxes: the box, as anchor * H * W + row * W + column.
         boxes_cxcywh: its centre, width and height as fractions of the input.
         probability: that it gives to the class, on a tree to the whole path.
@@ -95,7 +95,7 @@ class LossParts:
     Attributes:
         coordinates, objectness, no_objectness, classes: see the top of this module.
         statistics: of the boxed objects.
-        image_level: of the pictures with image-level labels; None where there are none.
+        image_level: of the images with image-level labels; None where there are none.
     """
 
     coordinates: Tensor
@@ -124,31 +124,31 @@ class _Head:
 
 def region_loss(
     raw: Float[Tensor, "n c h w"],
-    truths: Truths,
+    targets: Targets,
     head: Region,
     *,
     tree: SiblingGroups | None = None,
     warm_up: bool = False,
     exhaustive: Bool[Tensor, "n k"] | None = None,
     image_labels: Bool[Tensor, "n k"] | None = None,
-    weak: WeakObjectness = "paper",
+    pseudo: PseudoBoxPolicy = "paper",
 ) -> LossParts:
     """The loss of what a detector's last convolution gave.
 
     Args:
         raw: c = A (5 + K): t_x, t_y, t_w, t_h, t_o and class scores of each anchor. Computed in float32 at least.
-        truths: the boxed objects; none in pictures with an image-level label.
+        targets: the boxed objects; none in images with an image-level label.
         head: anchors, weights and rules. Its classes, or each sibling group, are taken for a softmax.
         tree: the sibling groups where classes are nodes of a tree.
         warm_up: all boxes also learn their cell's middle and their anchor's size, a little. Darknet: for the first
-            12,800 pictures.
-        exhaustive: which classes each picture's source labels exhaustively, on a tree with all nodes below them. A box
+            12,800 images.
+        exhaustive: which classes each image's source labels exhaustively, on a tree with all nodes below them. A box
             is pushed to "no object" only by the share of its class probability that lies on those (on a tree, on the
             leaves among them): what may be an object that nobody labelled is left alone. The share is a constant. None:
             all. Not in Darknet.
-        image_labels: the classes known to be in each picture that has image-level labels instead of boxes; none of the
+        image_labels: the classes known to be in each image that has image-level labels instead of boxes; none of the
             others'.
-        weak: what those teach besides the classes of their best boxes.
+        pseudo: what those teach besides the classes of their best boxes.
 
     Returns:
         The loss by parts; minus the gradient of its total by `raw` is what Darknet calls ``delta``, carried back to the
@@ -157,17 +157,17 @@ def region_loss(
     t = _read_head(raw, head)
     weakly = None if image_labels is None or not bool(image_labels.any()) else image_labels
     boxed = torch.ones(len(raw), dtype=torch.bool, device=raw.device) if weakly is None else ~weakly.any(dim=1)
-    assignment = assign(truths, t.anchors_wh, _grid(raw), None if head.bias_match else _predicted_wh(t))
-    learnt = _Learnt.of(t, truths, assignment)
+    assignment = assign(targets, t.anchors_wh, _grid(raw), None if head.bias_match else _predicted_wh(t))
+    learnt = _Learnt.of(t, targets, assignment)
     free = boxed[:, None, None, None] & ~learnt.taken
     coordinates = learnt.coordinate_loss(head)
     if warm_up:
         coordinates = coordinates + _warm_up_loss(t, free)
-    no_objectness = _no_object_loss(t, truths, head, free, _share(t, exhaustive, tree))
+    no_objectness = _no_object_loss(t, targets, head, free, _fraction(t, exhaustive, tree))
     objectness, classes = learnt.objectness_loss(head), learnt.class_loss(head, tree)
     image_level = None
     if weakly is not None:
-        image_level, up, down, of_classes = _image_level_loss(t, weakly, head, tree, weak, exhaustive)
+        image_level, up, down, of_classes = _image_level_loss(t, weakly, head, tree, pseudo, exhaustive)
         objectness, no_objectness, classes = objectness + up, no_objectness + down, classes + of_classes
     statistics = learnt.statistics(t, tree, boxed)
     return LossParts(coordinates, objectness, no_objectness, classes, statistics, image_level)
@@ -200,29 +200,29 @@ def _read_head(raw: Float[Tensor, "n c h w"], head: Region) -> _Head:
 
 
 def _no_object_loss(
-    t: _Head, truths: Truths, head: Region, free: Bool[Tensor, "n a h w"], share: Float[Tensor, "n a h w"] | None
+    t: _Head, targets: Targets, head: Region, free: Bool[Tensor, "n a h w"], fraction: Float[Tensor, "n a h w"] | None
 ) -> Tensor:
     """All boxes that learn nothing and overlap no object much are pushed to no object."""
     boxes = t.boxes_cxcywh.permute(0, 1, 3, 4, 2)
-    overlap = best_ious(boxes.reshape(len(boxes), -1, 4), truths).reshape(free.shape)
-    squares = t.objectness.square() if share is None else t.objectness.square() * share
+    overlap = best_ious(boxes.reshape(len(boxes), -1, 4), targets).reshape(free.shape)
+    squares = t.objectness.square() if fraction is None else t.objectness.square() * fraction
     return head.noobject_scale / 2 * squares[free & (overlap <= head.thresh)].sum()
 
 
 @torch.no_grad()
-def _share(
+def _fraction(
     t: _Head, exhaustive: Bool[Tensor, "n k"] | None, tree: SiblingGroups | None
 ) -> Float[Tensor, "n a h w"] | None:
-    """The share of each box's class probability that lies on classes which its picture's source labels exhaustively."""
+    """The share of each box's class probability that lies on classes which its image's source labels exhaustively."""
     if exhaustive is None:
         return None
     n, a, k, h, w = t.logits.shape
-    share = t.logits.new_ones((n, a, h, w))
+    fraction = t.logits.new_ones((n, a, h, w))
     for image in torch.nonzero(~exhaustive.all(dim=1)).flatten().tolist():
         probabilities = class_probabilities(t.logits[image].permute(0, 2, 3, 1).reshape(-1, k), tree)
         counted = exhaustive[image] if tree is None else exhaustive[image] & tree.leaves
-        share[image] = probabilities[:, counted].sum(dim=1).reshape(a, h, w)
-    return share
+        fraction[image] = probabilities[:, counted].sum(dim=1).reshape(a, h, w)
+    return fraction
 
 
 def _warm_up_loss(t: _Head, free: Bool[Tensor, "n a h w"]) -> Tensor:
@@ -253,11 +253,11 @@ class _Learnt:
     taken: Bool[Tensor, "n a h w"]
 
     @classmethod
-    def of(cls, t: _Head, truths: Truths, assignment: Assignment) -> _Learnt:
-        place = (truths.images, assignment.anchors, slice(None), assignment.rows, assignment.columns)
-        spot = (truths.images, assignment.anchors, assignment.rows, assignment.columns)
+    def of(cls, t: _Head, targets: Targets, assignment: Assignment) -> _Learnt:
+        place = (targets.images, assignment.anchors, slice(None), assignment.rows, assignment.columns)
+        spot = (targets.images, assignment.anchors, assignment.rows, assignment.columns)
         h, w = t.objectness.shape[2:]
-        boxes = truths.boxes_cxcywh.to(t.xy.dtype)
+        boxes = targets.boxes_cxcywh.to(t.xy.dtype)
         cells = torch.stack([assignment.columns, assignment.rows], dim=1)
         taken = torch.zeros_like(t.objectness, dtype=torch.bool)
         taken[spot] = True
@@ -270,7 +270,7 @@ class _Learnt:
             target_wh=(boxes[:, 2:] / t.anchors_wh[assignment.anchors]).log(),
             areas=boxes[:, 2:].prod(dim=1),
             ious=box_iou(t.boxes_cxcywh[place], boxes),
-            labels=truths.labels,
+            labels=targets.labels,
             places=assignment.places,
             stands=last_of_each(assignment.places),
             taken=taken,
@@ -309,10 +309,10 @@ def _image_level_loss(
     image_labels: Bool[Tensor, "n k"],
     head: Region,
     tree: SiblingGroups | None,
-    weak: WeakObjectness,
+    pseudo: PseudoBoxPolicy,
     exhaustive: Bool[Tensor, "n k"] | None,
 ) -> tuple[ImageLevel, Tensor, Tensor, Tensor]:
-    """What pictures without boxes teach: for each label the box that answers best for it learns it (§4)."""
+    """What images without boxes teach: for each label the box that answers best for it learns it (§4)."""
     objectness, boxes = t.objectness.flatten(1), t.boxes_cxcywh.permute(0, 1, 3, 4, 2).flatten(1, 3)
     logits = t.logits.permute(0, 1, 3, 4, 2).flatten(1, 3)
     seen = _best_boxes(objectness, boxes, logits, image_labels, tree)
@@ -321,13 +321,13 @@ def _image_level_loss(
     others = image_labels.any(dim=1)[:, None] & ~chosen
     classes = head.class_scale * class_loss(logits[seen.images, seen.boxes], seen.labels, tree).sum()
     up = down = objectness.new_zeros(())
-    if weak in ("paper", "rule_out", "release"):
+    if pseudo in ("paper", "negatives", "release"):
         own = objectness[chosen]
         up = head.object_scale / 2 * (own - ASSUMED_IOU).square()[own < ASSUMED_IOU].sum()
-    if weak in ("release", "head"):
+    if pseudo in ("release", "head"):
         down = head.noobject_scale / 2 * objectness[others].square().sum()
-    if weak == "rule_out":
-        taught = others & (objectness > LEAST_OBJECTNESS)
+    if pseudo == "negatives":
+        taught = others & (objectness > MIN_OBJECTNESS)
         open_to = _not_ruled_out(image_labels, tree, exhaustive).repeat_interleave(taught.sum(dim=1), dim=0)
         classes = classes + head.class_scale * _rule_out_loss(objectness[taught], logits[taught], open_to, tree)
     return seen, up, down, classes
@@ -341,7 +341,7 @@ def _best_boxes(
     image_labels: Bool[Tensor, "n k"],
     tree: SiblingGroups | None,
 ) -> ImageLevel:
-    """The boxes whose objectness times probability of a label of their picture is greatest."""
+    """The boxes whose objectness times probability of a label of their image is greatest."""
     found: list[tuple[Tensor, ...]] = []
     for image in image_labels.any(dim=1).nonzero().flatten().tolist():
         labels = image_labels[image].nonzero().flatten()
@@ -371,7 +371,7 @@ def _one_for_each(scores: Float[Tensor, "b l"], boxes_cxcywh: Float[Tensor, "b 4
 def _not_ruled_out(
     image_labels: Bool[Tensor, "n k"], tree: SiblingGroups | None, exhaustive: Bool[Tensor, "n k"] | None
 ) -> Bool[Tensor, "n k"]:
-    """The classes, or leaves of the tree, at or below a picture's labels, and those that its source may leave out."""
+    """The classes, or leaves of the tree, at or below an image's labels, and those that its source may leave out."""
     known = torch.ones_like(image_labels) if exhaustive is None else exhaustive
     if tree is None:
         return image_labels | ~known

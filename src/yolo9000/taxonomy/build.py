@@ -3,7 +3,7 @@
 Paper: §4 Hierarchical classification: "Many synsets only have one path through the graph so first we add all of those
 paths to our tree. Then we iteratively examine the concepts we have left and add the paths that grow the tree by as
 little as possible." Ties, about which it says nothing, go to the deeper place: a dog is a carnivore rather than just an
-animal. See `Keep` and ``lift_only_children`` for what Darknet's ``9k.tree`` has besides.
+animal. See `Keep` and ``collapse_only_children`` for what Darknet's ``9k.tree`` has besides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ child is no question; none, so that only ``labels`` are left, as in ``9k.tree``.
 # What a reading of a label costs, in nodes that the tree grows by
 RANK_COST = 1.0  # of a sense for each that is more frequent
 TOPIC_BONUS = 3.0  # of a sense whose subject, such as food, is one of those that the labels are about
-TOPIC_SHARE = 0.15  # of the labels with one meaning have such a subject; with fewer the bonus is as much smaller
+TOPIC_FRACTION = 0.15  # of the labels with one meaning have such a subject; with fewer the bonus is as much smaller
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Match:
     others: tuple[Sense, ...]
 
     @property
-    def doubtful(self) -> bool:
+    def ambiguous(self) -> bool:
         """Whether somebody should look at it."""
         return bool(self.others) or not self.sense.sure
 
@@ -91,18 +91,18 @@ def build_tree(
     labels: Iterable[str],
     hierarchy: Hierarchy,
     *,
-    settled: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
     keep: Keep = "forks",
-    lift_only_children: bool = False,
+    collapse_only_children: bool = False,
 ) -> BuiltTree:
     """Grow a tree over labels. It does not depend on the order of the labels.
 
     Args:
         labels: ids or names. What the hierarchy's entries name as their parents is added to them.
         hierarchy: what is a kind of what.
-        settled: node of labels that the user decided on.
+        overrides: node of labels that the user decided on.
         keep: which nodes that are no labels stay.
-        lift_only_children: where a label has one child, put the child beside it, as in ``9k.tree``: a group of one
+        collapse_only_children: where a label has one child, put the child beside it, as in ``9k.tree``: a group of one
             has nothing to learn. Otherwise such a child stays where it is, since it is a kind of the other.
 
     Raises:
@@ -110,7 +110,7 @@ def build_tree(
     """
     hierarchy = hierarchy.copy()
     growing = _Growing(hierarchy)
-    decided = settled or {}
+    decided = overrides or {}
     parents = _settle(sorted(hierarchy.parent_names()), decided, growing)
     hierarchy.meanings |= {match.label: match.sense.node for match in parents}
     others = _settle(sorted(set(labels) - set(hierarchy.meanings)), decided, growing)
@@ -118,11 +118,11 @@ def build_tree(
     if not matches:
         raise TreeError("a tree needs at least one label")
     nodes = {match.label: match.sense.node for match in matches}
-    kept = _thin(growing.parents, set(nodes.values()), keep)
-    if lift_only_children:
-        kept = _lift_only_children(kept)
+    kept = _prune(growing.parents, set(nodes.values()), keep)
+    if collapse_only_children:
+        kept = _collapse_only_children(kept)
     return BuiltTree(
-        tree=_arrange(kept, hierarchy),
+        tree=_lay_out(kept, hierarchy),
         nodes=nodes,
         matches=matches,
         choices=tuple(growing.choices),
@@ -152,14 +152,14 @@ class _Growing:
         """Nodes that a way adds."""
         return len(way) - (way[-1] in self.parents)
 
-    def best_way(self, ways: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    def best_path(self, ways: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
         """The way that grows the tree least; of those the one that ends farthest from the top, then by id."""
         return min(ways, key=lambda way: (self.growth(way), -self._depth(way[-1]), way))
 
     def add(self, node: str) -> None:
         """Add a node by its best way."""
         ways = self.ways(node)
-        best = self.best_way(ways)
+        best = self.best_path(ways)
         if len(ways) > 1:
             others = tuple(sorted(way for way in ways if way != best))
             self.choices.append(Choice(node, best, self.growth(best), others))
@@ -189,7 +189,7 @@ def _settle(labels: Sequence[str], decided: Mapping[str, str], growing: _Growing
 
     def cost(sense: Sense) -> float:
         place = sense.node if sense.parent is None else sense.parent
-        growth = growing.growth(growing.best_way(growing.ways(place)))
+        growth = growing.growth(growing.best_path(growing.ways(place)))
         return growth + RANK_COST * (sense.rank - 1) - bonuses[hierarchy.topic(place)]
 
     unsettled = [label for label in known if label not in chosen]
@@ -214,11 +214,11 @@ def _topic_bonuses(nodes: Sequence[str], hierarchy: Hierarchy) -> defaultdict[st
     counts = Counter(hierarchy.topic(node) for node in nodes)
     bonuses: defaultdict[str | None, float] = defaultdict(float)
     for topic, count in counts.items():
-        bonuses[topic] = TOPIC_BONUS * min(1.0, count / (TOPIC_SHARE * len(nodes)))
+        bonuses[topic] = TOPIC_BONUS * min(1.0, count / (TOPIC_FRACTION * len(nodes)))
     return bonuses
 
 
-def _thin(parents: Mapping[str, str | None], labels: set[str], keep: Keep) -> dict[str, str | None]:
+def _prune(parents: Mapping[str, str | None], labels: set[str], keep: Keep) -> dict[str, str | None]:
     """Take out nodes that are no labels, as `Keep` says, and a top that stands alone: it is always right."""
     thinned = dict(parents)
     if keep == "all":
@@ -231,13 +231,13 @@ def _thin(parents: Mapping[str, str | None], labels: set[str], keep: Keep) -> di
                 children[thinned[node]].append(child)
             children[thinned[node]].remove(node)
             del thinned[node]
-    while len(tops := [node for node, parent in thinned.items() if parent is None]) == 1 and tops[0] not in labels:
-        del thinned[tops[0]]
-        thinned = {node: None if parent == tops[0] else parent for node, parent in thinned.items()}
+    while len(roots := [node for node, parent in thinned.items() if parent is None]) == 1 and roots[0] not in labels:
+        del thinned[roots[0]]
+        thinned = {node: None if parent == roots[0] else parent for node, parent in thinned.items()}
     return thinned
 
 
-def _lift_only_children(parents: Mapping[str, str | None]) -> dict[str, str | None]:
+def _collapse_only_children(parents: Mapping[str, str | None]) -> dict[str, str | None]:
     lifted = dict(parents)
     children = _children(lifted)
     for node in _deepest_first(lifted):
@@ -272,7 +272,7 @@ def _deepest_first(parents: Mapping[str, str | None]) -> list[str]:
     return sorted(parents, key=lambda node: (-depth(node), node))
 
 
-def _arrange(parents: Mapping[str, str | None], hierarchy: Hierarchy) -> WordTree:
+def _lay_out(parents: Mapping[str, str | None], hierarchy: Hierarchy) -> WordTree:
     """Number the nodes: level by level, siblings side by side, by id."""
     children = _children(parents)
     order: list[str] = []

@@ -173,7 +173,7 @@ def read_tree(path: str | Path, names: Sequence[str] | None = None) -> WordTree:
         raise TreeError(f"{path}: {len(ids)} nodes need as many names, got {len(names)}")
     try:
         tree = WordTree.from_parents(parents, names, ids)
-        tree.check_groups_whole()
+        tree.check_groups_contiguous()
     except TreeError as error:
         raise TreeError(f"{path}: {error}") from None
     return tree

@@ -66,7 +66,7 @@ def _read_yaml(path: Path) -> WordTree:
             [entry.synonyms for entry in entries],
             [entry.note for entry in entries],
         )
-        tree.check_groups_whole()
+        tree.check_groups_contiguous()
     except TreeError as error:
         raise TreeError(f"{path}: {error}") from None
     return tree

@@ -1,6 +1,6 @@
 """What may be wrong with a label tree, beyond what makes it no tree at all.
 
-Silent faults in labels cost weeks: each finding has a code, the nodes that it is about, and what follows from it.
+Silent issues in labels cost weeks: each finding has a code, the nodes that it is about, and what follows from it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def lint(tree: WordTree, labels: Mapping[str, int] | None = None, wordnet: WordN
         *_single_children(tree),
         *_duplicate_names(tree),
         *_labels_above(tree, set((labels or {}).values())),
-        *_doubtful_senses(tree, labels or {}, wordnet),
+        *_ambiguous_senses(tree, labels or {}, wordnet),
     ]
 
 
@@ -106,7 +106,7 @@ def _labels_above(tree: WordTree, wanted: Set[int]) -> Iterator[Finding]:
             )
 
 
-def _doubtful_senses(tree: WordTree, labels: Mapping[str, int], wordnet: WordNet | None) -> Iterator[Finding]:
+def _ambiguous_senses(tree: WordTree, labels: Mapping[str, int], wordnet: WordNet | None) -> Iterator[Finding]:
     """Labels whose node does not bear their name, or is not what the name mostly means."""
     for label, node in labels.items():
         node_id = tree.ids[node]

@@ -16,7 +16,7 @@ from yolo9000.errors import TreeError
 from yolo9000.taxonomy.hierarchy import Entry, Hierarchy, slug
 from yolo9000.taxonomy.wordnet import WordNet, is_synset_id, singular_forms
 
-__all__ = ["How", "Sense", "read_settled", "senses_of"]
+__all__ = ["How", "Sense", "read_overrides", "senses_of"]
 
 How = Literal["id", "settled", "table", "name", "spelling", "plural", "kind", "nowhere"]
 """How a label was matched: by its id; by the user's word; with an entry of a table; by name in WordNet, as it stands,
@@ -46,14 +46,14 @@ class Sense:
         return self.how in ("id", "settled", "table", "name", "plural", "spelling")
 
 
-def senses_of(label: str, hierarchy: Hierarchy, settled: Mapping[str, str]) -> tuple[Sense, ...]:
+def senses_of(label: str, hierarchy: Hierarchy, overrides: Mapping[str, str]) -> tuple[Sense, ...]:
     """All meanings that a label may have; senses that can be seen before others, then the most frequent first.
 
     Raises:
         TreeError: it is an id that WordNet does not have, or the settled one is nowhere.
     """
-    if label in settled:
-        return (_settled(label, settled[label], hierarchy),)
+    if label in overrides:
+        return (_overridden(label, overrides[label], hierarchy),)
     own = hierarchy.own(label)
     if own is not None:
         return (Sense(own, "table"),)
@@ -79,7 +79,7 @@ def senses_of(label: str, hierarchy: Hierarchy, settled: Mapping[str, str]) -> t
     return (Sense(slug(label), "nowhere"),)
 
 
-def _settled(label: str, node: str, hierarchy: Hierarchy) -> Sense:
+def _overridden(label: str, node: str, hierarchy: Hierarchy) -> Sense:
     own = hierarchy.own(node)
     if own is None and node not in hierarchy:
         raise TreeError(f"the label {label!r} is settled as {node!r}, which must be a synset's id or in a table")
@@ -121,14 +121,14 @@ def new_entry(label: str, sense: Sense) -> Entry:
     return Entry(sense.node, label, parents, where=f"the label {label!r}")
 
 
-def read_settled(path: str | Path) -> dict[str, str]:
+def read_overrides(path: str | Path) -> dict[str, str]:
     """The user's word on labels: a CSV file with the columns ``label`` and ``id``; others are for the eye.
 
     Raises:
         TreeError: the file cannot be read, or a line is wrong.
     """
     path = Path(path)
-    settled: dict[str, str] = {}
+    overrides: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.DictReader(stream)
@@ -140,10 +140,10 @@ def read_settled(path: str | Path) -> dict[str, str]:
                 label, node = ((row[key] or "").strip() for key in ("label", "id"))
                 if not label or not node:
                     raise TreeError(f"{path}:{rows.line_num}: must have a label and an id")
-                if settled.setdefault(label, node) != node:
+                if overrides.setdefault(label, node) != node:
                     raise TreeError(
-                        f"{path}:{rows.line_num}: {label!r} must be settled once, got {settled[label]} and {node}"
+                        f"{path}:{rows.line_num}: {label!r} must be settled once, got {overrides[label]} and {node}"
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TreeError(f"{path}: cannot be read: {error}") from None
-    return settled
+    return overrides

@@ -42,7 +42,7 @@ class WordNet:
     Attributes:
         offsets: the number in each id.
         topics: subject of each, numbered as in WordNet; see `topic`.
-        hypernym_places: the hypernyms of all synsets, one after the other.
+        hypernym_indices: the hypernyms of all synsets, one after the other.
         hypernym_counts: how many each has.
         name_lines: the names of each, most usual first, parted by tabs; a line each.
         ranks: of all names in a row, which sense of the name the synset is: 1 is the most frequent.
@@ -50,7 +50,7 @@ class WordNet:
 
     offsets: UInt32[np.ndarray, " n"]
     topics: UInt8[np.ndarray, " n"]
-    hypernym_places: Int32[np.ndarray, " h"]
+    hypernym_indices: Int32[np.ndarray, " h"]
     hypernym_counts: UInt8[np.ndarray, " n"]
     name_lines: tuple[str, ...]
     ranks: UInt8[np.ndarray, " m"]
@@ -88,7 +88,7 @@ class WordNet:
         """
         place = self._place(synset)
         end = int(self._hypernym_ends[place])
-        places = self.hypernym_places[end - int(self.hypernym_counts[place]) : end]
+        places = self.hypernym_indices[end - int(self.hypernym_counts[place]) : end]
         return tuple(self._ids[place] for place in places.tolist())
 
     def senses(self, name: str) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def wordnet() -> WordNet:
         return WordNet(
             offsets=table["offsets"],
             topics=table["topics"],
-            hypernym_places=table["hypernyms"],
+            hypernym_indices=table["hypernyms"],
             hypernym_counts=table["hypernym_counts"],
             name_lines=tuple(table["names"].tobytes().decode().split("\n")),
             ranks=table["ranks"],

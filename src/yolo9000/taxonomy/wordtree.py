@@ -17,15 +17,15 @@ from jaxtyping import Bool, Float, Int64
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.class_names import nearest
 
-__all__ = ["Descent", "WalkRule", "WordTree"]
+__all__ = ["DecodingRule", "TreePath", "WordTree"]
 
-WalkRule = Literal["conditional", "darknet"]
+DecodingRule = Literal["conditional", "darknet"]
 """How the walk down the tree weighs a path: ``conditional`` multiplies conditional probabilities, as the paper does;
 ``darknet`` multiplies absolute ones, as the released program does, and stops much higher up."""
 
 
 @dataclass(frozen=True)
-class Descent:
+class TreePath:
     """Where one object came to rest on its way down the tree.
 
     Attributes:
@@ -106,7 +106,7 @@ class WordTree:
                 f"node {node} ({self.ids[node]}): its parent must be -1 or a node before it, got {self.parents[node]}"
             )
 
-    def check_groups_whole(self) -> None:
+    def check_groups_contiguous(self) -> None:
         """Check that the children of every node stand side by side.
 
         A tree that fails still has Darknet's meaning: each run of siblings is a softmax of its own, and a walk finds
@@ -221,11 +221,11 @@ class WordTree:
         """The names on the path from the top, for people: ``animal > dog > terrier``."""
         return " > ".join(self.names[step] for step in self.path(node))
 
-    def subtree(self, tops: Sequence[int]) -> tuple[WordTree, Int64[np.ndarray, " m"]]:
+    def subtree(self, roots: Sequence[int]) -> tuple[WordTree, Int64[np.ndarray, " m"]]:
         """The tree of some nodes and all below them, as if nothing else were: they are its top nodes.
 
         Args:
-            tops: nodes, none of them below another.
+            roots: nodes, none of them below another.
 
         Returns:
             The tree, and the node of this one that each of its nodes is.
@@ -233,21 +233,21 @@ class WordTree:
         Raises:
             TreeError: there are none, one is named twice or lies below another.
         """
-        if not tops:
+        if not roots:
             raise TreeError("a subtree needs at least one node")
-        for node in tops:
-            above = [step for step in self.path(node)[:-1] if step in set(tops)]
-            if above or list(tops).count(node) > 1:
+        for node in roots:
+            above = [step for step in self.path(node)[:-1] if step in set(roots)]
+            if above or list(roots).count(node) > 1:
                 other = self.names[above[0] if above else node]
                 raise TreeError(
                     f"{self.names[node]!r} must not be the same as, or a kind of, {other!r}, named beside it"
                 )
-        inside = np.any([self.below(node) for node in tops], axis=0)
-        inside[list(tops)] = False
-        nodes = np.array([*sorted(tops), *np.flatnonzero(inside)], np.int64)
+        inside = np.any([self.below(node) for node in roots], axis=0)
+        inside[list(roots)] = False
+        nodes = np.array([*sorted(roots), *np.flatnonzero(inside)], np.int64)
         place = {int(node): number for number, node in enumerate(nodes)}
         kept = [int(node) for node in nodes]
-        parents = [-1 if node in set(tops) else place[int(self.parents[node])] for node in kept]
+        parents = [-1 if node in set(roots) else place[int(self.parents[node])] for node in kept]
         return WordTree.from_parents(
             parents, [self.names[node] for node in kept], [self.ids[node] for node in kept]
         ), nodes
@@ -283,13 +283,13 @@ class WordTree:
             absolute[..., ~self.leaves] = 0
         return absolute
 
-    def descend(
+    def decode(
         self,
         conditionals_of: Callable[[Int64[np.ndarray, " m"], int], Float[np.ndarray, "m size"]],
         count: int,
-        min_probability: float,
-        rule: WalkRule = "conditional",
-    ) -> list[Descent]:
+        hier_thresh: float,
+        rule: DecodingRule = "conditional",
+    ) -> list[TreePath]:
         """Walk objects down the tree, at every split to the likeliest child, until that would be too unlikely (§4).
 
         Only the sibling groups on the way are looked at. A top node is accepted whatever its probability: there is
@@ -298,8 +298,8 @@ class WordTree:
         Args:
             conditionals_of: (objects, group) gives the group's conditional probabilities for those objects.
             count: number of objects.
-            min_probability: a node is entered if the probability of the path to it is above this.
-            rule: what that probability is; see `WalkRule`.
+            hier_thresh: a node is entered if the probability of the path to it is above this.
+            rule: what that probability is; see `DecodingRule`.
 
         Returns:
             One descent for each object.
@@ -315,7 +315,7 @@ class WordTree:
                 conditionals = conditionals_of(np.asarray(objects, dtype=np.int64), group)
                 best = conditionals.argmax(axis=1)
                 for row, item in enumerate(objects):
-                    entered = walks[item].offer(offset, conditionals[row], int(best[row]), min_probability, rule)
+                    entered = walks[item].offer(offset, conditionals[row], int(best[row]), hier_thresh, rule)
                     below = int(self.child_groups[offset + best[row]]) if entered else -1
                     if below >= 0:
                         level_below.setdefault(below, []).append(item)
@@ -335,7 +335,7 @@ class _Walk:
         self.runner_up: tuple[int, float] | None = None
 
     def offer(
-        self, offset: int, conditionals: Float[np.ndarray, " size"], best: int, least: float, rule: WalkRule
+        self, offset: int, conditionals: Float[np.ndarray, " size"], best: int, least: float, rule: DecodingRule
     ) -> bool:
         """Enter the best node of a sibling group, or refuse it and stop; whether it was entered and counts."""
         conditional = float(conditionals[best])
@@ -351,8 +351,8 @@ class _Walk:
         self.runner_up = _second(offset, conditionals, best)
         return likely
 
-    def finish(self) -> Descent:
-        return Descent(tuple(self.nodes), tuple(self.conditionals), self.refused, self.runner_up)
+    def finish(self) -> TreePath:
+        return TreePath(tuple(self.nodes), tuple(self.conditionals), self.refused, self.runner_up)
 
 
 def _second(offset: int, conditionals: Float[np.ndarray, " size"], best: int) -> tuple[int, float] | None:

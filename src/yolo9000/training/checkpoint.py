@@ -21,19 +21,19 @@ from torch import Tensor
 
 from yolo9000.errors import TrainingError
 
-__all__ = ["Checkpoint", "latest_checkpoint", "save_checkpoint"]
+__all__ = ["TrainingState", "latest_state", "save_state"]
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 PART, GOING = ".part", ".going"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingState:
     """Where a training stands.
 
     Attributes:
         step: steps done.
-        tensors: weights, and what optimiser and running mean remember, by name.
+        tensors: weights, and what optimizer and running mean remember, by name.
         state: plain values for JSON; floats come back as they were.
     """
 
@@ -42,7 +42,7 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
+def save_state(folder: Path, checkpoint: TrainingState, keep: int = 2) -> None:
     """Write a checkpoint, then delete all but the newest.
 
     Args:
@@ -83,7 +83,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None
         _remove(folder / f"{old:08}")
 
 
-def latest_checkpoint(folder: Path) -> Checkpoint | None:
+def latest_state(folder: Path) -> TrainingState | None:
     """The newest checkpoint that is whole; None where there is none. Damaged ones are passed over, with a warning.
 
     Raises:
@@ -101,13 +101,13 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
-def _read(path: Path, step: int) -> Checkpoint:
+def _read(path: Path, step: int) -> TrainingState:
     manifest = json.loads((path / MANIFEST).read_bytes())
     files = {name: (path / name).read_bytes() for name in (TENSORS, STATE)}
     for name, data in files.items():
         if manifest[name] != _fingerprint(data):
             raise ValueError(f"{name} is not what was written")
-    return Checkpoint(step, load(files[TENSORS]), json.loads(files[STATE]))
+    return TrainingState(step, load(files[TENSORS]), json.loads(files[STATE]))
 
 
 def _fingerprint(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The course of training as pictures: PNG files in memory."""
+"""The course of training as images: PNG files in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Best", "best_scores", "plot_run", "plot_scores"]
 
 Against = Literal["epoch", "minutes"]
 FAINT = "#d3d8e0"
-NOT_A_LOSS = {"kind", "step", "epoch", "seconds", "rate", "gradient norm", "width", "height", "pictures"}
+NOT_A_LOSS = {"kind", "step", "epoch", "seconds", "rate", "gradient norm", "width", "height", "images"}
 NOT_A_SCORE = {"kind", "step", "epoch", "seconds", "at threshold"}
 SCORES_SHOWN = ("mAP50", "AP50", "AP", "top-1", "top-5")
 POINTS = 50  # of a curve, at most; each is the mean of the steps around it
@@ -41,7 +41,7 @@ def plot_run(folder: RunFolder) -> bytes:
     for name in [name for name in steps[0] if name not in NOT_A_LOSS]:
         losses.plot(epochs, _thinned(_known(steps, name)), lw=2.2 if name == "total" else 1.2, label=name)
     losses.set_yscale("log")
-    _finish(losses, "loss a picture")
+    _finish(losses, "loss an image")
     for name in SCORES_SHOWN:
         if scores and name in scores[0]:
             of_scores.plot(_known(scores, "epoch"), _known(scores, name), "o-", ms=3, label=name)
@@ -51,14 +51,14 @@ def plot_run(folder: RunFolder) -> bytes:
     _from_zero(rate)
     _finish(rate, "learning rate")
     seconds = np.diff(_known(steps, "seconds"), prepend=0.0)
-    speed.plot(epochs, _thinned(_known(steps, "pictures")) / _thinned(seconds))
+    speed.plot(epochs, _thinned(_known(steps, "images")) / _thinned(seconds))
     _from_zero(speed)
-    _finish(speed, "pictures/s, scoring included")
+    _finish(speed, "images/s, scoring included")
     return _png(figure)
 
 
 def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "epoch") -> bytes:
-    """One score of several runs in one picture, with the best of each beside its name.
+    """One score of several runs in one image, with the best of each beside its name.
 
     Args:
         runs: what to call each, and its folder.

@@ -42,7 +42,7 @@ class World:
         """Whether this is the process that writes."""
         return self.rank == 0
 
-    def share(self, network: nn.Module) -> nn.Module:
+    def fraction(self, network: nn.Module) -> nn.Module:
         """The network as all processes train it: gradients are means over the processes."""
         if self.size == 1:
             return network
@@ -67,7 +67,7 @@ class World:
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Join the other processes, if ``torchrun`` started any: over NCCL on GPUs, gloo on processors.
+    """Join the other processes, if ``torchrun`` started any: over NCCL on GPUs, gloo on CPUs.
 
     Args:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
@@ -109,7 +109,7 @@ def _device(name: str, local_rank: int | None) -> torch.device:
 
 
 def synchronise_batch_norm(network: nn.Module) -> None:
-    """Let every batch norm of the network see the pictures of all processes."""
+    """Let every batch norm of the network see the images of all processes."""
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
@@ -117,7 +117,7 @@ def synchronise_batch_norm(network: nn.Module) -> None:
 
 
 class SynchronisedBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose mean and variance are those of the pictures of all processes.
+    """Batch norm whose mean and variance are those of the images of all processes.
 
     torch's own works on GPUs only. All processes must have batches of one size.
     """

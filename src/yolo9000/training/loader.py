@@ -1,4 +1,4 @@
-"""Pictures for training, prepared ahead by worker processes: the same ones whatever the number of workers is."""
+"""Images for training, prepared ahead by worker processes: the same ones whatever the number of workers is."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ HANGS_AFTER = 120  # seconds without a batch from the workers
 
 @dataclass(frozen=True)
 class Order:
-    """One picture that a batch asks for.
+    """One image that a batch asks for.
 
     Attributes:
-        epoch, index: epoch and place in it; they key what is drawn for the picture.
-        picture: number of the sample.
+        epoch, index: epoch and place in it; they key what is drawn for the image.
+        image: number of the sample.
         size_wh: width and height of the input.
     """
 
     epoch: int
     index: int
-    picture: int
+    image: int
     size_wh: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which pictures each step trains, and at which size: a function of the step alone.
+    """Which images each step trains, and at which size: a function of the step alone.
 
     Attributes:
         recipe: batch, parts of a batch, sizes.
-        stream: order of the pictures.
+        stream: order of the images.
         world: the processes that share each batch.
         stride: of the network in pixels: what sizes are multiples of.
     """
@@ -74,14 +74,14 @@ class Plan:
         size_wh = self.size_wh(step)
         first = step * recipe.batch + self.world.rank + part * self.world.size
         places = range(first, (step + 1) * recipe.batch, self.world.size * recipe.accumulate)
-        return [Order(*self.stream.picture(place), size_wh) for place in places]
+        return [Order(*self.stream.image(place), size_wh) for place in places]
 
 
 class Feed:
     """The parts of the batches of all steps from one on, prepared ahead.
 
     Attributes:
-        waited: seconds that training has waited for pictures.
+        waited: seconds that training has waited for images.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class Feed:
         """Start the workers.
 
         Args:
-            plan: which pictures each step trains.
-            make: makes a picture; runs in the workers.
-            names: name of a picture by its number, for errors.
+            plan: which images each step trains.
+            make: makes an image; runs in the workers.
+            names: name of an image by its number, for errors.
             steps: to prepare.
             workers: processes; 0 prepares each batch when it is asked for.
         """
@@ -108,7 +108,7 @@ class Feed:
         self._working_on = torch.full((max(workers, 1),), NOTHING).share_memory_()
         parts = ((step, part) for step in steps for part in range(plan.recipe.accumulate))
         loader: DataLoader[_Part] = DataLoader(
-            _Pictures(make, self._working_on),
+            _Images(make, self._working_on),
             batch_sampler=_Lists(plan.part(*place) for place in parts),
             num_workers=workers,
             collate_fn=_as_it_is,
@@ -122,7 +122,7 @@ class Feed:
         """The next part of a batch.
 
         Raises:
-            YoloError: a picture of it cannot be used.
+            YoloError: an image of it cannot be used.
             TrainingError: a worker died or hangs.
         """
         started = time.perf_counter()
@@ -140,7 +140,7 @@ class Feed:
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
-        """Say which pictures were in work when a worker died. torch notices that at any moment, by a signal.
+        """Say which images were in work when a worker died. torch notices that at any moment, by a signal.
 
         Raises:
             TrainingError: a worker died or hangs.
@@ -151,10 +151,10 @@ class Feed:
             if "DataLoader" not in str(error):
                 raise
             numbers = [number for number in self._working_on.tolist() if number != NOTHING]
-            pictures = ", ".join(map(self._names, numbers)) or "none"
+            images = ", ".join(map(self._names, numbers)) or "none"
             raise TrainingError(
-                f"a process that prepares pictures ended or hangs ({str(error).splitlines()[0]}); in work: {pictures}. "
-                "Where shared memory is short (/dev/shm), workers=0 prepares pictures without such processes"
+                f"a process that prepares images ended or hangs ({str(error).splitlines()[0]}); in work: {images}. "
+                "Where shared memory is short (/dev/shm), workers=0 prepares images without such processes"
             ) from None
 
 
@@ -172,7 +172,7 @@ class _Lists:
         return self._lists
 
 
-class _Pictures(Dataset[_Part]):
+class _Images(Dataset[_Part]):
     """What the workers do."""
 
     def __init__(self, make: Callable[[Order], Example], working_on: Tensor) -> None:
@@ -180,13 +180,13 @@ class _Pictures(Dataset[_Part]):
         self._working_on = working_on
 
     def __getitems__(self, orders: Sequence[Order]) -> _Part:
-        """A part of a batch; its pictures as a tensor, which torch hands over in shared memory."""
+        """A part of a batch; its images as a tensor, which torch hands over in shared memory."""
         worker = get_worker_info()
         place = worker.id if worker else 0
         examples = []
         try:
             for order in orders:
-                self._working_on[place] = order.picture
+                self._working_on[place] = order.image
                 examples.append(self._make(order))
         except YoloError as error:
             return error

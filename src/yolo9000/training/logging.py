@@ -1,9 +1,9 @@
 """The folder of a run.
 
 ``run.json`` what it began with; ``metrics.jsonl`` a line for every step and every scoring; ``results.csv`` a row for
-every scoring; ``checkpoints/``; ``pictures/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
+every scoring; ``checkpoints/``; ``images/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
 ``report.html``; for TensorBoard, where it is installed, ``tensorboard/``. Joint training also leaves a
-``weak-boxes-N.jsonl`` for each process: which box each image-level label taught.
+``pseudo-boxes-N.jsonl`` for each process: which box each image-level label taught.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any, Literal
 
 from yolo9000.errors import TrainingError
 from yolo9000.io.files import write_atomically
-from yolo9000.training.tasks.base import WeakBox
+from yolo9000.training.tasks.base import PseudoBox
 from yolo9000.types import Sample
 
 __all__ = ["Kind", "RunFolder", "data_fingerprint"]
 
 Kind = Literal["step", "scores"]
 PACKAGES = ("yolo9000", "torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
-FACTS, LOG, RESULTS, WEAK_LOGS = "run.json", "metrics.jsonl", "results.csv", "weak-boxes-*.jsonl"
+FACTS, LOG, RESULTS, PSEUDO_BOX_LOGS = "run.json", "metrics.jsonl", "results.csv", "pseudo-boxes-*.jsonl"
 
 
 class RunFolder:
@@ -52,9 +52,9 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
-    def pictures(self) -> Path:
-        """Where pictures of batches and of validation are."""
-        return self.path / "pictures"
+    def images(self) -> Path:
+        """Where images of batches and of validation are."""
+        return self.path / "images"
 
     def start(self, facts: Mapping[str, Any]) -> None:
         """Make the folder and write ``run.json``: the given facts, versions, machine, and the state of the work tree.
@@ -67,10 +67,10 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path}: holds a run already: go on with --resume {self.path}, or name another --out"
             )
-        self.pictures.mkdir(parents=True, exist_ok=True)
+        self.images.mkdir(parents=True, exist_ok=True)
         surroundings = {
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-            "machine": {"system": platform.platform(), "processor": platform.processor() or platform.machine()},
+            "machine": {"system": platform.platform(), "cpu": platform.processor() or platform.machine()},
             "git": _git_state(),
         }
         write_atomically(self.path / FACTS, json.dumps({**facts, **surroundings}, indent=1) + "\n")
@@ -99,24 +99,24 @@ class RunFolder:
             log.write(json.dumps(line) + "\n")
         self._tell_tensorboard(kind, step, values)
 
-    def log_weak_boxes(self, rank: int, step: int, boxes: Iterable[WeakBox]) -> None:
-        """Add a line for each box that a picture with an image-level label taught."""
+    def log_pseudo_boxes(self, rank: int, step: int, boxes: Iterable[PseudoBox]) -> None:
+        """Add a line for each box that an image with an image-level label taught."""
         lines = "".join(json.dumps({"step": step, **vars(box)}) + "\n" for box in boxes)
         if lines:
-            with self._weak_log(rank).open("a", encoding="utf-8") as log:
+            with self._pseudo_box_log(rank).open("a", encoding="utf-8") as log:
                 log.write(lines)
 
-    def weak_boxes(self) -> list[dict[str, Any]]:
-        """What `log_weak_boxes` wrote, by steps; of all processes.
+    def pseudo_boxes(self) -> list[dict[str, Any]]:
+        """What `log_pseudo_boxes` wrote, by steps; of all processes.
 
         Raises:
             TrainingError: a line is damaged.
         """
-        found = [line for file in sorted(self.path.glob(WEAK_LOGS)) for line in _whole_lines(file, "picture")]
+        found = [line for file in sorted(self.path.glob(PSEUDO_BOX_LOGS)) for line in _whole_lines(file, "image")]
         return sorted(found, key=lambda line: line["step"])
 
-    def _weak_log(self, rank: int) -> Path:
-        return self.path / WEAK_LOGS.replace("*", str(rank))
+    def _pseudo_box_log(self, rank: int) -> Path:
+        return self.path / PSEUDO_BOX_LOGS.replace("*", str(rank))
 
     def lines(self, kind: Kind) -> list[dict[str, Any]]:
         """The lines of the log of a kind; a last one that was cut off is left out.
@@ -132,7 +132,7 @@ class RunFolder:
         Raises:
             TrainingError: a line in the log is damaged.
         """
-        for file, key in [(self.path / LOG, "kind"), *((file, "picture") for file in self.path.glob(WEAK_LOGS))]:
+        for file, key in [(self.path / LOG, "kind"), *((file, "image") for file in self.path.glob(PSEUDO_BOX_LOGS))]:
             kept = [line for line in _whole_lines(file, key) if line["step"] <= step]
             write_atomically(file, "".join(json.dumps(line) + "\n" for line in kept))
         self.write_results()
@@ -169,7 +169,7 @@ class RunFolder:
 
 _NEEDED = {"recipe", "threads", "data"}  # what a resumed run reads
 _WHEN = ("epoch", "step", "seconds", "rate")
-_NO_LOSS = {"kind", *_WHEN, "pictures", "width", "height"}
+_NO_LOSS = {"kind", *_WHEN, "images", "width", "height"}
 
 
 def _whole_lines(file: Path, key: str) -> list[dict[str, Any]]:
@@ -227,16 +227,16 @@ def _git_state() -> dict[str, Any] | None:
 
 
 def data_fingerprint(samples: Iterable[Sample]) -> str:
-    """A hash over the pictures of a data set, in their order: name, length in bytes, boxes and labels of each.
+    """A hash over the images of a data set, in their order: name, length in bytes, boxes and labels of each.
 
-    Pixels are not read, so that it takes a moment even for many pictures.
+    Pixels are not read, so that it takes a moment even for many images.
 
     Raises:
-        OSError: a picture is not there.
+        OSError: an image is not there.
     """
     digest = hashlib.sha256()
     for sample in samples:
-        length = sample.picture.length if sample.picture.length is not None else sample.picture.path.stat().st_size
+        length = sample.image.length if sample.image.length is not None else sample.image.path.stat().st_size
         known = None if sample.boxes is None else len(sample.boxes)
         digest.update(repr((sample.name, length, sample.image_labels, sample.source, known)).encode())
         if sample.boxes is not None:

@@ -1,6 +1,6 @@
 """The training loop: the same for classifiers and detectors, for one process and for many.
 
-A step is a function of the training's state and of its own number: which pictures it trains, at which size, how they
+A step is a function of the training's state and of its own number: which images it trains, at which size, how they
 are changed and at what rate all follow from the number. So a run that ended at any moment goes on from its last
 checkpoint as it would have gone on, to the bit.
 """
@@ -19,12 +19,12 @@ def train(training: Training, feed: Feed, run: Run) -> None:
 
     Args:
         training: what is trained.
-        feed: pictures from the training's step on.
+        feed: images from the training's step on.
         run: what watches it: writes the log, scores and checkpoints.
 
     Raises:
-        TrainingError: the loss or its gradient is not finite; a process that prepares pictures died or hangs.
-        DataError: a picture cannot be read.
+        TrainingError: the loss or its gradient is not finite; a process that prepares images died or hangs.
+        DataError: an image cannot be read.
     """
     with feed.errors_named():
         while training.step < training.total_steps and not run.asked_to_stop():

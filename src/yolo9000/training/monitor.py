@@ -18,13 +18,13 @@ from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 
-from yolo9000.checkpoints.safetensors import ModelFile, write_model_file
+from yolo9000.checkpoints.safetensors import Checkpoint, write_checkpoint
 from yolo9000.errors import TrainingError
 from yolo9000.inference.engines import Precision
-from yolo9000.training.checkpoint import Checkpoint, save_checkpoint
+from yolo9000.training.checkpoint import TrainingState, save_state
 from yolo9000.training.loader import Feed
 from yolo9000.training.logging import RunFolder
-from yolo9000.training.progress import Live
+from yolo9000.training.progress import ProgressLine
 from yolo9000.training.report import write_report
 from yolo9000.training.trainer import Progress, Training
 
@@ -54,7 +54,7 @@ class Run:
         self._seconds = 0.0
         self._since = time.perf_counter()
         self._saved_step = -1
-        self._live: tuple[Live, Feed] | None = None
+        self._live: tuple[ProgressLine, Feed] | None = None
         self.signal: int | None = None
 
     def check(self, progress: Progress) -> None:
@@ -66,18 +66,18 @@ class Run:
         numbers = [*progress.losses.values(), progress.gradient_norm]
         if all(map(math.isfinite, numbers)):
             return
-        folder = self.folder.path / "faults" / f"step-{progress.step:08}-rank-{self._world.rank}"
-        write_fault(folder, progress)
+        folder = self.folder.path / "issues" / f"step-{progress.step:08}-rank-{self._world.rank}"
+        write_issue(folder, progress)
         parts = ", ".join(f"{name} {value:g}" for name, value in progress.losses.items())
         raise TrainingError(
             f"step {progress.step}: the loss and its gradient must be finite, got {parts}, gradient "
-            f"{progress.gradient_norm:g}; the batch is in {folder}. A lower optimiser.learning_rate, a longer "
-            "optimiser.burn_in or an optimiser.clip_norm may help"
+            f"{progress.gradient_norm:g}; the batch is in {folder}. A lower optimizer.lr, a longer "
+            "optimizer.burn_in or an optimizer.grad_clip may help"
         )
 
     def log(self, progress: Progress) -> None:
         """Write a line of the log; draw the first batches."""
-        self.folder.log_weak_boxes(self._world.rank, progress.step, progress.weak)
+        self.folder.log_pseudo_boxes(self._world.rank, progress.step, progress.pseudo)
         if not self._world.first:
             return
         width, height = progress.size_wh
@@ -87,14 +87,14 @@ class Run:
             "rate": progress.rate,
             **progress.losses,
             "gradient norm": progress.gradient_norm,
-            "pictures": self.training.recipe.batch,
+            "images": self.training.recipe.batch,
             "width": width,
             "height": height,
         }
         self.folder.log("step", progress.step, values)
         self._show(progress)
         if progress.step <= BATCHES_DRAWN:
-            self._keep_picture(self.training.task.draw(progress.batches[0]), f"batch-{progress.step:06}")
+            self._keep_image(self.training.task.draw(progress.batches[0]), f"batch-{progress.step:06}")
 
     def _show(self, progress: Progress) -> None:
         if self._live is not None:
@@ -110,7 +110,7 @@ class Run:
             yield
             return
         training = self.training
-        with Live(Console(), training.step, training.total_steps, training.recipe.batch) as live:
+        with ProgressLine(Console(), training.step, training.total_steps, training.recipe.batch) as live:
             self._live = (live, feed)
             try:
                 yield
@@ -129,8 +129,10 @@ class Run:
     def _epochs_passed(self) -> bool:
         """Whether the last step passed an epoch at which scores are wanted, or is the last of all."""
         training = self.training
-        share = training.recipe.batch / (len(training.task.samples) * training.recipe.evaluate_every)
-        return training.step == training.total_steps or int(training.step * share) > int((training.step - 1) * share)
+        fraction = training.recipe.batch / (len(training.task.samples) * training.recipe.evaluate_every)
+        return training.step == training.total_steps or int(training.step * fraction) > int(
+            (training.step - 1) * fraction
+        )
 
     def score(self) -> None:
         """Score the weights, and keep them if they are the best."""
@@ -146,18 +148,18 @@ class Run:
         self.folder.log(
             "scores", training.step, {"epoch": training.epoch, "seconds": self._elapsed(), **scores.numbers}
         )
-        if scores.picture is not None:
-            self._keep_picture(scores.picture, f"validation-{training.step:06}")
+        if scores.image is not None:
+            self._keep_image(scores.image, f"validation-{training.step:06}")
         new, old = scores.numbers[task.best], self.best.get(task.best, -math.inf)
         if (new if math.isfinite(new) else -math.inf) >= old:
             self.best = {"epoch": training.epoch, **scores.numbers}
-            write_model_file(self.folder.path / "best.safetensors", file)
+            write_checkpoint(self.folder.path / "best.safetensors", file)
         self.folder.write_results()
         write_report(self.folder, task.best)
         self._tell(f"epoch {training.epoch:.4g}: {task.best} {new:.4f} (best {self.best.get(task.best, new):.4f})")
 
-    def _keep_picture(self, picture: UInt8[np.ndarray, "h w 3"], name: str) -> None:
-        Image.fromarray(picture).save(self.folder.pictures / f"{name}.jpg", quality=90)
+    def _keep_image(self, image: UInt8[np.ndarray, "h w 3"], name: str) -> None:
+        Image.fromarray(image).save(self.folder.images / f"{name}.jpg", quality=90)
 
     def save(self) -> None:
         """Write a checkpoint of this step, if there is none yet.
@@ -169,11 +171,11 @@ class Run:
             return
         if self._world.first:
             state = {"seconds": self._elapsed(), "best": {k: v for k, v in self.best.items() if math.isfinite(v)}}
-            save_checkpoint(self.folder.checkpoints, Checkpoint(self.training.step, self.training.tensors(), state))
+            save_state(self.folder.checkpoints, TrainingState(self.training.step, self.training.tensors(), state))
         self._saved_step = self.training.step
         self._world.wait()
 
-    def restore(self, checkpoint: Checkpoint | None) -> None:
+    def restore(self, checkpoint: TrainingState | None) -> None:
         """Go back to a checkpoint, and the log with it; None: to the beginning."""
         step = 0
         if checkpoint is not None:
@@ -215,7 +217,7 @@ class Run:
     def _precision(self) -> Precision:
         return "bfloat16" if self.training.precision is torch.bfloat16 else "float32"
 
-    def _file(self) -> ModelFile:
+    def _file(self) -> Checkpoint:
         training = self.training
         trained = {
             "step": training.step,
@@ -227,12 +229,12 @@ class Run:
     def write_last(self) -> None:
         """Keep the last weights, beside the best, and the report of a run that was never scored."""
         if self._world.first:
-            write_model_file(self.folder.path / "last.safetensors", self._file())
+            write_checkpoint(self.folder.path / "last.safetensors", self._file())
             write_report(self.folder, self.training.task.best)
 
 
-def write_fault(folder: Path, progress: Progress) -> None:
-    """Write out the batches of a step that failed: pictures as the network saw them, and what is known of each."""
+def write_issue(folder: Path, progress: Progress) -> None:
+    """Write out the batches of a step that failed: images as the network saw them, and what is known of each."""
     folder.mkdir(parents=True, exist_ok=True)
     known: list[dict[str, Any]] = []
     for part, batch in enumerate(progress.batches):
@@ -249,4 +251,4 @@ def write_fault(folder: Path, progress: Progress) -> None:
                 }
             )
     losses = {name: repr(value) for name, value in progress.losses.items()}
-    (folder / "batch.json").write_text(json.dumps({"losses": losses, "pictures": known}, indent=1) + "\n")
+    (folder / "batch.json").write_text(json.dumps({"losses": losses, "images": known}, indent=1) + "\n")

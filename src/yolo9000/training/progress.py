@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-__all__ = ["Live"]
+__all__ = ["ProgressLine"]
 
 EVERY, MOVING_EVERY = 30.0, 0.5  # seconds between plain lines; between states of the moving one
 RECENT = 50  # steps that losses and speed are means of
@@ -30,7 +30,7 @@ class _Step:
     losses: Mapping[str, float]
 
 
-class Live:
+class ProgressLine:
     """The progress of a training; a context, within which `tell` is the way to write a line.
 
     Speed, waiting and losses are means of the last 50 steps; the time that is left follows from all steps that this
@@ -46,7 +46,7 @@ class Live:
             console: where it is written.
             step: steps done before, of a resumed run.
             total_steps: of the whole training.
-            batch: pictures a step.
+            batch: images a step.
             clock: in seconds, from any beginning.
         """
         self._console = console
@@ -62,7 +62,7 @@ class Live:
         self._every = MOVING_EVERY if self._bar else EVERY
         self._task = self._bar.add_task("", total=total_steps, completed=step) if self._bar else None
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> ProgressLine:
         if self._bar:
             self._bar.start()
         return self
@@ -82,9 +82,9 @@ class Live:
 
         Args:
             step: steps done.
-            epoch: how often all pictures have been seen.
+            epoch: how often all images have been seen.
             losses: the loss as ``total`` and its parts.
-            waited: seconds that this process has waited for pictures since it began.
+            waited: seconds that this process has waited for images since it began.
             gpu_bytes: memory in use on the GPU; None: there is none.
         """
         now = self._clock()
@@ -108,7 +108,7 @@ class Live:
                 f"step {step:,} of {self._total:,}",
                 f"epoch {epoch:.2f}",
                 f"loss {self._losses()}",
-                f"{(len(self._recent) - 1) * self._batch / seconds:.1f} pictures/s",
+                f"{(len(self._recent) - 1) * self._batch / seconds:.1f} images/s",
                 f"{waited / seconds:.0%} waiting",
                 f"{timedelta(seconds=round(pace * (self._total - step)))} left",
                 *(f"{name} {size / 2**30:.1f} GiB" for name, size in memory.items() if size is not None),

@@ -1,6 +1,6 @@
-"""Looking at what pictures with image-level labels taught: which box, and how that changed in the course of training.
+"""Looking at what images with image-level labels taught: which box, and how that changed in the course of training.
 
-Weak training fails silently: the loss falls as well where every picture teaches a box on its background.
+Weak training fails silently: the loss falls as well where every image teaches a box on its background.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from yolo9000.training.tasks.base import Task
 from yolo9000.training.visualize import TILE, grid
 from yolo9000.types import Detections
 
-__all__ = ["Stage", "show_weak_boxes", "stages_of"]
+__all__ = ["Stage", "show_pseudo_boxes", "stages_of"]
 
 STAGES = 4
 
@@ -42,7 +42,7 @@ class Stage:
         steps: first and last step.
         boxes: how many boxes image-level labels taught in it.
         probability, objectness: of those boxes for their labels, in the mean.
-        area: of those boxes as a share of the input, in the mean; 1 where every box is the whole picture.
+        area: of those boxes as a share of the input, in the mean; 1 where every box is the whole image.
     """
 
     steps: tuple[int, int]
@@ -52,15 +52,15 @@ class Stage:
     area: float
 
 
-def show_weak_boxes(
-    run: Path, out: Path, *, pictures: int = 6, labels: Sequence[str] = (), seed: int = 0
+def show_pseudo_boxes(
+    run: Path, out: Path, *, images: int = 6, labels: Sequence[str] = (), seed: int = 0
 ) -> list[Stage]:
-    """Write ``weak-boxes.html`` with the boxes that some pictures taught, a column for each part of the training.
+    """Write ``pseudo-boxes.html`` with the boxes that some images taught, a column for each part of the training.
 
     Args:
         run: the folder of a run of joint training.
         out: folder for the page.
-        pictures: how many, drawn at random.
+        images: how many, drawn at random.
         labels: names of classes that are wanted; none: all.
         seed: of the draw.
 
@@ -68,20 +68,20 @@ def show_weak_boxes(
         What the boxes were like, in each part of the training.
 
     Raises:
-        TrainingError: the run had no pictures with image-level labels, or none of the labels.
+        TrainingError: the run had no images with image-level labels, or none of the labels.
         YoloError: the run's data are no longer there.
     """
     folder = RunFolder(run)
     recipe = recipe_of(folder.facts()["recipe"], str(run))
-    lines = folder.weak_boxes()
+    lines = folder.pseudo_boxes()
     if not isinstance(recipe, DetectRecipe) or not lines:
-        raise TrainingError(f"{run}: must be a run that trained on pictures with image-level labels")
+        raise TrainingError(f"{run}: must be a run that trained on images with image-level labels")
     task = prepare_task(recipe, World(0, 1, torch.device("cpu")))
     wanted = [line for line in lines if not labels or task.names[line["label"]] in labels]
     if not wanted:
-        raise TrainingError(f"{run}: no picture taught {', '.join(labels)}")
+        raise TrainingError(f"{run}: no image taught {', '.join(labels)}")
     stages = stages_of(lines, STAGES)
-    drawn = [_row(task, recipe, found, stages) for found in _some_labels(wanted, pictures, seed)]
+    drawn = [_row(task, recipe, found, stages) for found in _some_labels(wanted, images, seed)]
     rows = [
         (f"{stage.steps[0]:,} to {stage.steps[1]:,}", stage.boxes, *(round(value, 3) for value in _means(stage)))
         for stage in stages
@@ -91,13 +91,11 @@ def show_weak_boxes(
         f"What image-level labels taught: {run.resolve().name}",
         [
             Section("Boxes in the course of training", TEXT, columns, rows),
-            Section(
-                "Pictures", "A label of a picture a row; its last box in each part of the training.", figures=drawn
-            ),
+            Section("Images", "A label of an image a row; its last box in each part of the training.", figures=drawn),
         ],
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_page(page, out / "weak-boxes.html")
+    write_page(page, out / "pseudo-boxes.html")
     return stages
 
 
@@ -137,33 +135,33 @@ def _area(line: Mapping[str, Any]) -> float:
 
 
 def _some_labels(lines: Sequence[Mapping[str, Any]], count: int, seed: int) -> list[list[Mapping[str, Any]]]:
-    """The lines of some pictures, of one label each where they have several."""
+    """The lines of some images, of one label each where they have several."""
     of_label: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for line in lines:
-        of_label.setdefault((line["picture"], line["label"]), []).append(line)
+        of_label.setdefault((line["image"], line["label"]), []).append(line)
     keys = sorted(of_label)
     order = np.argsort(keyed(seed, Purpose.SAMPLE).random(len(keys)), kind="stable")[:count]
     return [of_label[keys[place]] for place in order]
 
 
 def _row(task: Task, recipe: DetectRecipe, lines: Sequence[Mapping[str, Any]], stages: Sequence[Stage]) -> PageFigure:
-    """A picture with its last box in each stage."""
+    """An image with its last box in each stage."""
     tiles = []
     for stage in stages:
         here = [line for line in lines if stage.steps[0] <= line["step"] <= stage.steps[1]]
         tiles.append(_tile(task, recipe, here[-1]) if here else np.full((TILE, TILE, 3), 208, np.uint8))
     done, png = cv2.imencode(".png", cv2.cvtColor(grid(tiles, columns=len(tiles), gap=6), cv2.COLOR_RGB2BGR))
     assert done  # noqa: S101  an array of pixels can always be written
-    return PageFigure(lines[0]["picture"], "image/png", png.tobytes(), TILE * len(tiles) // 2)
+    return PageFigure(lines[0]["image"], "image/png", png.tobytes(), TILE * len(tiles) // 2)
 
 
 def _tile(task: Task, recipe: DetectRecipe, line: Mapping[str, Any]) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture as the network saw it in that step, with the box that it taught."""
+    """The image as the network saw it in that step, with the box that it taught."""
     stream = make_plan(task, recipe, World(0, 1, torch.device("cpu"))).stream
     first = (line["step"] - 1) * recipe.batch
-    epoch, index, picture = stream.picture(first + (line["index"] - first) % stream.count)
+    epoch, index, number = stream.image(first + (line["index"] - first) % stream.count)
     width, height = line["size_wh"]
-    image = task.example(Order(epoch, index, picture, (width, height))).image
+    image = task.example(Order(epoch, index, number, (width, height))).image
     box = np.clip(np.array([line["box_xyxy"]], np.float32), 0, np.array([width, height, width, height], np.float32))
     name = task.names[line["label"]]
     found = Detections(

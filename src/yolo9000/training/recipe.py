@@ -11,8 +11,8 @@
     name = "yolov2-paper"         # a built-in network or a .cfg
     size = 416
 
-    [optimiser]
-    learning_rate = 1e-3
+    [optimizer]
+    lr = 1e-3
     steps = [60, 90]              # epochs
     scales = [0.1, 0.1]
 
@@ -41,10 +41,10 @@ from pydantic import (
 
 from yolo9000.data.augment import AugmentSettings, ClassifierAugmentSettings
 from yolo9000.data.batching import SIZES
-from yolo9000.data.dataset import OnBad
+from yolo9000.data.dataset import OnError
 from yolo9000.errors import ConfigError, describe_errors
-from yolo9000.inference.preprocess import ImageFit
-from yolo9000.losses.region import WeakObjectness
+from yolo9000.inference.preprocess import ResizeMode
+from yolo9000.losses.region import PseudoBoxPolicy
 from yolo9000.taxonomy.class_names import nearest
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
     "LossSettings",
     "MultiScaleSettings",
     "NetworkSettings",
-    "OptimiserSettings",
+    "OptimizerSettings",
     "Recipe",
     "built_in_recipes",
     "read_recipe",
@@ -93,9 +93,9 @@ class DetectorNetworkSettings(NetworkSettings):
 
     Attributes:
         anchors: ``clusters`` finds them in the training boxes by k-means under 1 - IoU (§2 Dimension Clusters);
-            ``table`` takes the network's own; else their widths and heights in cells.
+            ``architecture`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds.
-        fit: how pictures are fitted to the input when the network is used.
+        fit: how images are fitted to the input when the network is used.
         initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from nothing; see
             `yolo9000.architectures.surgery.initial_model`.
     """
@@ -103,7 +103,7 @@ class DetectorNetworkSettings(NetworkSettings):
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 416
     anchors: Literal["clusters", "table"] | list[tuple[PositiveFloat, PositiveFloat]] = "clusters"
     clusters: PositiveInt = 5
-    fit: ImageFit = "letterbox"
+    fit: ResizeMode = "letterbox"
     initial_objectness: float = Field(default=0.5, gt=0, lt=1)
 
 
@@ -114,12 +114,12 @@ class ClassifierNetworkSettings(NetworkSettings):
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 224
 
 
-class OptimiserSettings(_Settings):
-    """How weights follow gradients. The loss is the sum over the pictures of a batch, divided by their number.
+class OptimizerSettings(_Settings):
+    """How weights follow gradients. The loss is the sum over the images of a batch, divided by their number.
 
     Attributes:
         kind: ``sgd`` with momentum is the paper's.
-        learning_rate: after the burn-in.
+        lr: after the burn-in.
         momentum: of SGD; the first beta of AdamW.
         decay: weight decay of kernels; biases and batch norm have none. Darknet: src/convolutional_layer.c.
         policy: how the rate falls. ``poly``: (1 - n / steps)^power; ``steps``: times ``scales`` at the epochs
@@ -128,11 +128,11 @@ class OptimiserSettings(_Settings):
         steps: epochs at which the rate changes; 60 and 90 in §3 Training for detection.
         scales: what the rate is multiplied by at each.
         burn_in: batches in which the rate rises from 0 as (n / burn_in)^4. Darknet: src/network.c get_current_rate.
-        clip_norm: largest norm of a batch's gradient, above which it is scaled down; None never does. Not in the paper.
+        grad_clip: largest norm of a batch's gradient, above which it is scaled down; None never does. Not in the paper.
     """
 
     kind: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: PositiveFloat = 1e-3
+    lr: PositiveFloat = 1e-3
     momentum: float = Field(default=0.9, ge=0, lt=1)
     decay: NonNegativeFloat = 5e-4
     policy: Literal["constant", "poly", "steps", "cosine"] = "steps"
@@ -140,10 +140,10 @@ class OptimiserSettings(_Settings):
     steps: list[Epochs] = Field(default_factory=list)
     scales: list[PositiveFloat] = Field(default_factory=list)
     burn_in: int = Field(default=0, ge=0)
-    clip_norm: PositiveFloat | None = None
+    grad_clip: PositiveFloat | None = None
 
     @model_validator(mode="after")
-    def _steps_rise(self) -> OptimiserSettings:
+    def _steps_rise(self) -> OptimizerSettings:
         if len(self.steps) != len(self.scales):
             raise ValueError(f"steps and scales must be as many, got {len(self.steps)} and {len(self.scales)}")
         if sorted(self.steps) != self.steps:
@@ -172,7 +172,7 @@ class LossSettings(_Settings):
         thresh: a box that overlaps an object more than this is not pushed to "no object".
         rescore: objectness learns the IoU instead of 1.
         bias_match: an object is learnt by the anchor most like it, not by the predicted box most like it.
-        warm_up_images: pictures at the start in which all boxes learn their anchor's place and size too.
+        warm_up_images: images at the start in which all boxes learn their anchor's place and size too.
     """
 
     object_scale: NonNegativeFloat = 5.0
@@ -186,17 +186,17 @@ class LossSettings(_Settings):
 
 
 class JointSettings(_Settings):
-    """Training on pictures with boxes and pictures with image-level labels together (§4 Joint training).
+    """Training on images with boxes and images with image-level labels together (§4 Joint training).
 
     Attributes:
-        ratio: pictures with image-level labels for each with boxes; the paper's is 4, and 0 leaves them out. None: as
+        ratio: images with image-level labels for each with boxes; the paper's is 4, and 0 leaves them out. None: as
             the data have them.
-        weak: what image-level labels teach besides the class of their best boxes: see
-            `yolo9000.losses.region.WeakObjectness`.
+        pseudo_boxes: what image-level labels teach besides the class of their best boxes: see
+            `yolo9000.losses.region.PseudoBoxPolicy`.
     """
 
     ratio: NonNegativeFloat | None = None
-    weak: WeakObjectness = "paper"
+    pseudo_boxes: PseudoBoxPolicy = "paper"
 
 
 class _Common(_Settings):
@@ -204,8 +204,8 @@ class _Common(_Settings):
 
     Attributes:
         data: the data set. In a file relative to it, on the command line to the working directory.
-        epochs: how often every picture is seen; need not be whole.
-        batch: pictures for one step, over all processes.
+        epochs: how often every image is seen; need not be whole.
+        batch: images for one step, over all processes.
         accumulate: parts that a batch is computed in, one after the other, to save memory. Darknet's subdivisions.
         seed: of everything that is drawn.
         start: what the network begins from: a model file of ours, or Darknet weights (whole or partial, such as
@@ -214,15 +214,15 @@ class _Common(_Settings):
         batch_norm_momentum: share of each batch in the mean and variance that batch norm remembers for later use.
             Darknet: .01; a training of less than some thousand batches wants more.
         average: the weights that are scored and kept are a running mean with this factor (EMA); None: the last ones.
-        sampling: ``uniform``: each picture once an epoch; ``balanced``: such that all classes are seen as often, as far
-            as pictures with several allow; ``repeat``: pictures of classes in less than `repeat_below` of the pictures
+        sampling: ``uniform``: each image once an epoch; ``balanced``: such that all classes are seen as often, as far
+            as images with several allow; ``repeat``: images of classes in less than `repeat_below` of the images
             come more often (LVIS' repeat factor).
-        repeat_below: share of the pictures, for ``repeat``.
+        repeat_below: share of the images, for ``repeat``.
         precision: ``auto`` is bfloat16 where the device computes in it, else float32.
-        synchronise: batch norm over the pictures of all processes, not each its own.
+        synchronise: batch norm over the images of all processes, not each its own.
         compile: run the network through torch.compile.
-        workers: processes that prepare pictures; None: what suits the number of cores; 0: none beside training.
-        on_bad: what to do with faulty annotations.
+        workers: processes that prepare images; None: what suits the number of cores; 0: none beside training.
+        on_error: what to do with faulty annotations.
         evaluate_every: epochs between scores on the validation split.
         checkpoint_every: batches between checkpoints, besides one at each score; None: only those.
     """
@@ -233,7 +233,7 @@ class _Common(_Settings):
     accumulate: PositiveInt = 1
     seed: int = Field(default=0, ge=0)
     start: str | None = None
-    optimiser: OptimiserSettings = OptimiserSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
     multi_scale: MultiScaleSettings | None = None
     batch_norm_momentum: float = Field(default=0.01, gt=0, le=1)
     average: float | None = Field(default=None, gt=0, lt=1)
@@ -243,7 +243,7 @@ class _Common(_Settings):
     synchronise: bool = False
     compile: bool = False
     workers: int | None = Field(default=None, ge=0)
-    on_bad: OnBad = "error"
+    on_error: OnError = "error"
     evaluate_every: Epochs = 1.0
     checkpoint_every: PositiveInt | None = None
 
@@ -259,10 +259,10 @@ class DetectRecipe(_Common):
 
     Attributes:
         network: which one.
-        augment: how pictures are changed; where it does not say how they are placed, as goes with ``network.fit``:
-            what is beside a picture should be the same in training and in use.
+        augment: how images are changed; where it does not say how they are placed, as goes with ``network.fit``:
+            what is beside an image should be the same in training and in use.
         loss: the region loss.
-        joint: what is done with pictures that have image-level labels and no boxes.
+        joint: what is done with images that have image-level labels and no boxes.
     """
 
     task: Literal["detect"]
@@ -284,7 +284,7 @@ class ClassifyRecipe(_Common):
 
     Attributes:
         network: which one.
-        augment: how pictures are changed.
+        augment: how images are changed.
     """
 
     task: Literal["classify"]
@@ -294,7 +294,7 @@ class ClassifyRecipe(_Common):
 
 Recipe = DetectRecipe | ClassifyRecipe
 _RECIPES: dict[str, type[DetectRecipe | ClassifyRecipe]] = {"detect": DetectRecipe, "classify": ClassifyRecipe}
-_PLACED: dict[ImageFit, str] = {"letterbox": "place2017", "stretch": "crop2016"}
+_PLACED: dict[ResizeMode, str] = {"letterbox": "letterbox_jitter", "stretch": "random_crop"}
 _PATHS = (("data",), ("start",), ("network", "name"))  # settings that may be files
 
 
@@ -313,7 +313,7 @@ def read_recipe(recipe: str | Path, changes: Iterable[str] = ()) -> Recipe:
     Args:
         recipe: a TOML file, or the name of one that comes with the package.
         changes: ``key=value`` that go over the file's; keys of sections with dots, values as in TOML, where text needs
-            no quotes: ``optimiser.learning_rate=0.01``.
+            no quotes: ``optimizer.lr=0.01``.
 
     Raises:
         ConfigError: there is no such recipe, or it is wrong: which key, what must hold and what came.
@@ -375,7 +375,7 @@ def _resolve_paths(values: dict[str, Any], root: Path) -> None:
 def _change(values: dict[str, Any], change: str) -> None:
     keys, equals, text = change.partition("=")
     if not equals or not keys:
-        raise ConfigError(f"{change!r}: must be key=value, such as epochs=20 or optimiser.learning_rate=0.01")
+        raise ConfigError(f"{change!r}: must be key=value, such as epochs=20 or optimizer.lr=0.01")
     *sections, last = keys.split(".")
     for section in sections:
         values = values.setdefault(section, {})

@@ -15,8 +15,8 @@ from yolo9000.training.logging import RunFolder
 
 __all__ = ["write_report"]
 
-WIDTH = 1040  # pixels that a picture is shown at
-VALIDATION_TEXT = "Truth left; right the answers at the threshold of the best F1, at most 30 in a picture."
+WIDTH = 1040  # pixels that an image is shown at
+VALIDATION_TEXT = "Truth left; right the answers at the threshold of the best F1, at most 30 in an image."
 BATCH_TEXT = "As the network sees them. Bright squares: cells that learn an object; dashed: the anchors that do."
 WHEN = {"kind", "step", "epoch", "seconds"}
 
@@ -39,8 +39,8 @@ def write_report(folder: RunFolder, best: str) -> None:
         *([_scores(lines, best)] if lines else []),
         Section("Course", figures=[PageFigure("against epochs", "image/png", curves, WIDTH)]),
         *([_course(lines)] if lines else []),
-        *_pictures("Validation", VALIDATION_TEXT, sorted(folder.pictures.glob("validation-*.jpg"))[-1:]),
-        *_pictures("First batches", BATCH_TEXT, sorted(folder.pictures.glob("batch-*.jpg"))),
+        *_images("Validation", VALIDATION_TEXT, sorted(folder.images.glob("validation-*.jpg"))[-1:]),
+        *_images("First batches", BATCH_TEXT, sorted(folder.images.glob("batch-*.jpg"))),
         _commands(folder.path, facts["recipe"]),
         _settings(facts),
     ]
@@ -68,8 +68,8 @@ def _course(lines: Sequence[Mapping[str, Any]]) -> Section:
     return Section("Scores in the course of training", text, ("step", "epoch", "minutes", *names), rows)
 
 
-def _pictures(heading: str, text: str, files: Sequence[Path]) -> list[Section]:
-    """A section of pictures; none where there are none."""
+def _images(heading: str, text: str, files: Sequence[Path]) -> list[Section]:
+    """A section of images; none where there are none."""
     figures = [PageFigure(file.stem, "image/jpeg", file.read_bytes(), WIDTH) for file in files]
     return [Section(heading, text, figures=figures)] if figures else []
 

@@ -18,9 +18,9 @@ from yolo9000.data.sampler import Stream, balanced_weights, joint_weights, repea
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
-from yolo9000.training.checkpoint import latest_checkpoint
+from yolo9000.training.checkpoint import latest_state
 from yolo9000.training.distributed import World
-from yolo9000.training.initialize import starting_model
+from yolo9000.training.initialize import initial_weights
 from yolo9000.training.loader import Feed, Plan, keep_memory
 from yolo9000.training.logging import RunFolder, data_fingerprint
 from yolo9000.training.loop import train
@@ -34,7 +34,7 @@ from yolo9000.types import Sample
 
 __all__ = ["Outcome", "make_plan", "prepare_task", "resume_run", "start_run"]
 
-WORKERS_MOST = 8
+MAX_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Outcome:
         step, total_steps: how far it came.
         signal: what it was asked to stop by; None: nothing.
         scores: of the best weights; empty where there is no validation split.
-        waited: share of the time that training waited for pictures.
-        pictures_per_second: over all processes.
+        waited: share of the time that training waited for images.
+        images_per_second: over all processes.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Outcome:
     signal: int | None
     scores: dict[str, float]
     waited: float
-    pictures_per_second: float
+    images_per_second: float
 
 
 def start_run(
@@ -68,7 +68,7 @@ def start_run(
         recipe: how.
         folder: what the run leaves goes here; must not hold a run yet.
         world: the processes that train together.
-        threads: processor threads of this process; None: its share of the cores.
+        threads: CPU threads of this process; None: its share of the cores.
         arguments: of the command line, for the record.
         tell: called with each line for the user.
 
@@ -77,8 +77,8 @@ def start_run(
     """
     threads = threads or max(1, available_cores() // world.size)
     task = prepare_task(recipe, world)
-    model, origin = starting_model(recipe, task.table)
-    tell(f"{len(task.samples):,} pictures, {len(task.names):,} classes; {origin}")
+    model, origin = initial_weights(recipe, task.architecture)
+    tell(f"{len(task.samples):,} images, {len(task.names):,} classes; {origin}")
     training = make_training(task, recipe, world, model, threads)
     run_folder = RunFolder(folder)
     if world.first:
@@ -114,10 +114,10 @@ def resume_run(folder: Path, world: World, *, tell: Tell) -> Outcome:
         raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
     if data_fingerprint(task.samples) != facts["data"]:
         raise TrainingError(f"{folder}: the data must be those that the run began with; {recipe.data} has changed")
-    model, _ = starting_model(recipe, task.table)
+    model, _ = initial_weights(recipe, task.architecture)
     training = make_training(task, recipe, world, model, facts["threads"])
     run = Run(training, run_folder, facts["threads"], tell)
-    run.restore(latest_checkpoint(run_folder.checkpoints))
+    run.restore(latest_state(run_folder.checkpoints))
     return finish(run, tell)
 
 
@@ -145,22 +145,22 @@ def make_training(task: Task, recipe: Recipe, world: World, model: Model, thread
     Raises:
         ConfigError: the batch cannot be shared, or the device does not compute in the precision.
     """
-    shares = world.size * recipe.accumulate
-    if recipe.batch % shares:
+    fractions = world.size * recipe.accumulate
+    if recipe.batch % fractions:
         raise ConfigError(
-            f"batch must be a multiple of {shares} (processes {world.size} x accumulate {recipe.accumulate}), "
+            f"batch must be a multiple of {fractions} (processes {world.size} x accumulate {recipe.accumulate}), "
             f"got {recipe.batch}"
         )
-    check_sizes(recipe, task.table.stride())
+    check_sizes(recipe, task.architecture.stride())
     torch.set_num_threads(threads)
     keep_memory()
     return Training(task, recipe, make_plan(task, recipe, world), model, chosen_precision(recipe, world.device))
 
 
 def make_plan(task: Task, recipe: Recipe, world: World) -> Plan:
-    """Which pictures each step trains."""
-    weights = picture_weights(recipe, task.samples, len(task.names))
-    return Plan(recipe, Stream(recipe.seed, len(task.samples), weights), world, task.table.stride())
+    """Which images each step trains."""
+    weights = image_weights(recipe, task.samples, len(task.names))
+    return Plan(recipe, Stream(recipe.seed, len(task.samples), weights), world, task.architecture.stride())
 
 
 def check_sizes(recipe: Recipe, stride: int) -> None:
@@ -177,8 +177,8 @@ def check_sizes(recipe: Recipe, stride: int) -> None:
             raise ConfigError(f"{name} must be multiples of {stride}, got {', '.join(map(str, lengths))}")
 
 
-def picture_weights(recipe: Recipe, samples: Sequence[Sample], classes: int) -> Float64[np.ndarray, " n"] | None:
-    """How often each picture comes in relation to the others; None: each once an epoch."""
+def image_weights(recipe: Recipe, samples: Sequence[Sample], classes: int) -> Float64[np.ndarray, " n"] | None:
+    """How often each image comes in relation to the others; None: each once an epoch."""
     weights: Float64[np.ndarray, " n"] | None = None
     match recipe.sampling:
         case "balanced":
@@ -235,12 +235,12 @@ def _outcome(run: Run, steps: int, waited: float, seconds: float) -> Outcome:
         signal=run.signal,
         scores=run.best,
         waited=waited / seconds,
-        pictures_per_second=steps * training.recipe.batch / seconds,
+        images_per_second=steps * training.recipe.batch / seconds,
     )
 
 
 def worker_count(recipe: Recipe, world: World) -> int:
-    """Processes that prepare pictures for this one."""
+    """Processes that prepare images for this one."""
     if recipe.workers is not None:
         return recipe.workers
-    return max(1, min(WORKERS_MOST, available_cores() // world.size))
+    return max(1, min(MAX_WORKERS, available_cores() // world.size))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 
-from yolo9000.training.recipe import OptimiserSettings
+from yolo9000.training.recipe import OptimizerSettings
 
-__all__ = ["BURN_IN_POWER", "learning_rate"]
+__all__ = ["BURN_IN_POWER", "lr"]
 
 BURN_IN_POWER = 4  # Darknet: src/parser.c parse_net_options, ``power`` of a burn-in unless the cfg says otherwise
 
 
-def learning_rate(settings: OptimiserSettings, step: int, total: int, epochs: float) -> float:
+def lr(settings: OptimizerSettings, step: int, total: int, epochs: float) -> float:
     """The rate of a step.
 
     Args:
@@ -24,11 +24,11 @@ def learning_rate(settings: OptimiserSettings, step: int, total: int, epochs: fl
         epochs: that the whole training takes.
     """
     if step < settings.burn_in:
-        return settings.learning_rate * (step / settings.burn_in) ** BURN_IN_POWER
-    return settings.learning_rate * _factor(settings, step, total, epochs)
+        return settings.lr * (step / settings.burn_in) ** BURN_IN_POWER
+    return settings.lr * _factor(settings, step, total, epochs)
 
 
-def _factor(settings: OptimiserSettings, step: int, total: int, epochs: float) -> float:
+def _factor(settings: OptimizerSettings, step: int, total: int, epochs: float) -> float:
     match settings.policy:
         case "constant":
             return 1.0

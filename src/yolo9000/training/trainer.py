@@ -1,4 +1,4 @@
-"""A network in training: its weights, what the optimiser remembers, and how far it has come."""
+"""A network in training: its weights, what the optimizer remembers, and how far it has come."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from yolo9000.architectures.weights import Model
 from yolo9000.data.batching import Batch
 from yolo9000.training.distributed import synchronise_batch_norm
 from yolo9000.training.loader import Feed, Plan
-from yolo9000.training.recipe import OptimiserSettings, Recipe
-from yolo9000.training.schedule import learning_rate
-from yolo9000.training.tasks.base import Losses, Task, WeakBox
+from yolo9000.training.recipe import OptimizerSettings, Recipe
+from yolo9000.training.schedule import lr
+from yolo9000.training.tasks.base import Losses, PseudoBox, Task
 
 __all__ = ["Progress", "Training"]
 
@@ -31,13 +31,13 @@ class Progress:
 
     Attributes:
         step: its number, 1 for the first.
-        epoch: how often all pictures have been seen after it.
+        epoch: how often all images have been seen after it.
         rate: the learning rate.
-        losses: the loss as ``total`` and each part of it: means over the batch's pictures.
+        losses: the loss as ``total`` and each part of it: means over the batch's images.
         gradient_norm: of the batch's gradient, before it is clipped.
         size_wh: width and height of the input.
         batches: what this process trained in it.
-        weak: which boxes the pictures with image-level labels among those taught.
+        pseudo: which boxes the images with image-level labels among those taught.
     """
 
     step: int
@@ -47,7 +47,7 @@ class Progress:
     gradient_norm: float
     size_wh: tuple[int, int]
     batches: tuple[Batch, ...]
-    weak: tuple[WeakBox, ...]
+    pseudo: tuple[PseudoBox, ...]
 
 
 class Training:
@@ -56,7 +56,7 @@ class Training:
     Attributes:
         task: what is learnt.
         recipe: how.
-        plan: which pictures each step trains.
+        plan: which images each step trains.
         network: the weights.
         step: steps done.
         total_steps: steps to do.
@@ -70,16 +70,16 @@ class Training:
         self.precision = precision
         self.step = 0
         self.total_steps = -(-round(recipe.epochs * len(task.samples)) // recipe.batch)
-        self.network = _prepared(Network(task.table), model, recipe, plan)
-        self._trained = plan.world.share(self.network)
+        self.network = _prepared(Network(task.architecture), model, recipe, plan)
+        self._trained = plan.world.fraction(self.network)
         if recipe.compile:
             self._trained.compile()
-        self._optimiser = make_optimiser(self.network, recipe.optimiser)
+        self._optimizer = make_optimizer(self.network, recipe.optimizer)
         self._average = running_mean(self.network, recipe.average) if recipe.average else None
 
     @property
     def epoch(self) -> float:
-        """How often all pictures have been seen."""
+        """How often all images have been seen."""
         return self.step * self.recipe.batch / len(self.task.samples)
 
     @property
@@ -93,16 +93,16 @@ class Training:
 
     def set_rate(self) -> None:
         """Set the learning rate of the coming step."""
-        rate = learning_rate(self.recipe.optimiser, self.step + 1, self.total_steps, self.recipe.epochs)
-        for group in self._optimiser.param_groups:
+        rate = lr(self.recipe.optimizer, self.step + 1, self.total_steps, self.recipe.epochs)
+        for group in self._optimizer.param_groups:
             group["lr"] = rate
 
     def backward(self, feed: Feed) -> Progress:
         """The loss of the coming step's batch and its gradient, part by part."""
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         sums: dict[str, Tensor] = {}
         batches: list[Batch] = []
-        weak: list[WeakBox] = []
+        pseudo: list[PseudoBox] = []
         for part in range(self.recipe.accumulate):
             batch = feed.next()
             batches.append(batch)
@@ -110,16 +110,16 @@ class Training:
                 losses = self._backward_part(batch)
             for name, value in {"total": losses.total.detach(), **losses.parts}.items():
                 sums[name] = sums.get(name, 0) + value
-            weak += losses.weak
+            pseudo += losses.pseudo
         return Progress(
             step=self.step + 1,
             epoch=(self.step + 1) * self.recipe.batch / len(self.task.samples),
-            rate=self._optimiser.param_groups[0]["lr"],
+            rate=self._optimizer.param_groups[0]["lr"],
             losses=self._means(sums),
             gradient_norm=self._gradient_norm(),
             size_wh=batches[0].size_wh,
             batches=tuple(batches),
-            weak=tuple(weak),
+            pseudo=tuple(pseudo),
         )
 
     def _backward_part(self, batch: Batch) -> Losses:
@@ -146,14 +146,14 @@ class Training:
 
     def _gradient_norm(self) -> float:
         """The norm of the gradient, which is clipped where the recipe says so."""
-        limit = self.recipe.optimiser.clip_norm
+        limit = self.recipe.optimizer.grad_clip
         if limit is not None:
             return float(clip_grad_norm_(self.network.parameters(), limit))
         return float(get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None]))
 
     def update(self) -> None:
         """Move the weights along the gradient."""
-        self._optimiser.step()
+        self._optimizer.step()
         if self._average is not None:
             self._average.update_parameters(self.network)
         self.step += 1
@@ -162,7 +162,7 @@ class Training:
         """All that changes in training, but the step."""
         return {
             **_with_prefix("network.", self.network.state_dict()),
-            **_with_prefix("optimiser.", dict(_memory_of(self._optimiser))),
+            **_with_prefix("optimizer.", dict(_memory_of(self._optimizer))),
             **(_with_prefix("average.", self._average.state_dict()) if self._average is not None else {}),
         }
 
@@ -170,7 +170,7 @@ class Training:
         """Go back to what `tensors` gave after so many steps."""
         self.step = step
         self.network.load_state_dict(_without_prefix("network.", tensors))
-        _remember(self._optimiser, _without_prefix("optimiser.", tensors))
+        _remember(self._optimizer, _without_prefix("optimizer.", tensors))
         if self._average is not None:
             self._average.load_state_dict(_without_prefix("average.", tensors))
 
@@ -186,14 +186,14 @@ def _prepared(network: Network, model: Model, recipe: Recipe, plan: Plan) -> Net
     return convert_conv2d_weight_memory_format(network, torch.channels_last).train()
 
 
-def make_optimiser(network: nn.Module, settings: OptimiserSettings) -> Optimizer:
-    """The optimiser; only kernels decay. Darknet: src/convolutional_layer.c update_convolutional_layer."""
+def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
+    """The optimizer; only kernels decay. Darknet: src/convolutional_layer.c update_convolutional_layer."""
     kernels = [p for p in network.parameters() if p.dim() > 1]
     others = [p for p in network.parameters() if p.dim() <= 1]
     groups = [{"params": kernels, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}]
     if settings.kind == "sgd":
-        return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
-    return AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
+        return SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
 
 
 def running_mean(network: Network, factor: float) -> AveragedModel:
@@ -205,31 +205,31 @@ def running_mean(network: Network, factor: float) -> AveragedModel:
 
     @torch.no_grad()
     def follow(means: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
-        share = 1 - min(factor, (1 + int(count)) / (10 + int(count)))
+        fraction = 1 - min(factor, (1 + int(count)) / (10 + int(count)))
         for mean, value in zip(means, values, strict=True):
             if mean.is_floating_point():
-                mean.lerp_(value, share)
+                mean.lerp_(value, fraction)
             else:
                 mean.copy_(value)
 
     return AveragedModel(network, multi_avg_fn=follow, use_buffers=True)
 
 
-def _memory_of(optimiser: Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """What the optimiser remembers of each weight, by the weight's place and the name of the memory."""
-    for place, memory in optimiser.state_dict()["state"].items():
+def _memory_of(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """What the optimizer remembers of each weight, by the weight's place and the name of the memory."""
+    for place, memory in optimizer.state_dict()["state"].items():
         for name, value in memory.items():
             if value is not None:
                 yield f"{place}.{name}", value
 
 
-def _remember(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
+def _remember(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """The inverse of `_memory_of`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         place, name = key.split(".", 1)
         state.setdefault(int(place), {})[name] = value
-    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
 def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

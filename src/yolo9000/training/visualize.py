@@ -1,4 +1,4 @@
-"""Pictures for the eye: what the network is given in training, and what it finds in validation."""
+"""Images for the eye: what the network is given in training, and what it finds in validation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from yolo9000.data.batching import Batch
-from yolo9000.data.images import load_picture
-from yolo9000.evaluation.runner import truth_as_detections
+from yolo9000.data.images import load_image
+from yolo9000.evaluation.runner import gt_as_detections
 from yolo9000.io.draw import annotate
-from yolo9000.types import BoxTruth, Detections, Sample
+from yolo9000.types import BoxAnnotations, Detections, Sample
 
 __all__ = ["TILE", "Marks", "draw_batch", "draw_validation", "grid"]
 
-MOST = 16  # pictures of a batch that are drawn
-MOST_FOUND = 30  # detections in a picture that are drawn: a detector that has learnt little finds hundreds
-TILE = 420  # pixels: the width that each picture is drawn at
-GAP, WIDE_GAP = 6, 24  # pixels between pictures; between pairs
+MOST = 16  # images of a batch that are drawn
+MAX_DRAWN = 30  # detections in an image that are drawn: a detector that has learnt little finds hundreds
+TILE = 420  # pixels: the width that each image is drawn at
+GAP, WIDE_GAP = 6, 24  # pixels between images; between pairs
 DASH = 4  # pixels
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (208, 208, 208)
 
@@ -31,7 +31,7 @@ class Marks:
     """Which cells and anchors learn the objects of a batch, in pixels of the input.
 
     Attributes:
-        images: place of the picture in the batch.
+        images: place of the image in the batch.
         cells_xyxy: the cell that learns.
         anchors_xyxy: its anchor around the middle of the cell.
     """
@@ -42,10 +42,10 @@ class Marks:
 
 
 def draw_batch(batch: Batch, names: Sequence[str], marks: Marks | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """Up to 16 pictures of a batch as the network sees them, with what is known of each.
+    """Up to 16 images of a batch as the network sees them, with what is known of each.
 
     Args:
-        batch: the pictures.
+        batch: the images.
         names: of the classes.
         marks: cells (bright squares) and anchors (dashed) that learn objects.
 
@@ -70,29 +70,29 @@ def draw_batch(batch: Batch, names: Sequence[str], marks: Marks | None = None) -
 def draw_validation(
     pairs: Sequence[tuple[Sample, Detections]], names: Sequence[str], threshold: float
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Pictures with their truth (left) and with what was found (right), at most the best 30 of it.
+    """Images with their truth (left) and with what was found (right), at most the best 30 of it.
 
     Args:
-        pairs: pictures with boxes, and detections in them.
+        pairs: images with boxes, and detections in them.
         names: of the classes.
         threshold: score from which on detections are drawn; NaN draws none.
 
     Raises:
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
         ValueError: there are no pairs.
     """
     tiles = []
     for sample, found in pairs:
-        image = load_picture(sample.picture, sample.name).image
-        truth = truth_as_detections(sample, names, (image.shape[1], image.shape[0]))
-        kept = found.select(np.flatnonzero(found.scores >= threshold)[:MOST_FOUND])
-        both = (annotate(image, truth, show_score=False), annotate(image, kept))
+        image = load_image(sample.image, sample.name).pixels
+        gt = gt_as_detections(sample, names, (image.shape[1], image.shape[0]))
+        kept = found.select(np.flatnonzero(found.scores >= threshold)[:MAX_DRAWN])
+        both = (annotate(image, gt, show_score=False), annotate(image, kept))
         tiles.append(grid([_at_tile_width(drawn) for drawn in both], columns=2, gap=GAP))
     return grid(tiles, columns=2, gap=WIDE_GAP)
 
 
 def _with_boxes(
-    tile: UInt8[np.ndarray, "h w 3"], boxes: BoxTruth, scale: float, names: Sequence[str]
+    tile: UInt8[np.ndarray, "h w 3"], boxes: BoxAnnotations, scale: float, names: Sequence[str]
 ) -> UInt8[np.ndarray, "h w 3"]:
     height, width = tile.shape[:2]
     drawn = Detections(
@@ -119,7 +119,7 @@ def _draw_marks(tile: UInt8[np.ndarray, "h w 3"], marks: Marks, place: int, scal
 
 
 def _dash(tile: UInt8[np.ndarray, "h w 3"], columns: Int64[np.ndarray, " c"], rows: Int64[np.ndarray, " r"]) -> None:
-    """Colour the pixels where the columns and rows meet, as far as they are in the tile, black and white in turn."""
+    """Color the pixels where the columns and rows meet, as far as they are in the tile, black and white in turn."""
     height, width = tile.shape[:2]
     columns, rows = columns[(columns >= 0) & (columns < width)], rows[(rows >= 0) & (rows < height)]
     white = (columns // DASH + rows[:, None] // DASH) % 2
@@ -130,8 +130,8 @@ def _write(tile: UInt8[np.ndarray, "h w 3"], text: str) -> None:
     """A line of text at the lower edge, legible on anything."""
     plain = text.encode("ascii", "replace").decode()
     at = (6, tile.shape[0] - 8)
-    for colour, thickness in ((BLACK, 3), (WHITE, 1)):
-        cv2.putText(tile, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
+    for color, thickness in ((BLACK, 3), (WHITE, 1)):
+        cv2.putText(tile, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA)
 
 
 def _at_tile_width(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["SHIPPED", "shipped_file"]
+__all__ = ["BUNDLED", "bundled_file"]
 
-SHIPPED = "yolo9000-small"
+BUNDLED = "yolo9000-small"
 """Its name, wherever a model file can be named."""
 
 
-def shipped_file() -> Path:
+def bundled_file() -> Path:
     """The file of the model."""
-    return Path(str(files(__name__) / f"{SHIPPED}.onnx"))
+    return Path(str(files(__name__) / f"{BUNDLED}.onnx"))

@@ -1,4 +1,4 @@
-"""Darknet's ``.cfg`` files: read into a `Table` of rows, and written from one.
+"""Darknet's ``.cfg`` files: read into a `Architecture` of rows, and written from one.
 
 The format: ``[section]`` lines, then ``key=value`` lines; blanks and tabs mean nothing; lines that start with ``#`` or
 ``;`` are comments; of a key given twice the first counts. Darknet: src/option_list.c, src/parser.c.
@@ -14,20 +14,20 @@ from typing import Any, cast, get_args
 
 from yolo9000.architectures.layers import (
     ACTIVATIONS,
+    Architecture,
     AvgPool,
     BatchNormForm,
     Conv,
     Cost,
     Dropout,
+    Layer,
     MaxPool,
     Region,
     Reorg,
     ReorgOrder,
     Route,
-    Row,
     Schedule,
     Softmax,
-    Table,
 )
 from yolo9000.errors import ConfigError
 
@@ -85,7 +85,7 @@ class _Section:
                 raise ConfigError(f"{self.file}:{option.line}: [{self.name}] has no option {key[:SHOWN]!r}")
 
 
-def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "inside_1e-5") -> Table:
+def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "eps_inside_sqrt") -> Architecture:
     """Read a ``.cfg`` file.
 
     Args:
@@ -105,7 +105,7 @@ def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "inside_1e-5") -> 
     return parse_cfg(text, name=str(path), batch_norm=batch_norm)
 
 
-def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "inside_1e-5") -> Table:
+def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_inside_sqrt") -> Architecture:
     """The table that the text of a ``.cfg`` describes.
 
     Args:
@@ -123,7 +123,7 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "insi
     width, height = net.take("width", _length, 0), net.take("height", _length, 0)
     if not (width and height):
         raise ConfigError(f"{name}:{net.line}: [net] must give width and height")
-    table = Table(
+    architecture = Architecture(
         rows=(),
         width=width,
         height=height,
@@ -132,15 +132,15 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "insi
         schedule=Schedule(**{key: net.take(key, read, None) for key, read in _SCHEDULE.items()}),
     )
     net.finish()
-    rows = tuple(_read_row(section) for section in sections[1:])
+    rows = tuple(_read_layer(section) for section in sections[1:])
     if not rows:
         raise ConfigError(f"{name}: must have at least one layer after [net]")
-    table = replace(table, rows=rows)
+    architecture = replace(architecture, rows=rows)
     try:
-        table.shapes()
+        architecture.shapes()
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
-    return table
+    return architecture
 
 
 def _split_sections(text: str, name: str) -> list[_Section]:
@@ -163,7 +163,7 @@ def _split_sections(text: str, name: str) -> list[_Section]:
     return sections
 
 
-def _read_row(section: _Section) -> Row:
+def _read_layer(section: _Section) -> Layer:
     try:
         read = _READERS[section.name]
     except KeyError:
@@ -318,7 +318,7 @@ _REGION: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _number),
     **dict.fromkeys(("tree", "map"), str),
 }
-_READERS: dict[str, Callable[[_Section], Row]] = {
+_READERS: dict[str, Callable[[_Section], Layer]] = {
     "convolutional": _read_conv,
     "maxpool": _read_maxpool,
     "avgpool": lambda section: AvgPool(),
@@ -331,27 +331,27 @@ _READERS: dict[str, Callable[[_Section], Row]] = {
 }
 
 
-def write_cfg(table: Table, *, for_darknet: bool = True) -> str:
-    """The text of a ``.cfg`` that `parse_cfg` reads back into the same table (but for `Table.batch_norm`).
+def write_cfg(architecture: Architecture, *, for_darknet: bool = True) -> str:
+    """The text of a ``.cfg`` that `parse_cfg` reads back into the same table (but for `Architecture.batch_norm`).
 
     Args:
-        table: the network.
+        architecture: the network.
         for_darknet: Darknet is to understand it; else a ``[reorg]`` may also have the option ``order``.
 
     Raises:
         ConfigError: what no ``.cfg`` can say: for Darknet a reorg in ``space_to_depth`` order; a file name with blanks.
     """
-    net = {"width": table.width, "height": table.height, "channels": table.channels}
-    schedule = {field.name: getattr(table.schedule, field.name) for field in fields(Schedule)}
+    net = {"width": architecture.width, "height": architecture.height, "channels": architecture.channels}
+    schedule = {field.name: getattr(architecture.schedule, field.name) for field in fields(Schedule)}
     sections = [("net", net | {key: value for key, value in schedule.items() if value is not None})]
-    sections += [_write_row(index, row, for_darknet) for index, row in enumerate(table.rows)]
+    sections += [_write_layer(index, row, for_darknet) for index, row in enumerate(architecture.rows)]
     return "\n".join(
         f"[{name}]\n" + "".join(f"{key}={_write_value(value)}\n" for key, value in options.items())
         for name, options in sections
     )
 
 
-def _write_row(index: int, row: Row, for_darknet: bool) -> tuple[str, dict[str, Any]]:
+def _write_layer(index: int, row: Layer, for_darknet: bool) -> tuple[str, dict[str, Any]]:
     match row:
         case Conv():
             options: dict[str, Any] = {"batch_normalize": True} if row.batch_normalize else {}

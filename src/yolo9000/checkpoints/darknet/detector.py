@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.architectures.layers import BatchNormForm, Region, Table
+from yolo9000.architectures.layers import Architecture, BatchNormForm, Region
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.errors import ConfigError, DataError, TreeError
 from yolo9000.inference.decode import HeadSpec
-from yolo9000.inference.preprocess import ImageFit
+from yolo9000.inference.preprocess import ResizeMode
 from yolo9000.taxonomy.class_names import default_names
 from yolo9000.taxonomy.darknet_files import DataFile, find_beside, read_data, read_names, read_tree
 
@@ -27,8 +27,8 @@ def read_detector(
     names: str | Path | None = None,
     tree: str | Path | None = None,
     data: str | Path | None = None,
-    batch_norm: BatchNormForm = "inside_1e-5",
-    image_fit: ImageFit = "letterbox",
+    batch_norm: BatchNormForm = "eps_inside_sqrt",
+    resize_mode: ResizeMode = "letterbox",
 ) -> tuple[Model, HeadSpec]:
     """Read a detector.
 
@@ -39,27 +39,27 @@ def read_detector(
             else VOC's for 20 classes and COCO's for 80.
         tree: the label tree; None takes the one that the cfg names.
         data: a ``.data`` file, for its ``names``.
-        batch_norm: where epsilon stood when the weights were trained; see `Table.batch_norm`.
-        image_fit: how pictures were fitted when they were.
+        batch_norm: where epsilon stood when the weights were trained; see `Architecture.batch_norm`.
+        resize_mode: how images were fitted when they were.
 
     Raises:
         ConfigError, WeightsError, DataError, TreeError: a file is missing or wrong, or they do not fit each other.
     """
     cfg = Path(cfg)
-    table = read_cfg(cfg, batch_norm=batch_norm)
+    architecture = read_cfg(cfg, batch_norm=batch_norm)
     try:
-        spec = head_spec(table, cfg, names=_names_file(cfg, names, data), tree=tree)
+        spec = head_spec(architecture, cfg, names=_names_file(cfg, names, data), tree=tree)
     except ConfigError as error:
         raise ConfigError(f"{cfg}: {error}") from None
-    _, model = read_weights(weights_file(cfg, weights), table)
-    return model, replace(spec, image_fit=image_fit)
+    _, model = read_weights(weights_file(cfg, weights), architecture)
+    return model, replace(spec, resize_mode=resize_mode)
 
 
-def head_spec(table: Table, cfg: Path, *, names: Path | None, tree: str | Path | None) -> HeadSpec:
+def head_spec(architecture: Architecture, cfg: Path, *, names: Path | None, tree: str | Path | None) -> HeadSpec:
     """What the numbers of a table's head mean.
 
     Args:
-        table: a detector.
+        architecture: a detector.
         cfg: the file that the tree's name stands in.
         names: file of display names; None for the defaults.
         tree: file of the label tree; None for the one that the table names.
@@ -68,7 +68,7 @@ def head_spec(table: Table, cfg: Path, *, names: Path | None, tree: str | Path |
         ConfigError: the table is not a detector.
         DataError, TreeError: names or tree do not fit the number of classes.
     """
-    head = table.head
+    head = architecture.head
     if not isinstance(head, Region):
         raise ConfigError("must be a detector, which ends in [region]; this network is a classifier or has no head")
     display = read_names(names) if names else None

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from yolo9000.architectures.layers import Conv, Table, layer_name
+from yolo9000.architectures.layers import Architecture, Conv, layer_name
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model, check_parameters
 from yolo9000.errors import WeightsError
 from yolo9000.io.files import write_atomically
@@ -63,12 +63,12 @@ class Header:
         return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
 
 
-def read_weights(path: str | Path, table: Table, *, partial: bool = False) -> tuple[Header, Model]:
+def read_weights(path: str | Path, architecture: Architecture, *, partial: bool = False) -> tuple[Header, Model]:
     """Read the weights of a network.
 
     Args:
         path: the file.
-        table: the network that the file must fit, to the byte.
+        architecture: the network that the file must fit, to the byte.
         partial: accept a file that ends where a layer ends, such as ``darknet19_448.conv.23``; the layers after it have
             None for numbers.
 
@@ -82,7 +82,7 @@ def read_weights(path: str | Path, table: Table, *, partial: bool = False) -> tu
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         header = _read_header(data)
-        model = _read_layers(data, header.size, table, partial)
+        model = _read_layers(data, header.size, architecture, partial)
         check_parameters(model)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
@@ -100,7 +100,9 @@ def write_weights(path: str | Path, model: Model, header: Header | None = None) 
     missing = model.missing()
     last = max((i for i, numbers in enumerate(model.parameters) if numbers is not None), default=-1)
     if missing and missing[0] < last:
-        raise WeightsError(f"{path}: layer {missing[0]} ({layer_name(model.table.rows[missing[0]])}): has no weights")
+        raise WeightsError(
+            f"{path}: layer {missing[0]} ({layer_name(model.architecture.rows[missing[0]])}): has no weights"
+        )
     parts = [
         part.astype(FLOAT).tobytes() for numbers in model.parameters if numbers for part in _in_file_order(numbers)
     ]
@@ -136,24 +138,24 @@ def _read_header(data: bytes) -> Header:
     return Header(major, minor, revision, seen)
 
 
-def _read_layers(data: bytes, start: int, table: Table, partial: bool) -> Model:
+def _read_layers(data: bytes, start: int, architecture: Architecture, partial: bool) -> Model:
     floats = np.frombuffer(data, FLOAT, count=(len(data) - start) // 4, offset=start)
-    counts, channels = table.parameter_counts(), table.input_channels()
+    counts, channels = architecture.parameter_counts(), architecture.input_channels()
     parameters: list[ConvParameters | None] = []
     at = 0
-    for index, row in enumerate(table.rows):
+    for index, row in enumerate(architecture.rows):
         left = len(data) - start - 4 * at
         if not isinstance(row, Conv) or (partial and left == 0 and at > 0):
             parameters.append(None)
             continue
         if left < 4 * counts[index]:
-            raise WeightsError(_too_short(table, index, left, len(data) - start))
+            raise WeightsError(_too_short(architecture, index, left, len(data) - start))
         parameters.append(_take_conv(floats[at : at + counts[index]], row, channels[index]))
         at += counts[index]
     left = len(data) - start - 4 * at
     if left:
-        raise WeightsError(_too_long(table, left))
-    return Model(table, tuple(parameters))
+        raise WeightsError(_too_long(architecture, left))
+    return Model(architecture, tuple(parameters))
 
 
 def _take_conv(floats: Float32[np.ndarray, " n"], row: Conv, channels: int) -> ConvParameters:
@@ -166,32 +168,32 @@ def _take_conv(floats: Float32[np.ndarray, " n"], row: Conv, channels: int) -> C
     return ConvParameters(rest.reshape(n, channels, row.size, row.size), biases, batch_norm)
 
 
-def _too_short(table: Table, index: int, left: int, have: int) -> str:
-    row = table.rows[index]
+def _too_short(architecture: Architecture, index: int, left: int, have: int) -> str:
+    row, counts = architecture.rows[index], architecture.parameter_counts()
     message = (
-        f"layer {index} ({layer_name(row)}) needs {4 * table.parameter_counts()[index]:,} bytes, {left:,} are left: "
-        f"the network needs {4 * sum(table.parameter_counts()):,} bytes after the header, the file has {have:,}"
+        f"layer {index} ({layer_name(row)}) needs {4 * counts[index]:,} bytes, {left:,} are left: "
+        f"the network needs {4 * sum(counts):,} bytes after the header, the file has {have:,}"
     )
-    if have == 4 * sum(table.parameter_counts()) - 12 * _filters(table, batch_normalize=True):
+    if have == 4 * sum(architecture.parameter_counts()) - 12 * _filters(architecture, batch_normalize=True):
         message += "; it would fit without batch_normalize=1"
     elif left == 0 < have:
         message += "; it ends where a layer ends, so it may be partial weights"
     return message
 
 
-def _too_long(table: Table, left: int) -> str:
-    last = max((i for i, row in enumerate(table.rows) if isinstance(row, Conv)), default=None)
+def _too_long(architecture: Architecture, left: int) -> str:
+    last = max((i for i, row in enumerate(architecture.rows) if isinstance(row, Conv)), default=None)
     if last is None:
         return f"{left:,} bytes are left after the header, and the network has no layer that stores numbers"
     message = (
-        f"{left:,} bytes are left after the last layer, {last} ({layer_name(table.rows[last])}): "
-        f"the network needs {4 * sum(table.parameter_counts()):,} bytes after the header"
+        f"{left:,} bytes are left after the last layer, {last} ({layer_name(architecture.rows[last])}): "
+        f"the network needs {4 * sum(architecture.parameter_counts()):,} bytes after the header"
     )
-    if left == 12 * _filters(table, batch_normalize=False, up_to=last):
+    if left == 12 * _filters(architecture, batch_normalize=False, up_to=last):
         message += "; it would fit with batch_normalize=1 in every layer but the last"
     return message
 
 
-def _filters(table: Table, *, batch_normalize: bool, up_to: int | None = None) -> int:
-    rows = table.rows[:up_to]
+def _filters(architecture: Architecture, *, batch_normalize: bool, up_to: int | None = None) -> int:
+    rows = architecture.rows[:up_to]
     return sum(row.filters for row in rows if isinstance(row, Conv) and row.batch_normalize == batch_normalize)

@@ -1,4 +1,4 @@
-"""COCO: one JSON file with lists of images, annotations and categories, and a folder of pictures.
+"""COCO: one JSON file with lists of images, annotations and categories, and a folder of images.
 
 The file is read element by element, its lists in any order, and of each object only numbers are kept: a file of 450 MB,
 as that of COCO's train2017, needs about 250 MB of memory.
@@ -23,10 +23,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from yolo9000.data.formats import (
-    ClassNumbers,
+    ClassIndices,
     boxes_to_write,
     check_declared_size,
-    duplicate_picture,
+    duplicate_image,
     is_file,
     json_number,
     path_inside,
@@ -34,17 +34,17 @@ from yolo9000.data.formats import (
     size_to_write,
     writing,
 )
-from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
 from yolo9000.errors import DataError
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
-from yolo9000.types import Annotation, Fault, PictureFile, Sample
+from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = ["category_ids", "coco_classes", "read_coco", "write_coco"]
 
 _CHUNK = 1 << 20  # characters read at a time
 _LARGEST_VALUE = 64 << 20  # characters of one element; far above any real one
 _LISTS = ("images", "annotations", "categories")
-_MOST_ID = 1 << 53  # ids stand among floats, which hold whole numbers up to here
+_MAX_ID = 1 << 53  # ids stand among floats, which hold whole numbers up to here
 _DARKNET_NAMES = {
     "airplane": "aeroplane",
     "couch": "sofa",
@@ -57,9 +57,9 @@ _DARKNET_NAMES = {
 
 
 def read_coco(json_file: Path, images_folder: Path, classes: Sequence[str] | None = None) -> Iterator[Annotation]:
-    """The pictures of a COCO data set in the order of the file, those without objects among them.
+    """The images of a COCO data set in the order of the file, those without objects among them.
 
-    First come the faults that belong to no picture. Of an object ``bbox``, ``category_id``, ``area`` and ``iscrowd``
+    First come the issues that belong to no image. Of an object ``bbox``, ``category_id``, ``area`` and ``iscrowd``
     are read, and ``ignore``, which converters write for VOC's difficult ones.
 
     Args:
@@ -74,7 +74,7 @@ def read_coco(json_file: Path, images_folder: Path, classes: Sequence[str] | Non
     """
     contents = _read_contents(json_file)
     names = _names_by_id(contents.categories)
-    reader = _Reader(images_folder, contents, ClassNumbers(names if classes is None else classes))
+    reader = _Reader(images_folder, contents, ClassIndices(names if classes is None else classes))
     yield from reader.read_loose()
     for image in contents.images:
         yield reader.read(image)
@@ -100,13 +100,13 @@ def category_ids(json_file: Path, classes: Sequence[str] | None = None) -> dict[
         DataError: as of `coco_classes`; a class is named twice.
     """
     categories = _read_categories(json_file)
-    numbers = ClassNumbers(_names_by_id(categories) if classes is None else classes)
+    numbers = ClassIndices(_names_by_id(categories) if classes is None else classes)
     known = ((category, _name_among(numbers, name)) for category, name in sorted(categories.items()))
     return {numbers.of(name, str(json_file)): category for category, name in known if name in numbers}
 
 
 def write_coco(file: Path, samples: Iterable[Sample], classes: Sequence[str]) -> None:
-    """Write a data set as COCO; pictures stay where they are, ``file_name`` is the sample's name.
+    """Write a data set as COCO; images stay where they are, ``file_name`` is the sample's name.
 
     Images keep their ids; without one they get the next number that is free. The categories of COCO's 80 classes, by
     its names or Darknet's, get COCO's ids, 1 to 90; others 1, 2, 3 ... Difficult boxes are marked ``ignore``.
@@ -117,7 +117,7 @@ def write_coco(file: Path, samples: Iterable[Sample], classes: Sequence[str]) ->
         classes: the names of the labels.
 
     Raises:
-        DataError: a sample without boxes, a picture whose size is not known and cannot be read, an id that is there
+        DataError: a sample without boxes, an image whose size is not known and cannot be read, an id that is there
             twice, or the file cannot be written.
     """
     part = file.with_name(file.name + ".part")
@@ -161,16 +161,16 @@ class _Object(NamedTuple):
 
 @dataclass
 class _Contents:
-    """What was read; `faults` by the id of their image, None where they have none."""
+    """What was read; `issues` by the id of their image, None where they have none."""
 
     file: Path
     images: list[_Image] = field(default_factory=list)
     objects: array[float] = field(default_factory=lambda: array("d"))
     categories: dict[int, str] = field(default_factory=dict)
-    faults: dict[int | None, list[Fault]] = field(default_factory=dict)
+    issues: dict[int | None, list[Issue]] = field(default_factory=dict)
 
-    def add_fault(self, fault: Fault, image_id: int | None = None) -> None:
-        self.faults.setdefault(image_id, []).append(fault)
+    def add_issue(self, issue: Issue, image_id: int | None = None) -> None:
+        self.issues.setdefault(image_id, []).append(issue)
 
 
 def _read_contents(file: Path) -> _Contents:
@@ -200,7 +200,7 @@ def _names_by_id(categories: dict[int, str]) -> tuple[str, ...]:
     return tuple(categories[category] for category in sorted(categories))
 
 
-def _name_among(numbers: ClassNumbers, name: str) -> str:
+def _name_among(numbers: ClassIndices, name: str) -> str:
     return name if name in numbers else _DARKNET_NAMES.get(name, name)
 
 
@@ -208,13 +208,13 @@ def _take_category(element: object, where: str, categories: dict[int, str]) -> N
     category, name = _whole(element, "id"), _get(element, "name")
     if category is None or not isinstance(name, str) or not name.strip():
         message = f"must be a category with a whole number as id and a name, got {shown(element)}"
-        raise FaultError(make_fault("file-syntax", where, message, "correct the category"))
+        raise IssueError(make_issue("file-syntax", where, message, "correct the category"))
     if category in categories:
         message = f"a category's id must be there once, {category} was there before"
-        raise FaultError(make_fault("id-duplicate", where, message, "number the categories anew"))
+        raise IssueError(make_issue("id-duplicate", where, message, "number the categories again"))
     if name in categories.values():
         message = f"a category must be named once, {shown(name)} was there before"
-        raise FaultError(make_fault("class-duplicate", where, message, "rename or merge the two"))
+        raise IssueError(make_issue("class-duplicate", where, message, "rename or merge the two"))
     categories[category] = name
 
 
@@ -222,10 +222,10 @@ def _take_image(element: object, place: int, where: str, contents: _Contents, id
     image_id, file_name = _whole(element, "id"), _get(element, "file_name")
     if image_id is None or not isinstance(file_name, str):
         message = f"must be an image with a whole number as id and a file_name, got {shown(element)}"
-        contents.add_fault(make_fault("label-syntax", where, message, "correct or delete the image"))
+        contents.add_issue(make_issue("label-syntax", where, message, "correct or delete the image"))
     elif image_id in ids:
         message = f"an image's id must be there once, {image_id} was there before"
-        contents.add_fault(make_fault("id-duplicate", where, message, "give one of the two another id"))
+        contents.add_issue(make_issue("id-duplicate", where, message, "give one of the two another id"))
     else:
         ids.add(image_id)
         declared = None
@@ -238,20 +238,20 @@ def _take_object(element: object, place: int, where: str, contents: _Contents) -
     image_id = _whole(element, "image_id")
     try:
         contents.objects.extend(_object_of(element, place, where, image_id, contents))
-    except FaultError as error:
-        contents.add_fault(error.fault, image_id)
+    except IssueError as error:
+        contents.add_issue(error.issue, image_id)
 
 
 def _object_of(element: object, place: int, where: str, image_id: int | None, contents: _Contents) -> _Object:
     category = _whole(element, "category_id")
     if image_id is None or category is None:
         message = f"must be an object with whole numbers as image_id and category_id, got {shown(element)}"
-        raise FaultError(make_fault("label-syntax", where, message, "correct or delete the object", fixable=True))
+        raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
     box = _get(element, "bbox")
     sides = [json_number(value) for value in box] if isinstance(box, list) else []
     if len(sides) != 4 or None in sides:
         message = f"bbox must be [left, top, width, height] in numbers, got {shown(box)}"
-        raise FaultError(make_fault("label-syntax", where, message, "correct or delete the object", fixable=True))
+        raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
     left, top, width, height = (side for side in sides if side is not None)
     marks = [_mark(element, key, where, image_id, contents) for key in ("iscrowd", "ignore")]
     area = _area(element, where, image_id, contents)
@@ -266,7 +266,7 @@ def _mark(element: object, key: str, where: str, image_id: int, contents: _Conte
     if value is None or (type(value) is int and value in (0, 1)):
         return value or 0
     message = f"{key} must be 0 or 1, got {shown(value)}"
-    contents.add_fault(make_fault("label-syntax", where, message, "correct it; 0 is taken", fixable=True), image_id)
+    contents.add_issue(make_issue("label-syntax", where, message, "correct it; 0 is taken", fixable=True), image_id)
     return 0
 
 
@@ -277,8 +277,8 @@ def _area(element: object, where: str, image_id: int, contents: _Contents) -> fl
     area = json_number(value)
     if area is None:
         message = f"area must be a number, got {shown(value)}"
-        fault = make_fault("label-syntax", where, message, "correct it; that of the box is taken", fixable=True)
-        contents.add_fault(fault, image_id)
+        issue = make_issue("label-syntax", where, message, "correct it; that of the box is taken", fixable=True)
+        contents.add_issue(issue, image_id)
         return math.nan
     return math.inf if math.isnan(area) else area  # which is no area either, and not the sign of none
 
@@ -291,8 +291,8 @@ def _check_object_ids(contents: _Contents) -> None:
         row = _Object(*rows[place].tolist())
         message = f"an object's id must be there once, {row.id:.0f} was there before"
         where = f"{contents.file}: annotations[{row.place:.0f}]"
-        fault = make_fault("id-duplicate", where, message, "give one of the two another id", fixable=True)
-        contents.add_fault(fault, int(row.image_id))
+        issue = make_issue("id-duplicate", where, message, "give one of the two another id", fixable=True)
+        contents.add_issue(issue, int(row.image_id))
 
 
 def _rows_of(contents: _Contents) -> Float64[np.ndarray, "n 11"]:
@@ -305,16 +305,16 @@ def _get(element: object, key: str) -> object:
 
 def _whole(element: object, key: str) -> int | None:
     value = _get(element, key)
-    return value if type(value) is int and abs(value) <= _MOST_ID else None  # not bool, which is an int
+    return value if type(value) is int and abs(value) <= _MAX_ID else None  # not bool, which is an int
 
 
-# --- Pictures with their objects. ---
+# --- Images with their objects. ---
 
 
 class _Reader:
     """Joins images with their objects."""
 
-    def __init__(self, folder: Path, contents: _Contents, numbers: ClassNumbers) -> None:
+    def __init__(self, folder: Path, contents: _Contents, numbers: ClassIndices) -> None:
         self._folder = folder
         self._contents = contents
         self._numbers = numbers
@@ -324,53 +324,53 @@ class _Reader:
         self._image_ids = self._rows[:, 2]
 
     def read_loose(self) -> Iterator[Annotation]:
-        """The faults of no image, and the objects of images that are not there."""
+        """The issues of no image, and the objects of images that are not there."""
         known = {image.id for image in self._contents.images}
-        for image_id, faults in self._contents.faults.items():
+        for image_id, issues in self._contents.issues.items():
             if image_id not in known:
-                yield from (Annotation(None, (fault,)) for fault in faults)
+                yield from (Annotation(None, (issue,)) for issue in issues)
         for row in self._rows[~np.isin(self._image_ids, list(known))]:
             item = _Object(*row.tolist())
             where = f"{self._contents.file}: annotations[{item.place:.0f}]"
             message = f"image_id must be that of an image, got {item.image_id:.0f}"
-            advice = "delete the object, or add its image"
-            yield Annotation(None, (make_fault("id-unknown", where, message, advice, fixable=True),))
+            suggestion = "delete the object, or add its image"
+            yield Annotation(None, (make_issue("id-unknown", where, message, suggestion, fixable=True),))
 
     def read(self, image: _Image) -> Annotation:
         """One image with its objects."""
         where = f"{self._contents.file}: images[{image.place}]"
-        faults = list(self._contents.faults.get(image.id, []))
+        issues = list(self._contents.issues.get(image.id, []))
         try:
-            picture = PictureFile(path_inside(self._folder, image.file_name, where))
-            size_wh = self._size(image, picture, where, faults)
-        except FaultError as error:
-            return Annotation(None, (error.fault, *faults))
-        if picture.path in self._paths:
-            return Annotation(None, (duplicate_picture(image.file_name, where), *faults))
-        self._paths.add(picture.path)
-        boxes, box_faults = make_boxes(self._raw_boxes(image.id, faults), size_wh)
-        sample = Sample(image.file_name, picture, where, size_wh, boxes, image_id=image.id)
-        return Annotation(sample, (*faults, *box_faults))
+            file = ImageFile(path_inside(self._folder, image.file_name, where))
+            size_wh = self._size(image, file, where, issues)
+        except IssueError as error:
+            return Annotation(None, (error.issue, *issues))
+        if file.path in self._paths:
+            return Annotation(None, (duplicate_image(image.file_name, where), *issues))
+        self._paths.add(file.path)
+        boxes, box_issues = make_boxes(self._raw_boxes(image.id, issues), size_wh)
+        sample = Sample(image.file_name, file, where, size_wh, boxes, image_id=image.id)
+        return Annotation(sample, (*issues, *box_issues))
 
-    def _size(self, image: _Image, picture: PictureFile, where: str, faults: list[Fault]) -> tuple[int, int]:
-        size_wh = size_of(picture, where)
+    def _size(self, image: _Image, file: ImageFile, where: str, issues: list[Issue]) -> tuple[int, int]:
+        size_wh = size_of(file, where)
         if image.size_wh is not None:
             try:
                 check_declared_size(image.size_wh, size_wh, where)
-            except FaultError as error:
-                if not error.fault.fixable:
+            except IssueError as error:
+                if not error.issue.fixable:
                     raise
-                faults.append(error.fault)
+                issues.append(error.issue)
         return size_wh
 
-    def _raw_boxes(self, image_id: int, faults: list[Fault]) -> list[RawBox]:
+    def _raw_boxes(self, image_id: int, issues: list[Issue]) -> list[RawBox]:
         first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
         raw = []
         for row in self._rows[first:last].tolist():
             try:
                 raw.append(self._raw_box(_Object(*row)))
-            except FaultError as error:
-                faults.append(error.fault)
+            except IssueError as error:
+                issues.append(error.issue)
         return raw
 
     def _raw_box(self, item: _Object) -> RawBox:
@@ -378,8 +378,8 @@ class _Reader:
         name = self._contents.categories.get(int(item.category_id))
         if name is None:
             message = f"category_id must be that of a category, got {item.category_id:.0f}"
-            advice = "correct it, or add the category"
-            raise FaultError(make_fault("class-unknown", where, message, advice, fixable=True))
+            suggestion = "correct it, or add the category"
+            raise IssueError(make_issue("class-unknown", where, message, suggestion, fixable=True))
         return RawBox(
             self._numbers.of(_name_among(self._numbers, name), where),
             item.left,
@@ -399,17 +399,19 @@ class _Reader:
 
 def _elements(file: Path) -> Iterator[tuple[str, int, Any]]:
     """The elements of the lists, as (list, place, element)."""
-    advice = "write the file anew as COCO JSON"
+    suggestion = "write the file again as COCO JSON"
     if not is_file(file):
-        raise FaultError(make_fault("file-unreadable", file, "must be a file that can be read", "correct the path"))
+        raise IssueError(make_issue("file-unreadable", file, "must be a file that can be read", "correct the path"))
     try:
         with file.open(encoding="utf-8-sig") as stream:
             yield from _walk(_JsonText(stream, file))
     except OSError as error:
         message = f"must be a file that can be read: {error.strerror}"
-        raise FaultError(make_fault("file-unreadable", file, message, "correct its permissions")) from None
+        raise IssueError(make_issue("file-unreadable", file, message, "correct its permissions")) from None
     except UnicodeDecodeError:
-        raise FaultError(make_fault("file-unreadable", file, "must be UTF-8 text, holds other bytes", advice)) from None
+        raise IssueError(
+            make_issue("file-unreadable", file, "must be UTF-8 text, holds other bytes", suggestion)
+        ) from None
 
 
 def _walk(text: _JsonText) -> Iterator[tuple[str, int, Any]]:
@@ -474,7 +476,7 @@ class _JsonText:
         """Go on behind a character.
 
         Raises:
-            FaultError: another one comes.
+            IssueError: another one comes.
         """
         if self.peek() != character:
             self.fail(wanted)
@@ -484,7 +486,7 @@ class _JsonText:
         """The next value.
 
         Raises:
-            FaultError: what comes is none.
+            IssueError: what comes is none.
         """
         self.peek()
         wanted = _CHUNK
@@ -504,11 +506,13 @@ class _JsonText:
             wanted *= 2
 
     def fail(self, wanted: str) -> NoReturn:
-        """Raise the fault of what stands here."""
+        """Raise the issue of what stands here."""
         line = self._line + self._buffer.count("\n", 0, self._place)
         came = shown(self._buffer[self._place : self._place + 20]) if self.peek() else "the end"
         message = f"must hold {wanted}, got {came}"
-        raise FaultError(make_fault("file-syntax", f"{self._file}:{line}", message, "write the file anew as COCO JSON"))
+        raise IssueError(
+            make_issue("file-syntax", f"{self._file}:{line}", message, "write the file again as COCO JSON")
+        )
 
     def _read(self, characters: int) -> None:
         chunk = self._stream.read(characters)

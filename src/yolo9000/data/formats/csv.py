@@ -1,4 +1,4 @@
-"""Tables in text files: a row for each picture with its labels, or a row for each box.
+"""Tables in text files: a row for each image with its labels, or a row for each box.
 
 Columns are separated by tabs in a file that ends in ``.tsv``, by commas in any other, where cells may stand in double
 quotes. A row is one line. Columns are named by the header, or numbered from 0 where there is none.
@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo9000.data.formats import (
-    ClassNumbers,
+    ClassIndices,
     add_labels,
     check_there,
     class_of_digits,
-    duplicate_picture,
+    duplicate_image,
     image_level,
     numbered_lines,
     path_inside,
     size_of,
     to_number,
 )
-from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
 from yolo9000.errors import ConfigError
-from yolo9000.types import Annotation, Fault, PictureFile, Sample
+from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
-__all__ = ["ListColumns", "RowGroup", "read_class_table", "read_groups", "read_list", "truth_of_group"]
+__all__ = ["ListColumns", "RowGroup", "gt_of_group", "read_class_table", "read_groups", "read_list"]
 
 Column = str | int
 
-_MOST_CLASSES = 1_000_000
+_MAX_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ListColumns:
     """What the columns of a table are, by the names in its header or by their places from 0.
 
     Attributes:
-        picture: path of the picture.
+        image: path of the image.
         labels: its classes; one column where there are boxes.
         box: left, top, right and bottom in pixels, from 0; None for image-level labels.
         difficult: 0 or 1; None where nothing is.
@@ -52,7 +52,7 @@ class ListColumns:
         ConfigError: some columns are named and others numbered; boxes without exactly one column of labels.
     """
 
-    picture: Column
+    image: Column
     labels: tuple[Column, ...]
     box: tuple[Column, Column, Column, Column] | None = None
     difficult: Column | None = None
@@ -68,28 +68,28 @@ class ListColumns:
 
     def all(self) -> tuple[Column, ...]:
         """All columns that are read."""
-        return (self.picture, *self.labels, *(self.box or ()), *(() if self.difficult is None else (self.difficult,)))
+        return (self.image, *self.labels, *(self.box or ()), *(() if self.difficult is None else (self.difficult,)))
 
 
 @dataclass
 class RowGroup:
-    """The rows of one picture that stand together.
+    """The rows of one image that stand together.
 
     Attributes:
-        picture: its path as the table has it; nothing where a row has none.
+        image: its path as the table has it; nothing where a row has none.
         where: the table and the first row's line.
-        repeated: the picture had rows further up, and these are not read.
-        boxes: in pixels of the picture.
+        repeated: the image had rows further up, and these are not read.
+        boxes: in pixels of the image.
         labels: image-level labels.
-        faults: of the rows that cannot be used.
+        issues: of the rows that cannot be used.
     """
 
-    picture: str
+    image: str
     where: str
     repeated: bool = False
     boxes: list[RawBox] = field(default_factory=list)
     labels: set[int] = field(default_factory=set)
-    faults: list[Fault] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
 
 
 class _Row(NamedTuple):
@@ -98,18 +98,18 @@ class _Row(NamedTuple):
     where: str
     cells: list[str]
     rest: list[str]
-    problem: Fault | None
+    problem: Issue | None
 
 
 def read_list(file: Path, images_folder: Path, classes: Sequence[str], columns: ListColumns) -> Iterator[Annotation]:
-    """The pictures of a table, in its order.
+    """The images of a table, in its order.
 
-    The rows of one picture must be neighbours. With boxes, a row that has nothing but a picture says that there is no
+    The rows of one image must be neighbours. With boxes, a row that has nothing but an image says that there is no
     object in it.
 
     Args:
         file: with tabs where it ends in ``.tsv``, else with commas.
-        images_folder: what the paths of pictures are relative to.
+        images_folder: what the paths of images are relative to.
         classes: their names; their places are the labels.
         columns: what the columns are.
 
@@ -121,7 +121,7 @@ def read_list(file: Path, images_folder: Path, classes: Sequence[str], columns: 
 
 
 def read_groups(file: Path, classes: Sequence[str], columns: ListColumns) -> Iterator[RowGroup]:
-    """The rows of each picture together.
+    """The rows of each image together.
 
     Args:
         file: as for `read_list`.
@@ -131,12 +131,12 @@ def read_groups(file: Path, classes: Sequence[str], columns: ListColumns) -> Ite
     Raises:
         DataError: as of `read_list`.
     """
-    numbers, count = ClassNumbers(classes), len(classes)
+    numbers, count = ClassIndices(classes), len(classes)
     seen: set[str] = set()
     group: RowGroup | None = None
     for row in _rows(file, columns.all(), ragged=columns.rest):
         name = row.cells[0]
-        if group is None or name != group.picture or not name:
+        if group is None or name != group.image or not name:
             if group is not None:
                 yield group
             group = RowGroup(name, row.where, repeated=bool(name) and name in seen)
@@ -161,17 +161,17 @@ def read_class_table(file: Path, number: Column, name: Column) -> tuple[str, ...
     names: dict[int, str] = {}
     for row in _rows(file, (number, name)):
         if row.problem is not None:
-            raise FaultError(row.problem)
+            raise IssueError(row.problem)
         digits, text = row.cells
-        place = class_of_digits(digits, _MOST_CLASSES, row.where)
+        place = class_of_digits(digits, _MAX_CLASSES, row.where)
         if not text or names.setdefault(place, text) != text:
             message = f"class {place} must have one name, got {shown(text)}, had {shown(names.get(place, ''))}"
-            raise FaultError(make_fault("class-duplicate", row.where, message, "correct the row"))
+            raise IssueError(make_issue("class-duplicate", row.where, message, "correct the row"))
     if sorted(names) != list(range(len(names))):
         message = f"the numbers of classes must be 0 to {len(names) - 1} without gaps"
-        raise FaultError(make_fault("file-syntax", file, message, "number the classes anew"))
+        raise IssueError(make_issue("file-syntax", file, message, "number the classes again"))
     classes = tuple(names[place] for place in range(len(names)))
-    ClassNumbers(classes, file)
+    ClassIndices(classes, file)
     return classes
 
 
@@ -189,7 +189,7 @@ def _rows(file: Path, columns: Sequence[Column], *, ragged: bool = False) -> Ite
         cells, problem = _split(line, where, file)
         if not width:
             if problem is not None:
-                raise FaultError(problem)
+                raise IssueError(problem)
             width = len(cells)
             places = _places_of(columns, cells, where)
             if isinstance(columns[0], str):
@@ -200,10 +200,10 @@ def _rows(file: Path, columns: Sequence[Column], *, ragged: bool = False) -> Ite
         yield _Row(where, wanted, cells[max(places) + 1 :], problem)
     if not width:
         message = "must hold rows, is empty"
-        raise FaultError(make_fault("file-syntax", file, message, "check that it is the right file"))
+        raise IssueError(make_issue("file-syntax", file, message, "check that it is the right file"))
 
 
-def _split(line: str, where: str, file: Path) -> tuple[list[str], Fault | None]:
+def _split(line: str, where: str, file: Path) -> tuple[list[str], Issue | None]:
     """The cells of a line; of one that is badly quoted none."""
     if file.suffix.lower() == ".tsv":
         return [cell.strip() for cell in line.split("\t")], None
@@ -220,51 +220,51 @@ def _places_of(columns: Sequence[Column], first_row: list[str], where: str) -> l
         there = first_row.count(column) == 1 if isinstance(column, str) else 0 <= column < len(first_row)
         if not there:
             message = f"must have one column {shown(column)}, has the columns {shown(first_row)}"
-            raise FaultError(make_fault("file-syntax", where, message, "name the columns that the file has"))
+            raise IssueError(make_issue("file-syntax", where, message, "name the columns that the file has"))
     return [first_row.index(column) if isinstance(column, str) else column for column in columns]
 
 
-def _take_row(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: int, group: RowGroup) -> None:
+def _take_row(row: _Row, columns: ListColumns, numbers: ClassIndices, count: int, group: RowGroup) -> None:
     if row.problem is not None:
-        group.faults.append(row.problem)
-    elif not group.picture:
-        group.faults.append(_syntax(row.where, "must name a picture, names none"))
+        group.issues.append(row.problem)
+    elif not group.image:
+        group.issues.append(_syntax(row.where, "must name an image, names none"))
     elif columns.box is not None:
         _take_box(row, columns, numbers, count, group)
     else:
         _take_labels(row, columns, numbers, count, group)
 
 
-def _take_labels(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: int, group: RowGroup) -> None:
+def _take_labels(row: _Row, columns: ListColumns, numbers: ClassIndices, count: int, group: RowGroup) -> None:
     cells = row.cells[1 : 1 + len(columns.labels)]
     if columns.rest:
         cells += [cell for cell in row.rest if cell]
-    group.faults += add_labels(
+    group.issues += add_labels(
         group.labels,
         ((cell, row.where) for cell in cells),
         lambda cell, where: _class_of(cell, where, columns, numbers, count),
     )
 
 
-def _take_box(row: _Row, columns: ListColumns, numbers: ClassNumbers, count: int, group: RowGroup) -> None:
+def _take_box(row: _Row, columns: ListColumns, numbers: ClassIndices, count: int, group: RowGroup) -> None:
     if not any(row.cells[1:]):
-        return  # a picture without objects
+        return  # an image without objects
     _, label, *sides, difficult = row.cells if columns.difficult is not None else [*row.cells, "0"]
     try:
         group.boxes.append(_box_of(label, sides, difficult, row.where, columns, numbers, count))
-    except FaultError as error:
-        group.faults.append(error.fault)
+    except IssueError as error:
+        group.issues.append(error.issue)
 
 
 def _box_of(
-    cell: str, sides: list[str], difficult: str, where: str, columns: ListColumns, numbers: ClassNumbers, count: int
+    cell: str, sides: list[str], difficult: str, where: str, columns: ListColumns, numbers: ClassIndices, count: int
 ) -> RawBox:
     label = _class_of(cell, where, columns, numbers, count)
     values = [value for side in sides if (value := to_number(side)) is not None]
     if len(values) != 4 or difficult not in ("0", "1"):
         row = [*sides, difficult] if columns.difficult is not None else sides
         wanted = "4 numbers and 0 or 1" if columns.difficult is not None else "4 numbers"
-        raise FaultError(_syntax(where, f"a box must be {wanted}, got {shown(row)}"))
+        raise IssueError(_syntax(where, f"a box must be {wanted}, got {shown(row)}"))
     left, top, right, bottom = values
     written = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
     if columns.inclusive:
@@ -272,36 +272,36 @@ def _box_of(
     return RawBox(label, left, top, right, bottom, where, written, difficult=difficult == "1")
 
 
-def _class_of(cell: str, where: str, columns: ListColumns, numbers: ClassNumbers, count: int) -> int:
+def _class_of(cell: str, where: str, columns: ListColumns, numbers: ClassIndices, count: int) -> int:
     return class_of_digits(cell, count, where) if columns.numbers else numbers.of(cell, where)
 
 
-def _syntax(where: str, message: str) -> Fault:
-    return make_fault("label-syntax", where, message, "correct or delete the row", fixable=True)
+def _syntax(where: str, message: str) -> Issue:
+    return make_issue("label-syntax", where, message, "correct or delete the row", fixable=True)
 
 
-# --- Pictures. ---
+# --- Images. ---
 
 
 def _annotation_of(group: RowGroup, folder: Path, boxed: bool) -> Annotation:
-    if not group.picture:
-        return Annotation(None, tuple(group.faults))
+    if not group.image:
+        return Annotation(None, tuple(group.issues))
     if group.repeated:
-        return Annotation(None, (duplicate_picture(group.picture, group.where),))
+        return Annotation(None, (duplicate_image(group.image, group.where),))
     try:
-        sample = Sample(group.picture, PictureFile(path_inside(folder, group.picture, group.where)), group.where)
-        check_there(sample.picture, group.where)
-        return truth_of_group(group, sample) if boxed else image_level(sample, group.labels, group.faults)
-    except FaultError as error:
-        return Annotation(None, (error.fault, *group.faults))
+        sample = Sample(group.image, ImageFile(path_inside(folder, group.image, group.where)), group.where)
+        check_there(sample.image, group.where)
+        return gt_of_group(group, sample) if boxed else image_level(sample, group.labels, group.issues)
+    except IssueError as error:
+        return Annotation(None, (error.issue, *group.issues))
 
 
-def truth_of_group(group: RowGroup, sample: Sample) -> Annotation:
+def gt_of_group(group: RowGroup, sample: Sample) -> Annotation:
     """The sample with the boxes of its rows.
 
     Raises:
-        FaultError: the picture's size cannot be read.
+        IssueError: the image's size cannot be read.
     """
-    size_wh = size_of(sample.picture, group.where)
-    boxes, faults = make_boxes(group.boxes, size_wh)
-    return Annotation(replace(sample, size_wh=size_wh, boxes=boxes), (*group.faults, *faults))
+    size_wh = size_of(sample.image, group.where)
+    boxes, issues = make_boxes(group.boxes, size_wh)
+    return Annotation(replace(sample, size_wh=size_wh, boxes=boxes), (*group.issues, *issues))

@@ -1,8 +1,8 @@
-"""Tar files of pictures and labels, read in place: of each picture only where it begins is taken, nothing is unpacked.
+"""Tar files of images and labels, read in place: of each image only where it begins is taken, nothing is unpacked.
 
-What is known of a picture is found in the first of these places that has it:
+What is known of an image is found in the first of these places that has it:
 
-- the rows of a table of boxes beside the tar file, which call pictures by their names in it;
+- the rows of a table of boxes beside the tar file, which call images by their names in it;
 - a member of the same name but for its suffix, as in WebDataset's shards:
 
   - ``.txt``: Darknet's lines, ``class centre-x centre-y width height``, see `darknet`;
@@ -27,26 +27,26 @@ from typing import Any, BinaryIO, NamedTuple
 from yolo9000.data.formats import (
     MAX_LABEL_BYTES,
     NOTE_NAMES,
-    ClassNumbers,
+    ClassIndices,
     add_labels,
     class_of_digits,
     decode_text,
-    duplicate_picture,
+    duplicate_image,
     image_level,
     is_file,
     is_hidden,
+    is_image,
     is_note,
-    is_picture,
     json_number,
     size_of,
     unknown_file,
 )
-from yolo9000.data.formats.csv import ListColumns, RowGroup, read_groups, truth_of_group
-from yolo9000.data.formats.yolo import make_truth, parse_label_lines
-from yolo9000.data.images import read_picture_file
-from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
+from yolo9000.data.formats.csv import ListColumns, RowGroup, gt_of_group, read_groups
+from yolo9000.data.formats.yolo import make_gt, parse_label_lines
+from yolo9000.data.images import read_image_file
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
 from yolo9000.errors import DataError
-from yolo9000.types import Annotation, Fault, PictureFile, Sample
+from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = ["BOX_COLUMNS", "read_tar"]
 
@@ -54,7 +54,7 @@ BOX_COLUMNS = ListColumns("image", ("wnid",), ("x1", "y1", "x2", "y2"), inclusiv
 """The columns of a table of boxes, unless others are named."""
 
 _CHUNK = 1 << 20
-_MOST_CLASSES = 1_000_000
+_MAX_CLASSES = 1_000_000
 _LABEL_SUFFIXES = (".txt", ".json", ".cls")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 
@@ -62,9 +62,9 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\x
 def read_tar(
     tar_file: Path, boxes_tsv: Path | None, classes: Sequence[str], columns: ListColumns = BOX_COLUMNS
 ) -> Iterator[Annotation]:
-    """The pictures of a tar file in its order, each with the stretch of the file that holds it.
+    """The images of a tar file in its order, each with the stretch of the file that holds it.
 
-    First come the faults of the tar file and of the table, last those of labels without a picture.
+    First come the issues of the tar file and of the table, last those of labels without an image.
 
     Args:
         tar_file: not compressed.
@@ -76,7 +76,7 @@ def read_tar(
         DataError: a file cannot be read, is compressed or no tar file; the table has not the columns; a class is named
             twice.
     """
-    reader = _Reader(tar_file, ClassNumbers(classes), len(classes))
+    reader = _Reader(tar_file, ClassIndices(classes), len(classes))
     if boxes_tsv is not None:
         reader.add_groups(read_groups(boxes_tsv, classes, columns))
     yield from reader.read()
@@ -95,42 +95,42 @@ class _Stretch(NamedTuple):
 
 @dataclass
 class _Index:
-    """The members that can be used, and the faults of the others; `labels` by their names without suffix."""
+    """The members that can be used, and the issues of the others; `labels` by their names without suffix."""
 
-    pictures: dict[str, _Stretch] = field(default_factory=dict)
+    images: dict[str, _Stretch] = field(default_factory=dict)
     labels: dict[str, dict[str, _Stretch]] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
 
     def add(self, member: tarfile.TarInfo, tar_file: Path) -> None:
-        """Take a member by what it is, or its fault."""
+        """Take a member by what it is, or its issue."""
         path = PurePosixPath(member.name)
         where = f"{tar_file}: {member.name}"
         if member.name.startswith("/") or ".." in path.parts:
             message = f"a member must have a name that stays in its folder, has {shown(member.name)}"
-            self.faults.append(make_fault("path-outside", where, message, "write the tar file anew"))
+            self.issues.append(make_issue("path-outside", where, message, "write the tar file again"))
         elif member.isdir() or any(is_hidden(part) for part in path.parts):
             return
         elif not member.isreg() or member.issparse():
             message = "a member must be a plain file, is a link, a device or a sparse file"
-            self.faults.append(make_fault("tar-member", where, message, "write the tar file anew (tar --dereference)"))
-        elif is_picture(path):
-            self._add_picture(_Stretch(str(path), member.offset_data, member.size), where)
+            self.issues.append(make_issue("tar-member", where, message, "write the tar file again (tar --dereference)"))
+        elif is_image(path):
+            self._add_image(_Stretch(str(path), member.offset_data, member.size), where)
         elif path.suffix.lower() in _LABEL_SUFFIXES and path.stem.lower() not in NOTE_NAMES:
             self._add_label(path, _Stretch(str(path), member.offset_data, member.size), where)
         elif not is_note(path):
-            self.faults.append(unknown_file(where, "a picture or a label"))
+            self.issues.append(unknown_file(where, "an image or a label"))
 
-    def _add_picture(self, stretch: _Stretch, where: str) -> None:
-        if stretch.name in self.pictures:
-            self.faults.append(duplicate_picture(stretch.name, where))
+    def _add_image(self, stretch: _Stretch, where: str) -> None:
+        if stretch.name in self.images:
+            self.issues.append(duplicate_image(stretch.name, where))
         else:
-            self.pictures[stretch.name] = stretch
+            self.images[stretch.name] = stretch
 
     def _add_label(self, path: PurePosixPath, stretch: _Stretch, where: str) -> None:
         labels = self.labels.setdefault(str(path.with_suffix("")), {})
         if path.suffix.lower() in labels:
             message = "a label must be there once, was there before"
-            self.faults.append(make_fault("label-duplicate", where, message, "delete one of the two", fixable=True))
+            self.issues.append(make_issue("label-duplicate", where, message, "delete one of the two", fixable=True))
         else:
             labels[path.suffix.lower()] = stretch
 
@@ -138,14 +138,14 @@ class _Index:
 def _index(tar_file: Path) -> _Index:
     if not is_file(tar_file):
         message = "must be a file that can be read"
-        raise FaultError(make_fault("file-unreadable", tar_file, message, "correct the path"))
+        raise IssueError(make_issue("file-unreadable", tar_file, message, "correct the path"))
     try:
         with tar_file.open("rb") as stream:
             _check_uncompressed(stream, tar_file)
             return _read_members(stream, tar_file)
     except OSError as error:
         message = f"must be a file that can be read: {error.strerror}"
-        raise FaultError(make_fault("file-unreadable", tar_file, message, "correct its permissions")) from None
+        raise IssueError(make_issue("file-unreadable", tar_file, message, "correct its permissions")) from None
 
 
 def _check_uncompressed(stream: BinaryIO, tar_file: Path) -> None:
@@ -154,7 +154,7 @@ def _check_uncompressed(stream: BinaryIO, tar_file: Path) -> None:
     for magic, kind in _COMPRESSED.items():
         if head.startswith(magic):
             message = f"must be a tar file that can be read in place, is compressed by {kind}"
-            raise FaultError(make_fault("tar-compressed", tar_file, message, "decompress it first, without unpacking"))
+            raise IssueError(make_issue("tar-compressed", tar_file, message, "decompress it first, without unpacking"))
 
 
 def _read_members(stream: BinaryIO, tar_file: Path) -> _Index:
@@ -170,11 +170,11 @@ def _read_members(stream: BinaryIO, tar_file: Path) -> _Index:
         except Exception as error:  # tarfile raises whatever comes up
             if end == 0:
                 message = f"must be a tar file: {error}"
-                raise FaultError(make_fault("file-syntax", tar_file, message, "write it anew")) from None
-            index.faults.append(_damaged(tar_file, end, str(error)))
+                raise IssueError(make_issue("file-syntax", tar_file, message, "write it again")) from None
+            index.issues.append(_damaged(tar_file, end, str(error)))
             return index
         if member is None:
-            index.faults += _check_end(stream, end, size, tar_file)
+            index.issues += _check_end(stream, end, size, tar_file)
             return index
         index.add(member, tar_file)
 
@@ -192,7 +192,7 @@ def _walk(stream: BinaryIO, size: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
         yield member, end
 
 
-def _check_end(stream: BinaryIO, end: int, size: int, tar_file: Path) -> list[Fault]:
+def _check_end(stream: BinaryIO, end: int, size: int, tar_file: Path) -> list[Issue]:
     """Behind the last member come zeros, and nothing else; tarfile stops at anything that is not a header."""
     if end >= size:
         return [replace(_damaged(tar_file, end, "the mark of its end is missing"), fixable=True)]
@@ -205,78 +205,78 @@ def _check_end(stream: BinaryIO, end: int, size: int, tar_file: Path) -> list[Fa
     return []
 
 
-def _damaged(tar_file: Path, place: int, what: str) -> Fault:
+def _damaged(tar_file: Path, place: int, what: str) -> Issue:
     message = f"must be a whole tar file; at byte {place:,}: {what}"
-    return make_fault("tar-damaged", tar_file, message, "write or download it anew")
+    return make_issue("tar-damaged", tar_file, message, "write or download it again")
 
 
-# --- Pictures with what is known of them. ---
+# --- Images with what is known of them. ---
 
 
 class _Reader:
-    """Joins the pictures of a tar file with the rows and members that say what is in them."""
+    """Joins the images of a tar file with the rows and members that say what is in them."""
 
-    def __init__(self, tar_file: Path, numbers: ClassNumbers, count: int) -> None:
+    def __init__(self, tar_file: Path, numbers: ClassIndices, count: int) -> None:
         self._tar_file = tar_file
         self._numbers = numbers
         self._count = count
         self._groups: dict[str, RowGroup] = {}
-        self._faults: list[Fault] = []
+        self._issues: list[Issue] = []
 
     def add_groups(self, groups: Iterable[RowGroup]) -> None:
         """Take the rows of a table."""
         for group in groups:
-            name = str(PurePosixPath(group.picture))
-            if not group.picture:
-                self._faults += group.faults
+            name = str(PurePosixPath(group.image))
+            if not group.image:
+                self._issues += group.issues
             elif group.repeated or name in self._groups:
-                self._faults.append(duplicate_picture(group.picture, group.where))
+                self._issues.append(duplicate_image(group.image, group.where))
             else:
                 self._groups[name] = group
 
     def read(self) -> Iterator[Annotation]:
-        """All pictures and faults."""
+        """All images and issues."""
         index = _index(self._tar_file)
-        yield from (Annotation(None, (fault,)) for fault in (*index.faults, *self._faults))
+        yield from (Annotation(None, (issue,)) for issue in (*index.issues, *self._issues))
         stems = set()
-        for stretch in index.pictures.values():
+        for stretch in index.images.values():
             stem = str(PurePosixPath(stretch.name).with_suffix(""))
             stems.add(stem)
             yield self._read_one(stretch, self._groups.pop(stretch.name, None), index.labels.get(stem, {}))
         for group in self._groups.values():
-            message = f"its picture {shown(group.picture)} must be in {self._tar_file}, is not"
-            yield Annotation(None, (make_fault("picture-missing", group.where, message, "correct or delete the row"),))
+            message = f"its image {shown(group.image)} must be in {self._tar_file}, is not"
+            yield Annotation(None, (make_issue("image-missing", group.where, message, "correct or delete the row"),))
         for stem, labels in index.labels.items():
             if stem not in stems:
                 yield from (Annotation(None, (self._orphan(label),)) for label in labels.values())
 
-    def _orphan(self, label: _Stretch) -> Fault:
-        where, message = f"{self._tar_file}: {label.name}", "a label must have a picture of the same name, has none"
-        return make_fault("label-orphan", where, message, "add the picture, or delete the label", fixable=True)
+    def _orphan(self, label: _Stretch) -> Issue:
+        where, message = f"{self._tar_file}: {label.name}", "a label must have an image of the same name, has none"
+        return make_issue("label-orphan", where, message, "add the image, or delete the label", fixable=True)
 
     def _read_one(self, stretch: _Stretch, group: RowGroup | None, labels: dict[str, _Stretch]) -> Annotation:
         where = f"{self._tar_file}: {stretch.name}"
-        sample = Sample(stretch.name, PictureFile(self._tar_file, stretch.offset, stretch.length), where)
-        faults: list[Fault] = []
+        sample = Sample(stretch.name, ImageFile(self._tar_file, stretch.offset, stretch.length), where)
+        issues: list[Issue] = []
         if (group is not None) + len(labels) > 1:
-            message = "a picture must have one label, has several: the first of a table, .txt, .json and .cls is taken"
-            faults.append(make_fault("label-duplicate", where, message, "delete the others", fixable=True))
+            message = "an image must have one label, has several: the first of a table, .txt, .json and .cls is taken"
+            issues.append(make_issue("label-duplicate", where, message, "delete the others", fixable=True))
         try:
-            annotation = self._truth_of(sample, group, labels)
-        except FaultError as error:
-            annotation = Annotation(None, (replace(error.fault, fixable=False), *(group.faults if group else ())))
-        return replace(annotation, faults=(*faults, *annotation.faults))
+            annotation = self._gt_of(sample, group, labels)
+        except IssueError as error:
+            annotation = Annotation(None, (replace(error.issue, fixable=False), *(group.issues if group else ())))
+        return replace(annotation, issues=(*issues, *annotation.issues))
 
-    def _truth_of(self, sample: Sample, group: RowGroup | None, labels: dict[str, _Stretch]) -> Annotation:
+    def _gt_of(self, sample: Sample, group: RowGroup | None, labels: dict[str, _Stretch]) -> Annotation:
         if group is not None:
-            return truth_of_group(group, replace(sample, where=group.where))
+            return gt_of_group(group, replace(sample, where=group.where))
         if not labels:
             return self._by_folder(sample)
         suffix = next(suffix for suffix in _LABEL_SUFFIXES if suffix in labels)
         text = self._text_of(labels[suffix])
         sample = replace(sample, where=f"{self._tar_file}: {labels[suffix].name}")
         if suffix == ".txt":
-            return make_truth(parse_label_lines(text, sample.where, self._count), sample)
+            return make_gt(parse_label_lines(text, sample.where, self._count), sample)
         if suffix == ".json":
             return self._by_json(text, sample)
         lines = enumerate(text.splitlines(), 1)
@@ -285,18 +285,18 @@ class _Reader:
 
     def _text_of(self, label: _Stretch) -> str:
         where = f"{self._tar_file}: {label.name}"
-        first_bytes = PictureFile(self._tar_file, label.offset, min(label.length, MAX_LABEL_BYTES + 1))
+        first_bytes = ImageFile(self._tar_file, label.offset, min(label.length, MAX_LABEL_BYTES + 1))
         try:
-            data = read_picture_file(first_bytes)
+            data = read_image_file(first_bytes)
         except DataError as error:
-            raise FaultError(make_fault("label-unreadable", where, str(error), "write the tar file anew")) from None
+            raise IssueError(make_issue("label-unreadable", where, str(error), "write the tar file again")) from None
         return decode_text(bytes(data), where, "label-unreadable")
 
     def _by_folder(self, sample: Sample) -> Annotation:
         parts = PurePosixPath(sample.name).parts
         if len(parts) < 2:
-            message = "a picture must be in the folder of its class, or have a label, has neither"
-            raise FaultError(make_fault("label-missing", sample.where, message, "label it, or put it in a folder"))
+            message = "an image must be in the folder of its class, or have a label, has neither"
+            raise IssueError(make_issue("label-missing", sample.where, message, "label it, or put it in a folder"))
         return image_level(sample, [self._numbers.of(parts[0], sample.where)], [])
 
     def _by_json(self, text: str, sample: Sample) -> Annotation:
@@ -305,22 +305,22 @@ class _Reader:
         if boxes is None:
             named = [(label, f"{sample.where}: labels[{place}]") for place, label in enumerate(labels)]
             return self._image_level(named, sample)
-        rows, faults = [], []
+        rows, issues = [], []
         for place, (sides, label, difficult) in enumerate(zip(boxes, labels, record["difficult"], strict=True)):
             try:
                 rows.append(self._raw_box(sides, label, difficult, f"{sample.where}: boxes[{place}]"))
-            except FaultError as error:
-                faults.append(error.fault)
-        size_wh = size_of(sample.picture, sample.where)
-        truth, box_faults = make_boxes(rows, size_wh)
-        return Annotation(replace(sample, size_wh=size_wh, boxes=truth), (*faults, *box_faults))
+            except IssueError as error:
+                issues.append(error.issue)
+        size_wh = size_of(sample.image, sample.where)
+        gt, box_issues = make_boxes(rows, size_wh)
+        return Annotation(replace(sample, size_wh=size_wh, boxes=gt), (*issues, *box_issues))
 
     def _raw_box(self, sides: object, label: object, difficult: object, where: str) -> RawBox:
         numbers = [json_number(side) for side in sides] if isinstance(sides, list) else []
         known = [number for number in numbers if number is not None]
         if not len(numbers) == len(known) == 4 or difficult not in (0, 1):
             message = f"must be [left, top, right, bottom], and 0 or 1 if difficult, got {shown((sides, difficult))}"
-            raise FaultError(make_fault("label-syntax", where, message, "correct or delete the box", fixable=True))
+            raise IssueError(make_issue("label-syntax", where, message, "correct or delete the box", fixable=True))
         left, top, right, bottom = known
         written = f"[{left:g}, {top:g}, {right:g}, {bottom:g}]"
         return RawBox(self._class_of(label, where), left, top, right, bottom, where, written, difficult=bool(difficult))
@@ -328,32 +328,32 @@ class _Reader:
     def _image_level(self, named: Iterable[tuple[object, str]], sample: Sample) -> Annotation:
         """The sample with labels, each with what names it."""
         labels: set[int] = set()
-        faults = add_labels(labels, named, self._class_of)
-        if not labels and not faults:
-            faults.append(make_fault("label-syntax", sample.where, "must name a class, names none", "name its class"))
-        return image_level(sample, labels, faults)
+        issues = add_labels(labels, named, self._class_of)
+        if not labels and not issues:
+            issues.append(make_issue("label-syntax", sample.where, "must name a class, names none", "name its class"))
+        return image_level(sample, labels, issues)
 
     def _class_of(self, label: object, where: str) -> int:
         """The number of a class that is written as its name or its number."""
         if isinstance(label, str) and (label in self._numbers or not label.isdigit()):
             return self._numbers.of(label, where)
-        if isinstance(label, str) or (type(label) is int and 0 <= label < _MOST_CLASSES):
+        if isinstance(label, str) or (type(label) is int and 0 <= label < _MAX_CLASSES):
             return class_of_digits(str(label), self._count, where)
         message = f"must be the name or the number of a class, got {shown(label)}"
-        raise FaultError(make_fault("label-syntax", where, message, "correct the label", fixable=True))
+        raise IssueError(make_issue("label-syntax", where, message, "correct the label", fixable=True))
 
 
 def _json_of(text: str, where: str) -> dict[str, Any]:
     """The object with its lists, which are of the same length."""
-    advice = "correct the label"
+    suggestion = "correct the label"
     try:
         record = json.loads(text)
     except json.JSONDecodeError as error:
         message = f"must be JSON ({error.msg.lower()})"
-        raise FaultError(make_fault("label-syntax", f"{where}:{error.lineno}", message, advice)) from None
+        raise IssueError(make_issue("label-syntax", f"{where}:{error.lineno}", message, suggestion)) from None
     except (ValueError, RecursionError):  # Python's limits on digits and on depth
         message = "must be JSON that is neither nested so deeply nor has such long numbers"
-        raise FaultError(make_fault("label-syntax", where, message, advice)) from None
+        raise IssueError(make_issue("label-syntax", where, message, suggestion)) from None
     if isinstance(record, dict) and isinstance(record.get("labels"), list):
         count = len(record["labels"])
         record.setdefault("difficult", [0] * count)
@@ -361,4 +361,4 @@ def _json_of(text: str, where: str) -> dict[str, Any]:
         if all(isinstance(values, list) and len(values) == count for values in lists):
             return record
     message = 'must be {"boxes": [[left, top, right, bottom], ...], "labels": [...]} or {"labels": [...]}'
-    raise FaultError(make_fault("label-syntax", where, message, advice))
+    raise IssueError(make_issue("label-syntax", where, message, suggestion))

@@ -1,10 +1,10 @@
-"""PASCAL VOC: an XML file for each picture, and lists of the pictures of each split.
+"""PASCAL VOC: an XML file for each image, and lists of the images of each split.
 
 ::
 
     root/Annotations/000017.xml     root/JPEGImages/000017.jpg      root/ImageSets/Main/train.txt
 
-VOC numbers pixels from 1 and a box's last pixel belongs to it: xmin 1, xmax 500 is the whole width of a picture of 500.
+VOC numbers pixels from 1 and a box's last pixel belongs to it: xmin 1, xmax 500 is the whole width of an image of 500.
 Source: the development kit of PASCAL VOC 2012, section 3.4 and VOCevaldet.m, whose areas are xmax - xmin + 1 wide.
 """
 
@@ -17,10 +17,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from yolo9000.data.formats import (
-    ClassNumbers,
+    ClassIndices,
     boxes_to_write,
     check_declared_size,
-    duplicate_picture,
+    duplicate_image,
     is_file,
     is_note,
     numbered_lines,
@@ -31,53 +31,53 @@ from yolo9000.data.formats import (
     to_number,
     unknown_file,
     walk_files,
-    walk_pictures,
+    walk_images,
     writing,
 )
-from yolo9000.data.images import copy_picture
-from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
+from yolo9000.data.images import copy_image
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
 from yolo9000.errors import DataError
 from yolo9000.io.files import write_atomically
-from yolo9000.io.sources import PICTURE_SUFFIXES
+from yolo9000.io.sources import IMAGE_SUFFIXES
 from yolo9000.io.writers import OutputNames
-from yolo9000.types import Annotation, Fault, PictureFile, Sample
+from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = ["read_voc", "voc_classes", "write_voc"]
 
 _DECLARATION = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-_LISTED = re.compile(r"(\S+)(?:\s+(?:-1|0|1))?")  # a picture and, in a list of one class, whether it is there
+_LISTED = re.compile(r"(\S+)(?:\s+(?:-1|0|1))?")  # an image and, in a list of one class, whether it is there
 
 
 def read_voc(root: Path, names_file: Path | None, classes: Sequence[str]) -> Iterator[Annotation]:
-    """The pictures of a VOC data set, in the order of the list or of their names.
+    """The images of a VOC data set, in the order of the list or of their names.
 
-    The picture of ``Annotations/000017.xml`` is ``JPEGImages/000017`` with any suffix of pictures or, where there is
+    The image of ``Annotations/000017.xml`` is ``JPEGImages/000017`` with any suffix of images or, where there is
     none, the one that the XML names. An xmin or ymin of 0, which labelling tools write, is taken for 1. A box whose
     first and last pixel are the same along a side is empty, although the development kit would make it 1 wide.
 
     Args:
         root: the folder that holds ``Annotations`` and ``JPEGImages``.
-        names_file: a list of ``ImageSets``: the names of pictures without suffix, one a line; in a list of one class
+        names_file: a list of ``ImageSets``: the names of images without suffix, one a line; in a list of one class
             followed by -1, 0 or 1, which changes nothing. None reads all annotations.
         classes: their names; their places are the labels.
 
     Raises:
         DataError: a folder or the list cannot be read, or a class is named twice.
     """
-    numbers = ClassNumbers(classes)
-    pictures: set[Path | None] = set()
+    numbers = ClassIndices(classes)
+    images: set[Path | None] = set()
     for where, item in _annotations(root, names_file):
-        annotation = Annotation(None, (item,)) if isinstance(item, Fault) else _read_one(root, item, where, numbers)
-        if annotation.sample is not None and annotation.sample.picture.path in pictures:
-            annotation = Annotation(None, (duplicate_picture(annotation.sample.name, where),))
+        annotation = Annotation(None, (item,)) if isinstance(item, Issue) else _read_one(root, item, where, numbers)
+        if annotation.sample is not None and annotation.sample.image.path in images:
+            annotation = Annotation(None, (duplicate_image(annotation.sample.name, where),))
         if annotation.sample is not None:
-            pictures.add(annotation.sample.picture.path)
+            images.add(annotation.sample.image.path)
         elif isinstance(item, Path):
-            pictures.add(_picture_of(root, item))
+            images.add(_image_of(root, item))
         yield annotation
     if names_file is None:
-        yield from _pictures_without_annotation(root, pictures)
+        yield from _images_without_annotation(root, images)
 
 
 def voc_classes(root: Path, names_file: Path | None) -> tuple[str, ...]:
@@ -96,12 +96,12 @@ def voc_classes(root: Path, names_file: Path | None) -> tuple[str, ...]:
             names |= _object_names(item)
     if not names:
         message = "must hold objects with names, holds none"
-        raise FaultError(make_fault("file-syntax", root, message, "check that the annotations are VOC's"))
+        raise IssueError(make_issue("file-syntax", root, message, "check that the annotations are VOC's"))
     return tuple(sorted(names))
 
 
 def write_voc(folder: Path, samples: Iterable[Sample], classes: Sequence[str], split: str) -> None:
-    """Write a data set as VOC: pictures (copied), annotations and ``ImageSets/Main/<split>.txt``.
+    """Write a data set as VOC: images (copied), annotations and ``ImageSets/Main/<split>.txt``.
 
     VOC knows no crowds; they become difficult, which also makes that neither finding nor missing them counts.
 
@@ -112,7 +112,7 @@ def write_voc(folder: Path, samples: Iterable[Sample], classes: Sequence[str], s
         split: name of the list, such as ``train``.
 
     Raises:
-        DataError: a sample without boxes, a picture that cannot be read, an annotation that is there already, or a
+        DataError: a sample without boxes, an image that cannot be read, an annotation that is there already, or a
             file that cannot be written.
     """
     names = OutputNames()
@@ -130,17 +130,17 @@ def write_voc(folder: Path, samples: Iterable[Sample], classes: Sequence[str], s
 # --- Which annotations. ---
 
 
-def _annotations(root: Path, names_file: Path | None) -> Iterator[tuple[str, Path | Fault]]:
+def _annotations(root: Path, names_file: Path | None) -> Iterator[tuple[str, Path | Issue]]:
     """The annotations, each with what names it."""
     folder = root / "Annotations"
     if not folder.is_dir():
-        advice = "name the folder that holds Annotations and JPEGImages"
-        raise FaultError(make_fault("file-unreadable", folder, "must be a folder with XML files, is none", advice))
+        suggestion = "name the folder that holds Annotations and JPEGImages"
+        raise IssueError(make_issue("file-unreadable", folder, "must be a folder with XML files, is none", suggestion))
     if names_file is not None:
         yield from _listed(folder, names_file)
         return
     for item in walk_files(folder):
-        if isinstance(item, Fault):
+        if isinstance(item, Issue):
             yield item.where, item
         elif item.suffix.lower() == ".xml":
             yield str(item), item
@@ -148,40 +148,40 @@ def _annotations(root: Path, names_file: Path | None) -> Iterator[tuple[str, Pat
             yield str(item), unknown_file(item, "an annotation, .xml,")
 
 
-def _listed(folder: Path, names_file: Path) -> Iterator[tuple[str, Path | Fault]]:
+def _listed(folder: Path, names_file: Path) -> Iterator[tuple[str, Path | Issue]]:
     for number, line in numbered_lines(names_file):
         where = f"{names_file}:{number}"
         if not line.strip():
             continue
         match = _LISTED.fullmatch(line.strip())
         if match is None:
-            message = f"must be the name of a picture, and -1, 0 or 1 in a list of one class, got {shown(line)}"
-            yield where, make_fault("label-syntax", where, message, "correct the line")
+            message = f"must be the name of an image, and -1, 0 or 1 in a list of one class, got {shown(line)}"
+            yield where, make_issue("label-syntax", where, message, "correct the line")
             continue
         try:
             yield where, path_inside(folder, f"{match[1]}.xml", where)
-        except FaultError as error:
-            yield where, error.fault
+        except IssueError as error:
+            yield where, error.issue
 
 
-def _missing(annotation: Path, where: str) -> Fault:
-    message = f"a picture must have an annotation, there is no {annotation}"
-    return make_fault("label-missing", where, message, "annotate the picture, or take it from the list")
+def _missing(annotation: Path, where: str) -> Issue:
+    message = f"an image must have an annotation, there is no {annotation}"
+    return make_issue("label-missing", where, message, "annotate the image, or take it from the list")
 
 
-def _pictures_without_annotation(root: Path, used: set[Path | None]) -> Iterator[Annotation]:
-    for item in walk_pictures(root / "JPEGImages"):
-        if isinstance(item, Fault):
+def _images_without_annotation(root: Path, used: set[Path | None]) -> Iterator[Annotation]:
+    for item in walk_images(root / "JPEGImages"):
+        if isinstance(item, Issue):
             yield Annotation(None, (item,))
         elif item not in used:
             stem = item.relative_to(root / "JPEGImages").with_suffix(".xml")
             yield Annotation(None, (_missing(root / "Annotations" / stem, str(item)),))
 
 
-def _picture_of(root: Path, annotation: Path) -> Path | None:
-    """The picture with the name of the annotation."""
+def _image_of(root: Path, annotation: Path) -> Path | None:
+    """The image with the name of the annotation."""
     stem = root / "JPEGImages" / annotation.relative_to(root / "Annotations").with_suffix("")
-    suffixes = chain(PICTURE_SUFFIXES, (suffix.upper() for suffix in PICTURE_SUFFIXES))
+    suffixes = chain(IMAGE_SUFFIXES, (suffix.upper() for suffix in IMAGE_SUFFIXES))
     paths = (stem.with_name(stem.name + suffix) for suffix in suffixes)
     return next((path for path in paths if is_file(path)), None)
 
@@ -189,71 +189,71 @@ def _picture_of(root: Path, annotation: Path) -> Path | None:
 # --- One annotation. ---
 
 
-def _read_one(root: Path, path: Path, named_in: str, numbers: ClassNumbers) -> Annotation:
+def _read_one(root: Path, path: Path, named_in: str, numbers: ClassIndices) -> Annotation:
     if not is_file(path):
         return Annotation(None, (_missing(path, named_in),))
     where = str(path)
-    faults: list[Fault] = []
+    issues: list[Issue] = []
     try:
         tree = _parse(path)
-        picture = PictureFile(_picture_of(root, path) or _named_picture(root, tree, where))
-        size_wh = size_of(picture, where, missing="label-orphan")
-        faults += _check_size(tree, size_wh, where)
-    except FaultError as error:
-        return Annotation(None, (error.fault,))
+        image = ImageFile(_image_of(root, path) or _named_image(root, tree, where))
+        size_wh = size_of(image, where, missing="label-orphan")
+        issues += _check_size(tree, size_wh, where)
+    except IssueError as error:
+        return Annotation(None, (error.issue,))
     rows = []
     for number, element in enumerate(tree.iterfind("object"), 1):
         try:
-            rows.append(_read_object(element, f"{where}: object {number}", numbers, faults))
-        except FaultError as error:
-            faults.append(error.fault)
-    boxes, box_faults = make_boxes(rows, size_wh)
-    name = picture.path.relative_to(root / "JPEGImages").as_posix()
-    return Annotation(Sample(name, picture, where, size_wh, boxes), (*faults, *box_faults))
+            rows.append(_read_object(element, f"{where}: object {number}", numbers, issues))
+        except IssueError as error:
+            issues.append(error.issue)
+    boxes, box_issues = make_boxes(rows, size_wh)
+    name = image.path.relative_to(root / "JPEGImages").as_posix()
+    return Annotation(Sample(name, image, where, size_wh, boxes), (*issues, *box_issues))
 
 
 def _parse(path: Path) -> ElementTree.Element:
     text = read_text(path, "label-unreadable")
     if _DECLARATION.search(text):  # before parsing: entities can grow without bound, or name other files
-        advice = "remove the document type and the entities"
-        raise FaultError(make_fault("xml-entity", path, "must be XML without <!DOCTYPE and <!ENTITY", advice))
-    advice = "mend the file, or annotate the picture anew"
+        suggestion = "remove the document type and the entities"
+        raise IssueError(make_issue("xml-entity", path, "must be XML without <!DOCTYPE and <!ENTITY", suggestion))
+    suggestion = "mend the file, or annotate the image again"
     try:
         tree = ElementTree.fromstring(text)  # noqa: S314  without entities and of bounded length
     except ElementTree.ParseError as error:
         where = f"{path}:{error.position[0]}"
         message = f"must be XML: {str(error).partition(':')[0]}"
-        raise FaultError(make_fault("label-syntax", where, message, advice)) from None
+        raise IssueError(make_issue("label-syntax", where, message, suggestion)) from None
     if tree.tag != "annotation":
         message = f"must hold an <annotation>, holds {shown(tree.tag)}"
-        raise FaultError(make_fault("label-syntax", path, message, advice))
+        raise IssueError(make_issue("label-syntax", path, message, suggestion))
     return tree
 
 
-def _named_picture(root: Path, tree: ElementTree.Element, where: str) -> Path:
-    """The picture that the annotation names; labelling tools write a whole path of their own machine."""
+def _named_image(root: Path, tree: ElementTree.Element, where: str) -> Path:
+    """The image that the annotation names; labelling tools write a whole path of their own machine."""
     named = tree.findtext("filename", "").strip().replace("\\", "/").rpartition("/")[2]
     if not named:
-        message = f"its picture must be in {root / 'JPEGImages'}, is not there"
-        raise FaultError(make_fault("label-orphan", where, message, "put it there, or delete the annotation"))
+        message = f"its image must be in {root / 'JPEGImages'}, is not there"
+        raise IssueError(make_issue("label-orphan", where, message, "put it there, or delete the annotation"))
     return path_inside(root / "JPEGImages", named, where)
 
 
-def _check_size(tree: ElementTree.Element, size_wh: tuple[int, int], where: str) -> list[Fault]:
+def _check_size(tree: ElementTree.Element, size_wh: tuple[int, int], where: str) -> list[Issue]:
     if tree.find("size") is None:
         return []
     sides = [to_number(tree.findtext(f"size/{side}", "").strip()) for side in ("width", "height")]
     width, height = (int(side) if side is not None and abs(side) < 1e9 else 0 for side in sides)
     try:
         check_declared_size((width, height), size_wh, where)
-    except FaultError as error:
-        if not error.fault.fixable:
+    except IssueError as error:
+        if not error.issue.fixable:
             raise
-        return [error.fault]
+        return [error.issue]
     return []
 
 
-def _read_object(element: ElementTree.Element, where: str, numbers: ClassNumbers, faults: list[Fault]) -> RawBox:
+def _read_object(element: ElementTree.Element, where: str, numbers: ClassIndices, issues: list[Issue]) -> RawBox:
     label = numbers.of(element.findtext("name", "").strip(), where)
     xmin, ymin, xmax, ymax = (_side(element, side, where) for side in _SIDES)
     left, right = _without_last(xmin, xmax)
@@ -261,7 +261,7 @@ def _read_object(element: ElementTree.Element, where: str, numbers: ClassNumbers
     difficult = element.findtext("difficult", "0").strip()
     if difficult not in ("0", "1"):
         message = f"difficult must be 0 or 1, got {shown(difficult)}"
-        faults.append(make_fault("label-syntax", where, message, "correct it; 0 is taken", fixable=True))
+        issues.append(make_issue("label-syntax", where, message, "correct it; 0 is taken", fixable=True))
     written = f"xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"
     return RawBox(label, left, top, right, bottom, where, written, difficult=difficult == "1")
 
@@ -271,7 +271,7 @@ def _side(element: ElementTree.Element, side: str, where: str) -> float:
     value = to_number(text)
     if value is None:
         message = f"must have a bndbox whose {side} is a number, got {shown(text)}"
-        raise FaultError(make_fault("label-syntax", where, message, "correct or delete the object", fixable=True))
+        raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
     return value
 
 
@@ -286,7 +286,7 @@ def _without_last(first: float, last: float) -> tuple[float, float]:
 def _object_names(path: Path) -> set[str]:
     try:
         return {name for element in _parse(path).iterfind("object") if (name := element.findtext("name", "").strip())}
-    except FaultError:
+    except IssueError:
         return set()
 
 
@@ -298,7 +298,7 @@ def _write_one(folder: Path, stem: str, sample: Sample, classes: Sequence[str]) 
     if annotation.exists():
         raise DataError(f"{annotation}: must not be there already; write to an empty folder")
     file_name = stem + Path(sample.name).suffix.lower()
-    copy_picture(sample.picture, folder / "JPEGImages" / file_name)
+    copy_image(sample.image, folder / "JPEGImages" / file_name)
     tree = _tree_of(sample, file_name, classes)
     ElementTree.indent(tree)
     write_atomically(annotation, ElementTree.tostring(tree, encoding="unicode") + "\n")

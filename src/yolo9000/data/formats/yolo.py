@@ -1,11 +1,11 @@
-"""Darknet's and YOLO's text labels: a file for each picture with a line for each object.
+"""Darknet's and YOLO's text labels: a file for each image with a line for each object.
 
-A line is ``class centre-x centre-y width height``, all but the class as fractions of the picture, as in
-``0 0.5 0.5 0.25 0.1``. Where both centres are 0, as in ``0 0 0 0 0``, the picture holds the class somewhere: an
+A line is ``class centre-x centre-y width height``, all but the class as fractions of the image, as in
+``0 0.5 0.5 0.25 0.1``. Where both centres are 0, as in ``0 0 0 0 0``, the image holds the class somewhere: an
 image-level label. An empty file says that there is no object.
 
 The labels of ``images/train/a.jpg`` are in ``labels/train/a.txt``, of ``JPEGImages/a.jpg`` in ``labels/a.txt``, or in
-``a.txt`` beside the picture.
+``a.txt`` beside the image.
 
 Darknet: src/data.c fill_truth_detection, correct_boxes; src/utils.c find_replace; scripts/voc_label.py.
 """
@@ -21,35 +21,35 @@ from typing import Literal, NamedTuple, NoReturn
 import yaml
 
 from yolo9000.data.formats import (
-    ClassNumbers,
+    ClassIndices,
     add_labels,
     check_there,
     class_of_digits,
-    duplicate_picture,
+    duplicate_image,
     image_level,
     is_file,
     is_folder,
-    is_picture,
+    is_image,
     numbered_lines,
     read_text,
     size_of,
     size_to_write,
     to_number,
     walk_files,
-    walk_pictures,
+    walk_images,
     writing,
 )
-from yolo9000.data.images import copy_picture
-from yolo9000.data.issues import FaultError, RawBox, make_boxes, make_fault, shown
+from yolo9000.data.images import copy_image
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
 from yolo9000.errors import DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.io.writers import OutputNames
 from yolo9000.taxonomy.darknet_files import read_data, read_names
-from yolo9000.types import Annotation, Fault, PictureFile, Sample
+from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = [
     "LabelLines",
-    "make_truth",
+    "make_gt",
     "parse_label_lines",
     "read_darknet",
     "read_darknet_data",
@@ -61,7 +61,7 @@ Split = Literal["train", "val", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _DATA_KEYS: dict[Split, str] = {"train": "train", "val": "valid", "test": "test"}
-_PICTURE_FOLDERS = ("images", "JPEGImages")
+_IMAGE_FOLDERS = ("images", "JPEGImages")
 _LABEL_FOLDER = "labels"
 _CLASSES_FILE = "classes.txt"  # which labelling tools put among the labels
 _MAX_YAML_BYTES = 1_000_000
@@ -74,25 +74,25 @@ class LabelLines(NamedTuple):
     """What the lines of a label file say.
 
     Attributes:
-        rows: the boxes in fractions of the picture.
-        image_labels: the classes that are in the picture, without boxes.
-        faults: the lines that cannot be used.
+        rows: the boxes in fractions of the image.
+        image_labels: the classes that are in the image, without boxes.
+        issues: the lines that cannot be used.
     """
 
     rows: list[RawBox]
     image_labels: tuple[int, ...]
-    faults: list[Fault]
+    issues: list[Issue]
 
 
-def read_darknet(pictures: Iterable[Path], classes: Sequence[str]) -> Iterator[Annotation]:
-    """The pictures with their label files.
+def read_darknet(images: Iterable[Path], classes: Sequence[str]) -> Iterator[Annotation]:
+    """The images with their label files.
 
-    A picture without label file is a fault: nobody said that it is empty. A label file without picture is one where a
+    An image without label file is an issue: nobody said that it is empty. A label file without image is one where a
     folder is read. `size_wh` is known only where there are boxes.
 
     Args:
-        pictures: pictures; folders, whose pictures are read, those in folders below too; and lists, which are all
-            files that are no pictures by their suffix: a path a line, relative to the list or to the working folder.
+        images: images; folders, whose images are read, those in folders below too; and lists, which are all
+            files that are no images by their suffix: a path a line, relative to the list or to the working folder.
         classes: their names; their places are the labels.
 
     Raises:
@@ -100,19 +100,19 @@ def read_darknet(pictures: Iterable[Path], classes: Sequence[str]) -> Iterator[A
     """
     seen: set[Path] = set()
     label_files: set[Path | None] = set()
-    for source in pictures:
-        for where, item in _pictures_of(source):
-            if isinstance(item, Fault):
+    for source in images:
+        for where, item in _images_of(source):
+            if isinstance(item, Issue):
                 yield Annotation(None, (item,))
             elif item in seen:
-                yield Annotation(None, (duplicate_picture(str(item), where),))
+                yield Annotation(None, (duplicate_image(str(item), where),))
             else:
                 seen.add(item)
                 label_file = _label_file_of(item)
                 label_files.add(label_file)
                 yield _read_one(item, label_file, where, len(classes))
         if is_folder(source):
-            yield from (Annotation(None, (fault,)) for fault in _orphans(source, label_files))
+            yield from (Annotation(None, (issue,)) for issue in _orphans(source, label_files))
 
 
 def parse_label_lines(text: str, where: str, count: int) -> LabelLines:
@@ -120,46 +120,46 @@ def parse_label_lines(text: str, where: str, count: int) -> LabelLines:
 
     Args:
         text: the contents of the file.
-        where: its name, for the faults.
+        where: its name, for the issues.
         count: number of classes.
     """
     rows: list[RawBox] = []
     labels: set[int] = set()
-    faults: list[Fault] = []
+    issues: list[Issue] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            _parse_line(line, f"{where}:{number}", count, rows, labels, faults)
-        except FaultError as error:
-            faults.append(error.fault)
-    return LabelLines(rows, tuple(sorted(labels)), faults)
+            _parse_line(line, f"{where}:{number}", count, rows, labels, issues)
+        except IssueError as error:
+            issues.append(error.issue)
+    return LabelLines(rows, tuple(sorted(labels)), issues)
 
 
-def make_truth(lines: LabelLines, sample: Sample) -> Annotation:
+def make_gt(lines: LabelLines, sample: Sample) -> Annotation:
     """The sample with what its label file says.
 
     Args:
         lines: the lines of the file.
-        sample: the picture.
+        sample: the image.
 
     Returns:
         It has no boxes, rather than none of them, where there are image-level labels alone.
 
     Raises:
-        FaultError: there are boxes, and the picture's size cannot be read.
+        IssueError: there are boxes, and the image's size cannot be read.
     """
     if lines.image_labels and not lines.rows:
-        return image_level(sample, lines.image_labels, lines.faults)
-    size_wh = size_of(sample.picture, sample.where) if lines.rows else None  # pictures without boxes stay unopened
+        return image_level(sample, lines.image_labels, lines.issues)
+    size_wh = size_of(sample.image, sample.where) if lines.rows else None  # images without boxes stay unopened
     width, height = size_wh or (1, 1)
     rows = [
         row._replace(left=row.left * width, top=row.top * height, right=row.right * width, bottom=row.bottom * height)
         for row in lines.rows
     ]
-    boxes, faults = make_boxes(rows, (width, height))
+    boxes, issues = make_boxes(rows, (width, height))
     return Annotation(
-        replace(sample, size_wh=size_wh, boxes=boxes, image_labels=lines.image_labels), (*lines.faults, *faults)
+        replace(sample, size_wh=size_wh, boxes=boxes, image_labels=lines.image_labels), (*lines.issues, *issues)
     )
 
 
@@ -210,7 +210,7 @@ def read_darknet_data(file: Path) -> tuple[tuple[str, ...], dict[str, tuple[Path
     if names_file is None:
         _fail(file, None, "must have names = and a file, has none")
     names = read_names(names_file)
-    ClassNumbers(names, names_file)
+    ClassIndices(names, names_file)
     if data.options.get("classes", str(len(names))) != str(len(names)):
         _fail(file, None, f"classes must be {len(names)}, the number of names, is {shown(data.options['classes'])}")
     splits: dict[str, tuple[Path, ...]] = {}
@@ -236,10 +236,10 @@ def write_darknet(
         samples: with boxes, image-level labels or both.
         classes: the names of the labels.
         split: what the samples are for.
-        copy: copy the pictures rather than link to them; those in tar files are always copied.
+        copy: copy the images rather than link to them; those in tar files are always copied.
 
     Raises:
-        DataError: a sample of which nothing is known, a picture whose size cannot be read, a label file that is there
+        DataError: a sample of which nothing is known, an image whose size cannot be read, a label file that is there
             already, a name that is not one line, or a file that cannot be written.
     """
     names = OutputNames()
@@ -249,23 +249,23 @@ def write_darknet(
             (folder / part).mkdir(parents=True, exist_ok=True)
         for sample in samples:
             stem = names.stem(sample.name, None)
-            picture = folder / "images" / (stem + Path(sample.name).suffix.lower())
+            image = folder / "images" / (stem + Path(sample.name).suffix.lower())
             _write_labels(folder / _LABEL_FOLDER / f"{stem}.txt", sample)
-            _put_picture(sample.picture, picture, copy)
-            lines.append(f"./images/{picture.name}\n")
+            _put_image(sample.image, image, copy)
+            lines.append(f"./images/{image.name}\n")
         write_atomically(folder / f"{split}.txt", "".join(lines))
         _write_description(folder, classes)
 
 
-# --- Pictures and their label files. ---
+# --- Images and their label files. ---
 
 
-def _pictures_of(source: Path) -> Iterator[tuple[str, Path | Fault]]:
-    """The pictures that a path stands for, each with what names it."""
+def _images_of(source: Path) -> Iterator[tuple[str, Path | Issue]]:
+    """The images that a path stands for, each with what names it."""
     if is_folder(source):
-        for item in walk_pictures(source):
+        for item in walk_images(source):
             yield str(item), item
-    elif is_picture(source):
+    elif is_image(source):
         yield str(source), source
     else:
         for number, line in numbered_lines(source):
@@ -278,80 +278,80 @@ def _find_listed(listed: str, folder: Path) -> Path:
     return Path(listed) if is_file(Path(listed)) and not is_file(beside_list) else beside_list
 
 
-def _read_one(picture: Path, label_file: Path | None, where: str, count: int) -> Annotation:
+def _read_one(image: Path, label_file: Path | None, where: str, count: int) -> Annotation:
     try:
-        check_there(PictureFile(picture), where)
+        check_there(ImageFile(image), where)
         if label_file is None:
-            raise FaultError(_missing(picture, where))
+            raise IssueError(_missing(image, where))
         lines = parse_label_lines(read_text(label_file, "label-unreadable"), str(label_file), count)
-        return make_truth(lines, Sample(str(picture), PictureFile(picture), str(label_file)))
-    except FaultError as error:
-        return Annotation(None, (error.fault,))
+        return make_gt(lines, Sample(str(image), ImageFile(image), str(label_file)))
+    except IssueError as error:
+        return Annotation(None, (error.issue,))
 
 
-def _missing(picture: Path, where: str) -> Fault:
-    places = " or ".join(str(path) for path in _label_places(picture))
-    message = f"a picture must have a label file, there is no {places}"
-    return make_fault("label-missing", where, message, "label the picture; an empty file says that it has no object")
+def _missing(image: Path, where: str) -> Issue:
+    places = " or ".join(str(path) for path in _label_places(image))
+    message = f"an image must have a label file, there is no {places}"
+    return make_issue("label-missing", where, message, "label the image; an empty file says that it has no object")
 
 
-def _label_file_of(picture: Path) -> Path | None:
-    return next((path for path in _label_places(picture) if is_file(path)), None)
+def _label_file_of(image: Path) -> Path | None:
+    return next((path for path in _label_places(image) if is_file(path)), None)
 
 
-def _label_places(picture: Path) -> list[Path]:
-    """Where the labels of a picture may be, in the order in which they are looked for."""
-    beside = picture.with_suffix(".txt")
+def _label_places(image: Path) -> list[Path]:
+    """Where the labels of an image may be, in the order in which they are looked for."""
+    beside = image.with_suffix(".txt")
     as_darknet = str(beside)
-    for name in _PICTURE_FOLDERS:  # Darknet replaces the first such letters, wherever they stand
+    for name in _IMAGE_FOLDERS:  # Darknet replaces the first such letters, wherever they stand
         as_darknet = as_darknet.replace(name, _LABEL_FOLDER, 1)
     return list(dict.fromkeys([_label_folder_of(beside), Path(as_darknet), beside]))
 
 
 def _label_folder_of(path: Path) -> Path:
-    """The path with its last part that is a folder of pictures replaced by that of the labels."""
+    """The path with its last part that is a folder of images replaced by that of the labels."""
     parts = list(path.parts)
     for place in reversed(range(len(parts))):
-        if parts[place] in _PICTURE_FOLDERS:
+        if parts[place] in _IMAGE_FOLDERS:
             parts[place] = _LABEL_FOLDER
             break
     return Path(*parts)
 
 
-def _orphans(folder: Path, used: set[Path | None]) -> Iterator[Fault]:
-    """The label files of a folder that belong to none of its pictures."""
+def _orphans(folder: Path, used: set[Path | None]) -> Iterator[Issue]:
+    """The label files of a folder that belong to none of its images."""
     label_folder = _label_folder_of(folder)
     below = {path.parent for path in used if path is not None and path.is_relative_to(folder)}
     folders = [label_folder] if label_folder != folder else sorted(below)
     for path in folders:
         for item in walk_files(path) if is_folder(path) else ():
-            if isinstance(item, Fault):
+            if isinstance(item, Issue):
                 yield item
             elif item.suffix.lower() == ".txt" and item not in used and item.name != _CLASSES_FILE:
-                advice = "put the picture back, or delete the file"
-                fault = make_fault("label-orphan", item, "a label file must have a picture, there is none", advice)
-                yield replace(fault, fixable=True)
+                suggestion = "put the image back, or delete the file"
+                issue = make_issue("label-orphan", item, "a label file must have an image, there is none", suggestion)
+                yield replace(issue, fixable=True)
 
 
 # --- Lines. ---
 
 
-def _parse_line(line: str, where: str, count: int, rows: list[RawBox], labels: set[int], faults: list[Fault]) -> None:
+def _parse_line(line: str, where: str, count: int, rows: list[RawBox], labels: set[int], issues: list[Issue]) -> None:
     parts = line.split()
     if len(parts) != 5:
         message = f"must be a class and 4 numbers, got {len(parts)} columns: {shown(line.strip())}"
-        advice = "leave out scores; turn outlines into boxes" if len(parts) > 5 else "correct or delete the line"
-        raise FaultError(make_fault("label-syntax", where, message, advice, fixable=True))
+        suggestion = "leave out scores; turn outlines into boxes" if len(parts) > 5 else "correct or delete the line"
+        raise IssueError(make_issue("label-syntax", where, message, suggestion, fixable=True))
     label = class_of_digits(parts[0], count, where)
     numbers = [number for part in parts[1:] if (number := to_number(part)) is not None]
     if len(numbers) != 4:
         message = f"must be a class and 4 numbers, got {shown(line.strip())}"
-        raise FaultError(make_fault("label-syntax", where, message, "correct or delete the line", fixable=True))
+        raise IssueError(make_issue("label-syntax", where, message, "correct or delete the line", fixable=True))
     x, y, width, height = numbers
     if x == 0 and y == 0:
-        faults += add_labels(labels, [(label, where)], lambda number, _: number)
+        issues += add_labels(labels, [(label, where)], lambda number, _: number)
     else:
-        written = f"centre {x:g} {y:g}, size {width:g} {height:g} of the picture"
+        written = f"centre {x:g} {y:g}, size {width:g} {height:g} of the image"
         sides = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         rows.append(RawBox(label, *sides, where, written))
 
@@ -392,7 +392,7 @@ def _names_in(entries: dict[str, yaml.Node], file: Path) -> tuple[str, ...]:
         names = _numbered_names(node, file)
     else:
         _fail(file, node.start_mark if node else None, "must have names, a list or a number and a name a line")
-    ClassNumbers(names, file)
+    ClassIndices(names, file)
     count = entries.get("nc")
     if count is not None and count.value != str(len(names)):
         _fail(file, count.start_mark, f"nc must be {len(names)}, the number of names, is {shown(count.value)}")
@@ -434,7 +434,7 @@ def _text_of(node: yaml.Node, file: Path) -> str:
 
 def _fail(file: Path, mark: yaml.Mark | None, message: str) -> NoReturn:
     where = f"{file}:{mark.line + 1}" if mark else str(file)
-    raise FaultError(make_fault("file-syntax", where, message, "correct the file"))
+    raise IssueError(make_issue("file-syntax", where, message, "correct the file"))
 
 
 # --- Writing. ---
@@ -456,11 +456,11 @@ def _write_labels(file: Path, sample: Sample) -> None:
     write_atomically(file, "".join(lines))
 
 
-def _put_picture(picture: PictureFile, to: Path, copy: bool) -> None:
-    if copy or picture.offset is not None:
-        copy_picture(picture, to)
+def _put_image(image: ImageFile, to: Path, copy: bool) -> None:
+    if copy or image.offset is not None:
+        copy_image(image, to)
     else:
-        to.symlink_to(picture.path.resolve())
+        to.symlink_to(image.path.resolve())
 
 
 def _write_description(folder: Path, classes: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """What runs a network: torch, ONNX Runtime or OpenVINO, behind one small protocol.
 
-An engine takes a batch of pictures and gives the arrays that `postprocess` understands. No engine is imported before it
+An engine takes a batch of images and gives the arrays that `postprocess` understands. No engine is imported before it
 is asked for.
 """
 
@@ -82,8 +82,8 @@ def start_engine(
         name: the engine; it must suit the program's kind.
         program: the network.
         device: ``cpu``, ``cuda``, ``cuda:1``; for OpenVINO also ``gpu``.
-        precision: numbers to compute in; bfloat16 needs a processor that has it.
-        threads: processor threads; None for one for each core that this process may use.
+        precision: numbers to compute in; bfloat16 needs a CPU that has it.
+        threads: CPU threads; None for one for each core that this process may use.
 
     Raises:
         EngineError: the engine cannot run such a program, or has no such device or precision.

@@ -1,4 +1,4 @@
-"""OpenVINO as an engine: the fastest on Intel's and AMD's processors; float32 or bfloat16."""
+"""OpenVINO as an engine: the fastest on Intel's and AMD's CPUs; float32 or bfloat16."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch as an engine: channels last, float32 or bfloat16, on a processor or a GPU."""
+"""PyTorch as an engine: channels last, float32 or bfloat16, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TorchEngine:
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._taps = tuple(row for _, row in program.outputs)
         torch.set_num_threads(threads)
-        network = Network(program.model.table)
+        network = Network(program.model.architecture)
         network.load(program.model)
         network.eval().to(self._device, self._dtype)
         self._network = convert_conv2d_weight_memory_format(network, torch.channels_last)

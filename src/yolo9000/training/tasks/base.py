@@ -10,41 +10,41 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from yolo9000.architectures.layers import Table
+from yolo9000.architectures.layers import Architecture
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import ModelFile
+from yolo9000.checkpoints.safetensors import Checkpoint
 from yolo9000.data.batching import Batch, Example
-from yolo9000.data.dataset import DataSet, OnBad
-from yolo9000.data.images import picture_size
+from yolo9000.data.dataset import DataSet, OnError
+from yolo9000.data.images import image_size
 from yolo9000.inference.engines import Precision
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training.loader import Order
 from yolo9000.types import Sample
 
-__all__ = ["Losses", "Scores", "Task", "WeakBox", "listed_samples"]
+__all__ = ["Losses", "PseudoBox", "Scores", "Task", "listed_samples"]
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The loss of some pictures.
+    """The loss of some images.
 
     Attributes:
-        total: what gradients are of: the sum over the pictures.
-        parts: what it is made of, detached, each a sum over the pictures too.
-        weak: which box each image-level label taught.
+        total: what gradients are of: the sum over the images.
+        parts: what it is made of, detached, each a sum over the images too.
+        pseudo: which box each image-level label taught.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
-    weak: tuple[WeakBox, ...] = ()
+    pseudo: tuple[PseudoBox, ...] = ()
 
 
 @dataclass(frozen=True)
-class WeakBox:
-    """The box that an image-level label of a picture taught (§4).
+class PseudoBox:
+    """The box that an image-level label of an image taught (§4).
 
     Attributes:
-        picture: its name.
+        image: its name.
         index: its place in the order of the epoch.
         label: class, or node of the tree.
         box_xyxy: the box in pixels of the input.
@@ -53,7 +53,7 @@ class WeakBox:
         objectness: of the box.
     """
 
-    picture: str
+    image: str
     index: int
     label: int
     box_xyxy: tuple[float, float, float, float]
@@ -68,11 +68,11 @@ class Scores:
 
     Attributes:
         numbers: the scores by name; NaN where the data say nothing.
-        picture: of a detector, some of the pictures with their truth and what was found.
+        image: of a detector, some of the images with their truth and what was found.
     """
 
     numbers: dict[str, float]
-    picture: UInt8[np.ndarray, "h w 3"] | None = None
+    image: UInt8[np.ndarray, "h w 3"] | None = None
 
 
 @runtime_checkable
@@ -81,7 +81,7 @@ class Task(Protocol):
 
     @property
     def samples(self) -> Sequence[Sample]:
-        """The training pictures, their labels those of the network."""
+        """The training images, their labels those of the network."""
         ...
 
     @property
@@ -90,7 +90,7 @@ class Task(Protocol):
         ...
 
     @property
-    def table(self) -> Table:
+    def architecture(self) -> Architecture:
         """The network."""
         ...
 
@@ -110,18 +110,18 @@ class Task(Protocol):
         ...
 
     def example(self, order: Order) -> Example:
-        """A picture as the network is to see it."""
+        """An image as the network is to see it."""
         ...
 
     def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
         """The loss of what the network gave for a batch."""
         ...
 
-    def score(self, file: ModelFile, precision: Precision, threads: int) -> Scores:
+    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
         """The scores of a model on the validation split."""
         ...
 
-    def file(self, model: Model, trained: dict[str, Any]) -> ModelFile:
+    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
         """The model with all that is needed to use it."""
         ...
 
@@ -130,14 +130,14 @@ class Task(Protocol):
         ...
 
 
-def listed_samples(data: DataSet, on_bad: OnBad) -> list[Sample]:
-    """All pictures of a data set, after a look at the header of each that was not looked at before.
+def listed_samples(data: DataSet, on_error: OnError) -> list[Sample]:
+    """All images of a data set, after a look at the header of each that was not looked at before.
 
     Raises:
-        DataError: an annotation has a fault, or a picture is none.
+        DataError: an annotation has an issue, or an image is none.
     """
-    samples = list(data.samples(on_bad))
+    samples = list(data.samples(on_error))
     for sample in samples:
         if sample.size_wh is None:
-            picture_size(sample.picture, sample.name)
+            image_size(sample.image, sample.name)
     return samples

@@ -1,4 +1,4 @@
-"""Training a classifier: its pictures, its loss, its scores (§3 Training for classification)."""
+"""Training a classifier: its images, its loss, its scores (§3 Training for classification)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from yolo9000.architectures.layers import Softmax, Table
+from yolo9000.architectures.layers import Architecture, Softmax
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import ModelFile
+from yolo9000.checkpoints.safetensors import Checkpoint
 from yolo9000.data.augment import augment_classifier, draws
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError
 from yolo9000.evaluation.runner import classification_scores, image_label, labels_among
 from yolo9000.inference.classifier import Classifier
 from yolo9000.inference.engines import Precision
 from yolo9000.losses.classification import SiblingGroups, class_loss
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training.initialize import named_table
+from yolo9000.training.initialize import named_architecture
 from yolo9000.training.loader import Order
 from yolo9000.training.recipe import ClassifyRecipe
 from yolo9000.training.tasks.base import Losses, Scores, listed_samples
@@ -44,8 +44,8 @@ class ClassifierTraining:
         recipe: how.
         data: the training split.
         validation: what it is scored on; None: nothing.
-        samples: the training pictures, each with one image-level label, that of the network.
-        table: the network.
+        samples: the training images, each with one image-level label, that of the network.
+        architecture: the network.
         device: what the loss is computed on.
     """
 
@@ -53,7 +53,7 @@ class ClassifierTraining:
     data: DataSet
     validation: DataSet | None
     samples: Sequence[Sample]
-    table: Table
+    architecture: Architecture
     device: torch.device
 
     best = "top-1"
@@ -65,21 +65,21 @@ class ClassifierTraining:
         """Read the data and make the network for its classes.
 
         Raises:
-            DataError: there is a fault in the data, or a picture that does not show exactly one class.
+            DataError: there is an issue in the data, or an image that does not show exactly one class.
             ConfigError: the network is no classifier, or cannot have the size.
         """
-        table = named_table(recipe.network)
-        if not isinstance(table.head, Softmax):
+        architecture = named_architecture(recipe.network)
+        if not isinstance(architecture.head, Softmax):
             raise ConfigError(f"network.name: {recipe.network.name} must be a classifier, which ends in [softmax]")
         tree = data.tree
-        table = with_classes(table, len(tree or data.classes), tree=None if tree is None else TREE_FILE)
-        table.shapes()
+        architecture = with_classes(architecture, len(tree or data.classes), tree=None if tree is None else TREE_FILE)
+        architecture.shapes()
         labels = labels_among(tree.names if tree else data.classes, tree, data)
         samples = [
             replace(sample, boxes=None, image_labels=(int(labels[image_label(sample)]),))
-            for sample in listed_samples(data, recipe.on_bad)
+            for sample in listed_samples(data, recipe.on_error)
         ]
-        return cls(recipe, data, validation, samples, table, device)
+        return cls(recipe, data, validation, samples, architecture, device)
 
     @property
     def tree(self) -> WordTree | None:
@@ -97,41 +97,41 @@ class ClassifierTraining:
         return None if self.data.tree is None else SiblingGroups.of(self.data.tree, self.device)
 
     def example(self, order: Order) -> Example:
-        """A picture as the network is to see it.
+        """An image as the network is to see it.
 
         Raises:
-            DataError: the picture cannot be read.
+            DataError: the image cannot be read.
         """
-        sample = self.samples[order.picture]
-        image = load_picture(sample.picture, sample.name).image
+        sample = self.samples[order.image]
+        image = load_image(sample.image, sample.name).pixels
         rng = draws(self.recipe.seed, order.epoch, order.index)
         image = augment_classifier(image, self.recipe.augment, order.size_wh, rng)
         return Example(image, None, sample.image_labels, sample.name, order.index, sample.source)
 
     def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
-        """Cross-entropy, on a tree of every sibling group on the label's path; summed over the pictures.
+        """Cross-entropy, on a tree of every sibling group on the label's path; summed over the images.
 
         Args:
             raw: the network's last map, (N, K, 1, 1).
-            batch: the pictures.
-            images_seen: pictures that training has seen; plays no part.
+            batch: the images.
+            images_seen: images that training has seen; plays no part.
         """
         labels = torch.tensor([labels[0] for labels in batch.image_labels], device=self.device)
         total = class_loss(raw.flatten(1).float(), labels, self.groups).sum()
         return Losses(total, {"classes": total.detach()})
 
-    def score(self, file: ModelFile, precision: Precision, threads: int) -> Scores:
+    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
         """Top-1 and Top-5 on the validation split."""
         assert self.validation is not None  # noqa: S101  the loop asks
         classifier = Classifier.start(file, "torch", device=str(self.device), precision=precision, threads=threads)
-        return Scores(classification_scores(classifier, self.validation, on_bad=self.recipe.on_bad))
+        return Scores(classification_scores(classifier, self.validation, on_error=self.recipe.on_error))
 
-    def file(self, model: Model, trained: dict[str, Any]) -> ModelFile:
+    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
         """The classifier with all that is needed to use it."""
-        return ModelFile(model, self.names, self.data.tree, trained=trained)
+        return Checkpoint(model, self.names, self.data.tree, trained=trained)
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
-        """The pictures of a batch with their labels."""
+        """The images of a batch with their labels."""
         return draw_batch(batch, self.names)
 
 

@@ -1,4 +1,4 @@
-"""Training a detector: its pictures, its loss, its scores."""
+"""Training a detector: its images, its loss, its scores."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from yolo9000.adapt.anchors import cluster, to_cells
-from yolo9000.architectures.layers import Region, Table
+from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import ModelFile
+from yolo9000.checkpoints.safetensors import Checkpoint
 from yolo9000.data.augment import augment_or_mosaic, draws
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
-from yolo9000.data.images import load_picture
+from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.evaluation.runner import detect_samples, evaluate, labels_among, truth_labels
+from yolo9000.evaluation.runner import detect_samples, evaluate, gt_labels, labels_among
 from yolo9000.inference.detector import Detector, prepared_detector
 from yolo9000.inference.engines import Precision, start_engine
-from yolo9000.losses.assign import Truths, assign
+from yolo9000.losses.assign import Targets, assign
 from yolo9000.losses.classification import SiblingGroups
 from yolo9000.losses.region import LossParts, region_loss
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training.initialize import named_table
+from yolo9000.training.initialize import named_architecture
 from yolo9000.training.loader import Order
 from yolo9000.training.recipe import DetectorNetworkSettings, DetectRecipe
-from yolo9000.training.tasks.base import Losses, Scores, WeakBox, listed_samples
+from yolo9000.training.tasks.base import Losses, PseudoBox, Scores, listed_samples
 from yolo9000.training.visualize import Marks, draw_batch, draw_validation
-from yolo9000.types import BoxTruth, Sample
+from yolo9000.types import BoxAnnotations, Sample
 
 __all__ = ["DetectorTraining", "clustered_anchors"]
 
-SHOWN = 8  # validation pictures that are drawn
+SHOWN = 8  # validation images that are drawn
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class DetectorTraining:
         recipe: how.
         data: the training split.
         validation: what it is scored on; None: nothing.
-        samples: the training pictures, with boxes or with image-level labels, their labels those of the network.
-        table: the network.
+        samples: the training images, with boxes or with image-level labels, their labels those of the network.
+        architecture: the network.
         device: what the loss is computed on.
     """
 
@@ -58,7 +58,7 @@ class DetectorTraining:
     data: DataSet
     validation: DataSet | None
     samples: Sequence[Sample]
-    table: Table
+    architecture: Architecture
     device: torch.device
 
     best = "mAP50"
@@ -70,30 +70,30 @@ class DetectorTraining:
         """Read the data and make the network for its classes.
 
         Raises:
-            DataError: there is a fault in the data, or no picture with boxes.
+            DataError: there is an issue in the data, or no image with boxes.
             ConfigError: the network is no detector, or cannot have the size.
         """
-        table = named_table(recipe.network)
-        if not isinstance(table.head, Region):
+        architecture = named_architecture(recipe.network)
+        if not isinstance(architecture.head, Region):
             raise ConfigError(f"network.name: {recipe.network.name} must be a detector, which ends in [region]")
         anchors = _anchors(recipe.network, data, recipe)
         tree = data.tree
-        table = with_classes(
-            table, len(tree or data.classes), anchors=anchors, tree=None if tree is None else TREE_FILE
+        architecture = with_classes(
+            architecture, len(tree or data.classes), anchors=anchors, tree=None if tree is None else TREE_FILE
         )
-        table = replace(table, rows=(*table.rows[:-1], _with_loss(table, recipe)))
-        table.shapes()
+        architecture = replace(architecture, rows=(*architecture.rows[:-1], _with_loss(architecture, recipe)))
+        architecture.shapes()
         labels = labels_among(tree.names if tree else data.classes, tree, data)
         samples = [
             _with_labels(sample, labels, tree)
-            for sample in listed_samples(data, recipe.on_bad)
+            for sample in listed_samples(data, recipe.on_error)
             if sample.boxes is not None or (sample.image_labels and recipe.joint.ratio != 0)
         ]
         if all(sample.boxes is None for sample in samples):
-            raise DataError(f"{data.name}: must have pictures with boxes to train a detector, has none")
+            raise DataError(f"{data.name}: must have images with boxes to train a detector, has none")
         if recipe.joint.ratio and all(sample.boxes is not None for sample in samples):
-            raise DataError(f"{data.name}: joint.ratio needs pictures with image-level labels and no boxes, has none")
-        return cls(recipe, data, validation, samples, table, device)
+            raise DataError(f"{data.name}: joint.ratio needs images with image-level labels and no boxes, has none")
+        return cls(recipe, data, validation, samples, architecture, device)
 
     @property
     def tree(self) -> WordTree | None:
@@ -108,7 +108,7 @@ class DetectorTraining:
     @property
     def head(self) -> Region:
         """The network's last row."""
-        head = self.table.head
+        head = self.architecture.head
         assert isinstance(head, Region)  # noqa: S101  `prepare` has seen to it
         return head
 
@@ -131,13 +131,13 @@ class DetectorTraining:
         return np.stack([below[row].any(axis=0) if not row.all() else np.ones(len(tree), bool) for row in rows])
 
     def example(self, order: Order) -> Example:
-        """A picture as the network is to see it.
+        """An image as the network is to see it.
 
         Raises:
-            DataError: the picture cannot be read.
+            DataError: the image cannot be read.
         """
-        sample = self.samples[order.picture]
-        image, boxes = self._load(order.picture)
+        sample = self.samples[order.image]
+        image, boxes = self._load(order.image)
         rng = draws(self.recipe.seed, order.epoch, order.index)
         changed, found = augment_or_mosaic(
             image,
@@ -152,45 +152,45 @@ class DetectorTraining:
 
     @cached_property
     def _of_source(self) -> dict[int, list[int]]:
-        """The boxed pictures of each source, by number: what a mosaic may put together."""
-        pictures: dict[int, list[int]] = {}
+        """The boxed images of each source, by number: what a mosaic may put together."""
+        images: dict[int, list[int]] = {}
         for number, sample in enumerate(self.samples):
             if sample.boxes is not None:
-                pictures.setdefault(sample.source, []).append(number)
-        return pictures
+                images.setdefault(sample.source, []).append(number)
+        return images
 
-    def _load(self, picture: int) -> tuple[np.ndarray, BoxTruth | None]:
-        sample = self.samples[picture]
+    def _load(self, image: int) -> tuple[np.ndarray, BoxAnnotations | None]:
+        sample = self.samples[image]
         boxes = sample.boxes and sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
-        return load_picture(sample.picture, sample.name).image, boxes
+        return load_image(sample.image, sample.name).pixels, boxes
 
     def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
-        """The region loss, summed over the pictures.
+        """The region loss, summed over the images.
 
         Args:
             raw: the network's last map, (N, A (5 + K), H, W).
-            batch: the pictures.
-            images_seen: pictures that training has seen, those of this batch counted.
+            batch: the images.
+            images_seen: images that training has seen, those of this batch counted.
         """
         parts = region_loss(
             raw,
-            truths_of(batch, self.device),
+            targets_of(batch, self.device),
             self.head,
             tree=self.groups,
             warm_up=images_seen < self.recipe.loss.warm_up_images,
             exhaustive=self._exhaustive_of(batch),
             image_labels=image_labels_of(batch, self.head.classes, self.device),
-            weak=self.recipe.joint.weak,
+            pseudo=self.recipe.joint.pseudo_boxes,
         )
-        return Losses(parts.total(), _named(parts), _weak_boxes(parts, batch))
+        return Losses(parts.total(), _named(parts), _pseudo_boxes(parts, batch))
 
     def _exhaustive_of(self, batch: Batch) -> Tensor | None:
         if self.exhaustive is None:
             return None
         return torch.from_numpy(self.exhaustive[list(batch.sources)]).to(self.device)
 
-    def score(self, file: ModelFile, precision: Precision, threads: int) -> Scores:
-        """The scores of a model on the validation split, and some of its pictures with what was found.
+    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
+        """The scores of a model on the validation split, and some of its images with what was found.
 
         On a tree it answers with the classes of the data set, however little sure it is, for early in training it would
         else hardly go below the root. Where training has classes without boxes they are scored apart (§4).
@@ -201,39 +201,39 @@ class DetectorTraining:
         detector = Detector(prepared, engine)
         if self.tree is not None:
             detector = detector.at_level(self.validation.classes)
-        pairs = list(detect_samples(detector, self.validation, on_bad=self.recipe.on_bad))
+        pairs = list(detect_samples(detector, self.validation, on_error=self.recipe.on_error))
         evaluation = evaluate(self.validation.name, pairs, detector.names, only_labels=self._label_only(detector))
         return Scores(evaluation.numbers, draw_validation(pairs[:SHOWN], detector.names, evaluation.f1.best_threshold))
 
     def _label_only(self, detector: Detector) -> list[int]:
-        """The detector's labels that no box of the training pictures bears, where there are image-level ones."""
+        """The detector's labels that no box of the training images bears, where there are image-level ones."""
         assert self.validation is not None  # noqa: S101  the loop asks
         boxes = [sample.boxes.labels for sample in self.samples if sample.boxes is not None]
         if len(boxes) == len(self.samples):
             return []
         labels = labels_among(self.names, self.tree, self.validation)
-        answers = truth_labels(detector.prepared.spec, self.validation)
+        answers = gt_labels(detector.prepared.spec, self.validation)
         return [int(label) for label in answers[~np.isin(labels, np.concatenate(boxes))]]
 
-    def file(self, model: Model, trained: dict[str, Any]) -> ModelFile:
+    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
         """The detector with all that is needed to use it."""
-        return ModelFile(model, self.names, self.data.tree, self.recipe.network.fit, trained=trained)
+        return Checkpoint(model, self.names, self.data.tree, self.recipe.network.fit, trained=trained)
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
-        """The pictures of a batch with their boxes, and the cells and anchors that learn them."""
+        """The images of a batch with their boxes, and the cells and anchors that learn them."""
         return draw_batch(batch, self.names, self._marks(batch))
 
     def _marks(self, batch: Batch) -> Marks:
         width, height = batch.size_wh
-        stride = self.table.stride()
-        truths = truths_of(batch, torch.device("cpu"))
+        stride = self.architecture.stride()
+        gts = targets_of(batch, torch.device("cpu"))
         grid_hw = (height // stride, width // stride)
         anchors = torch.tensor(self.head.anchors_wh_cells)
-        learnt = assign(truths, anchors / torch.tensor([grid_hw[1], grid_hw[0]]), grid_hw)
+        learnt = assign(gts, anchors / torch.tensor([grid_hw[1], grid_hw[0]]), grid_hw)
         corners = torch.stack([learnt.columns, learnt.rows], dim=1) * stride
         middles, halves = corners + stride / 2, anchors[learnt.anchors] * stride / 2
         return Marks(
-            truths.images.numpy(),
+            gts.images.numpy(),
             torch.cat([corners, corners + stride], dim=1).float().numpy(),
             torch.cat([middles - halves, middles + halves], dim=1).float().numpy(),
         )
@@ -254,7 +254,7 @@ def _with_labels(sample: Sample, labels: Int64[np.ndarray, " k"], tree: WordTree
 
 
 def image_labels_of(batch: Batch, classes: int, device: torch.device) -> Bool[Tensor, "n k"]:
-    """The classes known to be in each picture that has image-level labels instead of boxes; none of the others'."""
+    """The classes known to be in each image that has image-level labels instead of boxes; none of the others'."""
     known = torch.zeros((len(batch.boxes), classes), dtype=torch.bool)
     for image, (boxes, labels) in enumerate(zip(batch.boxes, batch.image_labels, strict=True)):
         if boxes is None:
@@ -262,8 +262,8 @@ def image_labels_of(batch: Batch, classes: int, device: torch.device) -> Bool[Te
     return known.to(device)
 
 
-def _weak_boxes(parts: LossParts, batch: Batch) -> tuple[WeakBox, ...]:
-    """Which boxes the pictures with image-level labels taught."""
+def _pseudo_boxes(parts: LossParts, batch: Batch) -> tuple[PseudoBox, ...]:
+    """Which boxes the images with image-level labels taught."""
     found = parts.image_level
     if found is None:
         return ()
@@ -272,8 +272,8 @@ def _weak_boxes(parts: LossParts, batch: Batch) -> tuple[WeakBox, ...]:
     corners = torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=1).tolist()
     columns = (found.images, found.labels, found.probability, found.objectness)
     return tuple(
-        WeakBox(
-            picture=batch.names[image],
+        PseudoBox(
+            image=batch.names[image],
             index=batch.indices[image],
             label=label,
             box_xyxy=(left, top, right, bottom),
@@ -287,15 +287,15 @@ def _weak_boxes(parts: LossParts, batch: Batch) -> tuple[WeakBox, ...]:
     )
 
 
-def truths_of(batch: Batch, device: torch.device) -> Truths:
+def targets_of(batch: Batch, device: torch.device) -> Targets:
     """The boxes of a batch as the loss wants them: fractions of the input."""
     width, height = batch.size_wh
-    boxes = [truth.boxes_xyxy if truth is not None else np.empty((0, 4), np.float32) for truth in batch.boxes]
-    labels = [truth.labels if truth is not None else np.empty(0, np.int64) for truth in batch.boxes]
+    boxes = [gt.boxes_xyxy if gt is not None else np.empty((0, 4), np.float32) for gt in batch.boxes]
+    labels = [gt.labels if gt is not None else np.empty(0, np.int64) for gt in batch.boxes]
     xyxy = np.concatenate(boxes) / np.array([width, height, width, height], np.float32)
     cxcywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1)
     image = np.repeat(np.arange(len(boxes)), [len(part) for part in boxes])
-    return Truths(
+    return Targets(
         torch.from_numpy(image).to(device),
         torch.from_numpy(cxcywh).to(device),
         torch.from_numpy(np.concatenate(labels)).to(device),
@@ -324,14 +324,14 @@ def clustered_anchors(
         DataError: it has no box.
         ConfigError: it has fewer different sizes of boxes than anchors are wanted.
     """
-    sizes_wh, pictures_wh = data.box_sizes(recipe.on_bad)
-    in_cells = to_cells(sizes_wh, settings.size_wh, pictures_wh=pictures_wh, image_fit=settings.fit)
+    sizes_wh, images_wh = data.box_sizes(recipe.on_error)
+    in_cells = to_cells(sizes_wh, settings.size_wh, images_wh=images_wh, resize_mode=settings.fit)
     found = cluster(in_cells, settings.clusters, seed=recipe.seed)
     return tuple((float(w), float(h)) for w, h in np.round(found.anchors_wh, 6))
 
 
-def _with_loss(table: Table, recipe: DetectRecipe) -> Region:
-    head, loss = table.head, recipe.loss
+def _with_loss(architecture: Architecture, recipe: DetectRecipe) -> Region:
+    head, loss = architecture.head, recipe.loss
     assert isinstance(head, Region)  # noqa: S101  `prepare` has seen to it
     return replace(
         head,

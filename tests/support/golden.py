@@ -1,7 +1,7 @@
 """Numbers recorded from Darknet's C program.
 
-A small part lies in ``data/`` beside this file. Where the whole suite lies beside the checkout, it is used instead: the
-same files with more cases.
+`make test` uses the small part in ``tests/golden/data``, wherever it runs; `make battery` uses the whole suite where
+the development data lie beside the checkout: the same files with more cases.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).parent / "data"
-WHOLE = Path(__file__).parents[3] / "shared" / "golden" / "dev"
-FOLDER = WHOLE if WHOLE.is_dir() else HERE
+from support.paths import BATTERY, SHARED
+
+HERE = Path(__file__).parents[1] / "golden" / "data"
+WHOLE = SHARED / "golden" / "dev"
+FOLDER = WHOLE if BATTERY and WHOLE.is_dir() else HERE
 
 
 @cache

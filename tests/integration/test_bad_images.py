@@ -1,4 +1,4 @@
-"""Pictures that are broken, odd or hostile: each gives one line of error, quickly, and the good ones still come."""
+"""Images that are broken, odd or hostile: each gives one line of error, quickly, and the good ones still come."""
 
 import io
 import os
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo9000.errors import DataError
-from yolo9000.io.sources import Source, open_sources, read_picture
-from yolo9000.types import Picture
+from yolo9000.io.sources import Source, open_sources, read_image
+from yolo9000.types import SourceImage
 
 ROWS, COLUMNS = np.mgrid[0:40, 0:60].astype(np.uint8)
 PIXELS = np.dstack([ROWS * 6, COLUMNS * 4, ROWS ^ COLUMNS])
@@ -39,9 +39,9 @@ NOISE_PNG = encoded("PNG", NOISE)  # does not shrink, so that no offset leaves a
 PROGRESSIVE = encoded("JPEG", progressive=True)
 
 
-def png(width: int, height: int, *, depth: int = 8, colour: int = 2, pixels: bytes = b"") -> bytes:
+def png(width: int, height: int, *, depth: int = 8, color: int = 2, pixels: bytes = b"") -> bytes:
     """A PNG by hand, whose header may promise what it likes."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
@@ -94,8 +94,8 @@ BAD_BYTES: dict[str, bytes] = {
     "png-of-no-pixels": png(3, 2),
     "png-of-too-few-pixels": png(3, 2, pixels=b"\0" * 15),
     "png-of-depth-3": png(3, 2, depth=3, pixels=b"\0" * 20),
-    "png-of-colour-type-5": png(3, 2, colour=5, pixels=b"\0" * 20),
-    "png-palette-without-one": png(3, 2, colour=3)[:33],
+    "png-of-color-type-5": png(3, 2, color=5, pixels=b"\0" * 20),
+    "png-palette-without-one": png(3, 2, color=3)[:33],
     "png-bad-checksum": patched(PNG, 29, b"\0\0\0\0"),
     "png-bad-deflate": patched(PNG, PNG.index(b"IDAT") + 4, b"\xff" * 8),
     "png-with-line-ends-changed": PNG.replace(b"\r\n", b"\n"),
@@ -124,7 +124,7 @@ BAD_BYTES: dict[str, bytes] = {
     "empty": b"",
     "one-byte": b"\xff",
     "zeros": bytes(5000),
-    "text": b"this is no picture\n",
+    "text": b"this is no image\n",
     "text-utf8": "ceci n’est pas une image".encode(),
     "html": b"<!DOCTYPE html><html></html>",
     "svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
@@ -184,7 +184,7 @@ def a_file_of_more_than_1_gib(folder: Path) -> Path:
     return folder / "huge.jpg"
 
 
-def a_folder_without_pictures(folder: Path) -> Path:
+def a_folder_without_images(folder: Path) -> Path:
     (folder / "folder.jpg").mkdir()
     return folder / "folder.jpg"
 
@@ -209,7 +209,7 @@ BAD_SOURCES: dict[str, Callable[[Path], Source]] = {
     "link-to-itself": a_link_to_itself,
     "link-to-nothing": a_link_to_nothing,
     "huge-file": a_file_of_more_than_1_gib,
-    "folder": a_folder_without_pictures,
+    "folder": a_folder_without_images,
     "video-of-nothing": a_video_of_nothing,
     "file-taken-for-a-folder": a_file_taken_for_a_folder,
     "missing": lambda folder: folder / "none.jpg",
@@ -237,8 +237,8 @@ def make(case: str, folder: Path) -> Source:
     folder.mkdir()
     if case in BAD_SOURCES:
         return BAD_SOURCES[case](folder)
-    (folder / "picture.jpg").write_bytes(BAD_BYTES[case])
-    return folder / "picture.jpg"
+    (folder / "image.jpg").write_bytes(BAD_BYTES[case])
+    return folder / "image.jpg"
 
 
 @pytest.fixture(autouse=True)
@@ -255,7 +255,7 @@ def alarm() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def check_error(error: Picture | DataError) -> None:
+def check_error(error: SourceImage | DataError) -> None:
     assert isinstance(error, DataError), error
     text = str(error)
     assert text.isprintable()
@@ -277,9 +277,9 @@ def test_each_bad_source_gives_one_error(tmp_path, case):
 @pytest.mark.parametrize("case", [case for case in BAD_BYTES if case != "empty"])
 def test_bad_bytes_give_the_same_error_as_a_bad_file(tmp_path, case):
     with pytest.raises(DataError) as from_bytes:
-        read_picture(BAD_BYTES[case], name="it")
+        read_image(BAD_BYTES[case], name="it")
     with pytest.raises(DataError) as from_file:
-        read_picture(make(case, tmp_path), name="it")
+        read_image(make(case, tmp_path), name="it")
     assert str(from_bytes.value) == str(from_file.value)
     assert str(from_bytes.value).startswith("it: must h")
 
@@ -288,12 +288,12 @@ def test_all_bad_sources_and_then_a_good_one(tmp_path):
     open_files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
     good = tmp_path / "good.png"
     good.write_bytes(PNG)
-    *errors, picture = open_sources([*(make(case, tmp_path) for case in EVERY_BAD), good])
+    *errors, image = open_sources([*(make(case, tmp_path) for case in EVERY_BAD), good])
     assert len(errors) == len(EVERY_BAD)
     for error in errors:
         check_error(error)
-    assert isinstance(picture, Picture)
-    np.testing.assert_array_equal(picture.image, PIXELS)
+    assert isinstance(image, SourceImage)
+    np.testing.assert_array_equal(image.pixels, PIXELS)
     if sys.platform == "linux":
         assert len(list(Path("/proc/self/fd").iterdir())) == open_files
 
@@ -304,12 +304,12 @@ def test_the_same_from_a_folder_a_pattern_and_a_list(tmp_path):
     (tmp_path / "999.png").write_bytes(PNG)
     (tmp_path / "list.txt").write_text("\n".join(path.name for path in sorted(tmp_path.iterdir())))
     for source in (tmp_path, f"{tmp_path}/*.*g", tmp_path / "list.txt"):
-        *errors, picture = open_sources(source)
+        *errors, image = open_sources(source)
         assert len(errors) == len(BAD_BYTES)
         for error in errors:
             check_error(error)
-        assert isinstance(picture, Picture)
-        np.testing.assert_array_equal(picture.image, PIXELS)
+        assert isinstance(image, SourceImage)
+        np.testing.assert_array_equal(image.pixels, PIXELS)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -334,7 +334,7 @@ BOMBS = ["png-bomb", "png-largest-bomb", "jpeg-bomb", "gif-screen-bomb", "webp-b
 @pytest.mark.parametrize("case", BOMBS)
 def test_bombs_are_told_by_their_header(case):
     with pytest.raises(DataError, match=r"must have at most 64,000,000 pixels \(--max-pixels\), has \d+ x \d+ = "):
-        read_picture(BAD_BYTES[case])
+        read_image(BAD_BYTES[case])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
@@ -367,17 +367,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     ],
     ids=["png-tail", "bmp-tail", "webp-tail", "png-chunk-of-4-gib", "png-no-end", "png-unknown-chunk", "tiff-tail"],
 )
-def test_odd_pictures_whose_pixels_are_whole(data):
-    np.testing.assert_array_equal(read_picture(data).image, PIXELS)
+def test_odd_images_whose_pixels_are_whole(data):
+    np.testing.assert_array_equal(read_image(data).pixels, PIXELS)
 
 
 @pytest.mark.parametrize(
     ("case", "found"),
     [
-        ("heic", "a HEIC picture"),
-        ("avif", "an AVIF picture"),
+        ("heic", "a HEIC image"),
+        ("avif", "an AVIF image"),
         ("mp4", "an MP4 or MOV video"),
-        ("photoshop", "a Photoshop picture"),
+        ("photoshop", "a Photoshop image"),
         ("pdf", "a PDF"),
         ("zip", "a zip archive"),
         ("gzip", "gzip data"),
@@ -388,8 +388,8 @@ def test_odd_pictures_whose_pixels_are_whole(data):
 )
 def test_the_error_says_what_was_found(case, found):
     with pytest.raises(DataError) as error:
-        read_picture(BAD_BYTES[case])
-    assert str(error.value) == f"bytes: must hold a JPEG, PNG, BMP, WebP, TIFF, GIF picture, holds {found}"
+        read_image(BAD_BYTES[case])
+    assert str(error.value) == f"bytes: must hold a JPEG, PNG, BMP, WebP, TIFF, GIF image, holds {found}"
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_the_error_says_what_is_wrong(tmp_path, case, found):
     assert found in str(error)
 
 
-# --- damage at random: an error or a picture, and nothing else ---
+# --- damage at random: an error or an image, and nothing else ---
 
 FUZZED = {
     "jpeg": JPEG,
@@ -443,6 +443,6 @@ def test_damaged_bytes_raise_data_errors_only(kind, damage, at_head, kept):
     if isinstance(item, DataError):
         check_error(item)
     else:
-        assert item.image.dtype == np.uint8
-        assert item.image.ndim == 3
-        assert item.image.shape[2] == 3
+        assert item.pixels.dtype == np.uint8
+        assert item.pixels.ndim == 3
+        assert item.pixels.shape[2] == 3

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from yolo9000.inference.decode import DenseClassLogits, HeadOutput, HeadSpec, LazyClassLogits
-from yolo9000.inference.preprocess import ImageFit
+from yolo9000.inference.preprocess import ResizeMode
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -49,7 +49,7 @@ class Head:
     lazy: HeadOutput
     dense: HeadOutput
     spec: HeadSpec
-    picture_wh: tuple[int, int]
+    image_wh: tuple[int, int]
 
     @property
     def logits(self) -> np.ndarray:
@@ -71,8 +71,8 @@ class HeadRecipe:
     channels: int
     grid_hw: tuple[int, int]
     steps: int
-    image_fit: ImageFit
-    picture_wh: tuple[int, int]
+    resize_mode: ResizeMode
+    image_wh: tuple[int, int]
     seed: int
 
     def make(self) -> Head:
@@ -90,8 +90,8 @@ class HeadRecipe:
         return Head(
             lazy=HeadOutput(boxes, LazyClassLogits(features, weights, biases), network_wh),
             dense=HeadOutput(boxes, DenseClassLogits(logits), network_wh),
-            spec=HeadSpec(anchors_wh, names, self.kind, tree, self.image_fit),
-            picture_wh=self.picture_wh,
+            spec=HeadSpec(anchors_wh, names, self.kind, tree, self.resize_mode),
+            image_wh=self.image_wh,
         )
 
 
@@ -105,7 +105,7 @@ def grids() -> st.SearchStrategy[tuple[int, int]]:
     return st.tuples(st.integers(1, 4), st.integers(1, 5)).filter(lambda size: size[0] != size[1])
 
 
-def picture_sizes(most: int = 400) -> st.SearchStrategy[tuple[int, int]]:
+def image_sizes(most: int = 400) -> st.SearchStrategy[tuple[int, int]]:
     return st.tuples(st.integers(1, most), st.integers(1, most))
 
 
@@ -123,8 +123,8 @@ def heads(
         channels=st.integers(1, 6),
         grid_hw=grids(),
         steps=st.sampled_from([2, 8, 32]),
-        image_fit=st.sampled_from(["letterbox", "stretch"]),
-        picture_wh=picture_sizes(),
+        resize_mode=st.sampled_from(["letterbox", "stretch"]),
+        image_wh=image_sizes(),
         seed=st.integers(0, 2**32 - 1),
     )
 
@@ -134,7 +134,7 @@ def detection_settings(**fixed: object) -> st.SearchStrategy[DetectionSettings]:
     choices: dict[str, st.SearchStrategy] = {
         "threshold": st.sampled_from([0.0, 0.05, 0.25, 0.5]),
         "nms": st.sampled_from([0.0, 0.25, 0.45, 1.0]),
-        "min_probability": st.sampled_from([0.0, 0.1, 0.5, 0.9]),
+        "hier_thresh": st.sampled_from([0.0, 0.1, 0.5, 0.9]),
         "walk": st.sampled_from(["conditional", "darknet"]),
         "suppression": st.sampled_from(["label", "path", "objectness", None]),
         "max_detections": st.sampled_from([1, 5, 300]),

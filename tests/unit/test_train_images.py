@@ -1,4 +1,4 @@
-"""Pictures of batches and of validation: what is drawn lies where it must, in the picture that it belongs to."""
+"""Images of batches and of validation: what is drawn lies where it must, in the image that it belongs to."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import pytest
 from PIL import Image
 
 from yolo9000.data.batching import Batch
-from yolo9000.io.draw import label_colour
-from yolo9000.training.visualize import GAP, GREY, MOST_FOUND, TILE, WIDE_GAP, Marks, draw_batch, draw_validation
-from yolo9000.types import BoxTruth, Detections, PictureFile, Sample
+from yolo9000.io.draw import label_color
+from yolo9000.training.visualize import GAP, GREY, MAX_DRAWN, TILE, WIDE_GAP, Marks, draw_batch, draw_validation
+from yolo9000.types import BoxAnnotations, Detections, ImageFile, Sample
 
 NAMES = ("ant", "bee", "cow", "dog", "eel")
-WIDTH, HEIGHT = 210, 120  # of the pictures: drawn at twice their size, 420 x 240
-PAPER = 120  # the grey of the pictures
+WIDTH, HEIGHT = 210, 120  # of the images: drawn at twice their size, 420 x 240
+PAPER = 120  # the grey of the images
 TALL = TILE * HEIGHT // WIDTH
 
 
-def truth(*boxes: tuple[float, ...], labels: tuple[int, ...]) -> BoxTruth:
-    return BoxTruth.plain(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+def gt(*boxes: tuple[float, ...], labels: tuple[int, ...]) -> BoxAnnotations:
+    return BoxAnnotations.plain(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
 
 
-def batch_of(boxes: list[BoxTruth | None], labels: list[tuple[int, ...]] | None = None, paper: int = PAPER) -> Batch:
+def batch_of(
+    boxes: list[BoxAnnotations | None], labels: list[tuple[int, ...]] | None = None, paper: int = PAPER
+) -> Batch:
     count = len(boxes)
     return Batch(
         images=np.full((count, HEIGHT, WIDTH, 3), paper, np.uint8),
@@ -64,19 +66,19 @@ def test_a_batch_is_a_grid_of_at_most_sixteen(count: int, columns: int, rows: in
         assert (canvas[TALL:, TILE:] == GREY).all()
 
 
-def test_boxes_are_drawn_in_their_own_picture_in_the_colour_of_their_class() -> None:
-    canvas = draw_batch(batch_of([None, truth((30, 40, 90, 100), labels=(3,)), truth(labels=())]), NAMES)
+def test_boxes_are_drawn_in_their_own_image_in_the_color_of_their_class() -> None:
+    canvas = draw_batch(batch_of([None, gt((30, 40, 90, 100), labels=(3,)), gt(labels=())]), NAMES)
     assert touched(tile(canvas, 0, 0)) is None
     assert touched(tile(canvas, 2, 0)) is None
     drawn = tile(canvas, 1, 0)
-    rows, columns = np.nonzero((drawn == label_colour(3)).all(axis=2))
+    rows, columns = np.nonzero((drawn == label_color(3)).all(axis=2))
     # Twice (30, 40, 90, 100) is (60, 80, 180, 200); the name stands above, from the left edge on.
     assert (columns.min(), columns.max(), rows.max()) == (60, 179, 199)
-    assert (drawn[80:200, 60] == label_colour(3)).all()
+    assert (drawn[80:200, 60] == label_color(3)).all()
     assert 50 < rows.min() < 80
 
 
-def test_marks_lie_on_the_cell_and_the_anchor_of_their_picture() -> None:
+def test_marks_lie_on_the_cell_and_the_anchor_of_their_image() -> None:
     # The cell in column 2, row 1 at a stride of 32, and an anchor of 84 x 30 pixels around its middle (80, 48).
     marks = marks_of((1, (64, 32, 96, 64), (38, 33, 122, 63)))
     canvas = draw_batch(batch_of([None, None]), NAMES, marks)
@@ -92,18 +94,18 @@ def test_marks_lie_on_the_cell_and_the_anchor_of_their_picture() -> None:
 
 
 @pytest.mark.parametrize("paper", [0, PAPER, 255])
-def test_marks_are_seen_on_any_picture(paper: int) -> None:
+def test_marks_are_seen_on_any_image(paper: int) -> None:
     marks = marks_of((0, (64, 32, 96, 64), (38, 33, 122, 63)))
     drawn = draw_batch(batch_of([None], paper=paper), NAMES, marks).astype(int)
     differs = np.abs(drawn - paper).max(axis=2) > 80
     assert differs[64:129, 128:193].mean() > 0.05  # at least the outline of the cell
-    assert differs[66, 76:128].mean() > 0.3  # dashes of one colour at least
+    assert differs[66, 76:128].mean() > 0.3  # dashes of one color at least
     assert differs[126, 76:128].mean() > 0.3
     assert differs[66:127, 76].mean() > 0.3
     assert differs[66:127, 244].mean() > 0.3
 
 
-def test_anchors_that_leave_the_picture_are_cut_off_there() -> None:
+def test_anchors_that_leave_the_image_are_cut_off_there() -> None:
     # Cell at the left top, anchor far out on three sides; its lower edge at twice 100 is the only one to be seen.
     marks = marks_of((0, (0, 0, 32, 32), (-400, -68, 432, 100)))
     drawn = draw_batch(batch_of([None]), NAMES, marks)
@@ -113,12 +115,12 @@ def test_anchors_that_leave_the_picture_are_cut_off_there() -> None:
 
 
 def test_names_stand_over_marks() -> None:
-    box = truth((30, 40, 90, 100), labels=(3,))
+    box = gt((30, 40, 90, 100), labels=(3,))
     plain = draw_batch(batch_of([box]), NAMES)
-    name = (plain[60:80] == label_colour(3)).all(axis=2)
+    name = (plain[60:80] == label_color(3)).all(axis=2)
     marked = draw_batch(batch_of([box]), NAMES, marks_of((0, (32, 0, 96, 64), (-10, -10, 300, 300))))
     assert name.sum() > 200
-    assert (marked[60:80][name] == label_colour(3)).all()
+    assert (marked[60:80][name] == label_color(3)).all()
 
 
 def test_labels_without_boxes_are_written_below() -> None:
@@ -132,9 +134,9 @@ def test_labels_without_boxes_are_written_below() -> None:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Sample:
-    """A picture of 210 x 120 with one object."""
+    """An image of 210 x 120 with one object."""
     Image.fromarray(np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)).save(tmp_path / "p.png")
-    return Sample("p", PictureFile(tmp_path / "p.png"), "p.xml", None, truth((30, 40, 90, 100), labels=(3,)))
+    return Sample("p", ImageFile(tmp_path / "p.png"), "p.xml", None, gt((30, 40, 90, 100), labels=(3,)))
 
 
 def found(scores: list[float], label: int = 1) -> Detections:
@@ -144,20 +146,20 @@ def found(scores: list[float], label: int = 1) -> Detections:
     return Detections(boxes, np.array(scores, np.float32), labels, (NAMES[label],) * count, (WIDTH, HEIGHT))
 
 
-def test_truth_stands_left_of_what_was_found(sample: Sample) -> None:
+def test_gt_stands_left_of_what_was_found(sample: Sample) -> None:
     canvas = draw_validation([(sample, found([0.9, 0.5, 0.2]))], NAMES, 0.5)
     assert canvas.shape == (TALL, 2 * TILE + GAP, 3)
     left, right = tile(canvas, 0, 0), tile(canvas, 1, 0)
-    assert colour_share(left, 3) > 0.003
-    assert colour_share(left, 1) == 0
-    assert colour_share(right, 3) == 0
-    assert colour_share(right, 1) > 0.003
+    assert color_fraction(left, 3) > 0.003
+    assert color_fraction(left, 1) == 0
+    assert color_fraction(right, 3) == 0
+    assert color_fraction(right, 1) > 0.003
     alone = tile(draw_validation([(sample, found([0.9, 0.5]))], NAMES, 0.0), 1, 0)
     np.testing.assert_array_equal(right, alone)  # 0.5 is kept, 0.2 is not
 
 
-def colour_share(image: np.ndarray, label: int) -> float:
-    return float((np.abs(image.astype(int) - label_colour(label)).max(axis=2) < 12).mean())
+def color_fraction(image: np.ndarray, label: int) -> float:
+    return float((np.abs(image.astype(int) - label_color(label)).max(axis=2) < 12).mean())
 
 
 def test_without_a_threshold_nothing_is_drawn(sample: Sample) -> None:
@@ -166,9 +168,9 @@ def test_without_a_threshold_nothing_is_drawn(sample: Sample) -> None:
 
 
 def test_of_hundreds_of_detections_the_best_are_drawn(sample: Sample) -> None:
-    scores = np.linspace(0.9, 0.5, MOST_FOUND + 5).tolist()
+    scores = np.linspace(0.9, 0.5, MAX_DRAWN + 5).tolist()
     many = draw_validation([(sample, found(scores))], NAMES, 0.1)
-    np.testing.assert_array_equal(many, draw_validation([(sample, found(scores[:MOST_FOUND]))], NAMES, 0.1))
+    np.testing.assert_array_equal(many, draw_validation([(sample, found(scores[:MAX_DRAWN]))], NAMES, 0.1))
 
 
 def test_pairs_stand_apart(sample: Sample) -> None:

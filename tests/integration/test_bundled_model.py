@@ -15,7 +15,7 @@ from PIL import Image
 
 import yolo9000
 from yolo9000 import Detector
-from yolo9000.checkpoints.bundled import SHIPPED, shipped_file
+from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.cli.app import run
 
 
@@ -24,14 +24,14 @@ def detector() -> Detector:
     return Detector.load(threads=1)
 
 
-def write_picture(path: Path) -> Path:
+def write_image(path: Path) -> Path:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 72, 3), dtype=np.uint8)).save(path)
     return path
 
 
 def test_it_is_small_and_its_head_is_lazy(detector: Detector) -> None:
-    assert shipped_file().stat().st_size <= 25e6
-    kinds = {tensor.data_type for tensor in load(str(shipped_file())).graph.initializer if len(tensor.dims) > 2}
+    assert bundled_file().stat().st_size <= 25e6
+    kinds = {tensor.data_type for tensor in load(str(bundled_file())).graph.initializer if len(tensor.dims) > 2}
     assert kinds == {TensorProto.INT8}
     assert detector.prepared.class_rows is not None
 
@@ -41,24 +41,24 @@ def test_it_knows_the_tree_that_the_documents_tell_of(detector: Detector, capsys
     assert tree is not None
     assert tree.way(tree.find("dog")).endswith("animal > vertebrate > mammal > placental > carnivore > dog")
     assert tree.way(tree.find("granny-smith")) == "food > edible fruit > apple > granny smith"
-    assert detector.prepared.spec.min_probability is not None  # it was calibrated
-    assert run(["info", SHIPPED]) == 0
+    assert detector.prepared.spec.hier_thresh is not None  # it was calibrated
+    assert run(["info", BUNDLED]) == 0
     assert f"tree of {len(tree)} nodes; class scores computed on demand" in capsys.readouterr().out
 
 
 def test_predicting_needs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = write_picture(tmp_path / "a.png")
-    for more in ([], ["--model", SHIPPED]):
-        assert run(["predict", str(picture), "--out", str(tmp_path / f"out{len(more)}"), *more]) == 0
+    image = write_image(tmp_path / "a.png")
+    for more in ([], ["--model", BUNDLED]):
+        assert run(["predict", str(image), "--out", str(tmp_path / f"out{len(more)}"), *more]) == 0
     first, second = (tmp_path / f"out{n}" / "a.jpg" for n in (0, 2))
     assert first.read_bytes() == second.read_bytes()
     assert "a.png 72x48: " in capsys.readouterr().out
 
 
 def test_nothing_can_be_given_to_it_that_it_holds_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = write_picture(tmp_path / "a.png")
-    assert run(["predict", str(picture), "--tree", "some.tree"]) == 2
-    assert f"{SHIPPED}: holds its own weights, names and tree" in capsys.readouterr().err
+    image = write_image(tmp_path / "a.png")
+    assert run(["predict", str(image), "--tree", "some.tree"]) == 2
+    assert f"{BUNDLED}: holds its own weights, names and tree" in capsys.readouterr().err
 
 
 def test_it_is_ready_without_torch(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_it_is_ready_without_torch(tmp_path: Path) -> None:
 
 def test_both_engines_give_its_answers() -> None:
     pytest.importorskip("openvino")
-    picture = np.random.default_rng(1).integers(0, 256, (75, 110, 3), dtype=np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (75, 110, 3), dtype=np.uint8)
     detectors = [Detector.load(engine=engine, threads=1) for engine in ("onnxruntime", "openvino")]
     nodes = np.arange(len(detectors[0].names))
-    ours, theirs = (it.best_scores([picture], nodes) for it in detectors)
+    ours, theirs = (it.best_scores([image], nodes) for it in detectors)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
     assert ours.max() > 1e-3

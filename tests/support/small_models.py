@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.architectures.layers import Conv, MaxPool, Region, Reorg, Route, Table
+from yolo9000.architectures.layers import Architecture, Conv, MaxPool, Region, Reorg, Route
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
@@ -23,24 +23,24 @@ TREE = WordTree.from_parents(
 )
 
 
-def small_table(classes: int, *, tree: str | None = None, passthrough: bool = True) -> Table:
+def small_architecture(classes: int, *, tree: str | None = None, passthrough: bool = True) -> Architecture:
     """A detector of stride 8 at 72 x 48, with a passthrough."""
     region = Region(ANCHORS, classes, softmax=tree is None, tree=tree)
     head = Conv(region.filters, 1, padding=0, batch_normalize=False, activation="linear")
     body = [Conv(8), MaxPool(), Conv(12), MaxPool(), Conv(16), MaxPool(), Conv(20)]
     if passthrough:
         body += [Route((4,)), Conv(4, 1, padding=0), Reorg(2), Route((-1, -4))]
-    return Table((*body, Conv(24), head, region), width=72, height=48)
+    return Architecture((*body, Conv(24), head, region), width=72, height=48)
 
 
-def random_model(table: Table, seed: int = 0) -> Model:
+def random_model(architecture: Architecture, seed: int = 0) -> Model:
     """The table with random numbers whose outputs stay near 1 in every layer, batch norm included."""
     rng = np.random.default_rng(seed)
-    channels = table.input_channels()
+    channels = architecture.input_channels()
     parameters = [
-        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(table.rows)
+        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(architecture.rows)
     ]
-    return Model(table, tuple(parameters))
+    return Model(architecture, tuple(parameters))
 
 
 def random_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:
@@ -58,17 +58,17 @@ def random_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParam
 
 def write_flat(folder: Path, seed: int = 0, *, name: str = "flat", names: tuple[str, ...] = FLAT_NAMES) -> Path:
     """A flat detector's ``.cfg``, ``.weights`` and ``.names``; the path of the cfg."""
-    return _write(folder / f"{name}.cfg", random_model(small_table(len(names)), seed), names)
+    return _write(folder / f"{name}.cfg", random_model(small_architecture(len(names)), seed), names)
 
 
 def write_tree_model(folder: Path, seed: int = 0, *, name: str = "tree", tree: str = "small.tree") -> Path:
     """A tree detector's ``.cfg``, ``.weights``, ``.names`` and ``.tree``; the path of the cfg."""
     write_tree(folder / tree, TREE)
-    return _write(folder / f"{name}.cfg", random_model(small_table(len(TREE), tree=tree), seed), TREE.names)
+    return _write(folder / f"{name}.cfg", random_model(small_architecture(len(TREE), tree=tree), seed), TREE.names)
 
 
 def _write(cfg: Path, model: Model, names: tuple[str, ...]) -> Path:
-    cfg.write_text(write_cfg(model.table))
+    cfg.write_text(write_cfg(model.architecture))
     write_weights(cfg.with_suffix(".weights"), model)
     cfg.with_suffix(".names").write_text("".join(f"{name}\n" for name in names))
     return cfg

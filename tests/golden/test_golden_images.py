@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import FOLDER, arrays, assert_close
+from support.golden import FOLDER, arrays, assert_close
 
 from yolo9000.inference.preprocess import center_crop, letterbox, resize, resize_shorter_side
-from yolo9000.io.sources import read_picture
+from yolo9000.io.sources import read_image
 
 PNGS = ("rgb", "gray", "rgba", "thin", "photo")
 SIZED = [key for key in arrays("preproc") if key.split("_")[0] in PNGS and key.split("_")[1] in ("letterbox", "resize")]
@@ -15,21 +15,21 @@ SIZED = [key for key in arrays("preproc") if key.split("_")[0] in PNGS and key.s
 
 @pytest.mark.parametrize("name", [name for name in PNGS if f"{name}_load" in arrays("preproc")])
 def test_load(name: str) -> None:
-    ours = read_picture(FOLDER / "images" / f"{name}.png").image
+    ours = read_image(FOLDER / "images" / f"{name}.png").pixels
     np.testing.assert_array_equal(ours.transpose(2, 0, 1), arrays("preproc")[f"{name}_load"])
 
 
 @pytest.mark.parametrize("key", [key for key in SIZED if "x" in key])
 def test_letterbox_and_resize(key: str) -> None:
     name, how, size = key.split("_")
-    image = read_picture(FOLDER / "images" / f"{name}.png").image
+    image = read_image(FOLDER / "images" / f"{name}.png").pixels
     width, height = map(int, size.split("x"))
     ours = {"letterbox": letterbox, "resize": resize}[how](image, (width, height))
     assert_close(ours.transpose(2, 0, 1), arrays("preproc")[key], 5e-6)
 
 
 def test_classifier_crops() -> None:
-    image, golden = read_picture(FOLDER / "images" / "photo.png").image, arrays("preproc")
+    image, golden = read_image(FOLDER / "images" / "photo.png").pixels, arrays("preproc")
     assert_close(center_crop(image, (24, 24)).transpose(2, 0, 1), golden["photo_center_crop"], 5e-6)
     assert_close(resize_shorter_side(image, 24).transpose(2, 0, 1), golden["photo_resize_min"], 5e-6)
 

@@ -8,40 +8,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from small_models import FLAT_NAMES, TREE, random_model, small_table, write_flat
+from support.small_models import FLAT_NAMES, TREE, random_model, small_architecture, write_flat
 
-from yolo9000.architectures.layers import Reorg, Table
-from yolo9000.architectures.surgery import initial_model, narrow, with_classes
+from yolo9000.architectures.layers import Architecture, Reorg
+from yolo9000.architectures.surgery import initial_model, scale_width, with_classes
 from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import darknet19
-from yolo9000.checkpoints.safetensors import ModelFile, read_model_file, write_model_file
+from yolo9000.checkpoints.safetensors import Checkpoint, read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.errors import ConfigError, WeightsError
 from yolo9000.inference.detector import Detector
 
 
-def flat() -> ModelFile:
-    return ModelFile(random_model(small_table(5)), FLAT_NAMES, trained={"step": 3, "scores": {"mAP50": 0.25}})
+def flat() -> Checkpoint:
+    return Checkpoint(random_model(small_architecture(5)), FLAT_NAMES, trained={"step": 3, "scores": {"mAP50": 0.25}})
 
 
-def with_tree() -> ModelFile:
-    return ModelFile(random_model(small_table(7, tree="labels.tree")), TREE.names, TREE, "stretch")
+def with_tree() -> Checkpoint:
+    return Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE, "stretch")
 
 
-def classifier() -> ModelFile:
-    table = replace(narrow(with_classes(darknet19(), 5), 0.125), width=64, height=32)
-    return ModelFile(initial_model(table, 1), FLAT_NAMES)
+def classifier() -> Checkpoint:
+    architecture = replace(scale_width(with_classes(darknet19(), 5), 0.125), width=64, height=32)
+    return Checkpoint(initial_model(architecture, 1), FLAT_NAMES)
 
 
-def clean_passthrough() -> ModelFile:
-    table = small_table(5)
-    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in table.rows)
-    return ModelFile(random_model(Table(rows, table.width, table.height)), FLAT_NAMES)
+def clean_passthrough() -> Checkpoint:
+    architecture = small_architecture(5)
+    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in architecture.rows)
+    return Checkpoint(random_model(Architecture(rows, architecture.width, architecture.height)), FLAT_NAMES)
 
 
-def assert_same(found: ModelFile, wanted: ModelFile) -> None:
-    assert found.model.table == wanted.model.table
-    assert (found.names, found.image_fit, found.trained) == (wanted.names, wanted.image_fit, wanted.trained)
+def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:
+    assert found.model.architecture == wanted.model.architecture
+    assert (found.names, found.resize_mode, found.trained) == (wanted.names, wanted.resize_mode, wanted.trained)
     assert (found.tree is None) == (wanted.tree is None)
     if found.tree is not None and wanted.tree is not None:
         assert (found.tree.parents == wanted.tree.parents).all()
@@ -61,10 +61,10 @@ def assert_same(found: ModelFile, wanted: ModelFile) -> None:
 def test_what_is_written_comes_back(tmp_path: Path, make: object) -> None:
     wanted = make()  # type: ignore[operator]
     path = tmp_path / "model.safetensors"
-    write_model_file(path, wanted)
-    assert_same(read_model_file(path), wanted)
+    write_checkpoint(path, wanted)
+    assert_same(read_checkpoint(path), wanted)
     again = tmp_path / "again.safetensors"
-    write_model_file(again, read_model_file(path))
+    write_checkpoint(again, read_checkpoint(path))
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -73,7 +73,7 @@ def test_it_detects_what_its_cfg_and_weights_detect(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     darknet = Detector.load(cfg, engine="onnxruntime", threshold=0.01)
     path = tmp_path / "model.safetensors"
-    write_model_file(path, ModelFile(random_model(small_table(5)), darknet.names))
+    write_checkpoint(path, Checkpoint(random_model(small_architecture(5)), darknet.names))
     ours = Detector.load(path, engine="onnxruntime", threshold=0.01)
     (found,), (wanted,) = ours.detect([image]), darknet.detect([image])
     assert len(wanted) > 3
@@ -84,7 +84,7 @@ def test_it_detects_what_its_cfg_and_weights_detect(tmp_path: Path) -> None:
 
 def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.safetensors"
-    write_model_file(path, flat())
+    write_checkpoint(path, flat())
     assert run(["info", str(path)]) == 0
     out = capsys.readouterr().out
     assert "names: cup, dog, cat, kite, bus" in out
@@ -92,20 +92,20 @@ def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for kind, suffix in (("onnx", ".onnx"), ("darknet", ".cfg")):
         assert run(["export", str(path), "--to", kind, "--out", str(tmp_path / "out")]) == 0
         assert run(["info", str(tmp_path / f"out{suffix}")]) == 0
-    write_model_file(path, clean_passthrough())
+    write_checkpoint(path, clean_passthrough())
     assert run(["export", str(path), "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
     assert "Darknet has no reorg in the order 'space_to_depth'" in capsys.readouterr().err
     assert not (tmp_path / "other.weights").exists()
-    write_model_file(path, classifier())
+    write_checkpoint(path, classifier())
     assert run(["predict", "x.jpg", "--model", str(path)]) == 2
     assert "must be a detector; this model is a classifier" in capsys.readouterr().err
 
 
 def test_a_model_without_all_its_numbers_is_not_written(tmp_path: Path) -> None:
     model = flat().model
-    partial = Model(model.table, (model.parameters[0], *[None] * (len(model.parameters) - 1)))
+    partial = Model(model.architecture, (model.parameters[0], *[None] * (len(model.parameters) - 1)))
     with pytest.raises(WeightsError, match="must have numbers for all its convolutions"):
-        write_model_file(tmp_path / "a.safetensors", ModelFile(partial, FLAT_NAMES))
+        write_checkpoint(tmp_path / "a.safetensors", Checkpoint(partial, FLAT_NAMES))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,10 +153,10 @@ KINDS = ("missing", "extra", "shape", "dtype", "values", "cfg", "names", "versio
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_damaged_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.safetensors"
-    write_model_file(path, flat())
+    write_checkpoint(path, flat())
     damaged(path, kind)
     with pytest.raises(WeightsError) as caught:
-        read_model_file(path)
+        read_checkpoint(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -164,14 +164,14 @@ def test_what_is_damaged_is_refused_in_one_line(tmp_path: Path, kind: str) -> No
 def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     wanted = flat()
-    write_model_file(path, wanted)
+    write_checkpoint(path, wanted)
     data = path.read_bytes()
     for place in np.random.default_rng(3).integers(0, len(data), 150):
         flipped = bytearray(data)
         flipped[place] ^= 1 << (int(place) % 8)
         path.write_bytes(flipped)
         try:
-            found = read_model_file(path)
+            found = read_checkpoint(path)
         except WeightsError:
             continue
         # Only what no number hangs on, such as a name, may have changed
@@ -186,6 +186,6 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match="must be a"):
-        read_model_file(path)
+        read_checkpoint(path)
     with pytest.raises(WeightsError, match="cannot be read: No such file"):
-        read_model_file(tmp_path / "nothing.safetensors")
+        read_checkpoint(tmp_path / "nothing.safetensors")

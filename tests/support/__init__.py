@@ -1,0 +1,1 @@
+"""What tests share: small networks, small data sets, recorded arrays."""
