@@ -436,7 +436,7 @@ class TestVal:
     def test_a_class_that_the_model_does_not_know(self, voc: Path, model: str, tmp_path: Path, capsys) -> None:
         Path(model).with_suffix(".names").write_text("rosso\nblue\ngreen\n")
         assert run(["val", model, str(voc), "-o", str(tmp_path / "val")]) == 2
-        assert "class 'red' must be one of the model's 3 labels, none has it" in capsys.readouterr().err
+        assert "class 'red' must be one of the model's 3 labels, got none with this name" in capsys.readouterr().err
 
     def test_image_level_labels_are_scored_by_the_best_box(self, model: str, tmp_path: Path, capsys) -> None:
         colors = {"red": (200, 20, 30), "blue": (10, 40, 220)}

@@ -20,23 +20,14 @@ from support.paths import shared
 from yolo9000.boxes import iou
 from yolo9000.evaluation import match as matching
 from yolo9000.evaluation.calibration import path_steps, reliability, reliability_by_depth
-from yolo9000.evaluation.classification import accuracy_by_depth, roll_up_scores, top_k_accuracy
+from yolo9000.evaluation.classification import accuracy_by_depth, top_k_accuracy
 from yolo9000.evaluation.coco import coco_scores
 from yolo9000.evaluation.curves import confusion_matrix, f1_curve
 from yolo9000.evaluation.match import match
 from yolo9000.evaluation.scored import Scored, collect
-from yolo9000.evaluation.tree import (
-    Lineage,
-    ap_by_depth,
-    back_off_curve,
-    credited_ap,
-    credited_precision_recall,
-    deepest_kept,
-    localise,
-    risk_curve,
-    roll_up,
-    severity,
-)
+from yolo9000.evaluation.tree_ap import ap_by_depth, credited_ap, credited_precision_recall, cut_at_depths
+from yolo9000.evaluation.tree_paths import Lineage, deepest_kept
+from yolo9000.evaluation.tree_severity import localize, risk_curve, severity
 from yolo9000.evaluation.voc import precision_recall, voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import BoxAnnotations, Detections, PathStep, TreeAnswer
@@ -322,7 +313,7 @@ def test_real_detections_score_as_with_the_development_kit() -> None:
 def test_real_detections_score_nearly_the_same_with_both_at_half() -> None:
     # COCO samples the curve at 101 recalls where VOC takes its area, and may give a second detection another truth.
     scored = ap_reference()
-    assert coco_scores(scored).by_class_at_50.mean == pytest.approx(voc_ap(scored).mean, abs=0.01)
+    assert coco_scores(scored).metrics["map50_coco"] == pytest.approx(voc_ap(scored).mean, abs=0.01)
 
 
 # --- order, and pieces
@@ -424,11 +415,11 @@ def test_flat_tree_gives_the_flat_numbers(recipe: Recipe) -> None:
             np.testing.assert_array_equal(values, getattr(credited[label], name))
     matrix = confusion_matrix(scored, 0.5, 0.0)[:-1, :-1]
     how_wrong = severity(scored, flat)
-    assert (how_wrong.found, how_wrong.mistakes) == (matrix.sum(), matrix.sum() - np.trace(matrix))
-    if how_wrong.found:
-        assert how_wrong.mean_distance == pytest.approx(2 * how_wrong.mistakes / how_wrong.found)
+    assert (how_wrong.localized, how_wrong.mistakes) == (matrix.sum(), matrix.sum() - np.trace(matrix))
+    if how_wrong.localized:
+        assert how_wrong.mean_distance == pytest.approx(2 * how_wrong.mistakes / how_wrong.localized)
     if how_wrong.mistakes:
-        assert how_wrong.mean_distance_of_mistakes == 2
+        assert how_wrong.mean_mistake_distance == 2
 
 
 @settings(deadline=None, max_examples=60)
@@ -441,9 +432,6 @@ def test_flat_tree_gives_the_flat_numbers_of_classifiers(seed: int, classes: int
     confidence, right = probabilities.max(axis=1), answers == gts
     top_1 = top_k_accuracy(probabilities, gts)
     np.testing.assert_array_equal(accuracy_by_depth(answers, gts, flat), [top_1])
-    rolled, nodes = roll_up_scores(probabilities, np.arange(classes), flat, np.ones(classes, bool))
-    np.testing.assert_array_equal(rolled, probabilities)
-    assert nodes.tolist() == list(range(classes))
     curve = risk_curve(answers, gts, confidence, flat)
     assert curve.specificity.tolist() == [1] * len(curve.risk)
     assert curve.risk[-1] == pytest.approx(1 - top_1)
@@ -451,8 +439,6 @@ def test_flat_tree_gives_the_flat_numbers_of_classifiers(seed: int, classes: int
         TreeAnswer((PathStep(int(a), "", float(c), float(c)),), "leaf", None, None)
         for a, c in zip(answers, confidence, strict=True)
     ]
-    backed_off = back_off_curve(paths, gts, flat)
-    np.testing.assert_allclose(backed_off.risk, 1 - top_1)
     (by_depth,) = reliability_by_depth(path_steps(paths, gts, flat)).values()
     for name, values in vars(reliability(confidence, right)).items():
         np.testing.assert_array_equal(values, getattr(by_depth, name))
@@ -480,8 +466,8 @@ def test_whatever_plain_ap_finds_is_found_with_full_credit(recipe: Recipe, seed:
     scored = recipe.make()
     tree = tree_with(scored.classes, seed)
     hits = np.flatnonzero(match(scored).hits)
-    pairs = localise(scored, tree)
-    gt_of = dict(zip(pairs.found.tolist(), pairs.gts.tolist(), strict=True))
+    pairs = localize(scored, tree)
+    gt_of = dict(zip(pairs.preds.tolist(), pairs.gts.tolist(), strict=True))
     assert all(gt_of.get(int(i)) == match(scored).gts[i] for i in hits)
     credited = credited_precision_recall(scored, tree)
     for label, curve in precision_recall(scored).items():
@@ -498,15 +484,14 @@ def test_last_depth_is_plain_ap_and_every_depth_is_that_of_relabelled_sets(recip
     depths = ap_by_depth(scored, tree)
     assert len(depths) == tree.depths.max() + 1
     np.testing.assert_array_equal(depths[-1].values, voc_ap(scored).values)
-    for depth, at_depth in enumerate(depths):
-        rolled = roll_up(scored, tree, tree.depths <= depth)
+    for depth, (at_depth, rolled) in enumerate(zip(depths, cut_at_depths(scored, tree), strict=True)):
         assert (tree.depths[np.r_[rolled.gt_labels, rolled.pred_labels]] <= depth).all()
         np.testing.assert_array_equal(at_depth.values, voc_ap(rolled).values)
 
 
 @settings(deadline=None, max_examples=60)
 @given(recipe=recipes(near=st.just(0.98)), seed=st.integers(0, 2**32 - 1))
-def test_roll_up_suppresses_greedily(recipe: Recipe, seed: int) -> None:
+def test_cutting_suppresses_greedily(recipe: Recipe, seed: int) -> None:
     scored = recipe.make()
     tree = tree_with(scored.classes, seed)
     top = np.array([tree.path(label)[0] for label in range(len(tree))])
@@ -521,29 +506,20 @@ def test_roll_up_suppresses_greedily(recipe: Recipe, seed: int) -> None:
             for j in stand
         ):
             stand.append(i)
-    rolled = roll_up(scored, tree, tree.depths == 0)
+    rolled = next(cut_at_depths(scored, tree))
     np.testing.assert_array_equal(rolled.pred_labels, top[scored.pred_labels[sorted(stand)]])
     np.testing.assert_array_equal(rolled.pred_boxes_xyxy, scored.pred_boxes_xyxy[sorted(stand)])
 
 
 @settings(deadline=None, max_examples=60)
 @given(parents=parents_of_trees(st.integers(1, 30)), seed=st.integers(0, 2**32 - 1))
-def test_accuracy_falls_with_depth_and_risk_with_back_off(parents: list[int], seed: int) -> None:
+def test_accuracy_falls_with_depth(parents: list[int], seed: int) -> None:
     tree = tree_of(parents)
     rng = np.random.default_rng(seed)
     answers, gts = rng.integers(0, len(tree), 25), rng.integers(0, len(tree), 25)
     accuracy = accuracy_by_depth(answers, gts, tree)
     assert (np.diff(accuracy) <= 0).all()
     assert accuracy[-1] == (answers == gts).mean()
-    paths = []
-    for node in answers:
-        way = tree.path(int(node))
-        fractions = np.cumprod(rng.random(len(way)))
-        steps = tuple(PathStep(n, "", 0.5, float(p)) for n, p in zip(way, fractions, strict=True))
-        paths.append(TreeAnswer(steps, "leaf", None, None))
-    curve = back_off_curve(paths, gts, tree)
-    assert (np.diff(curve.risk) >= -1e-12).all()
-    assert (np.diff(curve.specificity) >= -1e-12).all()
 
 
 # --- calibration

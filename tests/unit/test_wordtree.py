@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.errors import TreeError
-from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names, nearest
+from yolo9000.errors import TreeError, nearest
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names
 from yolo9000.taxonomy.wordtree import TreePath, WordTree
 
 # Two top nodes. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].
@@ -59,7 +59,7 @@ def test_single_node() -> None:
     tree = WordTree.from_parents([-1])
     assert (tree.names, tree.ids) == (("0",), ("0",))
     assert tree.softmax(np.array([-3.0])).tolist() == [1.0]
-    assert tree.probabilities(np.array([1.0]), only_leaves=True).tolist() == [1.0]
+    assert tree.probabilities(np.array([1.0])).tolist() == [1.0]
     (descent,) = decode(tree, np.ones((1, 1)), 0.5)
     assert descent == TreePath((0,), (1.0,), None, None)
 
@@ -118,13 +118,6 @@ def test_probabilities() -> None:
     assert absolute.tolist() == expected  # exact: sums of powers of two
     np.testing.assert_array_equal(CONDITIONALS, given_before)
     assert absolute[TREE.leaves].sum() == 1.0
-
-
-def test_only_leaves() -> None:
-    leaves = TREE.probabilities(CONDITIONALS, only_leaves=True)
-    # leaves: cat, bird, cup, terrier, hound
-    assert leaves.tolist() == [0, 0, 0, 0.28125, 0.09375, 0.25, 0.09375, 0.28125]
-    assert leaves.sum() == 1.0
 
 
 def test_probabilities_of_a_batch() -> None:
@@ -362,8 +355,8 @@ def test_laws(choices: list[int], seed: int) -> None:
         ([-1, 0], ["one"], None, "2 nodes need as many names and ids, got 1 and 2"),
         ([-1, 0], None, ["a", "b", "c"], "2 nodes need as many names and ids, got 3 and 3"),
         ([-1, 0], ["a", "b"], ["a"], "2 nodes need as many names and ids, got 2 and 1"),
-        ([-1, 0, 0], None, ["a", "b", "b"], "ids must be unique, 'b' stands 2 times"),
-        ([-1, 0, 0], ["x", "y", "z"], ["b", "b", "b"], "ids must be unique, 'b' stands 3 times"),
+        ([-1, 0, 0], None, ["a", "b", "b"], "ids must be unique, got 'b' 2 times"),
+        ([-1, 0, 0], ["x", "y", "z"], ["b", "b", "b"], "ids must be unique, got 'b' 3 times"),
     ],
 )
 def test_what_is_no_tree(parents: list[int], names: list[str] | None, ids: list[str] | None, message: str) -> None:
@@ -377,9 +370,9 @@ def test_split_siblings() -> None:
     with pytest.raises(TreeError) as caught:
         tree.check_groups_contiguous()
     assert str(caught.value) == (
-        "node 4 (e): children of one parent must stand side by side, but its parent 0 has others further up"
+        "node 4 (e): the children of a node must be contiguous, but parent 0 has other children before it"
     )
-    with pytest.raises(TreeError, match=r"^node 2 \(2\): .* its parent -1 has others further up$"):
+    with pytest.raises(TreeError, match=r"^node 2 \(2\): .* parent -1 has other children before it$"):
         WordTree.from_parents([-1, 0, -1]).check_groups_contiguous()
     TREE.check_groups_contiguous()
 
@@ -389,6 +382,100 @@ def test_split_siblings_keep_darknets_meaning() -> None:
     assert tree.group_sizes.tolist() == [1, 2, 1, 1]
     assert tree.child_groups.tolist() == [3, 2, -1, -1, -1]  # of node 0 only the last run is found
     assert tree.softmax(np.zeros(5)).tolist() == [1, 0.5, 0.5, 1, 1]
+
+
+# Index
+
+
+class CountedName(str):
+    """A name that counts how often it is compared with another or hashed."""
+
+    operations = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedName.operations += 1
+        return str.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        CountedName.operations += 1
+        return str.__hash__(self)
+
+    def lower(self) -> str:
+        CountedName.operations += 1
+        return CountedName(str.lower(self))
+
+
+def lookups(count: int) -> int:
+    """Operations on names for finding every node of a flat tree by its id and by its name."""
+    tree = WordTree.from_parents(
+        [-1] * count,
+        [CountedName(f"Name {node}") for node in range(count)],
+        [CountedName(f"id-{node}") for node in range(count)],
+    )
+    CountedName.operations = 0
+    for node in range(count):
+        assert tree.find(CountedName(f"id-{node}")) == node
+        assert tree.find(CountedName(f"name {node}")) == node
+    return CountedName.operations
+
+
+def test_a_lookup_takes_a_constant_number_of_operations() -> None:
+    assert 0 < lookups(800) < 2 * 2.5 * lookups(400)  # a scan of all names would take 4 times as many
+    assert lookups(800) < 40 * 800
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["bat", "Bat", "ball", "club"]), min_size=1, max_size=8), st.data())
+def test_index_against_scans(names: list[str], data: st.DataObject) -> None:
+    synonyms = [tuple(data.draw(st.lists(st.sampled_from(["BAT", "stick"]), max_size=2))) for _ in names]
+    tree = WordTree.from_parents([-1] * len(names), names, synonyms=synonyms, ids=[f"n{i}" for i in range(len(names))])
+    for node, (node_id, name) in enumerate(zip(tree.ids, names, strict=True)):
+        assert tree.find(node_id) == tree.index_by_id[node_id] == node
+        assert tree.index_by_name[name] == tuple(i for i, other in enumerate(names) if other == name)
+    for name in ("bat", "stick", "none"):
+        by_name = [i for i, other in enumerate(names) if other.lower() == name]
+        by_synonym = [i for i, several in enumerate(synonyms) if name in map(str.lower, several)]
+        assert list(tree.nodes_named(name)) == (by_name or by_synonym)
+
+
+def test_find_answers_with_the_nearest_name_or_the_ids() -> None:
+    tree = WordTree.from_parents([-1, 0, 0], ["toy", "bat", "bat"], ["n1", "n2", "n3"])
+    with pytest.raises(TreeError, match=r"^'tyo' must be the id or name of a node \(did you mean 'toy'\?\)$"):
+        tree.find("tyo")
+    with pytest.raises(TreeError, match=r"^'bat' is the name of 2 nodes; use an id instead: n2 \(toy > bat\), n3"):
+        tree.find("bat")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=12), st.data())
+def test_subtree_keeps_everything_at_or_below_its_roots(choices: list[int], data: st.DataObject) -> None:
+    tree = random_tree(choices)
+    count = range(len(tree))
+    tree = WordTree.from_parents(
+        tree.parents.tolist(), [f"name {i}" for i in count], [f"n{i}" for i in count],
+        [(f"synonym {i}",) for i in count], [f"note {i}" for i in count],
+    )  # fmt: skip
+    roots = data.draw(st.lists(st.sampled_from(count), min_size=1, max_size=4, unique=True))
+    if any(step in roots for node in roots for step in tree.path(node)[:-1]):
+        with pytest.raises(TreeError, match="must not be the same as, or below"):
+            tree.subtree(roots)
+        return
+    part, nodes = tree.subtree(roots)
+    assert sorted(nodes.tolist()) == [node for node in count if set(tree.path(node)) & set(roots)]
+    assert nodes[: len(roots)].tolist() == sorted(roots)
+    assert [part.path_names(i) for i in range(len(part))] == [
+        " > ".join(f"name {step}" for step in tree.path(node) if set(tree.path(step)) & set(roots))
+        for node in nodes.tolist()
+    ]
+    for field in ("names", "ids", "synonyms", "notes"):
+        assert getattr(part, field) == tuple(getattr(tree, field)[node] for node in nodes)
+
+
+def test_subtree_refuses_a_node_named_twice() -> None:
+    with pytest.raises(TreeError, match="'dog' must not be the same as, or below, 'dog'"):
+        TREE.subtree([2, 2])
+    with pytest.raises(TreeError, match="at least one node"):
+        TREE.subtree([])
 
 
 # Names

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from yolo9000.data.dataset import DataSet, OnError, Split
-    from yolo9000.evaluation.runner import Evaluation
+    from yolo9000.evaluation.evaluate import Evaluation
     from yolo9000.inference.engines import EngineName, Precision
     from yolo9000.taxonomy.wordtree import WordTree
     from yolo9000.types import Detections, Sample
@@ -259,13 +259,10 @@ def val(
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.data.dataset import open_data
-    from yolo9000.evaluation.runner import (
-        category_ids_of,
-        detect_samples,
-        evaluate,
-        image_level_scores,
-        read_coco_results,
-    )
+    from yolo9000.evaluation.coco_results import read_coco_results
+    from yolo9000.evaluation.evaluate import evaluate
+    from yolo9000.evaluation.labels import category_ids_of
+    from yolo9000.evaluation.runner import detect_samples, image_level_scores
     from yolo9000.inference.detector import Detector
 
     given = [word for word in (model, data) if word is not None]
@@ -387,8 +384,8 @@ def _write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def _labels_in(file: Path | None, classes: tuple[str, ...], tree: WordTree | None) -> list[int]:
     """The labels that a file names; on a tree also by id."""
-    from yolo9000.taxonomy.class_names import nearest
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.errors import nearest
+    from yolo9000.taxonomy.files import read_names
 
     labels = []
     for name in read_names(file) if file else ():

@@ -31,10 +31,10 @@ from yolo9000.data.formats.folder import folder_classes, read_folder
 from yolo9000.data.formats.tar import read_tar
 from yolo9000.data.formats.voc import read_voc, voc_classes
 from yolo9000.data.formats.yolo import read_darknet, read_darknet_data, read_yolo_yaml
-from yolo9000.errors import ConfigError, DataError, describe_errors
-from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, nearest
-from yolo9000.taxonomy.darknet_files import read_lines, read_names
-from yolo9000.taxonomy.files import read_tree_file
+from yolo9000.errors import ConfigError, DataError, describe_errors, nearest
+from yolo9000.io.files import read_lines
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
+from yolo9000.taxonomy.files import read_names, read_tree
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Annotation, Sample
 
@@ -328,7 +328,7 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(splits_of(path)) or 'none'}")
     root = path if path.is_dir() else path.parent
-    tree = read_tree_file(root / file.tree) if file.tree else None
+    tree = read_tree(root / file.tree) if file.tree else None
     return DataSet(str(path), root, _classes(path, root, file), sources, tree)
 
 

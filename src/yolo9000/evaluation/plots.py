@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from yolo9000.evaluation.calibration import Reliability
 from yolo9000.evaluation.curves import F1Curve
-from yolo9000.evaluation.tree import SpecificityRisk
+from yolo9000.evaluation.tree_severity import SpecificityRisk
 from yolo9000.evaluation.voc import PrecisionRecall, average_precision, best_precision
 
 __all__ = ["plot_confusion", "plot_f1", "plot_precision_recall", "plot_reliability", "plot_specificity_risk"]

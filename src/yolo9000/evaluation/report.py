@@ -20,6 +20,8 @@ from yolo9000.data.check import CheckResult, SplitCheck
 from yolo9000.data.dataset import DataSet, Split
 from yolo9000.data.images import load_image
 from yolo9000.errors import DataError
+from yolo9000.evaluation.draw import gt_as_detections
+from yolo9000.evaluation.evaluate import Evaluation, Mistake
 from yolo9000.evaluation.metric_names import metric_label
 from yolo9000.evaluation.plots import (
     plot_confusion,
@@ -28,7 +30,6 @@ from yolo9000.evaluation.plots import (
     plot_reliability,
     plot_specificity_risk,
 )
-from yolo9000.evaluation.runner import Evaluation, Mistake, gt_as_detections
 from yolo9000.io.draw import annotate
 from yolo9000.io.files import write_atomically
 from yolo9000.types import Sample

@@ -52,9 +52,8 @@ from typing import TypeVar
 
 from yolo9000.data.images import image_size
 from yolo9000.data.issues import IssueError, make_issue, shown
-from yolo9000.errors import DataError
+from yolo9000.errors import DataError, nearest
 from yolo9000.io.sources import IMAGE_SUFFIXES
-from yolo9000.taxonomy.class_names import nearest
 from yolo9000.types import Annotation, BoxAnnotations, ImageFile, Issue, Sample
 
 __all__ = [

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, NoReturn
 
 import yaml
 
+from yolo9000.data.data_file import read_data
 from yolo9000.data.formats import (
     ClassIndices,
     add_labels,
@@ -44,7 +45,7 @@ from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, sho
 from yolo9000.errors import DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.io.writers import OutputNames
-from yolo9000.taxonomy.darknet_files import read_data, read_names
+from yolo9000.taxonomy.files import read_names
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = [

@@ -13,20 +13,11 @@ import numpy as np
 import pytest
 from test_metrics_boxes import NOWHERE, A, B, C, Found, Truth, scored_of
 
+from yolo9000.evaluation.label_only import split
 from yolo9000.evaluation.scored import Scored
-from yolo9000.evaluation.tree import (
-    Lineage,
-    ap_by_depth,
-    back_off_curve,
-    credited_ap,
-    credited_precision_recall,
-    deepest_kept,
-    localise,
-    risk_curve,
-    roll_up,
-    severity,
-    split,
-)
+from yolo9000.evaluation.tree_ap import ap_by_depth, credited_ap, credited_precision_recall, cut_at_depths
+from yolo9000.evaluation.tree_paths import Lineage, deepest_kept
+from yolo9000.evaluation.tree_severity import localize, risk_curve, severity
 from yolo9000.evaluation.voc import ApByClass, voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import PathStep, TreeAnswer
@@ -38,6 +29,10 @@ TREE = WordTree.from_parents([-1, -1, 0, 0, 0, 1, 2, 2], NAMES)
 
 def scored_tree(gts: list[Truth], found: list[Found]) -> Scored:
     return scored_of(gts, found, classes=len(TREE))
+
+
+def at_depth(depth: int, gts: list[Truth], found: list[Found]) -> Scored:
+    return list(cut_at_depths(scored_tree(gts, found), TREE))[depth]
 
 
 def nodes(*values: int) -> np.ndarray:
@@ -102,10 +97,10 @@ def test_siblings_need_not_stand_side_by_side() -> None:
 
 
 @pytest.mark.parametrize(
-    "score", [ap_by_depth, credited_ap, severity, lambda scored, tree: roll_up(scored, tree, tree.leaves)]
+    "score", [ap_by_depth, credited_ap, severity, lambda scored, tree: next(cut_at_depths(scored, tree))]
 )
 def test_labels_must_be_nodes(score: Callable[[Scored, WordTree], object]) -> None:
-    with pytest.raises(ValueError, match="labels must be nodes of the tree: it has 8, and there are 2 labels"):
+    with pytest.raises(ValueError, match="labels must be the 8 nodes of the tree, got 2 labels"):
         score(scored_of([(0, A)], [(0, A, 0.9)]), TREE)
 
 
@@ -144,19 +139,19 @@ def test_two_labels_of_one_object_become_one() -> None:
     # A terrier and, one column aside (39/41 of overlap), a hound, which becomes a second dog and falls.
     aside = (1, 0, 41, 20)
     found = [(TERRIER, A, 0.6), (HOUND, aside, 0.9), (HOUND, B, 0.3)]
-    dogs = roll_up(scored_tree([(TERRIER, A)], found), TREE, TREE.depths <= 1)
+    dogs = at_depth(1, [(TERRIER, A)], found)
     assert dogs.gt_labels.tolist() == [DOG]
     assert dogs.pred_labels.tolist() == [DOG, DOG]
     assert dogs.pred_scores.tolist() == np.float32([0.9, 0.3]).tolist()
     # two of one label before are not ours to judge
     twice = [(TERRIER, A, 0.6), (TERRIER, aside, 0.9)]
-    assert len(roll_up(scored_tree([], twice), TREE, TREE.depths <= 1).pred_labels) == 2
+    assert len(at_depth(1, [], twice).pred_labels) == 2
 
 
 def test_what_has_fallen_takes_no_other_with_it() -> None:
     # terrier, hound, terrier, each 10 columns right of the one before: neighbours overlap by 30/50, the ends by 20/60
     found = [(TERRIER, (0, 0, 40, 20), 0.9), (HOUND, (10, 0, 50, 20), 0.8), (CAT, (20, 0, 60, 20), 0.7)]
-    animals = roll_up(scored_tree([], found), TREE, TREE.depths <= 0)
+    animals = at_depth(0, [], found)
     assert animals.pred_scores.tolist() == np.float32([0.9, 0.7]).tolist()
 
 
@@ -236,22 +231,22 @@ def test_severity() -> None:
     # The terrier goes to the dog (1 edge) rather than to the hound (2; both have credit 2/3), the cat is right,
     # the cup is not found, and the bird found nothing.
     result = severity(scored_tree(gts, found), TREE)
-    assert (result.found, result.mistakes) == (2, 1)
+    assert (result.localized, result.mistakes) == (2, 1)
     assert result.mean_distance == 1 / 2
-    assert result.mean_distance_of_mistakes == 1
-    pairs = localise(scored_tree(gts, found), TREE)
-    assert (pairs.found.tolist(), pairs.gts.tolist()) == ([1, 3], [1, 0])
+    assert result.mean_mistake_distance == 1
+    pairs = localize(scored_tree(gts, found), TREE)
+    assert (pairs.preds.tolist(), pairs.gts.tolist()) == ([1, 3], [1, 0])
 
 
 def test_severity_across_the_tops() -> None:
     result = severity(scored_tree([(TERRIER, A)], [(CUP, A, 0.9)]), TREE)
-    assert (result.mean_distance, result.found) == (5, 1)
+    assert (result.mean_distance, result.localized) == (5, 1)
 
 
 def test_severity_of_nothing() -> None:
     result = severity(scored_tree([(TERRIER, A)], []), TREE)
-    assert (result.found, result.mistakes) == (0, 0)
-    assert np.isnan([result.mean_distance, result.mean_distance_of_mistakes]).all()
+    assert (result.localized, result.mistakes) == (0, 0)
+    assert np.isnan([result.mean_distance, result.mean_mistake_distance]).all()
 
 
 # --- specificity against risk
@@ -268,25 +263,8 @@ def test_risk_curve() -> None:
     assert curve.risk.tolist() == pytest.approx([0, 2 / 3, 1 / 2])
 
 
-def test_back_off_curve() -> None:
-    answers = [
-        answer((ANIMAL, 0.9), (DOG, 0.8), (TERRIER, 0.5)),
-        answer((ANIMAL, 0.7), (CAT, 0.6)),
-    ]
-    thresholds = np.array([1, 0.8, 0.6, 0.0])
-    curve = back_off_curve(answers, nodes(HOUND, CAT), TREE, thresholds)
-    # 1: animal and animal (nothing is likelier than that, the top node stays); animal is 1 of 3 nodes
-    # .8: dog and animal; .6: dog and cat; 0: terrier, wrong, and cat
-    assert curve.specificity.tolist() == pytest.approx([1 / 3, (2 / 3 + 1 / 3) / 2, (2 / 3 + 1) / 2, 1])
-    assert curve.risk.tolist() == [0, 0, 0, 1 / 2]
-    assert curve.coverage.tolist() == [1] * 4
-    assert len(back_off_curve(answers, nodes(HOUND, CAT), TREE).thresholds) == 101
-
-
 def test_curves_of_nothing() -> None:
     assert len(risk_curve(nodes(), nodes(), np.empty(0), TREE).risk) == 0
-    nothing = back_off_curve([], nodes(), TREE, np.array([0.5]))
-    assert np.isnan([nothing.risk, nothing.specificity, nothing.coverage]).all()
 
 
 # --- classes with boxes and classes with labels
@@ -298,5 +276,5 @@ def test_split() -> None:
     assert (result.had_boxes, result.only_labels) == (0.5, 0.5)
     assert (result.had_boxes_classes, result.only_labels_classes) == (1, 2)
     assert np.isnan(split(ap, had_boxes=[], only_labels=[4]).only_labels)
-    with pytest.raises(ValueError, match="not both, got 3 twice"):
+    with pytest.raises(ValueError, match="got 3 in both sets"):
         split(ap, had_boxes=[0, 3], only_labels=[3])
