@@ -112,7 +112,7 @@ def recipes(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Recipe]:
         "images": st.sampled_from([2, 1, 3, 5, 6, 7, 8, 9, 10, 12, 0]),
         "classes": st.sampled_from([3, 1, 7, 25]),
         "gts": st.sampled_from([40] * 6 + [15] * 6 + [1, 0]),
-        "pred": st.sampled_from([150] * 6 + [40] * 6 + [1, 0]),
+        "found": st.sampled_from([150] * 6 + [40] * 6 + [1, 0]),
         "near": st.sampled_from([0.7, 0.95, 0.2]),
         "whole_pixels": st.booleans(),
         "equal_scores": st.booleans(),
