@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support.small_data import write_voc_set
 from support.small_models import small_architecture
-from test_training import finish, log_of, start, wait_for
+from support.training_runs import finish, log_of, start, wait_for
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.cli.app import run

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import jaxtyping
 import numpy as np
 import pytest
+from support.scored import NOWHERE, A, B, Box, C, Truth, image, scored_of
 
 from yolo9000.evaluation import match as matching
 from yolo9000.evaluation.coco import coco_scores
@@ -15,40 +15,6 @@ from yolo9000.evaluation.curves import confusion_matrix, f1_curve
 from yolo9000.evaluation.match import join, match, prefer_same_label
 from yolo9000.evaluation.scored import Scored, collect
 from yolo9000.evaluation.voc import ApMethod, precision_recall, voc_ap
-from yolo9000.types import BoxAnnotations, Detections
-
-Box = tuple[float, float, float, float]
-Truth = tuple[int, Box] | tuple[int, Box, str]
-Found = tuple[int, Box, float]
-
-IMAGE_WH = (500, 300)
-A: Box = (0, 0, 40, 20)
-B: Box = (100, 0, 140, 20)
-C: Box = (200, 0, 240, 20)
-NOWHERE: Box = (300, 200, 340, 220)
-
-
-def image(gts: Sequence[Truth], found: Sequence[Found]) -> tuple[BoxAnnotations, Detections]:
-    boxes = np.array([gt[1] for gt in gts], np.float32).reshape(-1, 4)
-    labels = np.array([gt[0] for gt in gts], np.int64)
-    marks = [gt[2] if len(gt) > 2 else "" for gt in gts]
-    gt = replace(
-        BoxAnnotations.plain(boxes, labels),
-        difficult=np.array([mark == "difficult" for mark in marks], bool),
-        crowd=np.array([mark == "crowd" for mark in marks], bool),
-    )
-    detections = Detections(
-        boxes_xyxy=np.array([box for _, box, _ in found], np.float32).reshape(-1, 4),
-        scores=np.array([score for *_, score in found], np.float32),
-        labels=np.array([label for label, *_ in found], np.int64),
-        names=tuple(str(label) for label, *_ in found),
-        size_wh=IMAGE_WH,
-    )
-    return gt, detections
-
-
-def scored_of(gts: Sequence[Truth], found: Sequence[Found], classes: int = 2) -> Scored:
-    return collect([image(gts, found)], classes)
 
 
 def ap(scored: Scored, label: int = 0, method: ApMethod = "area") -> float:
