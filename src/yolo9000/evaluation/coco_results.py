@@ -23,27 +23,31 @@ def read_coco_results(
 ) -> Iterator[tuple[Sample, Detections]]:
     """Pair the images of a data set with the detections of a COCO results file.
 
-    Images are found by image id, else by the stem of their file or the number that ends it; categories by
+    Images are matched by image id, else by the stem of their file or the number at its end; categories by
     `DataSet.category_ids`.
 
+    Yields:
+        The sample, and its predictions.
+
     Raises:
-        DataError: the file is not COCO results, or names images or categories that the data set does not have.
+        DataError: the file is not COCO results, or has images or categories that the data set does not have.
     """
     records = _read_results(file)
     ids = {category: label for label, category in data_set.category_ids().items()}
     by_image: dict[int | str, list[dict[str, Any]]] = {}
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         if record["category_id"] not in ids:
-            raise DataError(f"{file}: result {place}: category_id {record['category_id']} is not one of the classes")
+            category = record["category_id"]
+            raise DataError(f"{file}: result {index}: category_id {category} must be a category of {data_set.name}")
         by_image.setdefault(record["image_id"], []).append(record)
     for sample in data_set.samples(on_error):
         if sample.boxes is None:
             continue
-        mine = [record for key in _keys_of(sample) for record in by_image.pop(key, ())]
+        records_of = [record for key in _keys_of(sample) for record in by_image.pop(key, ())]
         size = sample.size_wh or image_size(sample.image, sample.name)
-        yield sample, _detections_of(mine, ids, data_set.classes, size)
+        yield sample, _detections_of(records_of, ids, data_set.classes, size)
     if by_image:
-        raise DataError(f"{file}: image_id {next(iter(by_image))!r} is no image of {data_set.name}")
+        raise DataError(f"{file}: image_id {next(iter(by_image))!r} must be an image of {data_set.name}")
 
 
 def _read_results(file: Path) -> list[dict[str, Any]]:
@@ -55,10 +59,10 @@ def _read_results(file: Path) -> list[dict[str, Any]]:
         raise DataError(f"{file}: must be JSON: {error}") from None
     if not isinstance(records, list):
         raise DataError(f"{file}: must be a list of results")
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         problem = _problem_of(record)
         if problem:
-            raise DataError(f"{file}: result {place}: {problem}")
+            raise DataError(f"{file}: result {index}: {problem}")
     return records
 
 
@@ -66,14 +70,14 @@ def _problem_of(record: object) -> str | None:
     if not isinstance(record, dict):
         return "must be an object"
     if not isinstance(record.get("image_id"), int | str):
-        return f"image_id must be a number or a name, got {record.get('image_id')!r}"
+        return f"image_id must be an integer or a name, got {record.get('image_id')!r}"
     if type(record.get("category_id")) is not int:
-        return f"category_id must be a whole number, got {record.get('category_id')!r}"
+        return f"category_id must be an integer, got {record.get('category_id')!r}"
     box = record.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
         return f"bbox must be [left, top, width, height], got {str(box)[:80]}"
     if box[2] < 0 or box[3] < 0:
-        return f"bbox must have a width and height that are not negative, got {box}"
+        return f"bbox must have width >= 0 and height >= 0, got {box}"
     if not _is_number(record.get("score")):
         return f"score must be a number, got {record.get('score')!r}"
     return None
@@ -84,7 +88,7 @@ def _is_number(value: object) -> bool:
 
 
 def _keys_of(sample: Sample) -> list[int | str]:
-    """What a results file may call the image."""
+    """What a results file may call the image: its id, name, stem, or the number at the end of the stem."""
     stem = Path(sample.name).stem
     number = stem.rpartition("_")[2]
     keys: list[int | str] = [sample.name, stem] if sample.image_id is None else [sample.image_id, sample.name, stem]

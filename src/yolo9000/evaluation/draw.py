@@ -12,7 +12,7 @@ __all__ = ["gt_as_detections"]
 
 
 def gt_as_detections(sample: Sample, classes: Sequence[str], size_wh: tuple[int, int]) -> Detections:
-    """The truth in the form that `draw.annotate` draws."""
+    """Ground truth in the form that `io.draw.annotate` draws."""
     gt = sample.boxes or BoxAnnotations.plain(np.empty((0, 4), np.float32), np.empty(0, np.int64))
     return Detections(
         boxes_xyxy=gt.boxes_xyxy,

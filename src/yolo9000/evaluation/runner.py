@@ -19,9 +19,6 @@ from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections, Sample
 
 __all__ = [
-    "BATCH",
-    "CLASSIFIER_BATCH",
-    "MIN_SCORE",
     "classification_scores",
     "detect_samples",
     "image_label",
@@ -29,11 +26,7 @@ __all__ = [
 ]
 
 MIN_SCORE = 0.005  # Darknet: examples/detector.c validate_detector; lower scores hardly change an AP
-
-
 BATCH = 8
-
-
 CLASSIFIER_BATCH = 64
 
 
@@ -42,28 +35,31 @@ def detect_samples(
 ) -> Iterator[tuple[Sample, Detections]]:
     """Run a detector over the boxed images of a data set.
 
-    Labels of both come out as the model's: classes of the data set are matched with the model's by name, on a tree also
-    by id. Classes of the model that the data set does not have are left out: their truth is not known.
+    Ground truth and predictions have the model's labels: classes of the data set are matched with the model's by name,
+    on a tree also by id. The model's other classes are left out: nothing is known about their objects.
 
     Args:
-        detector: its threshold is replaced by a low one.
+        detector: its confidence threshold is replaced by .005.
         data_set: boxes in pixels.
-        on_error: what to do with faulty annotations.
-        batch: images run at a time.
+        on_error: what to do with invalid annotations.
+        batch: number of images run at a time.
+
+    Yields:
+        The sample, and the predictions on its image.
 
     Raises:
-        ConfigError: a class of the data set is none of the model's, or several of a tree's nodes bear its name.
+        ConfigError: see `labels_among`.
         DataError: see `DataSet.samples`; an image cannot be read.
     """
     low = detector.with_settings(threshold=MIN_SCORE)
     spec = detector.prepared.spec
-    numbers = gt_labels(spec, data_set)
-    keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), numbers)
+    labels = gt_labels(spec, data_set)
+    keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), labels)
     group: list[Sample] = []
     for sample in data_set.samples(on_error):
         if sample.boxes is not None:
-            boxes = sample.boxes.select(numbers[sample.boxes.labels] != NOT_AT_LEVEL)
-            group.append(replace(sample, boxes=replace(boxes, labels=numbers[boxes.labels])))
+            boxes = sample.boxes.select(labels[sample.boxes.labels] != NOT_AT_LEVEL)
+            group.append(replace(sample, boxes=replace(boxes, labels=labels[boxes.labels])))
         if len(group) == batch:
             yield from _detect_group(low, group, keep)
             group = []
@@ -78,27 +74,30 @@ def _detect_group(
 
 
 def image_label(sample: Sample) -> int:
-    """The one class that an image shows, by its image-level label or else by its boxes.
+    """The class of an image, by its image-level label or else by its boxes.
 
     Raises:
-        DataError: it has no class, or several.
+        DataError: the image has no class, or several.
     """
     boxed = () if sample.boxes is None else np.unique(sample.boxes.labels).tolist()
     labels = sample.image_labels or boxed
     if len(labels) != 1:
-        raise DataError(f"{sample.where}: a classifier's image must have one class, got {len(labels)}")
+        raise DataError(f"{sample.where}: an image for a classifier must have one class, got {len(labels)}")
     return int(labels[0])
 
 
 def classification_scores(
     classifier: Classifier, data_set: DataSet, *, on_error: OnError = "error"
 ) -> dict[str, float]:
-    """Top-1 and Top-5 of a classifier among the classes of a data set; on a tree also Top-1 at each depth.
+    """Top-1 and top-5 accuracy of a classifier on the classes of a data set; on a tree also top-1 at each depth.
 
     Args:
-        classifier: scores images.
+        classifier: the classifier.
         data_set: images of one class each.
-        on_error: what to do with faulty annotations.
+        on_error: what to do with invalid annotations.
+
+    Returns:
+        Metrics by key; see `metric_names`.
 
     Raises:
         ConfigError: see `labels_among`.
@@ -109,14 +108,18 @@ def classification_scores(
     if not samples:
         raise DataError(f"{data_set.name}: must have images to score a classifier on, has none")
     gts = np.array([image_label(sample) for sample in samples], np.int64)
-    scores = _in_groups(samples, lambda images: classifier.probabilities(images)[:, nodes])
+    scores = _in_batches(samples, lambda images: classifier.probabilities(images)[:, nodes])
     return _label_accuracies(scores, gts, nodes, classifier.tree)
 
 
 def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnError = "error") -> dict[str, float]:
-    """How often a detector's best box names the image-level label of an image without boxes; empty without any.
+    """Accuracy of a detector's best box on images that have an image-level label and no boxes.
 
-    A class scores what the best box gives it, objectness x class probability; then it is as with a classifier.
+    The score of a class is the highest objectness x class probability of all boxes; the metrics are those of a
+    classifier.
+
+    Returns:
+        Metrics by key; empty if there are no such images.
 
     Raises:
         ConfigError: see `labels_among`.
@@ -130,19 +133,18 @@ def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnErr
     samples = [sample for sample in samples if labels[sample.image_labels[0]] != NOT_AT_LEVEL]
     if not samples:
         return {}
-    known, places = np.unique(labels[labels != NOT_AT_LEVEL], return_inverse=True)
-    place_of = dict(zip(labels[labels != NOT_AT_LEVEL].tolist(), places.tolist(), strict=True))
-    gts = np.array([place_of[int(labels[sample.image_labels[0]])] for sample in samples], np.int64)
-    scores = _in_groups(samples, lambda images: detector.best_scores(images, known))
+    known = np.unique(labels[labels != NOT_AT_LEVEL])  # several classes may have one label
+    gts = np.searchsorted(known, [labels[sample.image_labels[0]] for sample in samples])
+    scores = _in_batches(samples, lambda images: detector.best_scores(images, known))
     return _label_accuracies(scores, gts, known, spec.tree if spec.nodes is None else None)
 
 
-def _in_groups(
+def _in_batches(
     samples: Sequence[Sample], score: Callable[[list[np.ndarray]], Float[np.ndarray, "_ k"]]
 ) -> Float[np.ndarray, "n k"]:
-    groups = (samples[start : start + CLASSIFIER_BATCH] for start in range(0, len(samples), CLASSIFIER_BATCH))
+    batches = (samples[start : start + CLASSIFIER_BATCH] for start in range(0, len(samples), CLASSIFIER_BATCH))
     return np.concatenate(
-        [score([load_image(sample.image, sample.name).pixels for sample in group]) for group in groups]
+        [score([load_image(sample.image, sample.name).pixels for sample in part]) for part in batches]
     )
 
 
@@ -152,7 +154,7 @@ def _label_accuracies(
     nodes: Int64[np.ndarray, " k"],
     tree: WordTree | None,
 ) -> dict[str, float]:
-    """Top-1 and Top-5, on a tree also Top-1 at each depth; column i is the label ``nodes[i]``."""
+    """Top-1 and top-5, on a tree also top-1 at each depth; column i is the label ``nodes[i]``."""
     metrics = {"top1": top_k_accuracy(scores, gts), "top5": top_k_accuracy(scores, gts, 5)}
     if tree is not None:
         by_depth = accuracy_by_depth(nodes[scores.argmax(axis=1)], nodes[gts], tree)
