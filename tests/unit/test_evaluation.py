@@ -29,7 +29,7 @@ CELLS = [(x, y, x + CELL, y + CELL) for y in range(0, SIZE_WH[1], CELL) for x in
 def detector_of_every_cell(folder: Path, objectness: float) -> Detector:
     """Answers every image with one box in each cell, whose score is the objectness: there is one class."""
     architecture = Architecture(
-        (MaxPool(8, 8), Conv(6, 1, 1, 0, False, "linear"), Region(((1.0, 1.0),), 1)), width=24, height=16
+        (MaxPool(8, 8), Conv(6, 1, 1, 0, False, "linear"), Region(((1.0, 1.0),), 1, softmax=True)), width=24, height=16
     )
     biases = np.array([0, 0, 0, 0, np.log(objectness / (1 - objectness)), 0], np.float32)
     model = Model(architecture, (None, ConvParameters(np.zeros((6, 3, 1, 1), np.float32), biases), None))
