@@ -21,42 +21,97 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, Final, Literal, NamedTuple
 
-from yolo9000.data.formats import (
-    MAX_LABEL_BYTES,
-    NOTE_NAMES,
-    ClassIndices,
-    add_labels,
-    class_of_digits,
-    decode_text,
-    duplicate_image,
-    image_level,
-    is_file,
-    is_hidden,
-    is_image,
-    is_note,
-    json_number,
-    size_of,
-    unknown_file,
-)
+from yolo9000.data.files import MAX_LABEL_BYTES, NOTE_NAMES, decode_text, is_file, is_hidden, is_note, json_number
+from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.formats.csv import ListColumns, RowGroup, gt_of_group, read_groups
-from yolo9000.data.formats.yolo import make_gt, parse_label_lines
+from yolo9000.data.image_files import duplicate_image, is_image, size_of, unknown_file
 from yolo9000.data.images import read_image_file
 from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
+from yolo9000.data.label_files import make_gt, parse_label_lines
+from yolo9000.data.labels import ClassIndices, add_labels, class_of_digits, image_level
+from yolo9000.data.listing import Listing
+from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.errors import DataError
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
-__all__ = ["BOX_COLUMNS", "read_tar"]
+__all__ = ["BOX_COLUMNS", "NAME", "TITLE", "Source", "class_names", "read", "read_tar", "sniff", "write"]
+
+NAME: Final = "tar"
+TITLE = "tar shard"
+write = None
 
 BOX_COLUMNS = ListColumns("image", ("wnid",), ("x1", "y1", "x2", "y2"), inclusive=True)
 """The columns of a table of boxes, unless others are named."""
 
 _CHUNK = 1 << 20
 _MAX_CLASSES = 1_000_000
+_MEMBERS_TRIED = 60
 _LABEL_SUFFIXES = (".txt", ".json", ".cls")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+
+
+class Source(SourceSettings):
+    """A tar file, read without unpacking.
+
+    Attributes:
+        boxes: a TSV of boxes for its images, relative to the data-set file.
+    """
+
+    FILES: ClassVar[tuple[str, ...]] = ("path", "boxes")
+    format: Literal["tar"] = NAME
+    boxes: str | None = None
+
+
+# --- Recognizing. ---
+
+
+def sniff(listing: Listing) -> Recognition | None:
+    """Tar files in which images have members of the same name that label them, as WebDataset has it."""
+    files = listing.files("", ".tar") if listing.file is None else listing.documents(".tar")
+    if not files or not _is_shard(listing.root / files[0]):
+        return None
+    shards = {name: split_of(name) or UNDIVIDED for name in files}
+    sources: dict[str, list[dict[str, str]]] = {}
+    for name, split in shards.items() if listing.file is None else [(files[0], UNDIVIDED)]:
+        sources.setdefault(split, []).append({"format": NAME, "path": name})
+    if len(sources) > 1 and UNDIVIDED in sources:
+        return None
+    reason = f"{files[0]}: images with .txt, .json or .cls members of the same names"
+    return Recognition(0.9, TITLE, reason, sources, used=frozenset(files))
+
+
+def _is_shard(tar_file: Path) -> bool:
+    """Whether the first members are images with labels beside them."""
+    stems: dict[str, set[str]] = {}
+    try:
+        with tar_file.open("rb") as stream:
+            _check_uncompressed(stream, tar_file)
+            size = stream.seek(0, io.SEEK_END)
+            stream.seek(0)
+            for member, _ in islice(_walk(stream, size), _MEMBERS_TRIED):
+                path = PurePosixPath(member.name)
+                kind = "image" if is_image(path) else path.suffix.lower()
+                stems.setdefault(str(path.with_suffix("")), set()).add(kind)
+    except Exception:  # tarfile raises whatever comes up
+        return False
+    return any("image" in kinds and kinds & set(_LABEL_SUFFIXES) for kinds in stems.values())
+
+
+# --- Reading. ---
+
+
+def class_names(root: Path, source: Source) -> Sequence[str]:
+    """None: the data set must name its classes."""
+    return ()
+
+
+def read(root: Path, source: Source, classes: Sequence[str]) -> Iterator[Annotation]:
+    """See `read_tar`."""
+    yield from read_tar(root / source.path, root / source.boxes if source.boxes else None, classes)
 
 
 def read_tar(
@@ -229,7 +284,7 @@ class _Reader:
             name = str(PurePosixPath(group.image))
             if not group.image:
                 self._issues += group.issues
-            elif group.repeated or name in self._groups:
+            elif name in self._groups:
                 self._issues.append(duplicate_image(group.image, group.where))
             else:
                 self._groups[name] = group
