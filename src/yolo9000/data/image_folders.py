@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -30,7 +31,7 @@ def folder_of_images(listing: Listing, file: str, names: Sequence[str], stem: st
         The folder, relative to the root.
     """
     path = PurePosixPath(file)
-    folders = list(dict.fromkeys(_possible(listing, path, stem or path.stem)))
+    folders = list(dict.fromkeys(map(posixpath.normpath, _possible(listing, path, stem or path.stem))))
     hits = [hits_in(listing.root / folder, names) for folder in folders]
     best = max(hits, default=0)
     if best:

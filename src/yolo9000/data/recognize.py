@@ -69,7 +69,7 @@ def recognize(path: Path, format_name: str | None = None) -> Recognized:
     Raises:
         DataError: nothing is recognized, or several formats are as likely; a description that was found is wrong.
     """
-    within = ""
+    within, given = "", path
     found = _sniff_all(Listing.of(path), format_name)
     if not found and path.is_file() and is_archive(path):
         path = unpack(path)
@@ -77,10 +77,10 @@ def recognize(path: Path, format_name: str | None = None) -> Recognized:
     if not found and path.is_dir():
         path, within, found = _one_level_down(path, format_name)
     if not found:
-        raise DataError(_nothing_clear(path, format_name))
+        raise DataError(_nothing_clear(given, format_name))
     name, best = found[0]
     if len(found) > 1 and best.confidence - found[1][1].confidence < _CLEARLY_BETTER:
-        raise DataError(_tie(path, found))
+        raise DataError(_tie(given, found))
     root = path if path.is_dir() else path.parent
     passed = () if path.is_file() else _passed_over(Listing(root), best)
     return Recognized(name, best, root, within, passed)
@@ -146,6 +146,8 @@ def _seen(path: Path) -> str:
         return f"one {path.suffix or 'nameless'} file"
     entries = [entry for entry in path.iterdir() if not is_hidden(entry.name)]
     folders = sorted(entry.name for entry in entries if entry.is_dir())
+    if len(entries) == len(folders) == 1:
+        return f"one folder, {folders[0]}/, with {_seen(path / folders[0])}"
     suffixes = Counter(entry.suffix.lower() or "no suffix" for entry in entries if not entry.is_dir())
     parts = [f"{count} {suffix} files" for suffix, count in suffixes.most_common(5)]
     if folders:

@@ -150,7 +150,7 @@ def sniff(listing: Listing) -> Recognition | None:
     some = ", ".join(found)
     used = frozenset(PurePosixPath(path).parts[0] for name, one in found.items() for path in (name, one["images"]))
     counts = {name: None for name in sources if name}
-    return Recognition(0.8, TITLE, f"{some}: columns of images, classes and boxes", sources, counts, used=used)
+    return Recognition(0.65, TITLE, f"{some}: columns of images, classes and boxes", sources, counts, used=used)
 
 
 def _tables(listing: Listing) -> list[str]:

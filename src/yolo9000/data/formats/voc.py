@@ -90,14 +90,14 @@ def _sniff_one(listing: Listing, folder: str = "") -> Recognition | None:
     lists = _lists_in(listing, folder)
     divided = _split_annotations(listing, source)
     sources: dict[str, list[dict[str, str]]] = {split: [source | {"list": file}] for split, file in lists.items()}
-    sources = sources or divided or {UNDIVIDED: [source]}
+    sources = divided or sources or {UNDIVIDED: [source]}
     counts = {split: _count(listing, found[0]) for split, found in sources.items()}
     beside = source["annotations"] == source["images"]
     where = "beside the images" if beside else f"in {join(folder, source['annotations'])}/"
     title = "VOC XML beside the images" if beside else TITLE
     used = {source["annotations"], source["images"], "ImageSets"} if not beside else set(listing.files())
     used |= {path.split("/")[0] for path in used}
-    return Recognition(0.9 if lists else 0.8, title, f"XML annotations {where}", sources, counts, used=frozenset(used))
+    return Recognition(0.85, title, f"XML annotations {where}", sources, counts, used=frozenset(used))
 
 
 def _sniff_split_folders(listing: Listing) -> Recognition | None:
@@ -108,7 +108,7 @@ def _sniff_split_folders(listing: Listing) -> Recognition | None:
     sources = {split: [source] for split, source in found.items()}
     counts = {folders[split]: _count(listing, source) for split, source in found.items()}
     reason = f"XML annotations in {', '.join(f'{folders[split]}/' for split in found)}"
-    return Recognition(0.8, "VOC XML in split folders", reason, sources, counts, used=frozenset(folders.values()))
+    return Recognition(0.85, "VOC XML in split folders", reason, sources, counts, used=frozenset(folders.values()))
 
 
 def _sniff_years(listing: Listing) -> Recognition | None:
@@ -124,7 +124,7 @@ def _sniff_years(listing: Listing) -> Recognition | None:
         return None
     counts = {split: sum(one.counts.get(split) or 0 for one in found.values()) for split in sources}
     reason = f"XML annotations in {', '.join(f'{name}/Annotations/' for name in found)}"
-    return Recognition(0.8, f"{TITLE} ({', '.join(found)})", reason, sources, counts, used=frozenset(found))
+    return Recognition(0.85, f"{TITLE} ({', '.join(found)})", reason, sources, counts, used=frozenset(found))
 
 
 def _source_in(listing: Listing, folder: str) -> dict[str, str] | None:

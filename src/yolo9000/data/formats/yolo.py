@@ -128,7 +128,8 @@ def _by_folders(listing: Listing) -> Recognition | None:
     used = {part for folder in folders.values() for part in (*PurePosixPath(folder).parts[:1], LABEL_FOLDER)}
     used |= {names or ""} | (set(listing.files()) if beside else set())
     title = "YOLO label files"
-    return Recognition(0.8, title, f"label files {where}", sources, counts, classes, frozenset(used))
+    confidence = 0.6 if listing.files("", ".data") else 0.85
+    return Recognition(confidence, title, f"label files {where}", sources, counts, classes, frozenset(used))
 
 
 def _folders_by_split(listing: Listing) -> dict[str, str]:
