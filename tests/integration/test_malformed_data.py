@@ -540,4 +540,5 @@ def test_every_code_in_the_program_is_in_the_documentation():
     text = "".join(path.read_text() for path in Path(formats.__file__).parent.rglob("*.py"))
     text = text.replace(formats.__doc__ or "", "")
     kinds = "archive|box|area|class|label|image|size|id|path|file|xml|tar"
-    assert set(re.findall(rf'"((?:{kinds})-[a-z]+)"', text)) == CODES
+    others = {"class-descriptions"}  # a name of Open Images' files
+    assert set(re.findall(rf'"((?:{kinds})-[a-z]+)"', text)) - others == CODES

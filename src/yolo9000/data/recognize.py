@@ -118,7 +118,7 @@ def _one_level_down(path: Path, format_name: str | None) -> tuple[Path, str, lis
 
 
 def _passed_over(listing: Listing, best: Recognition) -> tuple[str, ...]:
-    used = {PurePosixPath(name).parts[0] for name in best.used if name}
+    used = {part for name in best.used for part in PurePosixPath(name).parts[:1]}
     folders = [f"{name}/" for name in listing.folders() if name not in used]
     files = [name for name in listing.files("", *_DATA_SUFFIXES) if name not in used and not is_note_name(name)]
     return tuple(folders + files)

@@ -45,11 +45,16 @@ def writing(path: Path) -> Iterator[None]:
         raise DataError(f"{error.filename or path}: cannot be written: {error.strerror}") from None
 
 
-def copied(samples: Iterable[Sample], folder: Path | None) -> Iterator[Sample]:
+def copied(samples: Iterable[Sample], folder: Path | None, *, flat: bool = False) -> Iterator[Sample]:
     """The samples, each with its image copied into a folder under its own name as it passes.
 
     Images that are named by whole paths get short names. Without a folder nothing is copied, and the samples are named
     by the whole paths of their images.
+
+    Args:
+        samples: all with images that can be read.
+        folder: where to; None copies nothing.
+        flat: put all images into the folder itself, each under a stem of its own.
 
     Raises:
         DataError: an image cannot be read or written, or is in a tar file and is not to be copied.
@@ -60,7 +65,7 @@ def copied(samples: Iterable[Sample], folder: Path | None) -> Iterator[Sample]:
             yield replace(sample, name=_path_of(sample))
             continue
         path = PurePath(sample.name)
-        short = path.is_absolute() or ".." in path.parts
+        short = flat or path.is_absolute() or ".." in path.parts
         name = f"{names.stem(sample.name, None)}{path.suffix}" if short else sample.name
         with writing(folder / name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

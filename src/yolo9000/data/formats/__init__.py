@@ -12,7 +12,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from yolo9000.data.format import Format
-from yolo9000.data.formats import coco, csv, darknet, folder, tar, voc, yolo
+from yolo9000.data.formats import (
+    coco,
+    csv,
+    cvat,
+    darknet,
+    folder,
+    imagefolder,
+    kitti,
+    labelme,
+    labelstudio,
+    multilabel,
+    openimages,
+    supervisely,
+    tar,
+    via,
+    voc,
+    widerface,
+    yolo,
+)
 
 __all__ = ["FORMATS", "WRITABLE"]
 
@@ -22,6 +40,16 @@ FORMATS: Mapping[str, Format] = {
     yolo.NAME: yolo,
     darknet.NAME: darknet,
     csv.NAME: csv,
+    cvat.NAME: cvat,
+    labelstudio.NAME: labelstudio,
+    labelme.NAME: labelme,
+    via.NAME: via,
+    supervisely.NAME: supervisely,
+    kitti.NAME: kitti,
+    widerface.NAME: widerface,
+    openimages.NAME: openimages,
+    imagefolder.NAME: imagefolder,
+    multilabel.NAME: multilabel,
     tar.NAME: tar,
     folder.NAME: folder,
 }
