@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from yolo9000.architectures.darknet_form import in_darknet_layers
 from yolo9000.architectures.layers import Region
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.darknet.cfg import read_cfg, write_cfg
@@ -81,6 +82,8 @@ def export_openvino(detector: PreparedDetector, path: Path, *, numbers: WeightsD
 def export_darknet(source: str | Path, weights: Path | None, spec: HeadSpec, path: Path) -> list[Path]:
     """Write ``.cfg``, ``.weights`` and ``.names``, and ``.tree`` where there is one, all beside ``path``.
 
+    Layers that Darknet lacks are written as convolutions that compute the same; see `in_darknet_layers`.
+
     Args:
         source: the network: a ``.cfg``, or a ``.safetensors`` model.
         weights: the numbers of a ``.cfg``; None takes the file beside it. They come out byte for byte as they were.
@@ -91,10 +94,11 @@ def export_darknet(source: str | Path, weights: Path | None, spec: HeadSpec, pat
         The files that were written.
 
     Raises:
-        ConfigError, WeightsError: the model cannot be read, or has something that Darknet has not.
+        ConfigError, WeightsError: the model cannot be read, or a ``.cfg`` cannot say it.
         DataError: a file cannot be written.
     """
     header, model = _read_numbers(Path(source), weights)
+    model = in_darknet_layers(model)
     architecture = model.architecture
     files = [path, path.with_suffix(".weights"), path.with_suffix(".names")]
     if spec.tree is not None and isinstance(architecture.head, Region):

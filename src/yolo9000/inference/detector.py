@@ -114,7 +114,9 @@ def prepared_detector(numbers: Model, spec: HeadSpec, *, split: bool | None = No
     """
     program, class_rows = prepare(numbers, split=split)
     architecture = numbers.architecture
-    return PreparedDetector(program, spec, class_rows, (architecture.width, architecture.height), architecture.stride())
+    return PreparedDetector(
+        program, spec, class_rows, (architecture.width, architecture.height), architecture.size_multiple()
+    )
 
 
 def _from_model_file(path: Path) -> tuple[Model, HeadSpec]:
