@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any, BinaryIO
 
 from yolo9000.data.files import is_hidden
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -118,7 +118,7 @@ def _unpack_tar(folder: Path, opened: tarfile.TarFile, archive: Path) -> None:
         _copy(folder, member.name, member.size, partial(opened.extractfile, member), archive)
 
 
-def _copy(folder: Path, name: str, size: int, open_member: Callable[[], IO[bytes] | None], archive: Path) -> None:
+def _copy(folder: Path, name: str, size: int, open_member: Callable[[], Any], archive: Path) -> None:
     path = PurePosixPath(name)
     if any(is_hidden(part) for part in path.parts if part != ".."):
         return
@@ -133,7 +133,7 @@ def _copy(folder: Path, name: str, size: int, open_member: Callable[[], IO[bytes
         _copy_at_most(source, out, size, name, archive)
 
 
-def _copy_at_most(source: IO[bytes], out: IO[bytes], size: int, name: str, archive: Path) -> None:
+def _copy_at_most(source: Any, out: BinaryIO, size: int, name: str, archive: Path) -> None:
     left = size
     while chunk := source.read(_CHUNK):
         left -= len(chunk)

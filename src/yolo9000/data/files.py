@@ -32,7 +32,21 @@ MAX_LABEL_BYTES = 16 << 20  # of what is said of one image
 NOTE_NAMES = ("readme", "license", "licence", "copying")
 
 _MAX_LINE_BYTES = 1 << 20
-_NOTE_SUFFIXES = (".txt", ".csv", ".tsv", ".md", ".xml", ".json", ".yaml", ".yml", ".html", ".log")
+_NOTE_SUFFIXES = (
+    ".txt",
+    ".names",
+    ".labels",
+    ".data",
+    ".csv",
+    ".tsv",
+    ".md",
+    ".xml",
+    ".json",
+    ".yaml",
+    ".yml",
+    ".html",
+    ".log",
+)
 _FOREIGN_NAMES = {
     "thumbs.db",
     "ehthumbs.db",

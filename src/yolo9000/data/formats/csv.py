@@ -148,7 +148,7 @@ def sniff(listing: Listing) -> Recognition | None:
     if sources is None:
         return None
     some = ", ".join(found)
-    used = frozenset(PurePosixPath(path).parts[0] for name, one in found.items() for path in (name, one["images"]))
+    used = frozenset([*found, *(one["images"] for one in found.values())])
     counts = {name: None for name in sources if name}
     return Recognition(0.65, TITLE, f"{some}: columns of images, classes and boxes", sources, counts, used=used)
 
