@@ -51,7 +51,7 @@ def detect_samples(
         ConfigError: see `labels_among`.
         DataError: see `DataSet.samples`; an image cannot be read.
     """
-    low = detector.with_settings(threshold=MIN_SCORE)
+    low = detector.with_settings(conf_threshold=MIN_SCORE)
     spec = detector.prepared.spec
     labels = gt_labels(spec, data_set)
     keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), labels)
