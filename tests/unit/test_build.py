@@ -36,7 +36,7 @@ def path_of(built: BuiltTree, label: str) -> list[str]:
     return [tree.names[step] for step in tree.path(tree.index_by_id[built.nodes[label]])]
 
 
-def test_what_has_one_way_comes_first_then_the_way_that_adds_least() -> None:
+def test_nodes_with_one_path_come_first_then_the_path_that_adds_the_fewest_nodes() -> None:
     # x is a c and a p. c is in the tree because of `y`; p would come with q: c adds 1 node, p adds 3
     built = build_tree(["x", "y"], graph(top="", c="top", y="c", q="top", p="q", x="c p"), keep="all")
     assert parents_of(built.tree) == {"top": None, "c": "top", "x": "c", "y": "c"}
@@ -44,7 +44,7 @@ def test_what_has_one_way_comes_first_then_the_way_that_adds_least() -> None:
     assert (choice.node, choice.taken, choice.growth, choice.others) == ("x", ("x", "c"), 1, (("x", "p", "q", "top"),))
 
 
-def test_of_equal_growth_the_deeper_place_wins() -> None:
+def test_of_equal_growth_the_deeper_position_wins() -> None:
     hierarchy = graph(
         animal="", pet="animal", carnivore="animal", canine="carnivore", dog="pet canine", cat="canine", p="pet"
     )
@@ -64,7 +64,7 @@ def test_nodes_at_which_nothing_forks_go_and_so_does_a_lone_top() -> None:
     assert only.removed == ("a", "b", "entity", "thing")
 
 
-def test_a_label_keeps_its_place_though_it_has_one_child_unless_that_is_lifted() -> None:
+def test_a_label_with_one_child_is_kept_unless_only_children_are_collapsed() -> None:
     hierarchy = graph(melon="", muskmelon="melon", cantaloupe="muskmelon", water="melon")
     labels = ["melon", "muskmelon", "cantaloupe", "water"]
     assert parents_of(build_tree(labels, hierarchy).tree)["cantaloupe"] == "muskmelon"
@@ -112,7 +112,7 @@ class TestSenses:
             ("xyzzy", "unmatched", "xyzzy"),
         ],
     )
-    def test_a_label_is_found(self, label: str, how: str, node: str) -> None:
+    def test_a_label_is_matched(self, label: str, how: str, node: str) -> None:
         built = build_tree([label, "pizza", "chair", "dog"], Hierarchy(wordnet()))
         (match,) = [match for match in built.matches if match.label == label]
         assert (match.sense.how, match.sense.node) == (how, node)

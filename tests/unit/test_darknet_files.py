@@ -284,22 +284,22 @@ def test_lines(tmp_path) -> None:
 # Where a file is looked for
 
 
-def test_order_of_places(tmp_path, monkeypatch) -> None:
+def test_order_of_locations(tmp_path, monkeypatch) -> None:
     origin = write(tmp_path / "darknet" / "cfg" / "net.cfg", "")
     working = tmp_path / "elsewhere"
     working.mkdir()
     monkeypatch.chdir(working)
-    places = [
+    locations = [
         write(tmp_path / "darknet" / "cfg" / "data" / "9k.tree", "1"),
         write(tmp_path / "darknet" / "data" / "9k.tree", "2"),
         write(working / "data" / "9k.tree", "3"),
         write(tmp_path / "darknet" / "cfg" / "9k.tree", "4"),
     ]
-    for number, place in enumerate(places, 1):
-        found = find_beside(origin, "data/9k.tree", TreeError)
-        assert found.read_text() == str(number)
-        assert found.resolve() == place.resolve()
-        place.unlink()
+    for number, location in enumerate(locations, 1):
+        file = find_beside(origin, "data/9k.tree", TreeError)
+        assert file.read_text() == str(number)
+        assert file.resolve() == location.resolve()
+        location.unlink()
     message = message_of(TreeError, lambda: find_beside(origin, "data/9k.tree", TreeError))
     cfg, above = tmp_path / "darknet" / "cfg", tmp_path / "darknet"
     assert message == (

@@ -34,7 +34,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def blueness(image: np.ndarray) -> float:
-    """Share of pixels of a strong blue: the full end of the colors of a confusion matrix."""
+    """Fraction of pixels of a strong blue: the full end of the colors of a confusion matrix."""
     red, _, blue = np.moveaxis(image, 2, 0)
     return float(((blue > 90) & (red < 40)).mean())
 

@@ -32,7 +32,7 @@ def codes(tree: WordTree, **labels: int) -> list[tuple[str, tuple[int, ...]]]:
 
 
 class TestLint:
-    def test_nothing_is_found_in_a_sound_tree(self) -> None:
+    def test_a_sound_tree_has_no_findings(self) -> None:
         assert codes(SOUND, dog=2, cat=3, bus=6) == []
 
     def test_siblings_apart(self) -> None:
@@ -63,11 +63,11 @@ class TestLint:
         folder = shared("data", "labels")
         tree = read_tree(folder / "9k.tree", read_names(folder / "9k.names"))
         labels = dict(zip(read_names(folder / "coco.names"), read_map(folder / "coco9k.map").tolist(), strict=True))
-        found = lint(tree, labels, wordnet())
-        assert sum(finding.code == "single-child" for finding in found) == 46
-        above = {tree.names[finding.nodes[0]] for finding in found if finding.code == "label-above-label"}
+        findings = lint(tree, labels, wordnet())
+        assert sum(finding.code == "single-child" for finding in findings) == 46
+        above = {tree.names[finding.nodes[0]] for finding in findings if finding.code == "label-above-label"}
         assert above == {"hotdog", "parking meter"}
-        odd = {finding.message.split("'")[1] for finding in found if "is not called that" in finding.message}
+        odd = {finding.message.split("'")[1] for finding in findings if "does not have this name" in finding.message}
         assert {"sink", "toilet", "pottedplant", "cake", "boat"} <= odd
         assert not {"dog", "person", "pizza"} & odd
 

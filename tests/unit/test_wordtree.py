@@ -15,7 +15,7 @@ from yolo9000.errors import TreeError, nearest
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names
 from yolo9000.taxonomy.wordtree import TreePath, WordTree
 
-# Two top nodes. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].
+# Two roots. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].
 #
 #   animal 0            thing 1
 #   dog 2  cat 3  bird 4    cup 5
@@ -60,8 +60,8 @@ def test_single_node() -> None:
     assert (tree.names, tree.ids) == (("0",), ("0",))
     assert tree.softmax(np.array([-3.0])).tolist() == [1.0]
     assert tree.probabilities(np.array([1.0])).tolist() == [1.0]
-    (descent,) = decode(tree, np.ones((1, 1)), 0.5)
-    assert descent == TreePath((0,), (1.0,), None, None)
+    (path,) = decode(tree, np.ones((1, 1)), 0.5)
+    assert path == TreePath((0,), (1.0,), None, None)
 
 
 def test_names_and_ids() -> None:
@@ -138,21 +138,21 @@ def asker(tree: WordTree, conditionals: np.ndarray) -> Callable[[np.ndarray, int
     return of_group
 
 
-def decode(tree: WordTree, conditionals: np.ndarray, least: float, rule: str = "conditional") -> list[TreePath]:
-    return tree.decode(asker(tree, conditionals), len(conditionals), least, rule)
+def decode(tree: WordTree, conditionals: np.ndarray, threshold: float, rule: str = "conditional") -> list[TreePath]:
+    return tree.decode(asker(tree, conditionals), len(conditionals), threshold, rule)
 
 
 # The likeliest way: animal .75, dog .5, hound .75. Paths: .75, .375, .28125.
 # Rule ``darknet``: weights .75, .75 * .375 = .28125, .28125 * .28125 = .0791015625.
 @pytest.mark.parametrize(
-    ("rule", "least", "nodes", "refused", "runner_up"),
+    ("rule", "threshold", "nodes", "refused", "runner_up"),
     [
         ("conditional", 0.0, (0, 2, 7), None, (6, 0.25)),
         ("conditional", 0.28, (0, 2, 7), None, (6, 0.25)),
         ("conditional", 0.28125, (0, 2), (7, 0.75), (3, 0.375)),  # above, not at
         ("conditional", 0.375, (0,), (2, 0.5), (1, 0.25)),
         ("conditional", 0.74, (0,), (2, 0.5), (1, 0.25)),
-        ("conditional", 0.75, (0,), None, (1, 0.25)),  # the top node itself is too unlikely: nobody looks below
+        ("conditional", 0.75, (0,), None, (1, 0.25)),  # the root itself is too unlikely: nobody looks below
         ("conditional", 0.9, (0,), None, (1, 0.25)),
         ("darknet", 0.079, (0, 2, 7), None, (6, 0.25)),
         ("darknet", 0.08, (0, 2), (7, 0.75), (3, 0.375)),
@@ -162,51 +162,51 @@ def decode(tree: WordTree, conditionals: np.ndarray, least: float, rule: str = "
     ],
 )
 def test_walk(
-    rule: str, least: float, nodes: tuple[int, ...], refused: tuple[int, float] | None, runner_up: tuple[int, float]
+    rule: str, threshold: float, nodes: tuple[int, ...], refused: tuple[int, float] | None, runner_up: tuple[int, float]
 ) -> None:
-    (descent,) = decode(TREE, CONDITIONALS[None], least, rule)
-    assert descent.nodes == nodes
-    assert descent.conditionals == tuple(CONDITIONALS[list(nodes)])
-    assert descent.refused == refused
-    assert descent.runner_up == runner_up
+    (path,) = decode(TREE, CONDITIONALS[None], threshold, rule)
+    assert path.nodes == nodes
+    assert path.conditionals == tuple(CONDITIONALS[list(nodes)])
+    assert path.refused == refused
+    assert path.runner_up == runner_up
 
 
 def test_only_child_has_no_runner_up() -> None:
     conditionals = np.array([[0.25, 0.75, 0.5, 0.375, 0.125, 1.0, 0.25, 0.75]])
-    (descent,) = decode(TREE, conditionals, 0.5)
-    assert descent == TreePath((1, 5), (0.75, 1.0), None, None)
+    (path,) = decode(TREE, conditionals, 0.5)
+    assert path == TreePath((1, 5), (0.75, 1.0), None, None)
 
 
 def test_runner_up_without_any_probability_is_still_another_node() -> None:
-    (descent,) = decode(TREE, np.array([[1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]]), 0.5)
-    assert (descent.nodes, descent.runner_up) == ((0, 2, 6), (7, 0.0))
+    (path,) = decode(TREE, np.array([[1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]]), 0.5)
+    assert (path.nodes, path.runner_up) == ((0, 2, 6), (7, 0.0))
 
 
 def test_runner_up_at_a_refusal_belongs_to_the_answer() -> None:
     # dog .5 is entered (.75 * .5 = .375 > .3); hound is refused (.28125); the rival of dog is cat
-    (descent,) = decode(TREE, CONDITIONALS[None], 0.3)
-    assert (descent.nodes, descent.refused, descent.runner_up) == ((0, 2), (7, 0.75), (3, 0.375))
+    (path,) = decode(TREE, CONDITIONALS[None], 0.3)
+    assert (path.nodes, path.refused, path.runner_up) == ((0, 2), (7, 0.75), (3, 0.375))
 
 
 @pytest.mark.parametrize("rule", ["conditional", "darknet"])
 def test_ties_go_to_the_first(rule: str) -> None:
     conditionals = np.array([[0.5, 0.5, 0.375, 0.25, 0.375, 1.0, 0.5, 0.5]])
-    (descent,) = decode(TREE, conditionals, 0.0, rule)
-    assert descent.nodes == (0, 2, 6)
-    assert descent.runner_up == (7, 0.5)
-    (descent,) = decode(TREE, conditionals, 0.18 if rule == "conditional" else 0.09, rule)
-    assert descent.nodes == (0, 2)  # .5 * .375 = .1875, or .5 * .1875 = .09375; terrier is half of that or less
-    assert descent.runner_up == (4, 0.375)
-    assert descent.refused == (6, 0.5)
+    (path,) = decode(TREE, conditionals, 0.0, rule)
+    assert path.nodes == (0, 2, 6)
+    assert path.runner_up == (7, 0.5)
+    (path,) = decode(TREE, conditionals, 0.18 if rule == "conditional" else 0.09, rule)
+    assert path.nodes == (0, 2)  # .5 * .375 = .1875, or .5 * .1875 = .09375; terrier is half of that or less
+    assert path.runner_up == (4, 0.375)
+    assert path.refused == (6, 0.5)
 
 
 @pytest.mark.parametrize("rule", ["conditional", "darknet"])
-@pytest.mark.parametrize("least", [0.5, 0.999, 1.0, 2.0])
-def test_a_top_node_is_accepted_however_unlikely(rule: str, least: float) -> None:
+@pytest.mark.parametrize("threshold", [0.5, 0.999, 1.0, 2.0])
+def test_a_top_node_is_accepted_however_unlikely(rule: str, threshold: float) -> None:
     tree = WordTree.from_parents([-1] * 5 + [3, 3])
     conditionals = np.array([[0.1, 0.2, 0.2, 0.3, 0.2, 0.5, 0.5]])
-    (descent,) = decode(tree, conditionals, least, rule)
-    assert descent == TreePath((3,), (0.3,), None, (1, 0.2))
+    (path,) = decode(tree, conditionals, threshold, rule)
+    assert path == TreePath((3,), (0.3,), None, (1, 0.2))
 
 
 def test_a_group_is_asked_once_and_only_on_the_way() -> None:
@@ -224,8 +224,8 @@ def test_a_group_is_asked_once_and_only_on_the_way() -> None:
         asked.append((group, objects.tolist()))
         return asker(TREE, conditionals)(objects, group)
 
-    descents = TREE.decode(of_group, 4, 0.1)
-    assert [descent.nodes for descent in descents] == [(0, 2, 7), (1, 5), (0, 3), (0, 2, 6)]
+    paths = TREE.decode(of_group, 4, 0.1)
+    assert [path.nodes for path in paths] == [(0, 2, 7), (1, 5), (0, 3), (0, 2, 6)]
     assert asked == [(0, [0, 1, 2, 3]), (1, [0, 2, 3]), (2, [1]), (3, [0, 3])]
 
 
@@ -247,14 +247,14 @@ def chain() -> WordTree:
     return WordTree.from_parents(parents)
 
 
-def levels_entered(conditional: Fraction, least: Fraction, rule: str) -> int:
+def levels_entered(conditional: Fraction, threshold: Fraction, rule: str) -> int:
     """How deep the walk goes, in exact arithmetic and powers alone.
 
     At level n the path has probability q^n. The paper's rule compares that. Darknet's multiplies the probabilities of
-    all the nodes passed: q^1 q^2 ... q^n = q^(n (n + 1) / 2). The top node is entered in any case.
+    all the nodes passed: q^1 q^2 ... q^n = q^(n (n + 1) / 2). The root is entered in any case.
     """
     power = (lambda n: n) if rule == "conditional" else (lambda n: n * (n + 1) // 2)
-    entered = [n for n in range(1, LEVELS + 1) if conditional ** power(n) > least]
+    entered = [n for n in range(1, LEVELS + 1) if conditional ** power(n) > threshold]
     return max(entered, default=1)
 
 
@@ -273,14 +273,14 @@ def test_how_far_down_a_chain(percent: int, rule: str, level: int) -> None:
     q, tree = percent / 100, chain()
     assert levels_entered(Fraction(percent, 100), Fraction(1, 2), rule) == level
     conditionals = np.tile([q, 1 - q], LEVELS)[None]
-    (descent,) = decode(tree, conditionals, 0.5, rule)
-    assert descent.nodes == tuple(range(0, 2 * level, 2))
-    assert tree.depths[descent.nodes[-1]] == level - 1
-    assert descent.conditionals == (q,) * level
-    assert descent.runner_up == (2 * level - 1, 1 - q)
-    assert descent.refused == (None if level == LEVELS else (2 * level, q))
+    (path,) = decode(tree, conditionals, 0.5, rule)
+    assert path.nodes == tuple(range(0, 2 * level, 2))
+    assert tree.depths[path.nodes[-1]] == level - 1
+    assert path.conditionals == (q,) * level
+    assert path.runner_up == (2 * level - 1, 1 - q)
+    assert path.refused == (None if level == LEVELS else (2 * level, q))
     if level < LEVELS:
-        assert q ** len(descent.nodes) == pytest.approx(tree.probabilities(conditionals)[0, descent.nodes[-1]])
+        assert q ** len(path.nodes) == pytest.approx(tree.probabilities(conditionals)[0, path.nodes[-1]])
 
 
 def random_tree(choices: Sequence[int]) -> WordTree:
@@ -299,18 +299,18 @@ def random_tree(choices: Sequence[int]) -> WordTree:
     st.floats(0, 1),
     st.sampled_from(["conditional", "darknet"]),
 )
-def test_walk_against_plain_arithmetic(choices: list[int], seed: int, least: float, rule: str) -> None:
+def test_walk_against_plain_arithmetic(choices: list[int], seed: int, threshold: float, rule: str) -> None:
     tree = random_tree(choices)
     tree.check_groups_contiguous()
     logits = 3 * np.random.default_rng(seed).normal(size=(3, len(tree)))
     conditionals = tree.softmax(logits)
-    assert [descent.nodes for descent in decode(tree, conditionals, least, rule)] == [
-        plain_walk(tree, row.tolist(), least, rule) for row in conditionals
+    assert [path.nodes for path in decode(tree, conditionals, threshold, rule)] == [
+        plain_walk(tree, row.tolist(), threshold, rule) for row in conditionals
     ]
 
 
-def plain_walk(tree: WordTree, conditional: list[float], least: float, rule: str) -> tuple[int, ...]:
-    """The rule as a sentence: go to the likeliest child while the product so far is above the least."""
+def plain_walk(tree: WordTree, conditional: list[float], threshold: float, rule: str) -> tuple[int, ...]:
+    """The rule as a sentence: go to the likeliest child while the product so far is above the threshold."""
     nodes: list[int] = []
     probability = weight = 1.0
     while True:
@@ -321,7 +321,7 @@ def plain_walk(tree: WordTree, conditional: list[float], least: float, rule: str
         best = max(children, key=lambda node: conditional[node])
         probability *= conditional[best]
         weight *= conditional[best] if rule == "conditional" else probability
-        if weight > least:
+        if weight > threshold:
             nodes.append(best)
         else:
             return tuple(nodes) or (best,)
@@ -346,7 +346,7 @@ def test_laws(choices: list[int], seed: int) -> None:
 @pytest.mark.parametrize(
     ("parents", "names", "ids", "message"),
     [
-        ([], None, None, "a tree must have at least one node"),
+        ([], None, None, "a tree must have at threshold one node"),
         ([0], None, None, "node 0 (0): its parent must be -1 or a node before it, got 0"),
         ([-1, 1], None, ["a", "b"], "node 1 (b): its parent must be -1 or a node before it, got 1"),
         ([-1, 2, 0], None, None, "node 1 (1): its parent must be -1 or a node before it, got 2"),
@@ -474,7 +474,7 @@ def test_subtree_keeps_everything_at_or_below_its_roots(choices: list[int], data
 def test_subtree_refuses_a_node_named_twice() -> None:
     with pytest.raises(TreeError, match="'dog' must not be the same as, or below, 'dog'"):
         TREE.subtree([2, 2])
-    with pytest.raises(TreeError, match="at least one node"):
+    with pytest.raises(TreeError, match="at threshold one node"):
         TREE.subtree([])
 
 

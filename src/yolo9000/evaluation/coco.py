@@ -95,8 +95,8 @@ def _accumulate(scored: Scored, classes: Int64[np.ndarray, " k"]) -> dict[str, A
     images = [{"id": image, "width": int(w), "height": int(h)} for image, (w, h) in enumerate(scored.sizes_wh)]
     head = {"images": images, "categories": [{"id": int(label)} for label in classes]}
     gt = COCO(head | {"annotations": _gt_records(scored, np.isin(scored.gt_labels, classes))})
-    found = COCO(head | {"annotations": _pred_records(scored, np.isin(scored.pred_labels, classes))})
-    evaluator = COCOeval_faster(gt, found, "bbox", print_function=_say_nothing)
+    preds = COCO(head | {"annotations": _pred_records(scored, np.isin(scored.pred_labels, classes))})
+    evaluator = COCOeval_faster(gt, preds, "bbox", print_function=_say_nothing)
     evaluator.evaluate()
     evaluator.accumulate()
     return dict(evaluator.eval)

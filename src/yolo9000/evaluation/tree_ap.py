@@ -109,7 +109,7 @@ def credited_precision_recall(scored: Scored, tree: WordTree, min_iou: float = 0
 
     A matched prediction counts in the object's class, where it adds its credit to the true positives and 1 to the
     predictions. Any other is a false positive in the deepest class with ground truth at or above its label: a false
-    "terrier" is a false "dog" if that is the class. If there is no such class, the classes below its label share it
+    "terrier" is a false "dog" if that is the class. Without one, the classes below its label share it
     equally: a false "dog" is half a false "terrier" and half a false "hound". If there is none of these either, it
     counts nowhere, as in plain AP. So precision is credit / predictions, recall credit / objects.
 

@@ -68,7 +68,7 @@ class WordNet:
         """All names of a synset, the most common first; ``("dog", "domestic dog", "Canis familiaris")``.
 
         Raises:
-            TreeError: there is no such synset.
+            TreeError: no synset has this id.
         """
         return tuple(self.name_lines[self._index(synset)].split("\t"))
 
@@ -76,7 +76,7 @@ class WordNet:
         """The lexicographer file of a synset, one of `TOPICS`.
 
         Raises:
-            TreeError: there is no such synset.
+            TreeError: no synset has this id.
         """
         return TOPICS[int(self.topics[self._index(synset)]) - FIRST_TOPIC]
 
@@ -84,7 +84,7 @@ class WordNet:
         """The synsets that a synset is a kind or instance of: none for ``n00001740`` (entity), several for about 2,200.
 
         Raises:
-            TreeError: there is no such synset.
+            TreeError: no synset has this id.
         """
         index = self._index(synset)
         end = int(self._hypernym_ends[index])

@@ -231,7 +231,7 @@ class WordTree:
         """The node with that id or, if there is none, with that name or synonym.
 
         Raises:
-            TreeError: there is no such node, or the name belongs to several.
+            TreeError: no node has it, or several nodes have it as a name.
         """
         if text in self.index_by_id:
             return self.index_by_id[text]
@@ -319,7 +319,7 @@ class WordTree:
         hier_thresh: float,
         rule: DecodingRule = "conditional",
     ) -> list[TreePath]:
-        """Hierarchical decoding: descend to the most probable child as long as the path stays probable enough (§4).
+        """Hierarchical decoding: go to the most probable child as long as the path stays probable enough (§4).
 
         Only the sibling groups on the path are evaluated. The most probable root is accepted whatever its probability.
 
@@ -334,7 +334,7 @@ class WordTree:
 
         Darknet: src/tree.c hierarchy_top_prediction.
         """
-        descents = [_Descent() for _ in range(count)]
+        decodings = [_Decoding() for _ in range(count)]
         level = {0: list(range(count))} if count else {}
         while level:
             level_below: dict[int, list[int]] = {}
@@ -343,15 +343,15 @@ class WordTree:
                 conditionals = conditionals_of(np.asarray(objects, dtype=np.int64), group)
                 best = conditionals.argmax(axis=1)
                 for i, item in enumerate(objects):
-                    entered = descents[item].step(offset, conditionals[i], int(best[i]), hier_thresh, rule)
+                    entered = decodings[item].step(offset, conditionals[i], int(best[i]), hier_thresh, rule)
                     below = int(self.child_groups[offset + best[i]]) if entered else -1
                     if below >= 0:
                         level_below.setdefault(below, []).append(item)
             level = level_below
-        return [descent.path() for descent in descents]
+        return [decoding.path() for decoding in decodings]
 
 
-class _Descent:
+class _Decoding:
     """Hierarchical decoding of one object, in progress."""
 
     def __init__(self) -> None:
