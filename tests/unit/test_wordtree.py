@@ -346,7 +346,7 @@ def test_laws(choices: list[int], seed: int) -> None:
 @pytest.mark.parametrize(
     ("parents", "names", "ids", "message"),
     [
-        ([], None, None, "a tree must have at threshold one node"),
+        ([], None, None, "a tree must have at least one node"),
         ([0], None, None, "node 0 (0): its parent must be -1 or a node before it, got 0"),
         ([-1, 1], None, ["a", "b"], "node 1 (b): its parent must be -1 or a node before it, got 1"),
         ([-1, 2, 0], None, None, "node 1 (1): its parent must be -1 or a node before it, got 2"),
@@ -474,7 +474,7 @@ def test_subtree_keeps_everything_at_or_below_its_roots(choices: list[int], data
 def test_subtree_refuses_a_node_named_twice() -> None:
     with pytest.raises(TreeError, match="'dog' must not be the same as, or below, 'dog'"):
         TREE.subtree([2, 2])
-    with pytest.raises(TreeError, match="at threshold one node"):
+    with pytest.raises(TreeError, match="at least one node"):
         TREE.subtree([])
 
 
