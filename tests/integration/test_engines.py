@@ -19,7 +19,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import yolo9000
-from yolo9000.architectures.layers import Architecture, Conv, Dropout, Layer, MaxPool, Region, Reorg, Route
+from yolo9000.architectures.layers import (
+    Architecture,
+    Conv,
+    Dropout,
+    Layer,
+    MaxPool,
+    Region,
+    Reorg,
+    Route,
+    Shortcut,
+    Upsample,
+)
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model, fold_batch_norm
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
@@ -75,6 +86,16 @@ TABLES = {
         anchors=2,
         classes=6,
     ),
+    # The layers of lighter backbones: scale of the input, an inverted residual, residual addition over an upsampled map
+    "light": detector_architecture(
+        *(Conv(3, 1, 1, 0, False, "linear", groups=3), Conv(8, 3, 2, 0, True, "relu6", end_padding=1)),
+        *(conv(24, 1, activation="relu6"), Conv(24, 5, 1, 2, True, "relu6", groups=24)),
+        *(conv(8, 1, activation="linear"), Shortcut(-4)),
+        *(Conv(16, 5, 2, 1, True, "swish", groups=2, end_padding=1), Conv(16, 3, 2, 1, True, "relu6", groups=16)),
+        *(Upsample(2), Shortcut(6, "swish"), MaxPool()),
+        anchors=2,
+        classes=6,
+    ),
 }
 TREE = WordTree.from_parents(
     [-1, -1, 0, 0, 0, 1, 1, 2, 2, 2, 5, 7, 7, 11],
@@ -94,8 +115,8 @@ def random_model(name: str) -> Model:
             continue
         n = row.filters
         norm = [rng.uniform(0.5, 1.5, n), rng.normal(0, 0.2, n), rng.uniform(0.3, 2, n)]
-        shape = (n, channels, row.size, row.size)
-        weights = rng.normal(0, np.sqrt(2 / (channels * row.size**2)), shape)
+        shape = row.kernel_shape(channels)
+        weights = rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
         parameters.append(
             ConvParameters(
                 weights.astype(np.float32),
@@ -141,6 +162,7 @@ PROGRAMS = [
     ("tree", True),
     ("tree", False),
     ("activations", None),
+    ("light", None),
 ]
 
 

@@ -47,8 +47,8 @@ def random_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParam
     def normal(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape).astype(np.float32)
 
-    gain = np.float32(np.sqrt(2 / (row.size**2 * channels)))
-    weights = normal(row.filters, channels, row.size, row.size) * gain
+    shape = row.kernel_shape(channels)
+    weights = normal(*shape) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
     batch_norm = None
     if row.batch_normalize:
         scales, variances = (rng.uniform(0.5, 1.5, row.filters).astype(np.float32) for _ in range(2))

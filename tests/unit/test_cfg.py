@@ -22,7 +22,9 @@ from yolo9000.architectures.layers import (
     Reorg,
     Route,
     Schedule,
+    Shortcut,
     Softmax,
+    Upsample,
 )
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.darknet.cfg import parse_cfg, read_cfg, write_cfg
@@ -146,6 +148,12 @@ def test_defaults_are_darknets() -> None:
     assert one("[cost]\n") == Cost("sse")
 
 
+def test_defaults_of_later_layers() -> None:
+    rows = parse_cfg(layers("[conv]\nfilters=3\n[shortcut]\nfrom=0\n[upsample]\n[conv]\nactivation=silu\n")).rows
+    assert rows[1:3] == (Shortcut(0, "linear"), Upsample(2))
+    assert rows[3] == Conv(1, 1, 1, 0, False, "swish", groups=1, end_padding=0)
+
+
 def test_region_defaults_are_darknets() -> None:
     architecture = parse_cfg(NET + "[convolutional]\nfilters=25\n[region]\n")  # 1 x (5 + 20)
     assert architecture.head == Region(((0.5, 0.5),), 20, softmax=False, jitter=0.2, thresh=0.5, rescore=False)
@@ -245,7 +253,7 @@ BAD = {
     "text after a bracket": (NET + "[avgpool] # mean\n", "cfg:4: a section must be written [name], got '[avgpool] # m"),
     # sections
     "yolo": (layers("[yolo]\n"), "cfg:4: [yolo] is not a layer of the YOLOv2 family, which has [convolutional], [max"),
-    "shortcut": (layers("[avgpool]\n\n[shortcut]\nfrom=-3\n"), "cfg:6: [shortcut] is not a layer"),
+    "crop": (layers("[avgpool]\n\n[crop]\nflip=0\n"), "cfg:6: [crop] is not a layer"),
     "no name": (layers("[]\n"), "cfg:4: [] is not a layer"),
     "capitals": (layers("[Region]\n"), "cfg:4: [Region] is not a layer"),
     "second net": (layers("[net]\n"), "cfg:4: [net] is not a layer"),
@@ -287,9 +295,22 @@ BAD = {
     ),
     "mish": (
         layers("[conv]\nactivation=mish\n"),
-        "cfg:5: [convolutional] activation must be one of leaky, linear, logistic, relu, got 'mish'",
+        "cfg:5: [convolutional] activation must be one of leaky, linear, logistic, relu, relu6, swish, got 'mish'",
     ),
-    "groups": (layers("\n[conv]\ngroups=2\n"), "cfg:5: [convolutional] groups other than 1 are not supported"),
+    "groups": (
+        layers("\n[conv]\nfilters=4\ngroups=2\n"),
+        "cfg: layer 0 (grouped 1x1, 4 filters): groups must divide channels and filters, "
+        "got 2 groups, 3 channels, 4 filters",
+    ),
+    "no groups": (layers("[conv]\ngroups=0\n"), "cfg:5: [convolutional] groups must be a whole number from 1 to"),
+    "shortcut from nowhere": (layers("[shortcut]\n"), "cfg:4: [shortcut] must give from"),
+    "shortcut from several": (layers("[shortcut]\nfrom=-1,-2\n"), "cfg:5: [shortcut] from must be a whole number"),
+    "shortcut from itself": (
+        layers("[conv]\n[shortcut]\nfrom=1\n"),
+        "cfg: layer 1 (shortcut 1): must read from layers 0 to 0, got 1",
+    ),
+    "upsample with a factor": (layers("[upsample]\nscale=2\n"), "cfg:4: [upsample] scale must be 1"),
+    "upsample backwards": (layers("[upsample]\nstride=-2\n"), "cfg:5: [upsample] stride must be a whole number from"),
     "flipped": (layers("[conv]\nflipped=1\n"), "cfg:5: [convolutional] flipped must be 0, got '1'"),
     "binary": (layers("[conv]\nbinary=1\n"), "cfg:5: [convolutional] binary must be 0, got '1'"),
     "xnor": (layers("[conv]\n\nxnor=1\n"), "cfg:6: [convolutional] xnor must be 0, got '1'"),
@@ -438,6 +459,9 @@ def test_written_text() -> None:
             MaxPool(2, 2),
             MaxPool(3, 2, padding=0),
             Route((-1, 3)),
+            Conv(24, size=5, padding=2, groups=24, activation="relu6"),
+            Shortcut(-2, "swish"),
+            Upsample(2),
             Softmax(2, tree="a.tree", temperature=0.5),
         ),
         width=96,
@@ -451,6 +475,9 @@ def test_written_text() -> None:
         "[maxpool]\nsize=2\nstride=2\n\n"
         "[maxpool]\nsize=3\nstride=2\npadding=0\n\n"
         "[route]\nlayers=-1,3\n\n"
+        "[convolutional]\nbatch_normalize=1\nfilters=24\nsize=5\nstride=1\ngroups=24\npad=1\nactivation=relu6\n\n"
+        "[shortcut]\nfrom=-2\nactivation=swish\n\n"
+        "[upsample]\nstride=2\n\n"
         "[softmax]\ngroups=2\ntree=a.tree\ntemperature=0.5\n"
     )
 
@@ -459,6 +486,10 @@ def test_what_cannot_be_written() -> None:
     architecture = Architecture((Conv(4), Reorg(2, "space_to_depth")), width=8, height=6)
     with pytest.raises(ConfigError, match=r"^layer 1: Darknet has no reorg in the order 'space_to_depth'$"):
         write_cfg(architecture)
+    padded = Architecture((Conv(4, stride=2, padding=0, end_padding=1),), width=8, height=6)
+    with pytest.raises(ConfigError, match=r"^layer 0: Darknet pads convolutions alike on all sides"):
+        write_cfg(padded)
+    assert parse_cfg(write_cfg(padded, for_darknet=False)) == padded
     for tree in ("my data/9k.tree", "a\nb.tree", "a\t"):
         with pytest.raises(ConfigError, match=r"^a value must have no blanks to stand in a \.cfg, got '"):
             write_cfg(Architecture((Softmax(tree=tree),), width=8, height=6))
@@ -467,11 +498,16 @@ def test_what_cannot_be_written() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_networks_survive(name: str) -> None:
     architecture = BUILT_IN[name]()
-    if any(isinstance(row, Reorg) and row.order != "darknet" for row in architecture.rows):
-        with pytest.raises(ConfigError, match="reorg"):
+    assert parse_cfg(write_cfg(architecture, for_darknet=False)) == architecture
+    if any(needs_our_keys(row) for row in architecture.rows):
+        with pytest.raises(ConfigError, match=r"Darknet (has no reorg|pads convolutions)"):
             write_cfg(architecture)
     else:
         assert parse_cfg(write_cfg(architecture)) == architecture
+
+
+def needs_our_keys(row: Layer) -> bool:
+    return (isinstance(row, Reorg) and row.order != "darknet") or (isinstance(row, Conv) and row.end_padding > 0)
 
 
 def test_darknets_own_files_survive() -> None:
@@ -504,7 +540,11 @@ PLAIN_ROWS = st.one_of(
         padding=st.integers(0, 3),
         batch_normalize=flags,
         activation=st.sampled_from(ACTIVATIONS),
+        groups=st.integers(1, 3),
+        end_padding=st.integers(0, 1),
     ),
+    options(Shortcut, layer=st.integers(-4, 3), activation=st.sampled_from(ACTIVATIONS)),
+    options(Upsample, stride=st.integers(1, 2)),
     options(MaxPool, size=SIZE, stride=st.integers(1, 2), padding=st.integers(0, 5)),
     options(Dropout, probability=finite),
     options(Reorg, stride=st.integers(1, 2)),
@@ -576,9 +616,9 @@ def test_plans_name_every_option() -> None:
 @given(PLANS)
 def test_round_trip(plan: dict) -> None:
     architecture = table_of(plan)
-    text = write_cfg(architecture)
+    text = write_cfg(architecture, for_darknet=False)
     assert parse_cfg(text) == architecture
-    assert write_cfg(parse_cfg(text)) == text
+    assert write_cfg(parse_cfg(text), for_darknet=False) == text
 
 
 def outcome(text: str) -> Architecture | str:

@@ -19,9 +19,11 @@ from yolo9000.architectures.layers import (
     Region,
     Reorg,
     Route,
+    Shortcut,
     Softmax,
+    Upsample,
 )
-from yolo9000.architectures.weights import Model
+from yolo9000.architectures.weights import Model, check_parameters
 from yolo9000.errors import ConfigError
 
 torch = pytest.importorskip("torch")
@@ -166,6 +168,8 @@ ACTIVATED = {
     "linear": lambda x: x,
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
     "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "swish": lambda x: x / (1 + np.exp(-x)),
 }
 
 
@@ -189,6 +193,41 @@ def test_convolution(size: int, stride: int, padding: int, batch_normalize: bool
     expected = ACTIVATED[activation](raw + biases[:, None, None])
     with torch.no_grad():
         np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
+
+
+def grouped_by_index(x: np.ndarray, weights: np.ndarray, row: Conv) -> np.ndarray:
+    """Each part of the filters over its own part of the channels, the zeros at the end laid out by hand."""
+    end = row.end_padding
+    parts = zip(np.split(x, row.groups, axis=1), np.split(weights, row.groups), strict=True)
+    outs = []
+    for part, kernels in parts:
+        sides = (row.padding, row.padding + end)
+        padded = np.pad(part, ((0, 0), (0, 0), sides, sides))
+        outs.append(conv_by_index(padded, kernels, row.stride, 0))
+    return np.concatenate(outs, axis=1)
+
+
+GROUPED = [
+    Conv(6, 3, 1, 1, False, "linear", groups=2),
+    Conv(4, 3, 1, 1, False, "relu6", groups=4),  # depthwise
+    Conv(8, 1, 1, 0, False, "linear", groups=4),  # two filters a channel
+    Conv(4, 3, 2, 0, False, "swish", groups=4, end_padding=1),
+    Conv(4, 5, 2, 1, False, "linear", groups=4, end_padding=1),
+    Conv(6, 3, 2, 0, False, "relu", end_padding=1),
+]
+
+
+@pytest.mark.parametrize("row", GROUPED, ids=lambda row: f"{row.size}/{row.stride} g{row.groups} f{row.filters}")
+def test_grouped_convolution(row: Conv) -> None:
+    layer, x, biases = ConvLayer(row, 4).eval(), numbers(2, 4, 6, 10), numbers(row.filters)
+    weights = numbers(*row.kernel_shape(4))
+    assert layer.conv.weight.shape == weights.shape
+    layer.conv.weight.data, layer.conv.bias.data = torch.from_numpy(weights), torch.from_numpy(biases)
+    expected = ACTIVATED[row.activation](grouped_by_index(x, weights, row) + biases[:, None, None])
+    with torch.no_grad():
+        out = layer(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    assert Architecture((row,), width=10, height=6, channels=4).shapes() == [expected.shape[1:]]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -273,6 +312,55 @@ def test_later_rows_do_not_write_into_taps() -> None:
         first, joined = network(images, (0, 4))
         assert torch.equal(first, network(images, (0,))[0])
         assert torch.equal(joined[:, :4], first)
+
+
+LIGHT = Architecture(
+    (
+        Conv(3, 1, 1, 0, False, "linear", groups=3),  # 0: the scale of the input
+        Conv(4, 3, 2, 0, True, "relu6", end_padding=1),  # 1: 24 x 16 where the input is 48 x 32
+        conv(12, 1, activation="relu6"),  # 2
+        conv(12, 5, groups=12, activation="relu6"),  # 3
+        conv(4, 1, activation="linear"),  # 4
+        Shortcut(-4),  # 5: 4 + 1
+        conv(4, groups=2, stride=2, activation="swish"),  # 6: 12 x 8
+        Upsample(2),  # 7: 24 x 16
+        Shortcut(5, "swish"),  # 8
+        Route((-1, 1)),  # 9
+        Reorg(2, "space_to_depth"),  # 10
+        Conv(14, 1, 1, 0, False, "linear"),  # 11
+        Region(((1.0, 2.0), (3.0, 1.0)), classes=2),
+    ),
+    width=48,
+    height=32,
+)
+
+
+def test_shortcut_and_upsample() -> None:
+    network, images = trained(LIGHT, 3), 40 * random_input() - 20
+    with torch.no_grad():
+        outs = [out.numpy() for out in network(images, tuple(range(len(LIGHT.body))))]
+    assert [out.shape[1:] for out in outs] == LIGHT.shapes()[:-1]
+    np.testing.assert_array_equal(outs[5], outs[4] + outs[1])
+    for (b, c, y, x), value in np.ndenumerate(outs[7]):
+        assert value == outs[6][b, c, y // 2, x // 2]
+    np.testing.assert_allclose(outs[8], ACTIVATED["swish"](outs[7].astype(np.float64) + outs[5]), atol=1e-5)
+    assert (outs[1].min(), outs[1].max()) == (0, 6)  # relu6 cuts off on both sides
+
+
+def test_gradients_reach_every_light_layer() -> None:
+    network = seeded(LIGHT).train()
+    (network(random_input(3))[0] ** 2).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_light_layers_out_and_in_again() -> None:
+    model = trained(LIGHT, 1).to_model()
+    check_parameters(model)
+    other = trained(LIGHT, 2)
+    other.load(model)
+    assert_same_numbers(other.to_model(), model)
 
 
 def test_input_of_another_size_and_batch() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yolo9000.architectures.layers import Architecture, Conv, MaxPool, Region
+from yolo9000.architectures.layers import Architecture, Conv, MaxPool, Region, Shortcut
 from yolo9000.architectures.surgery import hand_on, initial_model, scale_width, with_classes
 from yolo9000.architectures.weights import check_parameters
-from yolo9000.architectures.zoo import BUILT_IN, darknet19, tiny_yolov2, yolov2
+from yolo9000.architectures.zoo import BUILT_IN, darknet19, efficientnet_lite0, tiny_yolov2, yolov2, yolov2_lite
 from yolo9000.errors import ConfigError
 
 
@@ -20,10 +20,49 @@ def test_narrow_keeps_the_last_layer_and_rounds_to_eight() -> None:
     architecture.shapes()
 
 
-@pytest.mark.parametrize("name", ["darknet19", "yolov2-paper", "yolov2-voc", "tiny-yolov2", "yolo9000"])
+@pytest.mark.parametrize("name", ["darknet19", "yolov2-paper", "yolov2-voc", "tiny-yolov2", "yolo9000", "yolov2-lite"])
 @pytest.mark.parametrize("width", [0.25, 0.5, 1.0, 1.5])
 def test_every_network_can_be_narrowed(name: str, width: float) -> None:
     scale_width(BUILT_IN[name](), width).shapes()
+
+
+def test_depthwise_layers_keep_a_filter_for_each_channel() -> None:
+    scale, depthwise = Conv(3, 1, 1, 0, False, "linear", groups=3), Conv(40, groups=40)
+    rows = (scale, Conv(40), depthwise, Conv(40, 1, padding=0), Shortcut(-2), Conv(7, 1, 1, 0, False, "linear"))
+    narrowed = scale_width(Architecture(rows, 48, 32), 0.5)
+    # 40 times .5 = 20, and of the multiples of 8 as near, 16 is the even one; the scale of the input reads 3 channels
+    filters = [(row.filters, row.groups) for row in narrowed.rows if isinstance(row, Conv)]
+    assert filters == [(3, 3), (16, 1), (16, 16), (16, 1), (7, 1)]
+    assert narrowed.shapes()[-1] == (7, 32, 48)
+
+
+def test_first_weights_of_groups() -> None:
+    rows = (Conv(3, 1, 1, 0, False, "linear", groups=3), Conv(64), Conv(64, 5, padding=2, groups=64))
+    scale, _, depthwise = initial_model(Architecture((*rows, Shortcut(1)), 48, 32), seed=1).parameters[:3]
+    assert scale is not None
+    assert depthwise is not None
+    assert (scale.weights == 1).all()
+    assert depthwise.weights.std() == pytest.approx(np.sqrt(2 / 25), rel=0.1)  # 25 inputs a filter
+
+
+def test_residual_layers_are_handed_on_as_far_as_they_are_the_same() -> None:
+    rows = (Conv(8), Conv(8, groups=8), Conv(8, 1, padding=0), Shortcut(-3), Conv(16, 1, padding=0))
+    first = initial_model(Architecture(rows, 48, 32), 0)
+    _, taken = hand_on(first, initial_model(Architecture((*rows[:4], Conv(24)), 96, 64), 1))
+    assert taken == 3
+    _, taken = hand_on(first, initial_model(Architecture((*rows[:3], Shortcut(-2), rows[4]), 96, 64), 1))
+    assert taken == 3
+    _, taken = hand_on(first, initial_model(Architecture((rows[0], Conv(8), *rows[2:]), 96, 64), 1))
+    assert taken == 1
+
+
+def test_a_light_detector_takes_all_of_its_classifier_but_the_top() -> None:
+    classifier, detector = (
+        initial_model(scale_width(architecture, 0.125), i)
+        for i, architecture in enumerate((efficientnet_lite0(classes=5), yolov2_lite(4)))
+    )
+    _, taken = hand_on(classifier, detector)
+    assert taken == 1 + 1 + 2 + 15 * 3  # scale, stem, a block without widening, 15 with
 
 
 def test_a_detector_gets_the_classes_and_anchors_of_the_data() -> None:

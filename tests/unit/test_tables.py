@@ -18,8 +18,11 @@ from yolo9000.architectures.layers import (
     Region,
     Reorg,
     Route,
+    Shortcut,
     Softmax,
+    Upsample,
     layer_name,
+    layer_sources,
     route_sources,
 )
 from yolo9000.architectures.zoo import (
@@ -28,9 +31,11 @@ from yolo9000.architectures.zoo import (
     VOC_ANCHORS,
     YOLO9000_ANCHORS,
     darknet19,
+    efficientnet_lite0,
     tiny_yolov2,
     yolo9000,
     yolov2,
+    yolov2_lite,
 )
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.errors import ConfigError
@@ -109,6 +114,65 @@ def test_stride_follows_the_last_route() -> None:
     assert Architecture((Conv(4), Conv(4))).stride() == 1
 
 
+# The layers of lighter backbones, an image 20 wide and 12 high: inverted residual, grouped convolution, upsampling.
+LIGHT = Architecture(
+    rows=(
+        Conv(4, 3, 2, padding=0, end_padding=1),  # 0: (20 + 1 - 3) // 2 + 1 = 10 wide, 6 high
+        Conv(12, 1, padding=0, activation="relu6"),  # 1
+        Conv(12, 5, padding=2, groups=12, activation="relu6"),  # 2: depthwise
+        Conv(4, 1, padding=0, activation="linear"),  # 3
+        Shortcut(-4),  # 4: adds 0
+        Conv(6, 5, 2, padding=1, end_padding=1, groups=2),  # 5: (10 + 3 - 5) // 2 + 1 = 5 wide, 3 high
+        Upsample(2),  # 6: 10 wide, 6 high
+        Route((-1, 4)),  # 7: 6 + 4 channels
+    ),
+    width=20,
+    height=12,
+)
+
+
+def test_light_layers() -> None:
+    maps = [(4, 6, 10), (12, 6, 10), (12, 6, 10), (4, 6, 10), (4, 6, 10), (6, 3, 5), (6, 6, 10), (10, 6, 10)]
+    assert LIGHT.shapes() == maps
+    assert LIGHT.parameter_counts() == [
+        4 * 3 * 9 + 4 * 4,
+        12 * 4 + 4 * 12,
+        12 * 1 * 25 + 4 * 12,  # each filter reads one channel
+        4 * 12 + 4 * 4,
+        0,
+        6 * 2 * 25 + 4 * 6,  # each filter reads 4 / 2 channels
+        *[0, 0],
+    ]
+    assert LIGHT.operations() == [
+        2 * (9 * 3) * (4 * 60),
+        2 * 4 * (12 * 60),
+        2 * 25 * (12 * 60),
+        2 * 12 * (4 * 60),
+        0,
+        2 * (25 * 2) * (6 * 15),
+        *[0, 0],
+    ]
+    assert LIGHT.stride() == 2  # the map that the route gives
+    assert LIGHT.size_multiple() == 4  # else the upsampled map would not meet its partner
+    assert [layer_sources(i, row) for i, row in enumerate(LIGHT.rows)][4:] == [(0,), (), (), (6, 4)]
+
+
+def test_upsampling_needs_whole_pixels() -> None:
+    architecture = Architecture((Conv(4, stride=3), Upsample(2)), width=20, height=12)
+    with pytest.raises(ConfigError, match=r"^layer 1 \(upsample x2\): needs cells of a multiple of 2 pixels, got 3$"):
+        architecture.stride()
+
+
+@pytest.mark.parametrize("length", [32, 64, 96])
+@pytest.mark.parametrize(("size", "padding"), [(3, 0), (5, 1)])
+def test_end_padding_is_same(length: int, size: int, padding: int) -> None:
+    """TensorFlow's SAME: max((ceil(n / s) - 1) s + k - n, 0) zeros in all, the smaller half first."""
+    total = (length // 2 - 1) * 2 + size - length
+    row = Conv(4, size, 2, padding=padding, end_padding=1)
+    assert (row.padding, row.padding + row.end_padding) == (total // 2, total - total // 2)
+    assert Architecture((row,), width=length, height=64).shapes() == [(4, 32, length // 2)]
+
+
 @pytest.mark.parametrize(("length", "halved"), [(1, 1), (2, 1), (3, 2), (13, 7), (26, 13), (27, 14)])
 def test_pooling_rounds_up(length: int, halved: int) -> None:
     assert Architecture((MaxPool(2, 2),), width=length, height=5).shapes() == [(3, 3, halved)]
@@ -149,6 +213,17 @@ def test_region_counts_its_filters() -> None:
         ),
         ((Conv(4), MaxPool(16, 3, padding=3)), r"^layer 1 \(maxpool 16x16/3\): leaves nothing of a side of 12 cells"),
         ((Conv(4), Conv(4, stride=2), Route((0, 1))), r"^layer 2 .*: must join maps of one size, got 20x12, 10x6$"),
+        (
+            (Conv(4), Conv(4, stride=2), Shortcut(0)),
+            r"^layer 2 \(shortcut 0\): must add two maps of the same shape, got 10x6x4 and 20x12x4$",
+        ),
+        ((Conv(4), Conv(5), Shortcut(-2)), r"must add two maps of the same shape, got 20x12x5 and 20x12x4$"),
+        ((Conv(4), Shortcut(-2)), r"^layer 1 \(shortcut -2\): must read from layers 0 to 0, got -2$"),
+        (
+            (Conv(4), Conv(6, groups=4)),
+            r"^layer 1 \(grouped 3x3, 6 filters\): groups must divide .* got 4 groups, 4 channels, 6 filters$",
+        ),
+        ((Conv(4), Conv(6, groups=6)), r"^layer 1 \(depthwise 3x3, 6 filters\): .* got 6 groups, 4 channels"),
         ((Conv(4), Reorg(8)), r"^layer 1 \(reorg /8\): needs width and height that are multiples of 8, got 20x12$"),
         ((Conv(18), Reorg(4)), r"^layer 1 \(reorg /4\): needs channels that are a multiple of 16, got 18$"),
         ((Route((0,)),), r"^layer 0 \(route 0\): must read from layers"),
@@ -173,7 +248,7 @@ def test_space_to_depth_takes_any_channels() -> None:
 
 
 def test_names_of_layers() -> None:
-    names = [layer_name(row) for row in (*SMALL.rows, Softmax(), Cost(), AvgPool())]
+    names = [layer_name(row) for row in (*SMALL.rows, Softmax(), Cost(), AvgPool(), *LIGHT.rows[2:7])]
     assert names == [
         "convolutional 3x3, 4 filters",
         "maxpool 2x2/2",
@@ -188,6 +263,11 @@ def test_names_of_layers() -> None:
         "softmax",
         "cost",
         "avgpool",
+        "depthwise 5x5, 12 filters",
+        "convolutional 1x1, 4 filters",
+        "shortcut -4",
+        "grouped 5x5, 6 filters",
+        "upsample x2",
     ]
 
 
@@ -250,6 +330,7 @@ def test_bytes_of_weights(name: str, size: int) -> None:
         ("tiny-yolov2-voc", 125, 20, 5),
         ("yolov2", 425, 80, 5),
         ("tiny-yolov2", 425, 80, 5),
+        ("yolov2-lite", 425, 80, 5),
         ("yolo9000", 28269, 9418, 3),
         ("yolo9000-paper", 28269, 9418, 3),
     ],
@@ -333,6 +414,39 @@ def test_yolo9000_of_the_paper_has_three_priors() -> None:
     assert isinstance(architecture.head, Region)
     assert architecture.head.anchors_wh_cells == YOLO9000_ANCHORS
     assert architecture.rows[:-2] == BUILT_IN["yolov2-paper"]().rows[:-2]
+
+
+def test_efficientnet_lite0() -> None:
+    """Table 1 of Tan & Le 2019: of each stage the channels, the side of the map at 224, and the number of blocks."""
+    architecture = efficientnet_lite0()
+    shapes, rows = architecture.shapes(), architecture.rows
+    stem, blocks, top = rows[1], rows[2:-5], rows[-5:]
+    assert (stem, shapes[1]) == (Conv(32, 3, 2, 0, True, "relu6", end_padding=1), (32, 112, 112))
+    depthwise = [row for row in blocks if isinstance(row, Conv) and row.groups > 1]
+    ends = [i for i, row in enumerate(rows) if isinstance(row, Conv) and row.activation == "linear"][1:-1]
+    printed = [(16, 112, 1), (24, 56, 2), (40, 28, 2), (80, 14, 3), (112, 14, 3), (192, 7, 4), (320, 7, 1)]
+    assert [shapes[i] for i in ends] == [(c, side, side) for c, side, repeats in printed for _ in range(repeats)]
+    assert [row.size for row in depthwise] == [*[3] * 3, *[5] * 2, *[3] * 3, *[5] * 7, 3]
+    assert [row.stride for row in depthwise] == [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    assert sum(isinstance(row, Shortcut) for row in blocks) == 16 - 7  # each block of a stage but its first
+    assert top == (Conv(1280, 1, 1, 0, True, "relu6"), AvgPool(), Dropout(0.2), rows[-2], Softmax())
+    # What is published of Lite0 is 4.65 M parameters, all learned: less means and variances, and the scale of the input
+    learned = sum(architecture.parameter_counts()) - 6
+    learned -= sum(2 * row.filters for row in rows if isinstance(row, Conv) and row.batch_normalize)
+    assert learned == 4_652_008
+
+
+def test_yolov2_lite_reads_strides_16_and_32() -> None:
+    architecture = yolov2_lite(7, size=320)
+    backbone = efficientnet_lite0().rows[:-5]
+    assert architecture.rows[: len(backbone)] == backbone
+    shapes, end = architecture.shapes(352, 288), len(backbone)
+    assert shapes[end - 1] == (320, 9, 11)
+    assert shapes[end : end + 5] == [(256, 9, 11), (112, 18, 22), (32, 18, 22), (128, 9, 11), (128 + 256, 9, 11)]
+    (source,) = route_sources(end + 1, architecture.rows[end + 1])
+    assert architecture.rows[source] == Shortcut(-4)  # the last block of the stage with 112 channels
+    assert architecture.rows[source + 1] == Conv(672, 1, padding=0, activation="relu6")
+    assert architecture.rows[-4:-2] == (Conv(256, 1, padding=0), Conv(256))
 
 
 def test_defaults() -> None:

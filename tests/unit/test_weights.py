@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Layer, MaxPool, Region, Route, Softmax
+from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Layer, MaxPool, Region, Route, Shortcut, Softmax
 from yolo9000.architectures.weights import (
     BatchNorm,
     ConvParameters,
@@ -319,7 +319,7 @@ def model_of(architecture: Architecture, seed: int = 0) -> Model:
             continue
         n = row.filters
         norm = BatchNorm(bits(n), bits(n), np.abs(bits(n))) if row.batch_normalize else None
-        parameters.append(ConvParameters(bits(n, channels, row.size, row.size), bits(n), norm))
+        parameters.append(ConvParameters(bits(*row.kernel_shape(channels)), bits(n), norm))
     return Model(architecture, tuple(parameters))
 
 
@@ -369,6 +369,29 @@ def test_round_trip(
     assert again.missing() == []
     for ours, theirs in zip(arrays(model), arrays(again), strict=True):
         np.testing.assert_array_equal(ours.view(np.uint32), theirs.view(np.uint32))
+
+
+def test_grouped_kernels_read_their_own_channels(tmp_path) -> None:
+    """Darknet: n * (c / groups) * size^2 weights. Two layers with 2 filters of 1 channel each, 1x1 and 3x3."""
+    architecture = Architecture(
+        (Conv(2, 1, 1, 0, False, "linear", groups=2), Conv(2, 3, 1, 1, groups=2), Shortcut(0)),
+        width=6,
+        height=4,
+        channels=2,
+    )
+    assert architecture.parameter_counts() == [2 + 2, 2 + 3 * 2 + 2 * 9, 0]
+    _, model = read_weights(save(tmp_path, WIDE + floats(30).tobytes()), architecture)
+    scale, depthwise, shortcut = model.parameters
+    assert scale is not None
+    assert depthwise is not None
+    assert shortcut is None
+    np.testing.assert_array_equal(scale.weights, np.array([2, 3]).reshape(2, 1, 1, 1))
+    np.testing.assert_array_equal(depthwise.biases, [4, 5])
+    np.testing.assert_array_equal(depthwise.weights, np.arange(12, 30).reshape(2, 1, 3, 3))
+    folded = fold_batch_norm(model).parameters[1]
+    assert folded is not None
+    factor = np.array([6 / math.sqrt(10 + 1e-5), 7 / math.sqrt(11 + 1e-5)])  # scales 6, 7; variances 10, 11
+    np.testing.assert_allclose(folded.weights, depthwise.weights * factor.reshape(2, 1, 1, 1), rtol=1e-6)
 
 
 def test_arrays_need_not_be_contiguous(tmp_path) -> None:
@@ -575,6 +598,8 @@ def test_split_head_loses_nothing(anchors: int, classes: int, channels: int, see
         (Conv(4), LAST),
         (Conv(4), Conv(16, 3, 1, 1, False, "linear"), REGION),
         (Conv(4), replace(LAST, stride=2), REGION),
+        (Conv(4), replace(LAST, groups=2), REGION),
+        (Conv(4), replace(LAST, end_padding=1), REGION),
         (Conv(4), replace(LAST, batch_normalize=True), REGION),
         (Conv(4), replace(LAST, activation="leaky"), REGION),
         (LAST, MaxPool(2, 1), REGION),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import lcm, prod
 from typing import Literal
 
 from yolo9000.errors import ConfigError
@@ -30,13 +31,16 @@ __all__ = [
     "Route",
     "Schedule",
     "Shape",
+    "Shortcut",
     "Softmax",
+    "Upsample",
     "layer_name",
+    "layer_sources",
     "route_sources",
 ]
 
-Activation = Literal["leaky", "linear", "logistic", "relu"]
-ACTIVATIONS: tuple[Activation, ...] = ("leaky", "linear", "logistic", "relu")
+Activation = Literal["leaky", "linear", "logistic", "relu", "relu6", "swish"]
+ACTIVATIONS: tuple[Activation, ...] = ("leaky", "linear", "logistic", "relu", "relu6", "swish")
 ReorgOrder = Literal["darknet", "space_to_depth"]
 BatchNormForm = Literal["eps_inside_sqrt", "eps_outside_sqrt"]
 LEAKY_SLOPE = 0.1  # of the activation ``leaky``. Darknet: src/activations.h leaky_activate
@@ -54,7 +58,12 @@ class Conv:
         stride: step of the kernel, both ways.
         padding: zeros on each of the four sides.
         batch_normalize: whether the layer has batch norm (§2: every one but the last).
-        activation: ``leaky`` is x for x > 0, else 0.1 x.
+        activation: ``leaky`` is x for x > 0, else 0.1 x; ``relu6`` is min(max(x, 0), 6); ``swish`` (SiLU) is
+            x sigmoid(x).
+        groups: the channels are split into this many equal parts, and so are the filters; each part of the filters
+            reads its own part of the channels. As many groups as channels: a depthwise convolution.
+        end_padding: further rows and columns of zeros at the bottom and the right. TensorFlow's padding "SAME" of an
+            even map at stride 2 is ``padding=0, end_padding=1`` for a 3x3 kernel and ``1, 1`` for 5x5.
     """
 
     filters: int
@@ -63,6 +72,16 @@ class Conv:
     padding: int = 1
     batch_normalize: bool = True
     activation: Activation = "leaky"
+    groups: int = 1
+    end_padding: int = 0
+
+    def kernel_shape(self, channels: int) -> tuple[int, int, int, int]:
+        """Shape of the kernels that read so many channels: (output, input channels of its group, row, column)."""
+        return self.filters, channels // self.groups, self.size, self.size
+
+    def is_depthwise(self, channels: int) -> bool:
+        """Whether each filter reads one channel of its own."""
+        return self.groups == self.filters == channels
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,28 @@ class Route:
     """
 
     layers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """Residual addition: the output of the layer before plus that of an earlier layer, then the activation.
+
+    Both must have the same shape. (Darknet also adds maps of different shapes, in the part that they share.)
+
+    Attributes:
+        layer: index of the earlier layer; negative counts back from this one.
+        activation: as of `Conv`.
+    """
+
+    layer: int
+    activation: Activation = "linear"
+
+
+@dataclass(frozen=True)
+class Upsample:
+    """Enlarges the map: each cell becomes stride x stride cells of the same value."""
+
+    stride: int = 2
 
 
 @dataclass(frozen=True)
@@ -177,7 +218,7 @@ class Region:
         return len(self.anchors_wh_cells) * (5 + self.classes)
 
 
-Layer = Conv | MaxPool | AvgPool | Route | Reorg | Dropout | Softmax | Cost | Region
+Layer = Conv | MaxPool | AvgPool | Route | Shortcut | Upsample | Reorg | Dropout | Softmax | Cost | Region
 
 
 @dataclass(frozen=True)
@@ -270,7 +311,7 @@ class Architecture:
         """Numbers that each row stores: kernels, biases and batch norm's scales, means and variances."""
         channels = self.input_channels()
         return [
-            row.filters * channels[i] * row.size**2 + row.filters * (4 if row.batch_normalize else 1)
+            prod(row.kernel_shape(channels[i])) + row.filters * (4 if row.batch_normalize else 1)
             if isinstance(row, Conv)
             else 0
             for i, row in enumerate(self.rows)
@@ -281,7 +322,7 @@ class Architecture:
         shapes = self.shapes(width, height)
         channels = self.input_channels()
         return [
-            2 * row.size**2 * channels[i] * shapes[i][0] * shapes[i][1] * shapes[i][2] if isinstance(row, Conv) else 0
+            2 * prod(row.kernel_shape(channels[i])) * shapes[i][1] * shapes[i][2] if isinstance(row, Conv) else 0
             for i, row in enumerate(self.rows)
         ]
 
@@ -290,30 +331,60 @@ class Architecture:
         return [self.channels, *(shape[0] for shape in self.shapes()[:-1])]
 
     def stride(self) -> int:
-        """Pixels of the input that a cell of the last map spans: input sizes must be multiples of it (32, §2)."""
+        """Pixels of the input that a cell of the last map spans (32, §2).
+
+        Raises:
+            ConfigError: an upsampling makes cells that are no whole number of pixels.
+        """
+        return self._strides()[-1]
+
+    def size_multiple(self) -> int:
+        """What width and height of the input must be multiples of: `stride`, or more where maps are upsampled.
+
+        Raises:
+            ConfigError: see `stride`.
+        """
+        return lcm(*self._strides())
+
+    def _strides(self) -> list[int]:
         strides: list[int] = []
         stride = 1
         for index, row in enumerate(self.body):
             match row:
                 case Conv() | MaxPool() | Reorg():
                     stride *= row.stride
+                case Upsample():
+                    if stride % row.stride:
+                        raise ConfigError(
+                            f"layer {index} ({layer_name(row)}): needs cells of a multiple of {row.stride} pixels, "
+                            f"got {stride}"
+                        )
+                    stride //= row.stride
                 case Route():
                     stride = strides[route_sources(index, row)[0]]
                 case _:
                     pass
             strides.append(stride)
-        return stride
+        return strides or [1]
 
 
 def layer_name(row: Layer) -> str:
-    """What Darknet calls the layer, with its size where it has one: ``convolutional 3x3, 125 filters``."""
+    """What Darknet calls the layer, with its size where it has one: ``convolutional 3x3, 125 filters``.
+
+    Convolutions with groups are called ``depthwise`` where each filter is a group of its own, else ``grouped``.
+    """
     match row:
         case Conv():
-            return f"convolutional {row.size}x{row.size}, {row.filters} filters"
+            kind = "convolutional" if row.groups == 1 else "depthwise" if row.groups == row.filters else "grouped"
+            return f"{kind} {row.size}x{row.size}, {row.filters} filters"
         case MaxPool():
             return f"maxpool {row.size}x{row.size}/{row.stride}"
         case Route():
             return "route " + ", ".join(map(str, row.layers))
+        case Shortcut():
+            return f"shortcut {row.layer}"
+        case Upsample():
+            return f"upsample x{row.stride}"
         case Reorg():
             return f"reorg /{row.stride}"
         case _:
@@ -326,17 +397,36 @@ def route_sources(index: int, row: Route) -> tuple[int, ...]:
     Raises:
         ConfigError: one of them is not before the route.
     """
-    sources = tuple(layer if layer >= 0 else index + layer for layer in row.layers)
-    for layer, source in zip(row.layers, sources, strict=True):
-        if not 0 <= source < index:
-            raise ConfigError(f"must read from layers 0 to {index - 1}, got {layer}")
-    return sources
+    return tuple(_source(index, layer) for layer in row.layers)
+
+
+def layer_sources(index: int, row: Layer) -> tuple[int, ...]:
+    """Absolute numbers of the earlier layers that the layer at ``index`` names; () for all but routes and shortcuts.
+
+    Raises:
+        ConfigError: one of them is not before the layer.
+    """
+    match row:
+        case Route():
+            return route_sources(index, row)
+        case Shortcut():
+            return (_source(index, row.layer),)
+        case _:
+            return ()
+
+
+def _source(index: int, layer: int) -> int:
+    source = layer if layer >= 0 else index + layer
+    if not 0 <= source < index:
+        raise ConfigError(f"must read from layers 0 to {index - 1}, got {layer}")
+    return source
 
 
 def _output_shape(index: int, row: Layer, shape: Shape, before: Sequence[Shape]) -> Shape:
     channels, height, width = shape
     match row:
         case Conv():
+            _check_groups(row, channels)
             return row.filters, _conv_length(row, height), _conv_length(row, width)
         case MaxPool():
             return channels, _pool_length(row, height), _pool_length(row, width)
@@ -344,6 +434,10 @@ def _output_shape(index: int, row: Layer, shape: Shape, before: Sequence[Shape])
             return channels, 1, 1
         case Route():
             return _route_shape([before[i] for i in route_sources(index, row)])
+        case Shortcut():
+            return _shortcut_shape(shape, before[_source(index, row.layer)])
+        case Upsample():
+            return channels, height * row.stride, width * row.stride
         case Reorg():
             return _reorg_shape(row, shape)
         case Region():
@@ -357,8 +451,16 @@ def _output_shape(index: int, row: Layer, shape: Shape, before: Sequence[Shape])
             return shape
 
 
+def _check_groups(row: Conv, channels: int) -> None:
+    if channels % row.groups or row.filters % row.groups:
+        raise ConfigError(
+            f"groups must divide channels and filters, got {row.groups} groups, {channels} channels, "
+            f"{row.filters} filters"
+        )
+
+
 def _conv_length(row: Conv, length: int) -> int:
-    out = (length + 2 * row.padding - row.size) // row.stride + 1
+    out = (length + 2 * row.padding + row.end_padding - row.size) // row.stride + 1
     return _positive(out, length)
 
 
@@ -377,6 +479,13 @@ def _route_shape(shapes: Sequence[Shape]) -> Shape:
         maps = ", ".join(f"{width}x{height}" for _, height, width in shapes)
         raise ConfigError(f"must join maps of one size, got {maps}")
     return sum(shape[0] for shape in shapes), shapes[0][1], shapes[0][2]
+
+
+def _shortcut_shape(shape: Shape, other: Shape) -> Shape:
+    if shape != other:
+        maps = " and ".join(f"{width}x{height}x{channels}" for channels, height, width in (shape, other))
+        raise ConfigError(f"must add two maps of the same shape, got {maps}")
+    return shape
 
 
 def _reorg_shape(row: Reorg, shape: Shape) -> Shape:

@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from yolo9000.architectures.layers import (
     LEAKY_SLOPE,
+    Activation,
     AvgPool,
     Conv,
     Dropout,
@@ -20,8 +21,10 @@ from yolo9000.architectures.layers import (
     MaxPool,
     Reorg,
     Route,
+    Shortcut,
+    Upsample,
     layer_name,
-    route_sources,
+    layer_sources,
 )
 from yolo9000.architectures.weights import Model
 from yolo9000.errors import WeightsError
@@ -97,7 +100,11 @@ class _Graph:
                 sizes = {"kernel_shape": [row.size] * 2, "strides": [row.stride] * 2}
                 return self.add("MaxPool", [x], name, pads=[begin, begin, end, end], **sizes)
             case Route():
-                return self.add("Concat", [before[i] for i in route_sources(index, row)], name, axis=1)
+                return self.add("Concat", [before[i] for i in layer_sources(index, row)], name, axis=1)
+            case Shortcut():
+                return self._shortcut(name, row, x, before[layer_sources(index, row)[0]])
+            case Upsample():
+                return self._upsample(name, row, x)
             case Reorg():
                 return self._reorg(name, row, x, model.architecture.shapes()[index][0] // row.stride**2)
             case AvgPool():
@@ -115,12 +122,37 @@ class _Graph:
             )
         weights = self.constant(f"{name}.weights", numbers.weights)
         biases = self.constant(f"{name}.biases", numbers.biases)
-        sizes = {"kernel_shape": [row.size] * 2, "strides": [row.stride] * 2, "pads": [row.padding] * 4}
-        kind = {"leaky": "LeakyRelu", "relu": "Relu", "logistic": "Sigmoid", "linear": None}[row.activation]
-        if kind is None:
-            return self.add("Conv", [x, weights, biases], name, **sizes)
-        slope = {"alpha": LEAKY_SLOPE} if row.activation == "leaky" else {}
-        return self.add(kind, [self.add("Conv", [x, weights, biases], f"{name}.conv", **sizes)], name, **slope)
+        end = row.padding + row.end_padding
+        sizes = {"kernel_shape": [row.size] * 2, "strides": [row.stride] * 2, "group": row.groups}
+        sizes |= {"pads": [row.padding, row.padding, end, end]}
+        out = name if row.activation == "linear" else f"{name}.conv"
+        return self._activate(name, self.add("Conv", [x, weights, biases], out, **sizes), row.activation)
+
+    def _activate(self, name: str, x: str, activation: Activation) -> str:
+        """Add the activation of a layer's sum x under the layer's name; ``linear`` adds nothing."""
+        match activation:
+            case "linear":
+                return x
+            case "leaky":
+                return self.add("LeakyRelu", [x], name, alpha=LEAKY_SLOPE)
+            case "relu":
+                return self.add("Relu", [x], name)
+            case "relu6":
+                limits = [self.constant(f"{name}.{limit}", np.array(limit, np.float32)) for limit in (0, 6)]
+                return self.add("Clip", [x, *limits], name)
+            case "logistic":
+                return self.add("Sigmoid", [x], name)
+            case "swish":
+                return self.add("Mul", [x, self.add("Sigmoid", [x], f"{name}.sigmoid")], name)
+
+    def _shortcut(self, name: str, row: Shortcut, x: str, earlier: str) -> str:
+        out = name if row.activation == "linear" else f"{name}.sum"
+        return self._activate(name, self.add("Add", [x, earlier], out), row.activation)
+
+    def _upsample(self, name: str, row: Upsample, x: str) -> str:
+        scales = self.constant(f"{name}.scales", np.array([1, 1, row.stride, row.stride], np.float32))
+        rule = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.add("Resize", [x, "", scales], name, **rule)
 
     def _reorg(self, name: str, row: Reorg, x: str, channels: int) -> str:
         s = row.stride

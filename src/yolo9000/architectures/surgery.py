@@ -16,13 +16,21 @@ FILTER_MULTIPLE = 8  # what CPUs compute at once
 
 
 def scale_width(architecture: Architecture, width: float) -> Architecture:
-    """The table with the filters of every layer but the last times ``width``, to the nearest multiple of 8."""
-    last = _last_conv(architecture)
-    rows = tuple(
-        replace(row, filters=_scaled(row.filters, width)) if isinstance(row, Conv) and i != last else row
-        for i, row in enumerate(architecture.rows)
-    )
-    return architecture if width == 1 else replace(architecture, rows=rows)
+    """The table with the filters of every layer but the last times ``width``, to the nearest multiple of 8.
+
+    Depthwise convolutions keep one filter for each channel that they read.
+    """
+    if width == 1:
+        return architecture
+    last, channels = _last_conv(architecture), architecture.input_channels()
+    narrowed = replace(architecture, rows=())
+    for i, row in enumerate(architecture.rows):
+        if isinstance(row, Conv) and i != last:
+            depthwise = row.is_depthwise(channels[i])
+            filters = _output_channels(narrowed) if depthwise else _scaled(row.filters, width)
+            row = replace(row, filters=filters, groups=filters if depthwise else row.groups)
+        narrowed = replace(narrowed, rows=(*narrowed.rows, row))
+    return narrowed
 
 
 def with_classes(
@@ -119,6 +127,10 @@ def hand_on(given: Model, to: Model) -> tuple[Model, int]:
     return Model(to.architecture, parameters), taken
 
 
+def _output_channels(architecture: Architecture) -> int:
+    return architecture.shapes()[-1][0] if architecture.rows else architecture.channels
+
+
 def _scaled(filters: int, width: float) -> int:
     return max(FILTER_MULTIPLE, round(filters * width / FILTER_MULTIPLE) * FILTER_MULTIPLE)
 
@@ -134,8 +146,11 @@ def _conv(architecture: Architecture, index: int) -> Conv:
 
 
 def _initial_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:
-    shape = (row.filters, channels, row.size, row.size)
-    weights = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / (row.size**2 * channels)))
+    shape = row.kernel_shape(channels)
+    if row.is_depthwise(channels) and row.size == 1:  # scales its channels: begins as the identity
+        weights = np.ones(shape, np.float32)
+    else:
+        weights = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
     zeros = np.zeros(row.filters, np.float32)
     norm = BatchNorm(zeros + 1, zeros, zeros + 1) if row.batch_normalize else None
     return ConvParameters(weights, zeros.copy(), norm)

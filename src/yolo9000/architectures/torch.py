@@ -15,9 +15,12 @@ from yolo9000.architectures.layers import (
     MaxPool,
     Reorg,
     Route,
-    route_sources,
+    Shortcut,
+    Upsample,
+    layer_name,
+    layer_sources,
 )
-from yolo9000.architectures.torch_layers import ConvLayer, MaxPoolLayer, ReorgLayer
+from yolo9000.architectures.torch_layers import ConvLayer, MaxPoolLayer, ReorgLayer, RouteLayer, ShortcutLayer
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.errors import ConfigError
 
@@ -46,9 +49,7 @@ class Network(nn.Module):
         self.architecture = architecture
         channels = architecture.input_channels()
         self.layers = nn.ModuleList(_layer(row, channels[i]) for i, row in enumerate(architecture.body))
-        self._sources = [
-            route_sources(i, row) if isinstance(row, Route) else () for i, row in enumerate(architecture.body)
-        ]
+        self._sources = [layer_sources(i, row) for i, row in enumerate(architecture.body)]
         self._read_later = {source for sources in self._sources for source in sources}
 
     def forward(self, images: Tensor, taps: tuple[int, ...] = (-1,)) -> tuple[Tensor, ...]:
@@ -65,8 +66,7 @@ class Network(nn.Module):
         kept: dict[int, Tensor] = {}
         x = images
         for index, layer in enumerate(self.layers):
-            sources = self._sources[index]
-            x = _join([kept[i] for i in sources]) if sources else layer(x)
+            x = layer(x, *(kept[i] for i in self._sources[index]))
             if index in self._read_later or index in wanted:
                 kept[index] = x
         return tuple(kept[index] for index in wanted)
@@ -95,16 +95,18 @@ class Network(nn.Module):
         return Model(self.architecture, (*numbers, *rest))
 
 
-def _join(maps: list[Tensor]) -> Tensor:
-    return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
-
-
 def _layer(row: Layer, channels: int) -> nn.Module:
     match row:
         case Conv():
             return ConvLayer(row, channels)
         case MaxPool():
             return MaxPoolLayer(row)
+        case Route():
+            return RouteLayer()
+        case Shortcut():
+            return ShortcutLayer(row)
+        case Upsample():
+            return nn.Upsample(scale_factor=row.stride, mode="nearest")
         case Reorg():
             return ReorgLayer(row.stride, row.order)
         case AvgPool():
@@ -112,7 +114,7 @@ def _layer(row: Layer, channels: int) -> nn.Module:
         case Dropout():
             return nn.Dropout(row.probability)
         case _:
-            return nn.Identity()  # a route: `Network.forward` joins its sources itself
+            raise TypeError(f"{layer_name(row)} is a head, not part of a body")
 
 
 def _load_conv(layer: ConvLayer, numbers: ConvParameters) -> None:

@@ -45,7 +45,7 @@ class ConvParameters:
     """The numbers of one convolution.
 
     Attributes:
-        weights: kernels, (output channel, input channel, row, column).
+        weights: kernels, (output channel, input channel of its group, row, column).
         biases: added after batch norm.
         batch_norm: None where the row has none.
     """
@@ -103,7 +103,7 @@ def check_parameters(model: Model) -> None:
 
 
 def _check_conv(row: Conv, channels: int, numbers: ConvParameters) -> None:
-    expected = (row.filters, channels, row.size, row.size)
+    expected = row.kernel_shape(channels)
     if numbers.weights.shape != expected:
         raise WeightsError(f"weights must have shape {expected}, got {numbers.weights.shape}")
     if (numbers.batch_norm is not None) != row.batch_normalize:

@@ -1,4 +1,4 @@
-"""The networks of the paper as tables of layers. `DARKNET19` reads like Table 6."""
+"""The networks of the paper, and lighter ones, as tables of layers. `DARKNET19` reads like Table 6."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from yolo9000.architectures.layers import (
+    Activation,
     Architecture,
     AvgPool,
     Conv,
+    Dropout,
     Layer,
     MaxPool,
     Region,
     Reorg,
     ReorgOrder,
     Route,
+    Shortcut,
     Softmax,
 )
 
@@ -24,9 +27,11 @@ __all__ = [
     "VOC_ANCHORS",
     "YOLO9000_ANCHORS",
     "darknet19",
+    "efficientnet_lite0",
     "tiny_yolov2",
     "yolo9000",
     "yolov2",
+    "yolov2_lite",
 ]
 
 Anchors = tuple[tuple[float, float], ...]
@@ -181,6 +186,92 @@ def tiny_yolov2(
     return Architecture(rows, width=size, height=size)
 
 
+def _same(filters: int, size: int = 1, stride: int = 1, *, groups: int = 1, activation: Activation = "relu6") -> Conv:
+    """A convolution with TensorFlow's padding "SAME" for maps whose sides are multiples of the stride."""
+    zeros = size - stride
+    return Conv(
+        *(filters, size, stride, zeros // 2), activation=activation, groups=groups, end_padding=zeros - 2 * (zeros // 2)
+    )
+
+
+def _inverted_residual(channels: int, expansion: int, filters: int, size: int, stride: int) -> tuple[Layer, ...]:
+    """MBConv: widen, depthwise convolution, narrow; the input is added where it has the same shape.
+
+    Paper: Sandler et al. 2018, MobileNetV2, §3.3; squeeze-and-excitation is left out, as in the Lite networks.
+    """
+    wide = channels * expansion
+    rows: tuple[Layer, ...] = (
+        *((_same(wide),) if expansion > 1 else ()),
+        _same(wide, size, stride, groups=wide),
+        _same(filters, activation="linear"),
+    )
+    residual = stride == 1 and channels == filters
+    return (*rows, Shortcut(-1 - len(rows))) if residual else rows
+
+
+# Table 1 of Tan & Le 2019 (EfficientNet-B0): expansion, filters, repeats, size, stride of the first of them.
+_EFFICIENTNET_STAGES = (
+    (1, 16, 1, 3, 1),
+    (6, 24, 2, 3, 2),
+    (6, 40, 2, 5, 2),
+    (6, 80, 3, 3, 2),
+    (6, 112, 3, 5, 1),
+    (6, 192, 4, 5, 2),
+    (6, 320, 1, 3, 1),
+)
+_STEM_FILTERS = 32
+
+
+def _efficientnet_lite0_stages() -> tuple[Layer, ...]:
+    """Everything before the last 1x1 convolution: stride 32, 320 channels.
+
+    The first layer scales red, green and blue, so that zeros of the padding mean what they meant in pretraining.
+    """
+    scale = Conv(3, 1, padding=0, batch_normalize=False, activation="linear", groups=3)
+    rows: list[Layer] = [scale, _same(_STEM_FILTERS, 3, 2)]
+    channels = _STEM_FILTERS
+    for expansion, filters, repeats, size, stride in _EFFICIENTNET_STAGES:
+        for repeat in range(repeats):
+            rows += _inverted_residual(channels, expansion, filters, size, 1 if repeat else stride)
+            channels = filters
+    return tuple(rows)
+
+
+def efficientnet_lite0(size: int = 224, classes: int = 1000) -> Architecture:
+    """EfficientNet-Lite0, a classifier for which pretrained weights exist; see ``examples/backbones``.
+
+    EfficientNet-B0 (Tan & Le 2019, Table 1) without squeeze-and-excitation and with ReLU6 in place of swish. Training
+    without stochastic depth.
+
+    Args:
+        size: side of the square input, a multiple of 32.
+        classes: number of classes.
+    """
+    top = (_same(1280), AvgPool(), Dropout(0.2), _last(classes))
+    return Architecture((*_efficientnet_lite0_stages(), *top, Softmax()), width=size, height=size)
+
+
+def yolov2_lite(
+    classes: int = 80, anchors: Anchors = COCO_ANCHORS, *, size: int = 416, tree: str | None = None
+) -> Architecture:
+    """YOLOv2 on EfficientNet-Lite0: its seven stages, a passthrough from stride 16, 256 filters; not in the paper.
+
+    Args:
+        classes: number of classes, or of nodes of the tree.
+        anchors: widths and heights in cells.
+        size: side of the square input, a multiple of 32.
+        tree: file of the label tree; None for flat classes.
+    """
+    region = _region(anchors, classes, tree=tree, jitter=0.3)
+    main: tuple[Layer, ...] = (*_efficientnet_lite0_stages(), _conv(256, 1))
+    strides_16 = [i for i, shape in enumerate(Architecture(main, width=64, height=64).shapes()) if shape == (112, 4, 4)]
+    passthrough = (Route((strides_16[-1] - len(main),)), _conv(32, 1), Reorg(2, "space_to_depth"))
+    join = Route((-1, -1 - len(passthrough)))
+    return Architecture(
+        (*main, *passthrough, join, _conv(256, 1), _conv(256), _last(region.filters), region), width=size, height=size
+    )
+
+
 def yolo9000(*, size: int = 544, nodes: int = 9418, tree: str = "data/9k.tree") -> Architecture:
     """YOLO9000 as released: Darknet-19 with one 1x1 convolution of 3 x (5 + 9418) filters; no passthrough.
 
@@ -206,6 +297,8 @@ BUILT_IN: dict[str, Callable[[], Architecture]] = {
     "yolov2-fast": lambda: yolov2(reorg="space_to_depth", fast=True),
     "tiny-yolov2": tiny_yolov2,
     "tiny-yolov2-voc": lambda: tiny_yolov2(20, TINY_VOC_ANCHORS, last_width=1024, rescore=True),
+    "efficientnet-lite0": efficientnet_lite0,
+    "yolov2-lite": yolov2_lite,
     "yolo9000": yolo9000,
     "yolo9000-paper": lambda: yolov2(
         9418, YOLO9000_ANCHORS, passthrough_filters=None, reorg="space_to_depth", tree="data/9k.tree"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from yolo9000.architectures.darknet_form import in_darknet_layers
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
@@ -66,6 +67,8 @@ def export_openvino(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "fl
 def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     """Write ``.cfg``, ``.weights`` and ``.names``, and ``.tree`` where there is one, with the same stem.
 
+    Layers that Darknet lacks are written as convolutions that compute the same; see `in_darknet_layers`.
+
     Args:
         model: from a ``.cfg`` or ``.safetensors`` file. The weights of a ``.cfg`` come out byte for byte.
         path: the new ``.cfg``.
@@ -79,7 +82,8 @@ def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     """
     if model.weights is None:
         raise ConfigError("an exported file cannot be written as Darknet files: batch norm is folded into its weights")
-    architecture = model.weights.architecture
+    darknet = in_darknet_layers(model.weights)
+    architecture = darknet.architecture
     trees: list[Path] = []
     if model.tree is not None and isinstance(architecture.head, Region):
         trees.append(path.with_suffix(".tree"))
@@ -88,7 +92,7 @@ def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     for file in trees:
         write_tree(file, model.tree)
     weights = path.with_suffix(".weights")
-    write_weights(weights, model.weights, model.darknet_header)
+    write_weights(weights, darknet, model.darknet_header)
     names = "".join(f"{name}\n" for name in model.names)
     return [*_write([(path, cfg)]), weights, *_write([(path.with_suffix(".names"), names)]), *trees]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolo9000.architectures.layers import Architecture, BatchNormForm
+from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.detector import read_detector
+from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import read_onnx
 from yolo9000.checkpoints.openvino import read_openvino
@@ -17,7 +19,7 @@ from yolo9000.errors import ConfigError
 from yolo9000.taxonomy.class_names import nearest
 from yolo9000.types import ResizeMode
 
-__all__ = ["MODEL_SUFFIXES", "is_model", "load_architecture", "load_model"]
+__all__ = ["MODEL_SUFFIXES", "is_model", "load_architecture", "load_model", "load_weights"]
 
 READERS = {".safetensors": read_checkpoint, ".onnx": read_onnx, ".xml": read_openvino}
 """Files that hold everything about a model; a ``.cfg`` needs others beside it."""
@@ -88,3 +90,19 @@ def load_architecture(name: str | Path, *, argument: str = "model") -> Architect
         return read_cfg(name)
     known = ", ".join(BUILT_IN)
     raise ConfigError(f"{argument} must be a .cfg file or one of {known}, got {str(name)!r}{nearest(str(name), BUILT_IN)}")
+
+
+def load_weights(path: str | Path, architecture: Architecture) -> Model:
+    """Weights that training can start from: those of a model, or a Darknet ``.weights`` file, whole or partial.
+
+    Args:
+        path: the model or the file.
+        architecture: what a ``.weights`` file is read for.
+
+    Raises:
+        ConfigError: the model is an exported file.
+        WeightsError: the file cannot be read, or does not match.
+    """
+    if is_model(path):
+        return load_model(path).trained_weights
+    return read_weights(path, architecture, partial=True)[1]

@@ -127,7 +127,7 @@ class LoadedModel:
             tree=tree,
             head=head,
             network_wh=(architecture.width, architecture.height),
-            stride=architecture.stride(),
+            stride=architecture.size_multiple(),
             weights=weights,
             trained=trained or {},
             darknet_header=darknet_header,

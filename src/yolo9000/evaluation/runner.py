@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import image_size, load_image
@@ -20,6 +20,7 @@ from yolo9000.evaluation.classification import accuracy_by_depth, top_k_accuracy
 from yolo9000.evaluation.coco import coco_scores
 from yolo9000.evaluation.curves import F1Curve, confusion_matrix, f1_curve
 from yolo9000.evaluation.match import match
+from yolo9000.evaluation.metric_names import AP_BY_SIZE
 from yolo9000.evaluation.scored import Scored, collect
 from yolo9000.evaluation.tree import (
     SpecificityRisk,
@@ -32,7 +33,6 @@ from yolo9000.evaluation.tree import (
 )
 from yolo9000.evaluation.voc import PrecisionRecall, precision_recall, voc_ap
 from yolo9000.inference.classifier import Classifier
-from yolo9000.inference.decode import HeadSpec
 from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import BoxAnnotations, Detections, Sample
@@ -82,7 +82,7 @@ class Evaluation:
         name: of the data set.
         classes: names; on a tree of all its nodes.
         images: images.
-        numbers: the scores that one number says, by name; NaN where there is no truth.
+        metrics: by key (see `metric_names`); NaN where there is no ground truth.
         ap: AP at IoU .5 (VOC, area) of every class; NaN without truths.
         ap_coco: AP over IoUs .5 to .95 of every class: of objects of all sizes, of small, medium and large ones.
         gts: objects of each class that must be found.
@@ -98,7 +98,7 @@ class Evaluation:
     name: str
     classes: tuple[str, ...]
     images: int
-    numbers: dict[str, float]
+    metrics: dict[str, float]
     ap: Float64[np.ndarray, " k"]
     ap_coco: Float64[np.ndarray, "k 4"]
     gts: Int64[np.ndarray, " k"]
@@ -115,13 +115,13 @@ class Evaluation:
         return {
             "name": self.name,
             "images": self.images,
-            "numbers": {name: _known(value) for name, value in self.numbers.items()},
+            "metrics": {key: _known(value) for key, value in self.metrics.items()},
             "by_depth": {str(depth): _known(value) for depth, value in self.by_depth.items()},
             "classes": [
                 {
                     "name": self.classes[label],
                     "gts": int(self.gts[label]),
-                    "AP50": _known(self.ap[label]),
+                    "ap50": _known(self.ap[label]),
                     **{name: _known(value) for name, value in zip(AP_BY_SIZE, self.ap_coco[label], strict=True)},
                 }
                 for label in np.flatnonzero(self.gts)
@@ -134,7 +134,6 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-AP_BY_SIZE = ("AP", "AP_small", "AP_medium", "AP_large")
 MAX_CONFUSED = 200  # classes; a larger confusion matrix says nothing to the eye
 
 
@@ -169,28 +168,28 @@ def evaluate(
     scored = collect(zip(gts, found, strict=True), len(classes))
     area, coco = voc_ap(scored), coco_scores(scored)
     f1 = f1_curve(scored)
-    numbers = {
-        "mAP50": area.mean,
-        "mAP50 (11 points)": voc_ap(scored, method="eleven_point").mean,
-        **coco.numbers,
-        "best F1": f1.best_f1,
-        "at threshold": f1.best_threshold,
+    metrics = {
+        "map50": area.mean,
+        "map50_11pt": voc_ap(scored, method="eleven_point").mean,
+        **coco.metrics,
+        "best_f1": f1.best_f1,
+        "best_f1_threshold": f1.best_threshold,
     }
     if only_labels:
         apart = split(area, set(np.flatnonzero(scored.gt_by_class).tolist()) - set(only_labels), only_labels)
-        numbers |= {"mAP50 of boxed classes": apart.had_boxes, "mAP50 of label-only classes": apart.only_labels}
+        metrics |= {"map50_boxed": apart.had_boxes, "map50_label_only": apart.only_labels}
     threshold = 0.0 if math.isnan(f1.best_threshold) else f1.best_threshold
     by_depth: dict[int, float] = {}
     risk, calibration = None, {"all": _score_reliability(scored)}
     if tree is not None:
         by_depth = {depth: ap.mean for depth, ap in enumerate(ap_by_depth(scored, tree))}
-        numbers |= _tree_numbers(scored, tree)
+        metrics |= _tree_metrics(scored, tree)
         risk, calibration = _tree_answers(scored, tree, found, calibration)
     return Evaluation(
         name=name,
         classes=tuple(classes),
         images=len(samples),
-        numbers=numbers,
+        metrics=metrics,
         ap=area.values,
         ap_coco=coco.by_class_and_size,
         gts=scored.gt_by_class,
@@ -204,12 +203,12 @@ def evaluate(
     )
 
 
-def _tree_numbers(scored: Scored, tree: WordTree) -> dict[str, float]:
+def _tree_metrics(scored: Scored, tree: WordTree) -> dict[str, float]:
     how_wrong = severity(scored, tree)
     return {
-        "mAP50 with credit": credited_ap(scored, tree).mean,
-        "mean distance": how_wrong.mean_distance,
-        "mean distance of mistakes": how_wrong.mean_distance_of_mistakes,
+        "map50_partial_credit": credited_ap(scored, tree).mean,
+        "mean_distance": how_wrong.mean_distance,
+        "mean_mistake_distance": how_wrong.mean_distance_of_mistakes,
     }
 
 
@@ -229,7 +228,7 @@ def _tree_answers(
     answers = [answer for detections in found for answer in detections.answers]
     if len(answers) == len(scored.pred_labels):
         steps = path_steps([answers[i] for i in pairs.found], gts, tree)
-        calibration = calibration | {f"depth {d}": bins for d, bins in reliability_by_depth(steps).items()}
+        calibration = calibration | {f"depth_{d}": bins for d, bins in reliability_by_depth(steps).items()}
     return risk, calibration
 
 
@@ -267,31 +266,29 @@ def detect_samples(
         ConfigError: a class of the data set is none of the model's, or several of a tree's nodes bear its name.
         DataError: see `DataSet.samples`; an image cannot be read.
     """
-    low = detector.with_settings(threshold=MIN_SCORE)
-    spec = detector.prepared.spec
-    numbers = gt_labels(spec, data_set)
-    keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), numbers)
+    low = detector.with_settings(conf_threshold=MIN_SCORE)
+    numbers = gt_labels(detector, data_set)
+    if detector.head.tree is None:
+        low = low.keeping(np.isin(np.arange(len(detector.names)), numbers))
     group: list[Sample] = []
     for sample in data_set.samples(on_error):
         if sample.boxes is not None:
             boxes = sample.boxes.select(numbers[sample.boxes.labels] != NOT_AT_LEVEL)
             group.append(replace(sample, boxes=replace(boxes, labels=numbers[boxes.labels])))
         if len(group) == batch:
-            yield from _detect_group(low, group, keep)
+            yield from _detect_group(low, group)
             group = []
-    yield from _detect_group(low, group, keep)
+    yield from _detect_group(low, group)
 
 
-def _detect_group(
-    detector: Detector, group: list[Sample], keep: Bool[np.ndarray, " k"] | None
-) -> Iterator[tuple[Sample, Detections]]:
+def _detect_group(detector: Detector, group: list[Sample]) -> Iterator[tuple[Sample, Detections]]:
     images = [load_image(sample.image, sample.name).pixels for sample in group]
-    yield from zip(group, detector.detect(images, keep), strict=True)
+    yield from zip(group, detector.detect(images), strict=True)
 
 
 def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | None:
     """The category id of each of the model's labels for a results file; None on a tree: nodes stay as they are."""
-    if detector.prepared.spec.tree is not None:
+    if detector.head.tree is not None:
         return None
     numbers = labels_among(detector.names, None, data_set)
     return {int(numbers[label]): category for label, category in data_set.category_ids().items()}
@@ -300,7 +297,7 @@ def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | N
 NOT_AT_LEVEL = -1
 
 
-def gt_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
+def gt_labels(detector: Detector, data_set: DataSet) -> Int64[np.ndarray, " k"]:
     """What a detector calls each class of a data set: see `labels_among`.
 
     A detector that answers with chosen nodes of its tree calls a class by the nearest of them at or above it; -1 where
@@ -309,11 +306,12 @@ def gt_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
     Raises:
         ConfigError: see `labels_among`.
     """
-    if spec.tree is None or spec.nodes is None:
-        return labels_among(spec.names, spec.tree, data_set)
-    place = {int(node): number for number, node in enumerate(spec.nodes)}
-    nodes = labels_among(spec.tree.names, spec.tree, data_set)
-    paths = (reversed(spec.tree.path(int(node))) for node in nodes)
+    tree, chosen = detector.head.tree, detector.query.nodes
+    if tree is None or chosen is None:
+        return labels_among(detector.names, tree, data_set)
+    place = {int(node): number for number, node in enumerate(chosen)}
+    nodes = labels_among(tree.names, tree, data_set)
+    paths = (reversed(tree.path(int(node))) for node in nodes)
     return np.array([next((place[step] for step in path if step in place), NOT_AT_LEVEL) for path in paths], np.int64)
 
 
@@ -387,8 +385,7 @@ def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnErr
         ConfigError: see `labels_among`.
         DataError: an image cannot be read.
     """
-    spec = detector.prepared.spec
-    labels = gt_labels(spec, data_set)
+    labels = gt_labels(detector, data_set)
     samples = [
         sample for sample in data_set.samples(on_error) if sample.boxes is None and len(sample.image_labels) == 1
     ]
@@ -399,7 +396,7 @@ def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnErr
     place_of = dict(zip(labels[labels != NOT_AT_LEVEL].tolist(), places.tolist(), strict=True))
     gts = np.array([place_of[int(labels[sample.image_labels[0]])] for sample in samples], np.int64)
     scores = _in_groups(samples, lambda images: detector.best_scores(images, known))
-    return _label_accuracies(scores, gts, known, spec.tree if spec.nodes is None else None)
+    return _label_accuracies(scores, gts, known, detector.query.tree(detector.head))
 
 
 def _in_groups(
@@ -418,11 +415,11 @@ def _label_accuracies(
     tree: WordTree | None,
 ) -> dict[str, float]:
     """Top-1 and Top-5, on a tree also Top-1 at each depth; column i is the label ``nodes[i]``."""
-    numbers = {"top-1": top_k_accuracy(scores, gts), "top-5": top_k_accuracy(scores, gts, 5)}
+    metrics = {"top1": top_k_accuracy(scores, gts), "top5": top_k_accuracy(scores, gts, 5)}
     if tree is not None:
         by_depth = accuracy_by_depth(nodes[scores.argmax(axis=1)], nodes[gts], tree)
-        numbers |= {f"top-1 at depth {depth}": float(fraction) for depth, fraction in enumerate(by_depth)}
-    return numbers
+        metrics |= {f"top1_depth_{depth}": float(fraction) for depth, fraction in enumerate(by_depth)}
+    return metrics
 
 
 def read_coco_results(

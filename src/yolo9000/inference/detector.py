@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -39,6 +39,7 @@ from yolo9000.types import Detections, ResizeMode, SourceImage
 __all__ = ["Detector", "ImageHead", "Prediction", "head_output"]
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -264,14 +265,21 @@ class Detector:
             batch: number of images in a batch.
             min_objectness: anchors whose objectness is not above this are no candidates.
         """
-        remaining = iter(images)
+        items = ((None, image) for image in images)
+        return (one for _, one in self.heads_of(items, batch=batch, min_objectness=min_objectness))
+
+    def heads_of(
+        self, items: Iterable[tuple[T, Pixels]], *, batch: int = 1, min_objectness: float = 0.0
+    ) -> Iterator[tuple[T, ImageHead]]:
+        """`heads` of images that come with something that belongs to them, such as their annotations."""
+        remaining = iter(items)
         while group := list(islice(remaining, batch)):
-            inputs = np.stack([fit(image, self.network_wh, self.head.resize_mode) for image in group])
+            inputs = np.stack([fit(image, self.network_wh, self.head.resize_mode) for _, image in group])
             output = head_output(self.model, self.engine.run(inputs), self.network_wh)
-            for index, image in enumerate(group):
+            for index, (item, image) in enumerate(group):
                 size_wh = (image.shape[1], image.shape[0])
                 candidates = find_candidates(output, index, self.head, size_wh, min_objectness)
-                yield ImageHead(output, index, size_wh, candidates)
+                yield item, ImageHead(output, index, size_wh, candidates)
 
     def best_scores(
         self, images: Sequence[Pixels], labels: Int64[np.ndarray, " m"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 
 from yolo9000.architectures.head import Head
 from yolo9000.inference.preprocess import boxes_to_image
@@ -134,7 +134,7 @@ def sigmoid(x: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
         return np.asarray(1 / (1 + np.exp(-x)), np.float32)
 
 
-def softmax(x: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+def softmax(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Softmax along the last axis; zeros where logits that are not finite leave it undefined."""
     with np.errstate(invalid="ignore"):
         exponentials = np.exp(x - x.max(axis=-1, keepdims=True))

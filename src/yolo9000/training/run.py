@@ -151,7 +151,7 @@ def make_training(task: Task, recipe: Recipe, world: World, model: Model, thread
             f"batch must be a multiple of {fractions} (processes {world.size} x accumulate {recipe.accumulate}), "
             f"got {recipe.batch}"
         )
-    check_sizes(recipe, task.architecture.stride())
+    check_sizes(recipe, task.architecture.size_multiple())
     torch.set_num_threads(threads)
     keep_memory()
     return Training(task, recipe, make_plan(task, recipe, world), model, chosen_precision(recipe, world.device))
@@ -160,7 +160,7 @@ def make_training(task: Task, recipe: Recipe, world: World, model: Model, thread
 def make_plan(task: Task, recipe: Recipe, world: World) -> Plan:
     """Which images each step trains."""
     weights = image_weights(recipe, task.samples, len(task.names))
-    return Plan(recipe, Stream(recipe.seed, len(task.samples), weights), world, task.architecture.stride())
+    return Plan(recipe, Stream(recipe.seed, len(task.samples), weights), world, task.architecture.size_multiple())
 
 
 def check_sizes(recipe: Recipe, stride: int) -> None:

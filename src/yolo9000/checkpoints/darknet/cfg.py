@@ -27,7 +27,9 @@ from yolo9000.architectures.layers import (
     ReorgOrder,
     Route,
     Schedule,
+    Shortcut,
     Softmax,
+    Upsample,
 )
 from yolo9000.errors import ConfigError
 
@@ -36,6 +38,7 @@ __all__ = ["parse_cfg", "read_cfg", "write_cfg"]
 MAX_LENGTH = 1_000_000  # numbers beyond this are typing errors, not layers
 SHOWN = 80  # characters of a wrong line or value that an error shows
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax"}
+ACTIVATION_ALIASES = {"silu": "swish"}
 IGNORED = {
     "net": {
         *("time_steps", "notruth", "hflip", "inputs", "center", "clip", "max_ratio", "min_ratio"),
@@ -182,8 +185,6 @@ def _read_conv(section: _Section) -> Conv:
     padding = section.take("padding", _whole, 0)
     if section.take("pad", _flag, False):
         padding = size // 2
-    if section.take("groups", _length, 1) != 1:
-        raise ConfigError(f"{section.file}:{section.line}: [{section.name}] groups other than 1 are not supported")
     return Conv(
         filters=section.take("filters", _length, 1),
         size=size,
@@ -191,6 +192,8 @@ def _read_conv(section: _Section) -> Conv:
         padding=padding,
         batch_normalize=section.take("batch_normalize", _flag, False),
         activation=section.take("activation", _activation, "logistic"),
+        groups=section.take("groups", _length, 1),
+        end_padding=section.take("end_padding", _whole, 0),
     )
 
 
@@ -205,6 +208,19 @@ def _read_route(section: _Section) -> Route:
     if not layers:
         raise ConfigError(f"{section.file}:{section.line}: [route] must give layers")
     return Route(layers)
+
+
+def _read_shortcut(section: _Section) -> Shortcut:
+    layer = section.take("from", _integer, None)
+    if layer is None:
+        raise ConfigError(f"{section.file}:{section.line}: [shortcut] must give from")
+    return Shortcut(layer, section.take("activation", _activation, "linear"))
+
+
+def _read_upsample(section: _Section) -> Upsample:
+    if section.take("scale", _number, 1.0) != 1:
+        raise ConfigError(f"{section.file}:{section.line}: [upsample] scale must be 1")
+    return Upsample(section.take("stride", _length, 2))
 
 
 def _reorg_order(text: str) -> ReorgOrder:
@@ -296,6 +312,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _activation(text: str) -> str:
+    text = ACTIVATION_ALIASES.get(text, text)
     if text not in ACTIVATIONS:
         raise ValueError(f"must be one of {', '.join(ACTIVATIONS)}")
     return text
@@ -323,6 +340,8 @@ _READERS: dict[str, Callable[[_Section], Layer]] = {
     "maxpool": _read_maxpool,
     "avgpool": lambda section: AvgPool(),
     "route": _read_route,
+    "shortcut": _read_shortcut,
+    "upsample": _read_upsample,
     "reorg": _read_reorg,
     "dropout": _read_dropout,
     "softmax": _read_softmax,
@@ -336,10 +355,12 @@ def write_cfg(architecture: Architecture, *, for_darknet: bool = True) -> str:
 
     Args:
         architecture: the network.
-        for_darknet: Darknet is to understand it; else a ``[reorg]`` may also have the option ``order``.
+        for_darknet: Darknet is to understand it; else a ``[reorg]`` may also have the option ``order``, and a
+            ``[convolutional]`` the option ``end_padding``.
 
     Raises:
-        ConfigError: what no ``.cfg`` can say: for Darknet a reorg in ``space_to_depth`` order; a file name with blanks.
+        ConfigError: what no ``.cfg`` can say: for Darknet a reorg in ``space_to_depth`` order and a convolution with
+            ``end_padding``; a file name with blanks.
     """
     net = {"width": architecture.width, "height": architecture.height, "channels": architecture.channels}
     schedule = {field.name: getattr(architecture.schedule, field.name) for field in fields(Schedule)}
@@ -357,7 +378,11 @@ def _write_layer(index: int, row: Layer, for_darknet: bool) -> tuple[str, dict[s
             options: dict[str, Any] = {"batch_normalize": True} if row.batch_normalize else {}
             padding = {"pad": 1} if row.padding == row.size // 2 else {"padding": row.padding}
             sizes = {"filters": row.filters, "size": row.size, "stride": row.stride}
-            return "convolutional", options | sizes | padding | {"activation": row.activation}
+            groups = {} if row.groups == 1 else {"groups": row.groups}
+            if row.end_padding and for_darknet:
+                raise ConfigError(f"layer {index}: Darknet pads convolutions alike on all sides, not more at the end")
+            padding |= {"end_padding": row.end_padding} if row.end_padding else {}
+            return "convolutional", options | sizes | groups | padding | {"activation": row.activation}
         case MaxPool():
             padding = {} if row.padding == row.size - 1 else {"padding": row.padding}
             return "maxpool", {"size": row.size, "stride": row.stride} | padding
@@ -365,6 +390,10 @@ def _write_layer(index: int, row: Layer, for_darknet: bool) -> tuple[str, dict[s
             return "avgpool", {}
         case Route():
             return "route", {"layers": row.layers}
+        case Shortcut():
+            return "shortcut", {"from": row.layer, "activation": row.activation}
+        case Upsample():
+            return "upsample", {"stride": row.stride}
         case Reorg():
             if row.order == "darknet":
                 return "reorg", {"stride": row.stride}

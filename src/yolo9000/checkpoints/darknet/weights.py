@@ -2,7 +2,8 @@
 
 The file, little-endian: int32 major, minor, revision; the number of training images seen, 64 bits where
 ``major * 10 + minor >= 2``, else 32; then for each convolution in order float32 biases, with batch norm also scales,
-rolling means and rolling variances, and the kernels (output, input, row, column). Darknet: src/parser.c load_weights.
+rolling means and rolling variances, and the kernels (output, input channel of its group, row, column). Darknet:
+src/parser.c load_weights.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def _take_conv(floats: Float32[np.ndarray, " n"], row: Conv, channels: int) -> C
     if row.batch_normalize:
         batch_norm = BatchNorm(rest[:n], rest[n : 2 * n], rest[2 * n : 3 * n])
         rest = rest[3 * n :]
-    return ConvParameters(rest.reshape(n, channels, row.size, row.size), biases, batch_norm)
+    return ConvParameters(rest.reshape(row.kernel_shape(channels)), biases, batch_norm)
 
 
 def _too_short(architecture: Architecture, index: int, left: int, have: int) -> str:
