@@ -12,12 +12,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 from support.paths import ROOT
+from yolo9000.checkpoints.program import prepare
 
 from yolo9000.architectures.layers import Conv
 from yolo9000.architectures.surgery import hand_on, initial_model
 from yolo9000.architectures.weights import check_parameters
 from yolo9000.architectures.zoo import yolov2_lite
-from yolo9000.checkpoints.program import prepare
 from yolo9000.errors import DataError, WeightsError
 from yolo9000.inference.engines import start_engine
 from yolo9000.taxonomy.wordnet import wordnet

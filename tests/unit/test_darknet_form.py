@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.small_models import random_model
+from yolo9000.checkpoints.program import prepare
 
 from yolo9000.architectures.darknet_form import in_darknet_layers
 from yolo9000.architectures.layers import Architecture, Conv, Region, Reorg, Route, Shortcut
@@ -15,7 +16,6 @@ from yolo9000.architectures.weights import Model, check_parameters
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.darknet.cfg import parse_cfg, write_cfg
 from yolo9000.checkpoints.darknet.weights import read_weights, write_weights
-from yolo9000.checkpoints.program import prepare
 from yolo9000.inference.engines import start_engine
 
 TABLE = Architecture(

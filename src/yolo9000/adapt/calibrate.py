@@ -1,10 +1,10 @@
 """Risk-controlled back-off: how probable a node must be, so that answers are wrong at most as often as allowed.
 
-First the softmax of every sibling group is calibrated with a temperature for each depth of the tree, on one half of the
-objects (Guo et al. 2017, "On Calibration of Modern Neural Networks"). Then, on the other half, the minimum probability
-of a node is set by conformal risk control (Angelopoulos et al. 2022): for one more object like those, the probability of
-a wrong answer is at most the allowed error. An answer is wrong if it is neither the true node, nor above it, nor below
-it; moving up the tree can only make it right.
+First the softmax of every sibling group is calibrated with a temperature for each depth of the tree, on one half of
+the objects (Guo et al. 2017, "On Calibration of Modern Neural Networks"). Then, on the other half, the minimum
+probability of a node is set by conformal risk control (Angelopoulos et al. 2022): for one more object like those, the
+probability of a wrong answer is at most the allowed error. An answer is wrong if it is neither the true node, nor above
+it, nor below it; moving up the tree can only make it right.
 """
 
 from __future__ import annotations

@@ -85,21 +85,22 @@ def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     darknet = in_darknet_layers(model.weights)
     architecture = darknet.architecture
     trees: list[Path] = []
-    if model.tree is not None and isinstance(architecture.head, Region):
+    tree = model.tree if isinstance(architecture.head, Region) else None
+    if tree is not None:
         trees.append(path.with_suffix(".tree"))
-        architecture = _naming_tree(architecture, architecture.head, trees[0].name)
-    cfg = write_cfg(architecture)  # first, since it may refuse the architecture
-    for file in trees:
-        write_tree(file, model.tree)
+        architecture = _naming_tree(architecture, trees[0].name)
+    cfg = write_cfg(architecture)  # before any file is written, since it may refuse the architecture
+    if tree is not None:
+        write_tree(trees[0], tree)
     weights = path.with_suffix(".weights")
     write_weights(weights, darknet, model.darknet_header)
     names = "".join(f"{name}\n" for name in model.names)
     return [*_write([(path, cfg)]), weights, *_write([(path.with_suffix(".names"), names)]), *trees]
 
 
-def _naming_tree(architecture: Architecture, head: Region, tree: str) -> Architecture:
-    named = replace(head, tree=tree)
-    return replace(architecture, rows=tuple(named if layer is head else layer for layer in architecture.rows))
+def _naming_tree(architecture: Architecture, tree: str) -> Architecture:
+    layers = (replace(layer, tree=tree) if isinstance(layer, Region) else layer for layer in architecture.rows)
+    return replace(architecture, rows=tuple(layers))
 
 
 def _write(files: Iterable[tuple[Path, bytes | str]]) -> list[Path]:

@@ -19,7 +19,7 @@ from yolo9000.errors import ConfigError
 from yolo9000.taxonomy.class_names import nearest
 from yolo9000.types import ResizeMode
 
-__all__ = ["MODEL_SUFFIXES", "is_model", "load_architecture", "load_model", "load_weights"]
+__all__ = ["MODEL_SUFFIXES", "is_model", "load_architecture", "load_model", "load_weights", "names_architecture"]
 
 READERS = {".safetensors": read_checkpoint, ".onnx": read_onnx, ".xml": read_openvino}
 """Files that hold everything about a model; a ``.cfg`` needs others beside it."""
@@ -68,10 +68,18 @@ def load_model(
             path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, resize_mode=resize_mode
         )
     if path.suffix not in READERS:
-        raise ConfigError(f"{model}: must be {BUNDLED} or a model file ({', '.join(MODEL_SUFFIXES)})")
+        close = nearest(str(model), (BUNDLED, *BUILT_IN))
+        raise ConfigError(f"{model}: must be {BUNDLED} or a model file ({', '.join(MODEL_SUFFIXES)}){close}")
     if any((weights, names, tree, data)):
         raise ConfigError(f"{model}: holds its own weights, names and tree; others can be given only for a .cfg")
     return READERS[path.suffix](path)
+
+
+def names_architecture(name: str | Path) -> Architecture | None:
+    """What `load_architecture` gives; None where the name is neither a built-in architecture's nor a ``.cfg``."""
+    if str(name) in BUILT_IN:
+        return BUILT_IN[str(name)]()
+    return read_cfg(name) if Path(name).suffix == ".cfg" else None
 
 
 def load_architecture(name: str | Path, *, argument: str = "model") -> Architecture:
@@ -84,12 +92,13 @@ def load_architecture(name: str | Path, *, argument: str = "model") -> Architect
     Raises:
         ConfigError: there is no such architecture, or the file cannot be used.
     """
-    if str(name) in BUILT_IN:
-        return BUILT_IN[str(name)]()
-    if Path(name).suffix == ".cfg":
-        return read_cfg(name)
+    architecture = names_architecture(name)
+    if architecture is not None:
+        return architecture
     known = ", ".join(BUILT_IN)
-    raise ConfigError(f"{argument} must be a .cfg file or one of {known}, got {str(name)!r}{nearest(str(name), BUILT_IN)}")
+    raise ConfigError(
+        f"{argument} must be a .cfg file or one of {known}, got {str(name)!r}{nearest(str(name), BUILT_IN)}"
+    )
 
 
 def load_weights(path: str | Path, architecture: Architecture) -> Model:

@@ -169,7 +169,10 @@ def check_digest(metadata: Metadata, data: bytes, *others: bytes) -> None:
     start = data.find(metadata.sha256.encode())
     digest = hashlib.sha256()
     view = memoryview(data)
-    for part in (view[:start], NO_DIGEST.encode(), view[start + len(NO_DIGEST) :], *others):
-        digest.update(part)
+    digest.update(view[: max(start, 0)])
+    digest.update(NO_DIGEST.encode())
+    digest.update(view[start + len(NO_DIGEST) :])
+    for other in others:
+        digest.update(other)
     if start < 0 or digest.hexdigest() != metadata.sha256:
         raise WeightsError("damaged: its contents do not match the SHA-256 stored in it")

@@ -1,9 +1,9 @@
 """Detectors in one ``.onnx`` file: the graph, the class rows and the metadata.
 
 In addition to the outputs of the network a file may hold class rows that are kept apart, as the constant outputs
-``class_weights`` (A, K, C) and ``class_biases`` (A, K), so that other programs can use them. They are taken out when the
-file is read: no engine computes them. Weights may be stored as float16, or as int8 with a scale per filter; they are
-restored when the file is read, since some runtimes would otherwise do so for every image.
+``class_weights`` (A, K, C) and ``class_biases`` (A, K), so that other programs can use them. They are taken out when
+the file is read: no engine computes them. Weights may be stored as float16, or as int8 with a scale per filter; they
+are restored when the file is read, since some runtimes would otherwise do so for every image.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ def exported_model(metadata: Metadata, graph: object, class_rows: ClassRows | No
     """
     head, network = metadata.graph_head(), metadata.network
     assert isinstance(network, GraphNetwork)  # noqa: S101  graph_head raises otherwise
-    expected = (len(head.anchors_wh_cells), len(head.names))
-    if class_rows is not None and class_rows.weights.shape[:2] != expected:
-        raise WeightsError(f"class_weights must have shape {(*expected, 'C')}, got {class_rows.weights.shape}")
+    anchors, classes = len(head.anchors_wh_cells), len(head.names)
+    if class_rows is not None and class_rows.weights.shape[:2] != (anchors, classes):
+        raise WeightsError(f"class_weights must have shape ({anchors}, {classes}, C), got {class_rows.weights.shape}")
     return LoadedModel(
         names=head.names,
         tree=head.tree,
@@ -160,7 +160,9 @@ def _stored_in_int8(name: str, values: np.ndarray) -> _Stored:
     integers = np.rint(values / np.expand_dims(scales, others)).astype(np.int8)
     inputs = [f"{name}{SMALL}", f"{name}{SCALES}"]
     node = helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}.restored", axis=axis)
-    return [numpy_helper.from_array(array, label) for array, label in zip((integers, scales), inputs, strict=True)], node
+    return [
+        numpy_helper.from_array(array, label) for array, label in zip((integers, scales), inputs, strict=True)
+    ], node
 
 
 def _restore(proto: ModelProto) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from yolo9000.checkpoints.metadata import KEY, Metadata, check_digest, seal
 from yolo9000.checkpoints.model import LoadedModel
-from yolo9000.checkpoints.onnx import CLASS_BIASES, CLASS_WEIGHTS, class_rows_of, exported_model, graph_metadata, to_onnx
+from yolo9000.checkpoints.onnx import (
+    CLASS_BIASES,
+    CLASS_WEIGHTS,
+    class_rows_of,
+    exported_model,
+    graph_metadata,
+    to_onnx,
+)
 from yolo9000.errors import EngineError, WeightsError
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ __all__ = ["import_openvino", "openvino_files", "read_openvino"]
 INSTALL = "pip install yolo9000[openvino]"
 
 
-def import_openvino() -> ModuleType:
+def import_openvino() -> Any:
     """The package ``openvino``, imported without its telemetry.
 
     Importing OpenVINO sends a report to Google Analytics and writes an id into the user's home, unless its telemetry
@@ -90,7 +96,7 @@ def read_openvino(path: str | Path) -> LoadedModel:
         raise WeightsError(f"{path}: {error}") from None
 
 
-def _parse(ov: ModuleType, xml: bytes, weights: bytes) -> LoadedModel:
+def _parse(ov: Any, xml: bytes, weights: bytes) -> LoadedModel:
     try:
         graph = ov.Core().read_model(xml, weights)
     except RuntimeError as error:

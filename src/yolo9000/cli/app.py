@@ -19,12 +19,15 @@ from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.data import anchors, data_app, val
 from yolo9000.cli.options import (
     BatchNormOption,
+    ConfThresholdOption,
     DataOption,
     DeviceOption,
     EngineOption,
-    LevelOption,
-    MinProbabilityOption,
+    Failures,
+    HierThreshOption,
+    LabelsOption,
     NamesOption,
+    NmsIouOption,
     OnErrorOption,
     PrecisionOption,
     ResizeModeOption,
@@ -32,11 +35,12 @@ from yolo9000.cli.options import (
     ThreadsOption,
     TreeOption,
     WeightsOption,
-    at_level,
+    WithinOption,
     given_only,
     next_run,
     parse_size,
     printable,
+    with_labels,
 )
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from yolo9000.architectures.layers import Architecture
+    from yolo9000.checkpoints.model import LoadedModel
     from yolo9000.inference.detector import Prediction
 
 app = typer.Typer(
@@ -123,22 +128,21 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Keep this class, on a tree with everything below it; may be repeated.", show_default=False),
-    ] = None,
     classes: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="On a tree: look for these nodes and what is below them only, such as vehicle,dog.", show_default=False
+            help="Keep only this class (on a tree, this node and its descendants); may be repeated.",
+            show_default=False,
         ),
     ] = None,
-    level: LevelOption = None,
-    threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.25,
-    nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
-    hier_thresh: MinProbabilityOption = None,
-    walk: Annotated[
-        Literal["conditional", "darknet"], typer.Option(help="On a tree: the paper's walk, or the released program's.")
+    within: WithinOption = None,
+    labels: LabelsOption = None,
+    conf_threshold: ConfThresholdOption = 0.25,
+    nms_iou: NmsIouOption = 0.45,
+    hier_thresh: HierThreshOption = None,
+    hier_decoding: Annotated[
+        Literal["conditional", "darknet"],
+        typer.Option(help="On a tree: the paper's hierarchical decoding, or that of Darknet."),
     ] = "conditional",
     suppression: Annotated[
         Literal["label", "path", "objectness"] | None,
@@ -179,16 +183,16 @@ def predict(
         size_wh=parse_size(size) if size else None,
         resize_mode=resize_mode,
         batch_norm=batch_norm,
-        threshold=threshold,
-        nms=nms,
+        conf_threshold=conf_threshold,
+        nms_iou=nms_iou,
         **given_only(hier_thresh=hier_thresh),
-        walk=walk,
+        hier_decoding=hier_decoding,
         suppression=suppression,
         max_detections=max_detections,
     )
-    detector = at_level(detector, level)
-    if classes is not None:
-        detector = detector.within([name.strip() for name in classes.split(",")])
+    detector = with_labels(detector, labels)
+    if within is not None:
+        detector = detector.within([name.strip() for name in within.split(",")])
     from rich.console import Console
 
     from yolo9000.io.writers import ImageWriter, OutputNames, ResultWriter
@@ -196,7 +200,7 @@ def predict(
 
     report = _Report(Console())
     found = detector.predict(
-        sources, batch=batch, only=only or (), every=every, max_pixels=max_pixels, on_error=report.failed
+        sources, batch=batch, classes=classes or (), every=every, max_pixels=max_pixels, on_error=report.failed
     )
     folder = (out or next_run(Path("runs/predict"))) if save or formats else None
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
@@ -302,25 +306,20 @@ def info(
     ] = None,
 ) -> None:
     """Print a network's layers, shapes, parameters and operations."""
-    from yolo9000.architectures.zoo import BUILT_IN
-    from yolo9000.checkpoints.darknet.cfg import read_cfg
-    from yolo9000.taxonomy.class_names import nearest
+    from yolo9000.checkpoints.load import load_model, names_architecture
 
     size_wh = parse_size(size) if size else None
-    if model in BUILT_IN:
-        _print_table(BUILT_IN[model](), size_wh)
-    elif model.endswith(".cfg"):
-        _print_table(read_cfg(model), size_wh)
-    elif model.endswith(".safetensors"):
-        _print_model_file(model, size_wh)
-    elif model == BUNDLED or model.endswith((".onnx", ".xml")):
-        _print_exported(model)
+    if (architecture := names_architecture(model)) is not None:
+        _print_table(architecture, size_wh)
+        return
+    loaded = load_model(model)
+    if loaded.weights is not None:
+        _print_table(loaded.weights.architecture, size_wh)
     else:
-        known = (BUNDLED, *BUILT_IN)
-        raise ConfigError(
-            f"{model}: must be a .safetensors, .cfg, .onnx or .xml file "
-            f"or one of {', '.join(known)}{nearest(model, known)}"
-        )
+        _print_exported(loaded)
+    _print_names(loaded.names)
+    for name, value in loaded.trained.items():
+        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) -> None:
@@ -344,31 +343,17 @@ def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) ->
         print(f"{architecture.head.classes} classes{tree}; anchors in cells: {anchors}")
 
 
-def _print_exported(model: str) -> None:
-    from yolo9000.inference.detector import read_model
-
-    detector = read_model(model)
-    spec, (width, height) = detector.spec, detector.network_wh
-    kind = f"tree of {len(spec.tree)} nodes" if spec.tree else f"{len(spec.names)} classes ({spec.classes})"
-    head = "computed on demand" if detector.class_rows else "computed for every anchor"
-    print(f"input {width}x{height}, any multiple of {detector.stride}; {spec.resize_mode}")
-    print(f"{kind}; class scores {head}")
-    print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in spec.anchors_wh_cells))
-    _print_names(spec.names)
+def _print_exported(model: LoadedModel) -> None:
+    head, (width, height) = model.detector_head, model.network_wh
+    kind = f"tree of {len(head.tree)} nodes" if head.tree else f"{len(head.names)} classes ({head.classes})"
+    scores = "computed on demand" if model.class_rows else "computed for every anchor"
+    print(f"input {width}x{height}, any multiple of {model.stride}; {head.resize_mode}")
+    print(f"{kind}; class scores {scores}")
+    print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in head.anchors_wh_cells))
 
 
 def _print_names(names: tuple[str, ...]) -> None:
     print("names: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
-
-
-def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
-    from yolo9000.checkpoints.safetensors import read_checkpoint
-
-    file = read_checkpoint(model)
-    _print_table(file.model.architecture, size_wh)
-    _print_names(file.names)
-    for name, value in file.trained.items():
-        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 @app.command()
@@ -387,15 +372,24 @@ def calibrate(
 ) -> None:
     """Make a model answer with the most specific node that is wrong at most as often as you say (§4)."""
     from yolo9000.adapt.calibrate import calibrate as calibrate_model
-    from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
+    from yolo9000.checkpoints.load import load_model
+    from yolo9000.checkpoints.safetensors import write_checkpoint
     from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector
 
     if not 0 < max_error < 1:
         raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
     path = Path(model)
-    file, detector = read_checkpoint(path), Detector.load(model, engine=engine, threads=threads)
-    changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_error=on_error)
+    loaded = load_model(model)
+    detector, report = Detector.load(loaded, engine=engine, threads=threads), Failures()
+    changed, found = calibrate_model(
+        loaded,
+        detector,
+        open_data(data, split),
+        max_error=max_error,
+        on_error=on_error,
+        on_unreadable=report,
+    )
     target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
     write_checkpoint(target, changed)
     temperatures = ", ".join(f"{value:.2f}" for value in found.back_off.temperatures)
@@ -404,6 +398,7 @@ def calibrate(
     print(f"wrong answers {found.error:.2%} (before {found.error_before:.2%})")
     print(f"mean depth of answers {found.depth:.2f} (before {found.depth_before:.2f})")
     print(f"Written: {target}")
+    report.exit()
 
 
 @app.command()
@@ -426,9 +421,9 @@ def export(
             help="Class scores for every anchor (dense), or apart and on demand (lazy); auto: lazy for many classes."
         ),
     ] = "auto",
-    numbers: Annotated[
-        Literal["float32", "half", "int8"],
-        typer.Option(help="How weights are stored: half is half the size, int8 (onnx only) a quarter."),
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="How weights are stored: float16 halves the file, int8 (onnx only) quarters it."),
     ] = "float32",
     resize_mode: ResizeModeOption = "letterbox",
     batch_norm: BatchNormOption = "eps_inside_sqrt",
@@ -436,12 +431,11 @@ def export(
 ) -> None:
     """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
     from yolo9000.checkpoints.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
-    from yolo9000.inference.detector import read_model
+    from yolo9000.checkpoints.load import load_model
 
-    if numbers != "float32" and to == "darknet":
-        raise ConfigError(f"--numbers {numbers} must be for onnx or openvino: Darknet's weights are float32")
-    split = {"auto": None, "dense": False, "lazy": True}[head]
-    detector = read_model(
+    if dtype != "float32" and to == "darknet":
+        raise ConfigError(f"--dtype {dtype} must be for onnx or openvino: Darknet's weights are float32")
+    loaded = load_model(
         model,
         weights=weights,
         names=names,
@@ -449,18 +443,17 @@ def export(
         data=data,
         batch_norm=batch_norm,
         resize_mode=resize_mode,
-        split=split,
-    )
+    ).with_lazy_classes({"auto": None, "dense": False, "lazy": True}[head])
     path = (out or Path(Path(model).name)).with_suffix(SUFFIXES[to])
     if not overwrite:
         refuse_to_overwrite(path)
     match to:
         case "onnx":
-            files = export_onnx(detector, path, numbers=numbers)
+            files = export_onnx(loaded, path, dtype=dtype)
         case "openvino":
-            files = export_openvino(detector, path, numbers=numbers)
+            files = export_openvino(loaded, path, dtype=dtype)
         case "darknet":
-            files = export_darknet(model, weights, detector.spec, path)
+            files = export_darknet(loaded, path)
     for file in files:
         print(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from yolo9000.errors import ConfigError
+from yolo9000.errors import EXIT_SOME_INPUTS_FAILED, ConfigError, YoloError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchNormOption",
+    "ConfThresholdOption",
     "DataOption",
     "DeviceOption",
     "EngineOption",
-    "LevelOption",
-    "MinProbabilityOption",
+    "Failures",
+    "HierThreshOption",
+    "LabelsOption",
     "NamesOption",
+    "NmsIouOption",
     "OnErrorOption",
     "OverridesOption",
     "ParentsOption",
@@ -33,13 +36,14 @@ __all__ = [
     "ThreadsOption",
     "TreeOption",
     "WeightsOption",
+    "WithinOption",
     "WordNetOption",
-    "at_level",
     "given_only",
     "next_run",
     "parse_size",
     "printable",
     "read_hierarchy",
+    "with_labels",
 ]
 
 WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
@@ -47,14 +51,26 @@ NamesOption = Annotated[
     Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)
 ]
 TreeOption = Annotated[Path | None, typer.Option(help="Label tree [the one that the .cfg names].", show_default=False)]
-LevelOption = Annotated[
-    Path | None,
-    typer.Option(help="On a tree: answer with these nodes instead, a file of names or ids.", show_default=False),
+WithinOption = Annotated[
+    str | None,
+    typer.Option(
+        help="On a tree: condition on these nodes and look for nothing else, e.g. vehicle,dog.", show_default=False
+    ),
 ]
-MinProbabilityOption = Annotated[
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(help="On a tree: answer with these nodes instead; a file of names or ids.", show_default=False),
+]
+ConfThresholdOption = Annotated[
+    float, typer.Option("--conf-threshold", "--conf", "-c", help="Minimum score of a detection.")
+]
+NmsIouOption = Annotated[
+    float, typer.Option("--nms-iou", "--iou", help="IoU above which two boxes count as one object.")
+]
+HierThreshOption = Annotated[
     float | None,
     typer.Option(
-        help="On a tree: least probability of the answer; lower is more specific [the model's, else 0.5].",
+        help="On a tree: minimum probability of the answer; lower is more specific [the model's, else 0.5].",
         show_default=False,
     ),
 ]
@@ -99,16 +115,37 @@ def printable(text: str) -> str:
     return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
 
 
-def given_only(**options: float | None) -> dict[str, float]:
+class Failures:
+    """Reports inputs that cannot be read, one line each, and ends the command with the exit code for that."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: YoloError) -> None:
+        """Report one."""
+        self.count += 1
+        print(f"yolo9000: error: {printable(str(error))}", file=sys.stderr, flush=True)
+
+    def exit(self) -> None:
+        """End the command if there were any.
+
+        Raises:
+            typer.Exit: there were.
+        """
+        if self.count:
+            raise typer.Exit(EXIT_SOME_INPUTS_FAILED)
+
+
+def given_only(**options: float | None) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
 
 
-def at_level(detector: Detector, file: Path | None) -> Detector:
+def with_labels(detector: Detector, file: Path | None) -> Detector:
     """The detector, answering with the nodes that a file names, if one is given."""
     from yolo9000.taxonomy.darknet_files import read_names
 
-    return detector if file is None else detector.at_level(read_names(file))
+    return detector if file is None else detector.with_labels(read_names(file))
 
 
 def read_hierarchy(tables: Sequence[Path], with_wordnet: bool) -> Hierarchy:

@@ -36,7 +36,7 @@ from yolo9000.io.resample import GREY
 from yolo9000.io.sources import MAX_PIXELS, Source, open_sources
 from yolo9000.types import Detections, ResizeMode, SourceImage
 
-__all__ = ["Detector", "ImageHead", "Prediction", "head_output"]
+__all__ = ["Detector", "ImageHead", "Prediction", "head_output", "readable"]
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 T = TypeVar("T")
@@ -225,8 +225,8 @@ class Detector:
         detector = self.with_query(self.query.with_classes(self.head, classes)) if classes else self
         if batch > 1:
             self.warm_up(batch)
-        readable = _readable(open_sources(sources, max_pixels=max_pixels, every=every), on_error)
-        return detector._predict(readable, batch)
+        images = readable(open_sources(sources, max_pixels=max_pixels, every=every), on_error)
+        return detector._predict(images, batch)
 
     def _predict(self, images: Iterator[SourceImage], batch: int) -> Iterator[Prediction]:
         while group := list(islice(images, batch)):
@@ -251,9 +251,7 @@ class Detector:
         """
         heads = self.heads(images, batch=max(len(images), 1), min_objectness=self.settings.conf_threshold)
         return [
-            decode_candidates(
-                one.output, one.index, self.head, one.size_wh, one.candidates, self.settings, self.query
-            )
+            decode_candidates(one.output, one.index, self.head, one.size_wh, one.candidates, self.settings, self.query)
             for one in heads
         ]
 
@@ -281,9 +279,7 @@ class Detector:
                 candidates = find_candidates(output, index, self.head, size_wh, min_objectness)
                 yield item, ImageHead(output, index, size_wh, candidates)
 
-    def best_scores(
-        self, images: Sequence[Pixels], labels: Int64[np.ndarray, " m"]
-    ) -> Float[np.ndarray, "n m"]:
+    def best_scores(self, images: Sequence[Pixels], labels: Int64[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
         """The maximum score of some labels over the boxes of each image: objectness x class probability.
 
         Args:
@@ -384,9 +380,18 @@ def head_output(model: LoadedModel, arrays: tuple[np.ndarray, ...], network_wh: 
     return HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), network_wh)
 
 
-def _readable(
+def readable(
     items: Iterator[SourceImage | DataError], on_error: Callable[[DataError], None] | None
 ) -> Iterator[SourceImage]:
+    """The images among what `open_sources` gives.
+
+    Args:
+        items: images, and errors of inputs that cannot be read.
+        on_error: called with each error; None raises it.
+
+    Raises:
+        DataError: an input cannot be read and ``on_error`` is None.
+    """
     for item in items:
         if isinstance(item, SourceImage):
             yield item

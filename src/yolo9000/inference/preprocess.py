@@ -46,7 +46,9 @@ _RESIZE_MODES: dict[ResizeMode, Callable[[Pixels, tuple[int, int]], Float32[np.n
 }
 
 
-def fit(image: Pixels, network_wh: tuple[int, int], resize_mode: ResizeMode = "letterbox") -> Float32[np.ndarray, "3 h2 w2"]:
+def fit(
+    image: Pixels, network_wh: tuple[int, int], resize_mode: ResizeMode = "letterbox"
+) -> Float32[np.ndarray, "3 h2 w2"]:
     """The network's input: the fitted image, channels (R, G, B) first, in [0, 1]."""
     return np.ascontiguousarray(_RESIZE_MODES[resize_mode](image, network_wh).transpose(2, 0, 1))
 

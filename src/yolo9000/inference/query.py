@@ -102,9 +102,7 @@ class Query:
         return head.tree if self.labels is None else None
 
 
-def labels_of_classes(
-    names: Sequence[str], tree: WordTree | None, classes: Iterable[str]
-) -> Bool[np.ndarray, " k"]:
+def labels_of_classes(names: Sequence[str], tree: WordTree | None, classes: Iterable[str]) -> Bool[np.ndarray, " k"]:
     """Which labels have one of the given names (or ids of the tree), or lie below one that does.
 
     Raises:

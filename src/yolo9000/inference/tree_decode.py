@@ -56,7 +56,7 @@ def decode_within(
 
     def conditionals(items: Int64[np.ndarray, " m"], group: int) -> Float32[np.ndarray, "m size"]:
         if group == 0:
-            return fractions[items]
+            return np.asarray(fractions[items])
         return conditionals_in_tree(items, int(tree.groups[nodes[part.group_offsets[group]]]))
 
     paths = part.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.hier_decoding)

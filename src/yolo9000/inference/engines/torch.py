@@ -31,7 +31,9 @@ class TorchEngine:
             raise EngineError(f"precision bfloat16: the device {device} cannot compute in bfloat16")
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         if model.weights is None:
-            raise EngineError("the engine torch cannot run an exported file; the engine openvino can, of .onnx also onnxruntime")
+            raise EngineError(
+                "the engine torch cannot run an exported file; the engine openvino can, of .onnx also onnxruntime"
+            )
         self._threads = threads
         layers = model.layers
         self._outputs = tuple(index for _, index in layers.outputs)

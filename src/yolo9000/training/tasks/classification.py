@@ -123,7 +123,9 @@ class ClassifierTraining:
     def score(self, file: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Top-1 and Top-5 on the validation split."""
         assert self.validation is not None  # noqa: S101  the loop asks
-        classifier = Classifier.load(file, engine="torch", device=str(self.device), precision=precision, threads=threads)
+        classifier = Classifier.load(
+            file, engine="torch", device=str(self.device), precision=precision, threads=threads
+        )
         return Scores(classification_scores(classifier, self.validation, on_error=self.recipe.on_error))
 
     def file(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
