@@ -273,7 +273,7 @@ def assert_is_engine(name: str) -> None:
         outputs = engine.run(random_images(size_wh, 2))
         assert [output.shape for output in outputs] == [(2, c, size_wh[1] // 8, size_wh[0] // 8) for c in channels]
         assert all(type(output) is np.ndarray and output.dtype == np.float32 for output in outputs)
-    with pytest.raises(EngineError, match="^device must be "):
+    with pytest.raises(EngineError, match=r"^device must be "):
         start_engine(name, model, device="nowhere")
 
 

@@ -38,18 +38,18 @@ def test_a_part_has_the_whole_trees_probabilities_over_its_own(recipe: HeadRecip
     assert tree is not None
     roots = parts_of(len(tree), recipe.parents, data)
     candidates = find_candidates(case.lazy, 0, case.head, case.image_wh, 0.0)
-    objectness, descents = decode_within(case.lazy, 0, tree, Subtree.of(tree, roots), candidates, EVERYTHING)
+    objectness, paths = decode_within(case.lazy, 0, tree, Subtree.of(tree, roots), candidates, EVERYTHING)
     of_all = node_scores(case.dense, 0, tree, candidates, np.arange(len(tree)))  # objectness x P(node)
     inside = of_all[:, sorted(roots)].sum(axis=1)
     np.testing.assert_allclose(objectness, inside, rtol=1e-4)
-    for row, descent in enumerate(descents):
-        assert descent.nodes[0] in roots
-        assert tree.path(descent.nodes[-1])[-len(descent.nodes) :] == descent.nodes
-        assert tree.leaves[descent.nodes[-1]]  # nothing is too unlikely here
-        ours = objectness[row] * math.prod(descent.conditionals)
-        assert ours == pytest.approx(of_all[row, descent.nodes[-1]], rel=1e-3, abs=1e-7)
+    for row, path in enumerate(paths):
+        assert path.nodes[0] in roots
+        assert tree.path(path.nodes[-1])[-len(path.nodes) :] == path.nodes
+        assert tree.leaves[path.nodes[-1]]  # nothing is too unlikely here
+        ours = objectness[row] * math.prod(path.conditionals)
+        assert ours == pytest.approx(of_all[row, path.nodes[-1]], rel=1e-3, abs=1e-7)
         best_top = max(roots, key=lambda node, row=row: of_all[row, node])
-        assert of_all[row, descent.nodes[0]] == pytest.approx(of_all[row, best_top], rel=1e-4)
+        assert of_all[row, path.nodes[0]] == pytest.approx(of_all[row, best_top], rel=1e-4)
 
 
 @settings(deadline=None, max_examples=40)
@@ -61,9 +61,9 @@ def test_asking_for_all_top_nodes_asks_for_the_tree(recipe: HeadRecipe) -> None:
     candidates = find_candidates(case.dense, 0, case.head, case.image_wh, 0.0)
     plain = decode_tree(case.dense, 0, tree, candidates, EVERYTHING)
     every_root = Subtree.of(tree, tuple(tree.children(-1)))
-    objectness, descents = decode_within(case.dense, 0, tree, every_root, candidates, EVERYTHING)
+    objectness, paths = decode_within(case.dense, 0, tree, every_root, candidates, EVERYTHING)
     np.testing.assert_allclose(objectness, candidates.objectness, rtol=1e-5)
-    for ours, theirs in zip(descents, plain, strict=True):
+    for ours, theirs in zip(paths, plain, strict=True):
         np.testing.assert_allclose(ours.conditionals, theirs.conditionals, rtol=1e-4)
 
 
