@@ -35,7 +35,7 @@ def classifier() -> Checkpoint:
 
 def clean_passthrough() -> Checkpoint:
     architecture = small_architecture(5)
-    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in architecture.rows)
+    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in architecture.layers)
     return Checkpoint(random_model(Architecture(rows, architecture.width, architecture.height)), FLAT_NAMES)
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from yolo9000.architectures.darknet_form import in_darknet_layers
 from yolo9000.architectures.layers import Region
+from yolo9000.architectures.surgery import to_darknet_layers
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.darknet.cfg import read_cfg, write_cfg
 from yolo9000.checkpoints.darknet.detector import weights_file
@@ -98,14 +98,14 @@ def export_darknet(source: str | Path, weights: Path | None, spec: HeadSpec, pat
         DataError: a file cannot be written.
     """
     header, model = _read_numbers(Path(source), weights)
-    model = in_darknet_layers(model)
+    model = to_darknet_layers(model)
     architecture = model.architecture
     files = [path, path.with_suffix(".weights"), path.with_suffix(".names")]
     if spec.tree is not None and isinstance(architecture.head, Region):
         files.append(path.with_suffix(".tree"))
         head = replace(architecture.head, tree=files[-1].name)
         architecture = replace(
-            architecture, rows=tuple(head if row is architecture.head else row for row in architecture.rows)
+            architecture, layers=tuple(head if layer is architecture.head else layer for layer in architecture.layers)
         )
         write_tree(files[-1], spec.tree)
     cfg = write_cfg(architecture)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from yolo9000.architectures.layers import Conv, Region
+from yolo9000.architectures.layers import Region
 from yolo9000.architectures.onnx import build_onnx
-from yolo9000.architectures.weights import ClassRows, Model, fold_batch_norm, split_head
+from yolo9000.architectures.weights import ClassRows, Model, fold_batch_norm, has_splittable_head, split_head
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -93,11 +93,10 @@ def prepare(model: Model, *, split: bool | None = None) -> tuple[ModelProgram, C
 def has_wide_plain_head(model: Model) -> bool:
     """Whether a detector's last convolution has more filters than input channels and is one that `split_head` takes."""
     architecture = model.architecture
-    last = len(architecture.body) - 1
-    row = architecture.rows[last]
-    plain = last > 0 and isinstance(row, Conv) and row == Conv(row.filters, 1, 1, 0, False, "linear")
+    head = architecture.head
     return (
-        isinstance(architecture.head, Region)
-        and plain
-        and architecture.head.filters > architecture.input_channels()[last]
+        isinstance(head, Region)
+        and has_splittable_head(architecture)
+        and len(architecture.body) > 1
+        and head.filters > architecture.input_channels()[len(architecture.body) - 1]
     )

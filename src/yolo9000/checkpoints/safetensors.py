@@ -165,7 +165,7 @@ def _check_header(path: Path) -> None:
 def _file_of(meta: _Meta, tensors: dict[str, np.ndarray]) -> Checkpoint:
     architecture = parse_cfg(meta.cfg, name="its cfg", batch_norm=meta.batch_norm)
     architecture.shapes()
-    model = Model(architecture, tuple(_parameters(i, row, tensors) for i, row in enumerate(architecture.rows)))
+    model = Model(architecture, tuple(_parameters(i, row, tensors) for i, row in enumerate(architecture.layers)))
     if tensors:
         raise WeightsError(f"holds tensors that its network has not: {', '.join(sorted(tensors)[:3])}")
     check_parameters(model)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from yolo9000.architectures.layers import Architecture
-from yolo9000.architectures.surgery import hand_on, initial_model, scale_width
+from yolo9000.architectures.surgery import class_count, initial_model, scale_width, transfer
 from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.darknet.cfg import read_cfg
@@ -55,11 +57,15 @@ def initial_weights(recipe: Recipe, architecture: Architecture) -> tuple[Model, 
         return fresh, "all layers from nothing"
     try:
         if Path(recipe.start).suffix == ".safetensors":
-            model, taken = hand_on(read_checkpoint(recipe.start).model, fresh)
+            source = read_checkpoint(recipe.start).model
         else:
-            _, given = read_weights(recipe.start, architecture, partial=True)
-            model, taken = hand_on(given, fresh)
+            _, source = read_weights(recipe.start, architecture, partial=True)
+        same = class_count(source.architecture) == class_count(architecture)
+        transferred = transfer(source, fresh, np.arange(class_count(architecture)) if same else None)
     except ConfigError as error:
         raise WeightsError(f"{recipe.start}: {error}") from None
     total = sum(numbers is not None for numbers in fresh.parameters)
-    return model, f"{taken} of {total} convolutions from {recipe.start}, the others from nothing"
+    return (
+        transferred.model,
+        f"{transferred.convolutions} of {total} convolutions from {recipe.start}, the others from nothing",
+    )
