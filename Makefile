@@ -1,23 +1,23 @@
-# Everything works from nothing: Python 3.11 or newer, make, and a package index.
+# Each target sets up what it needs in .venv. Required: Python 3.11 or newer, make, a POSIX shell, and a package index.
 PYTHON ?= python3
 VENV   ?= .venv
-BIN    := $(VENV)/bin
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS   ?= 2
 
-.PHONY: demo test check battery format clean
+.PHONY: demo test check battery coverage mutants format clean
 
-# Photographs annotated by the model that ships, and a page of them. PHOTO is an image, folder or video of yours; without
-# one, photographs that come with scikit-image.
+# Annotate photographs with the bundled model and write an HTML page of them. PHOTO is an image, a folder or a video;
+# default: the photographs in scikit-image.
 PHOTOGRAPHS = $(VENV)/photographs
 PHOTO ?= $(PHOTOGRAPHS)
 MODEL ?= yolo9000-small
 demo: $(VENV)/core.stamp $(if $(filter file,$(origin PHOTO)),$(PHOTOGRAPHS))
 	rm -rf demo
 	$(BIN)/yolo9000 predict "$(PHOTO)" --model "$(MODEL)" --out demo --format html --format jsonl
-	@echo "To look at: demo/index.html"
+	@echo "Open demo/index.html"
 
-$(PHOTOGRAPHS): | $(VENV)/bin/python
+$(PHOTOGRAPHS): | $(VENV)/python.stamp
 	$(PIP) --no-deps --target $(VENV)/scikit-image scikit-image
 	mkdir -p $@.new
 	cd $(VENV)/scikit-image/skimage/data && cp astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg $(abspath $@.new)
@@ -36,6 +36,21 @@ check: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-logo
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
+# Which lines and branches no test runs: a summary on the terminal, and build/coverage/index.html.
+coverage: $(VENV)/dev.stamp
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist loadfile -m "not battery"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
+# Which changes to a module its tests do not notice.
+MODULE ?= boxes.py
+TESTS  ?= tests/unit/test_boxes.py
+COUNT  ?= 20
+mutants: $(VENV)/dev.stamp
+	$(BIN)/python scripts/mutants.py src/yolo9000/$(MODULE) --tests $(TESTS) --count $(COUNT)
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -43,14 +58,15 @@ format: $(VENV)/dev.stamp
 clean:
 	rm -rf $(VENV) demo runs build dist *.egg-info
 
-$(VENV)/bin/python:
+$(VENV)/python.stamp:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "yolo9000 needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
+	touch $@
 
-$(VENV)/core.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/core.stamp: pyproject.toml constraints.txt | $(VENV)/python.stamp
 	$(PIP) --editable ".[openvino]"
 	touch $@
 
-$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/python.stamp
 	$(PIP) --editable ".[openvino,train,dev]"
 	touch $@ $(VENV)/core.stamp

@@ -136,7 +136,7 @@ def main() -> None:
         f"AP at {int(tree.depths.max()) + 1} depths": lambda: ap_by_depth(scored, tree),
         "credited AP": lambda: credited_ap(scored, tree).mean,
         "mistake severity": lambda: severity(scored, tree),
-        "COCO, 12 numbers": lambda: list(coco_scores(scored).numbers.values()),
+        "COCO, 12 numbers": lambda: list(coco_scores(scored).metrics.values()),
     }
     if not options.without_pycocotools:
         contenders["pycocotools, 12 numbers"] = lambda: pycocotools_numbers(scored)

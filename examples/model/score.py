@@ -106,7 +106,7 @@ def score_at(detector: Detector, one: Part, classes: Sequence[str]) -> Evaluatio
 def print_overview(boxed: Sequence[Part], leaves: Sequence[Evaluation], above: Sequence[Evaluation]) -> None:
     print("| images with boxes | images | classes | mAP50 | two levels up: nodes | mAP50 |\n|---|---|---|---|---|---|")
     for one, low, high in zip(boxed, leaves, above, strict=True):
-        figures = f"{low.numbers['mAP50']:.3f} | {len(high.classes)} | {high.numbers['mAP50']:.3f}"
+        figures = f"{low.metrics['map50']:.3f} | {len(high.classes)} | {high.metrics['map50']:.3f}"
         print(f"| {one.name} | {low.images} | {len(one.classes)} | {figures} |")
 
 
@@ -118,7 +118,7 @@ def print_labels(detector: Detector, labelled: Part, tree: WordTree) -> None:
     print(f"\n| {labelled.name}, image-level labels alone: the label of the best box | top-1 | top-5 |\n|---|---|---|")
     print_label_scores(f"of all {len(labelled.data.classes)} nodes with a label", among_all)
     for depth in range(KIND, -1, -1):
-        print(f"| the same, cut at depth {depth} | {among_all[f'top-1 at depth {depth}']:.3f} | |")
+        print(f"| the same, cut at depth {depth} | {among_all[f'top1_depth_{depth}']:.3f} | |")
     of_classes = image_level_scores(detector.at_level(labelled.classes), labelled.data)
     print_label_scores(f"of its {len(labelled.classes)} classes", of_classes)
     of_kinds = image_level_scores(detector.at_level([tree.ids[kind] for kind in kinds]), labelled.data)
@@ -126,7 +126,7 @@ def print_labels(detector: Detector, labelled: Part, tree: WordTree) -> None:
 
 
 def print_label_scores(among: str, numbers: dict[str, float]) -> None:
-    print(f"| {among} | {numbers['top-1']:.3f} | {numbers['top-5']:.3f} |")
+    print(f"| {among} | {numbers['top1']:.3f} | {numbers['top5']:.3f} |")
 
 
 def print_answers(boxed: Sequence[Part], answered: Sequence[list[tuple[Sample, Detections]]], tree: WordTree) -> None:

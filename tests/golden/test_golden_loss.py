@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 import torch
 from support.golden import FOLDER, arrays, assert_close, parameters
+from support.golden_targets import WARM_UP_IMAGES, targets_of
 
 from yolo9000.architectures.layers import Region
-from yolo9000.losses.assign import Targets
 from yolo9000.losses.classification import SiblingGroups, class_loss
 from yolo9000.losses.region import LossParts, region_loss
 from yolo9000.taxonomy.wordtree import WordTree
 
-WARM_UP_IMAGES = 12_800
-IMAGE_LEVEL = 100_000  # Darknet marks an image-level label by coordinates above this
 # Sigmoids instead of a softmax: no network of the family has them, and ours are not trained so.
 CASES = {case["name"]: case for case in parameters("region_train") if case["softmax"]}
 
@@ -40,30 +38,6 @@ def tree_of(case: dict) -> WordTree | None:
     if case["tree"] is None:
         return None
     return WordTree.from_parents([int(line.split()[1]) for line in (FOLDER / case["tree"]).read_text().splitlines()])
-
-
-def targets_of(target: np.ndarray, mapping: np.ndarray | None, classes: int) -> tuple[Targets, torch.Tensor]:
-    """Boxes up to the first whose x is 0; the class of each image that has an image-level label."""
-    images, boxes, labels = [], [], []
-    image_labels = np.zeros((len(target), classes), bool)
-    for image, rows in enumerate(target):
-        for row in rows:
-            if row[0] == 0:
-                break
-            if row[0] > IMAGE_LEVEL:
-                image_labels[image, int(row[4])] = True
-                break
-            images.append(image)
-            boxes.append(row[:4])
-            labels.append(int(row[4]) if mapping is None else int(mapping[int(row[4])]))
-    # What stood before an image-level label of the same image plays no part
-    keep = [not image_labels[image].any() for image in images]
-    tensors = (
-        torch.tensor(np.array(images, np.int64)[keep]),
-        torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)[keep]),
-        torch.tensor(np.array(labels, np.int64)[keep]),
-    )
-    return Targets(*tensors), torch.tensor(image_labels)
 
 
 def loss_of(name: str) -> tuple[LossParts, np.ndarray]:

@@ -7,8 +7,9 @@ import onnxruntime as ort
 import pytest
 import torch
 from support.golden import FOLDER, arrays, assert_close, parameters, suppression
+from support.golden_detections import compare_detections
+from support.golden_networks import FORMS, activated, load, run_torch
 
-from yolo9000.architectures.layers import Region
 from yolo9000.architectures.onnx import build_onnx
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import Model, fold_batch_norm
@@ -19,19 +20,6 @@ from yolo9000.inference.decode import DenseClassLogits, HeadOutput
 from yolo9000.inference.settings import DetectionSettings
 
 NETS = sorted(path.stem for path in (FOLDER / "nets").glob("d_*.npz"))
-FORMS = {"gpu": "eps_inside_sqrt", "cpu": "eps_outside_sqrt"}
-
-
-def load(name: str, meaning: str = "gpu") -> Model:
-    architecture = read_cfg(FOLDER / "nets" / f"{name}.cfg", batch_norm=FORMS[meaning])
-    return read_weights(FOLDER / "nets" / f"{name}.weights", architecture)[1]
-
-
-def run_torch(model: Model, images: np.ndarray, taps: tuple[int, ...]) -> list[np.ndarray]:
-    network = Network(model.architecture).eval()
-    network.load(model)
-    with torch.inference_mode():
-        return [out.numpy() for out in network(torch.from_numpy(images), taps)]
 
 
 def run_onnx(model: Model, images: np.ndarray, taps: tuple[int, ...]) -> list[np.ndarray]:
@@ -118,21 +106,6 @@ def test_same_weights_at_another_size(name: str, run) -> None:
     assert_close(activated(model, raw).reshape(golden["b_gpu_out"].shape), golden["b_gpu_out"], 1e-4, 1e-4)
 
 
-def activated(model: Model, raw: np.ndarray) -> np.ndarray:
-    """What the C program's last layer gives: logistic of x, y, objectness; softmax of the classes."""
-    head = model.architecture.head
-    if not isinstance(head, Region):
-        exponentials = np.exp(raw - raw.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
-    n, _, h, w = raw.shape
-    t = raw.reshape(n, len(head.anchors_wh_cells), -1, h, w).copy()
-    for entry in (0, 1, 4):
-        t[:, :, entry] = 1 / (1 + np.exp(-t[:, :, entry]))
-    exponentials = np.exp(t[:, :, 5:] - t[:, :, 5:].max(axis=2, keepdims=True))
-    t[:, :, 5:] = exponentials / exponentials.sum(axis=2, keepdims=True)
-    return t
-
-
 def test_partial_weights() -> None:
     info = parameters("nets/nets")["partial"]
     architecture = read_cfg(FOLDER / "nets" / f"{info['receiver']}.cfg")
@@ -152,8 +125,6 @@ DETECTORS = [name for name in NETS if "detections" in parameters("nets/nets").ge
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detections_of_a_whole_network(name: str) -> None:
-    from test_golden_region import compare_detections  # the same comparison as for the region layer alone
-
     golden, model = arrays(f"nets/{name}"), fold_batch_norm(load(name))
     (raw,) = run_torch(model, golden["input"], (-1,))
     architecture = model.architecture

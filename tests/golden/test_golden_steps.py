@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.golden import FOLDER, arrays, assert_close, parameters
-from test_golden_loss import WARM_UP_IMAGES, targets_of
+from support.golden_targets import WARM_UP_IMAGES, targets_of
 
 from yolo9000.architectures.layers import Region
 from yolo9000.architectures.torch import Network

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.golden import FOLDER, arrays, assert_close, parameters
+from support.golden import FOLDER, arrays, assert_close
+from support.golden_trees import TREES, tree_of
 
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.darknet_files import read_tree
-from yolo9000.taxonomy.wordtree import WordTree
-
-TREES = parameters("tree")
-
-
-def tree_of(name: str) -> WordTree:
-    if name != "split":
-        return read_tree(FOLDER / TREES[name]["file"])
-    lines = (FOLDER / TREES[name]["file"]).read_text().split("\n")
-    pairs = [line.split() for line in lines if line]
-    return WordTree.from_parents([int(parent) for _, parent in pairs], ids=[node for node, _ in pairs])
 
 
 def test_split_sibling_run_is_refused() -> None:

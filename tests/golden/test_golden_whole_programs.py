@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.golden import FOLDER, arrays, assert_close, parameters, suppression
-from test_golden_networks import activated, load, run_torch
-from test_golden_region import probabilities
+from support.golden_detections import probabilities
+from support.golden_networks import activated, load, run_torch
+from support.golden_trees import tree_of
 
 from yolo9000.architectures.weights import fold_batch_norm
 from yolo9000.inference.detector import Detector
@@ -57,8 +58,6 @@ def test_classifier(name: str, meaning: str) -> None:
     assert_close(images, golden[f"{name}_input"], 5e-6)
     (raw,) = run_torch(model, images, (-1,))
     if f"{name}_{meaning}_cond" in golden:
-        from test_golden_tree import tree_of
-
         tree = tree_of("tree26")
         conditionals = tree.softmax(raw.reshape(-1))
         assert_close(conditionals, golden[f"{name}_{meaning}_cond"], 2e-5)

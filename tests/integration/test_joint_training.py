@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support.small_data import write_voc_set
 from support.small_models import small_architecture
-from test_training import finish, log_of, start, wait_for
+from support.training_runs import finish, log_of, start, wait_for
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.cli.app import run
@@ -155,9 +155,9 @@ def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxe
     settings = ["workers=0", "epochs=1", "network.clusters=1", "--out", str(tmp_path / "run"), "--threads", "1"]
     assert run(["train", str(recipe), *settings]) == 0
     (scores,) = (line for line in log_of(tmp_path / "run") if line["kind"] == "scores")
-    assert scores["mAP50"] == 0.5
-    assert scores["mAP50 of boxed classes"] == 1
-    assert scores["mAP50 of label-only classes"] == 0
+    assert scores["map50"] == 0.5
+    assert scores["map50_boxed"] == 1
+    assert scores["map50_label_only"] == 0
 
 
 def test_a_run_does_not_go_on_with_another_tree(

@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 from support.small_data import write_voc_set
 from support.small_models import small_architecture
+from support.training_runs import command, finish, log_of, start, wait_for
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.cli.app import run
@@ -55,31 +56,6 @@ def recipe(tmp_path: Path) -> Path:
     file = tmp_path / "small.toml"
     file.write_text(RECIPE)
     return file
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "yolo9000", "train", *map(str, arguments)]
-
-
-def start(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
-    return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def log_of(folder: Path) -> list[dict[str, object]]:
-    """The log, but for what no two runs share: times."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
-
-
-TIMES = {"seconds", "images/s", "waited"}
 
 
 def test_a_run_leaves_what_it_promises(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,13 +103,6 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(recipe: Path, tm
     assert (broken / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
     assert log_of(broken) == log_of(whole)
-
-
-def wait_for(event: object, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not event():  # type: ignore[operator]
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

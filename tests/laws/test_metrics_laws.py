@@ -164,7 +164,7 @@ def coco_of(scored: Scored, side: str) -> COCO:
 
 def our_numbers(scored: Scored) -> list[float]:
     """With pycocotools' -1 for what it has no truths for."""
-    return [-1.0 if np.isnan(value) else value for value in coco_scores(scored).numbers.values()]
+    return [-1.0 if np.isnan(value) else value for value in coco_scores(scored).metrics.values()]
 
 
 def assert_pycocotools_agrees(scored: Scored) -> None:
@@ -310,7 +310,7 @@ def test_real_detections_score_as_with_pycocotools() -> None:
     scored = ap_reference()
     assert (scored.images, len(scored.gt_labels)) == (85, 686)
     assert_pycocotools_agrees(scored)
-    assert 0 < coco_scores(scored).numbers["AP50"] < 1
+    assert 0 < coco_scores(scored).metrics["map50_coco"] < 1
 
 
 def test_real_detections_score_as_with_the_development_kit() -> None:

@@ -27,7 +27,7 @@ def checkpoint(step: int) -> TrainingState:
         "count": torch.tensor(step),
         "mask": torch.tensor([True, False]),
     }
-    return TrainingState(step, tensors, {"seconds": step / 3, "best": {"mAP50": 0.1 * step}})
+    return TrainingState(step, tensors, {"seconds": step / 3, "best": {"map50": 0.1 * step}})
 
 
 def assert_same(found: TrainingState | None, step: int) -> None:

@@ -21,7 +21,7 @@ from yolo9000.inference.detector import Detector
 
 
 def flat() -> Checkpoint:
-    return Checkpoint(random_model(small_architecture(5)), FLAT_NAMES, trained={"step": 3, "scores": {"mAP50": 0.25}})
+    return Checkpoint(random_model(small_architecture(5)), FLAT_NAMES, trained={"step": 3, "scores": {"map50": 0.25}})
 
 
 def with_tree() -> Checkpoint:

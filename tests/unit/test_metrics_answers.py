@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_metrics_hierarchy import CAT, CUP, DOG, HOUND, TERRIER, TREE, answer, nodes
+from support.small_tree import CAT, CUP, DOG, HOUND, TERRIER, TREE, answer, nodes
 
 from yolo9000.evaluation.calibration import brier, path_steps, reliability, reliability_by_depth
 from yolo9000.evaluation.classification import accuracy_by_depth, roll_up_scores, top_k_accuracy

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import jaxtyping
 import numpy as np
 import pytest
+from support.scored import NOWHERE, A, B, Box, C, Truth, image, scored_of
 
 from yolo9000.evaluation import match as matching
 from yolo9000.evaluation.coco import coco_scores
@@ -15,40 +15,6 @@ from yolo9000.evaluation.curves import confusion_matrix, f1_curve
 from yolo9000.evaluation.match import join, match, prefer_same_label
 from yolo9000.evaluation.scored import Scored, collect
 from yolo9000.evaluation.voc import ApMethod, precision_recall, voc_ap
-from yolo9000.types import BoxAnnotations, Detections
-
-Box = tuple[float, float, float, float]
-Truth = tuple[int, Box] | tuple[int, Box, str]
-Found = tuple[int, Box, float]
-
-IMAGE_WH = (500, 300)
-A: Box = (0, 0, 40, 20)
-B: Box = (100, 0, 140, 20)
-C: Box = (200, 0, 240, 20)
-NOWHERE: Box = (300, 200, 340, 220)
-
-
-def image(gts: Sequence[Truth], found: Sequence[Found]) -> tuple[BoxAnnotations, Detections]:
-    boxes = np.array([gt[1] for gt in gts], np.float32).reshape(-1, 4)
-    labels = np.array([gt[0] for gt in gts], np.int64)
-    marks = [gt[2] if len(gt) > 2 else "" for gt in gts]
-    gt = replace(
-        BoxAnnotations.plain(boxes, labels),
-        difficult=np.array([mark == "difficult" for mark in marks], bool),
-        crowd=np.array([mark == "crowd" for mark in marks], bool),
-    )
-    detections = Detections(
-        boxes_xyxy=np.array([box for _, box, _ in found], np.float32).reshape(-1, 4),
-        scores=np.array([score for *_, score in found], np.float32),
-        labels=np.array([label for label, *_ in found], np.int64),
-        names=tuple(str(label) for label, *_ in found),
-        size_wh=IMAGE_WH,
-    )
-    return gt, detections
-
-
-def scored_of(gts: Sequence[Truth], found: Sequence[Found], classes: int = 2) -> Scored:
-    return collect([image(gts, found)], classes)
 
 
 def ap(scored: Scored, label: int = 0, method: ApMethod = "area") -> float:
@@ -85,7 +51,7 @@ def test_collect_of_nothing() -> None:
     assert (scored.images, len(scored.gt_labels), len(scored.pred_labels)) == (0, 0, 0)
     assert np.isnan(voc_ap(scored).values).tolist() == [True] * 3
     assert np.isnan(voc_ap(scored).mean)
-    assert all(np.isnan(list(coco_scores(scored).numbers.values())))
+    assert all(np.isnan(list(coco_scores(scored).metrics.values())))
     assert confusion_matrix(scored).tolist() == [[0] * 4] * 4
 
 
@@ -249,26 +215,26 @@ def test_mean_is_over_classes_that_have_gts() -> None:
 # --- COCO
 
 
-def test_coco_numbers_by_hand() -> None:
+def test_coco_metrics_by_hand() -> None:
     # 62 of 100 columns: IoU .62, enough for .5, .55 and .6 of the ten; area 4,000: medium
     scored = scored_of([(0, (0, 0, 100, 40))], [(0, (0, 0, 62, 40), 0.9), (1, A, 0.8)])
-    numbers = coco_scores(scored).numbers
+    metrics = coco_scores(scored).metrics
     expected = {
-        "AP": 0.3,
-        "AP50": 1,
-        "AP75": 0,
-        "AP_small": np.nan,
-        "AP_medium": 0.3,
-        "AP_large": np.nan,
-        "AR1": 0.3,
-        "AR10": 0.3,
-        "AR100": 0.3,
-        "AR_small": np.nan,
-        "AR_medium": 0.3,
-        "AR_large": np.nan,
+        "map": 0.3,
+        "map50_coco": 1,
+        "map75": 0,
+        "map_small": np.nan,
+        "map_medium": 0.3,
+        "map_large": np.nan,
+        "ar1": 0.3,
+        "ar10": 0.3,
+        "ar100": 0.3,
+        "ar_small": np.nan,
+        "ar_medium": 0.3,
+        "ar_large": np.nan,
     }
-    assert list(numbers) == list(expected)
-    assert numbers == pytest.approx(expected, nan_ok=True)
+    assert list(metrics) == list(expected)
+    assert metrics == pytest.approx(expected, nan_ok=True)
     scores = coco_scores(scored)
     np.testing.assert_allclose(scores.by_class.values, [0.3, np.nan])
     np.testing.assert_allclose(scores.by_class_at_50.values, [1, np.nan])
@@ -277,24 +243,24 @@ def test_coco_numbers_by_hand() -> None:
 
 def test_coco_size_is_that_of_the_outline() -> None:
     scored = scored_of([(0, (0, 0, 100, 40))], [(0, (0, 0, 100, 40), 0.9)])
-    numbers = coco_scores(replace(scored, gt_areas=np.array([900], np.float32))).numbers
-    assert numbers["AP_small"] == 1  # 900 < 32 x 32, though the box has 4,000
-    assert np.isnan(numbers["AP_medium"])
+    metrics = coco_scores(replace(scored, gt_areas=np.array([900], np.float32))).metrics
+    assert metrics["map_small"] == 1  # 900 < 32 x 32, though the box has 4,000
+    assert np.isnan(metrics["map_medium"])
 
 
 def test_coco_leaves_out_difficult_gts() -> None:
     found = [(0, A, 0.9), (0, B, 0.8)]
-    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], found)).numbers["AP"] == 1
+    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], found)).metrics["map"] == 1
     # without the detection of the difficult one nothing changes; with no mark it would be missed
-    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], found[1:])).numbers["AP"] == 1
+    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], found[1:])).metrics["map"] == 1
     # recall 1/2 reaches 51 of the 101 levels
-    assert coco_scores(scored_of([(0, A), (0, B)], found[1:])).numbers["AP"] == pytest.approx(51 / 101)
+    assert coco_scores(scored_of([(0, A), (0, B)], found[1:])).metrics["map"] == pytest.approx(51 / 101)
 
 
 def test_coco_leaves_out_what_lies_in_crowds() -> None:
     crowd: Truth = (0, (0, 0, 90, 60), "crowd")
     found = [(0, (5, 5, 45, 25), 0.9), (0, (40, 30, 80, 50), 0.8), (0, B, 0.7)]
-    assert coco_scores(scored_of([crowd, (0, B)], found)).numbers["AP"] == 1
+    assert coco_scores(scored_of([crowd, (0, B)], found)).metrics["map"] == 1
 
 
 def test_coco_in_batches_of_classes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from test_metrics_boxes import NOWHERE, A, B, C, Found, Truth, scored_of
+from support.scored import NOWHERE, A, B, C, Found, Truth, scored_of
+from support.small_tree import ANIMAL, BIRD, CAT, CUP, DOG, HOUND, TERRIER, TREE, answer, nodes
 
 from yolo9000.evaluation.scored import Scored
 from yolo9000.evaluation.tree import (
@@ -29,25 +30,10 @@ from yolo9000.evaluation.tree import (
 )
 from yolo9000.evaluation.voc import ApByClass, voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import PathStep, TreeAnswer
-
-NAMES = ("animal", "thing", "dog", "cat", "bird", "cup", "terrier", "hound")
-ANIMAL, THING, DOG, CAT, BIRD, CUP, TERRIER, HOUND = range(8)
-TREE = WordTree.from_parents([-1, -1, 0, 0, 0, 1, 2, 2], NAMES)
 
 
 def scored_tree(gts: list[Truth], found: list[Found]) -> Scored:
     return scored_of(gts, found, classes=len(TREE))
-
-
-def nodes(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
-
-
-def answer(*steps: tuple[int, float]) -> TreeAnswer:
-    """From (node, P(node)) from the top down; what is not looked at here is made up."""
-    path = tuple(PathStep(node, NAMES[node], 0.5, probability) for node, probability in steps)
-    return TreeAnswer(path, "leaf", None, None)
 
 
 # --- paths

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from PIL import Image
-from test_metrics_boxes import NOWHERE, A, B, scored_of
+from support.scored import NOWHERE, A, B, scored_of
 
 from yolo9000.evaluation.calibration import reliability
 from yolo9000.evaluation.curves import F1Curve, confusion_matrix, f1_curve

@@ -50,7 +50,7 @@ def make_run(path: Path, maps: list[float], steps: int = 4, slower: float = 1.0)
         folder.log("step", step, times | {"rate": 0.01} | losses | sizes)
         if step % steps == 0 and maps:
             value = maps[step // steps - 1]
-            folder.log("scores", step, times | {"mAP50": value, "AP75": value / 2, "at threshold": 0.3})
+            folder.log("scores", step, times | {"map50": value, "map75": value / 2, "best_f1_threshold": 0.3})
     return folder
 
 
@@ -70,8 +70,8 @@ def test_a_run_is_drawn_as_losses_scores_rate_and_speed(tmp_path: Path, drawn: l
     losses, scores, rate, speed = drawn[0].axes
     assert lines_of(losses).keys() == {"total", "classes"}
     np.testing.assert_allclose(lines_of(losses)["total"], [(step / 4, 8 / step) for step in range(1, 13)])
-    np.testing.assert_allclose(lines_of(scores)["mAP50"], [(1, 0.2), (2, 0.6), (3, 0.5)])
-    assert lines_of(scores).keys() == {"mAP50"}
+    np.testing.assert_allclose(lines_of(scores)["map50"], [(1, 0.2), (2, 0.6), (3, 0.5)])
+    assert lines_of(scores).keys() == {"map50"}
     np.testing.assert_allclose(rate.lines[0].get_ydata(), 0.01)
     np.testing.assert_allclose(speed.lines[0].get_ydata(), 16)  # 8 images in half a second
 
@@ -121,8 +121,8 @@ def test_runs_are_compared_by_epoch_or_minutes(tmp_path: Path, drawn: list[Figur
         "from a classifier": make_run(tmp_path / "a", [0.4, 0.75, 0.7]),
         "from nothing": make_run(tmp_path / "b", [math.nan, 0.25], slower=60.0),
     }
-    plot_scores(runs, "mAP50")
-    plot_scores(runs, "mAP50", "minutes")
+    plot_scores(runs, "map50")
+    plot_scores(runs, "map50", "minutes")
     by_epoch, by_minutes = (lines_of(figure.axes[0]) for figure in drawn)
     assert set(by_epoch) == {"from a classifier  0.750", "from nothing  0.250"}
     np.testing.assert_allclose(by_epoch["from a classifier  0.750"], [(1, 0.4), (2, 0.75), (3, 0.7)])
@@ -135,7 +135,7 @@ def test_the_best_of_each_run_is_told_with_its_time(tmp_path: Path) -> None:
         "a": make_run(tmp_path / "a", [0.4, 0.75, math.nan], slower=60.0),
         "b": make_run(tmp_path / "b", [math.nan]),
     }
-    best = best_scores(runs, "mAP50")
+    best = best_scores(runs, "map50")
     assert best["a"] == Best(0.75, epoch=2.0, minutes=4.0)  # two epochs of 4 steps of 30 seconds
     assert math.isnan(best["b"].value)
 
@@ -147,21 +147,21 @@ def test_the_command_draws_and_tells(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert size_of(out.read_bytes())
     told = capsys.readouterr().out.splitlines()
     assert [line.split() for line in told[:2]] == [
-        [name, "mAP50", "0.7500", "after", "2", "epochs,", "0.1", "minutes"] for name in ("first", "second")
+        [name, "map50", "0.7500", "after", "2", "epochs,", "0.1", "minutes"] for name in ("first", "second")
     ]
     assert run(["curves", folders[0], folders[0], "--out", str(out)]) == 2
     assert "must have different names" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("maps", "there"), [([0.5], "AP75, mAP50"), ([], "none")])
+@pytest.mark.parametrize(("maps", "there"), [([0.5], "map50, map75"), ([], "none")])
 def test_a_score_that_a_run_does_not_have_is_refused(tmp_path: Path, maps: list[float], there: str) -> None:
-    with pytest.raises(ConfigError, match=f"must have the score 'top-1'; there: {there}$"):
-        plot_scores({"a": make_run(tmp_path / "a", maps)}, "top-1")
+    with pytest.raises(ConfigError, match=f"must have the score 'top1'; there: {there}$"):
+        plot_scores({"a": make_run(tmp_path / "a", maps)}, "top1")
 
 
 def report_of(folder: RunFolder) -> tuple[str, list[list[str]]]:
     """The report's text, and the cells of its tables' rows."""
-    write_report(folder, "mAP50")
+    write_report(folder, "map50")
     text = (folder.path / "report.html").read_text()
     rows = re.findall(r"<tr>(.*?)</tr>", text)
     return text, [[html.unescape(cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)] for row in rows]
@@ -170,8 +170,8 @@ def report_of(folder: RunFolder) -> tuple[str, list[list[str]]]:
 def test_the_report_tells_the_best_scores_and_the_latest(tmp_path: Path) -> None:
     text, rows = report_of(make_run(tmp_path / "run", [0.2, 0.6, math.nan, 0.5]))
     assert ["score", "best, after 2 epochs", "latest, after 4 epochs"] in rows
-    assert ["mAP50", "0.6", "0.5"] in rows
-    assert ["AP75", "0.3", "0.25"] in rows
+    assert ["map50", "0.6", "0.5"] in rows
+    assert ["map75", "0.3", "0.25"] in rows
     assert ["12", "3.0", "0.1", "none"] in rows  # 12 steps of half a second
     assert "<h1>Training: run</h1>" in text
 

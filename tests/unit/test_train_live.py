@@ -65,10 +65,10 @@ def test_on_a_terminal_the_line_moves_below_what_is_told() -> None:
     console = Console(file=out, force_terminal=True, width=200, color_system=None, legacy_windows=False)
     with ProgressLine(console, 0, 40, 4, clock) as live:
         train(live, clock, first=0, count=3, seconds=1.0)
-        live.tell("epoch 1: [mAP50] 0.5")
+        live.tell("epoch 1: [map50] 0.5")
         train(live, clock, first=3, count=1, seconds=1.0)
     text = out.getvalue()
-    assert "epoch 1: [mAP50] 0.5\n" in text
+    assert "epoch 1: [map50] 0.5\n" in text
     assert "step 4 of 40" in text
     assert text.index("epoch 1:") < text.rindex("step 4 of 40")
 

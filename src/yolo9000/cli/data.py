@@ -304,7 +304,7 @@ def val(
         of_labels = image_level_scores(detector, data_set, on_error=on_error)
         if of_labels:
             print("images with image-level labels: the label of the best box")
-            _print_numbers(of_labels)
+            _print_metrics(of_labels)
             if not _has_boxes(data_set, on_error):
                 return
         pairs = detect_samples(detector, data_set, on_error=on_error, batch=batch)
@@ -320,9 +320,9 @@ def val(
     _write_report(evaluation, folder)
 
 
-def _print_numbers(numbers: Mapping[str, float]) -> None:
-    for name, value in numbers.items():
-        print(f"{name:<28} {value:>8.4f}")
+def _print_metrics(metrics: Mapping[str, float]) -> None:
+    for key, value in metrics.items():
+        print(f"{key:<28} {value:>8.4f}")
 
 
 def _has_boxes(data_set: DataSet, on_error: OnError) -> bool:
@@ -358,7 +358,7 @@ def _val_classifier(
         threads=threads,
         size_wh=size_wh,
     )
-    _print_numbers(classification_scores(classifier, data_set, on_error=on_error))
+    _print_metrics(classification_scores(classifier, data_set, on_error=on_error))
 
 
 def _written(
@@ -411,6 +411,5 @@ def _print_scores(evaluation: Evaluation) -> None:
             f"{evaluation.ap[label]:>7.4f} {evaluation.ap_coco[label, 0]:>7.4f}"
         )
     print(f"{evaluation.images} images")
-    _print_numbers(evaluation.numbers)
-    for depth, value in evaluation.by_depth.items():
-        print(f"{f'mAP50 at depth {depth}':<28} {value:>8.4f}")
+    _print_metrics(evaluation.metrics)
+    _print_metrics({f"map50_depth_{depth}": value for depth, value in evaluation.by_depth.items()})

@@ -77,7 +77,7 @@ def train(
 
 def curves(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
-    score: Annotated[str, typer.Option(help="Such as mAP50 or top-1.")] = "mAP50",
+    score: Annotated[str, typer.Option(help="Such as map50 or top1.")] = "map50",
     against: Annotated[Literal["epoch", "minutes"], typer.Option(help="What lies below the curves.")] = "epoch",
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("curves.png"),
 ) -> None:

@@ -47,17 +47,17 @@ class CocoScores:
     recalls: Float64[np.ndarray, "10 classes 4 3"]
 
     @property
-    def numbers(self) -> dict[str, float]:
-        """The twelve numbers, in cocoeval's order."""
+    def metrics(self) -> dict[str, float]:
+        """The twelve metrics by key (see `metric_names`), in cocoeval's order."""
         everything = SIZES.index("all")
         ap = {
-            "AP": mean(self.precisions[..., everything]),
-            "AP50": mean(self.precisions[AT_50, ..., everything]),
-            "AP75": mean(self.precisions[AT_75, ..., everything]),
+            "map": mean(self.precisions[..., everything]),
+            "map50_coco": mean(self.precisions[AT_50, ..., everything]),
+            "map75": mean(self.precisions[AT_75, ..., everything]),
         }
-        ap |= {f"AP_{size}": mean(self.precisions[..., place]) for place, size in enumerate(SIZES) if size != "all"}
-        ar = {f"AR{most}": mean(self.recalls[..., everything, at]) for at, most in enumerate(MAX_DETECTIONS)}
-        ar |= {f"AR_{size}": mean(self.recalls[..., place, -1]) for place, size in enumerate(SIZES) if size != "all"}
+        ap |= {f"map_{size}": mean(self.precisions[..., index]) for index, size in enumerate(SIZES) if size != "all"}
+        ar = {f"ar{limit}": mean(self.recalls[..., everything, index]) for index, limit in enumerate(MAX_DETECTIONS)}
+        ar |= {f"ar_{size}": mean(self.recalls[..., index, -1]) for index, size in enumerate(SIZES) if size != "all"}
         return ap | ar
 
     @property

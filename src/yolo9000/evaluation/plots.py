@@ -107,16 +107,16 @@ def plot_confusion(matrix: Int64[np.ndarray, "k k"], names: Sequence[str]) -> by
 
 
 def plot_reliability(groups: Mapping[str, Reliability]) -> bytes:
-    """Accuracy against confidence, a panel for each group (such as "depth 2"), with the answers in each bin below."""
+    """Accuracy against confidence, a panel for each group (such as ``depth_2``), with the answers in each bin below."""
     columns = min(3, max(1, len(groups)))
     rows = max(1, -(-len(groups) // columns))
     figure = Figure(figsize=(0.4 + 3.7 * columns, 0.3 + 4.3 * rows), layout="constrained")
     panels = figure.subplots(2 * rows, columns, squeeze=False, gridspec_kw={"height_ratios": [4, 1] * rows})
     for axes in panels.flat:
         axes.set_visible(False)
-    for place, (name, bins) in enumerate(groups.items()):
-        row, column = divmod(place, columns)
-        _draw_reliability(panels[2 * row, column], panels[2 * row + 1, column], name, bins)
+    for index, (name, bins) in enumerate(groups.items()):
+        row, column = divmod(index, columns)
+        _draw_reliability(panels[2 * row, column], panels[2 * row + 1, column], name.replace("_", " "), bins)
     return _png(figure)
 
 

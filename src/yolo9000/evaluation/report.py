@@ -20,6 +20,7 @@ from yolo9000.data.check import CheckResult, SplitCheck
 from yolo9000.data.dataset import DataSet, Split
 from yolo9000.data.images import load_image
 from yolo9000.errors import DataError
+from yolo9000.evaluation.metric_names import metric_label
 from yolo9000.evaluation.plots import (
     plot_confusion,
     plot_f1,
@@ -27,7 +28,7 @@ from yolo9000.evaluation.plots import (
     plot_reliability,
     plot_specificity_risk,
 )
-from yolo9000.evaluation.runner import AP_BY_SIZE, Evaluation, Mistake, gt_as_detections
+from yolo9000.evaluation.runner import Evaluation, Mistake, gt_as_detections
 from yolo9000.io.draw import annotate
 from yolo9000.io.files import write_atomically
 from yolo9000.types import Sample
@@ -37,6 +38,7 @@ __all__ = ["Page", "PageFigure", "Section", "check_page", "evaluation_page", "pl
 SHOWN_WIDTH = 320  # pixels of an image in a report
 ISSUES_SHOWN = 500
 CLASSES_SHOWN = 200
+CLASS_COLUMNS = ("class", "objects", "AP50", "AP50-95", "small", "medium", "large", "")
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,8 @@ def plots_of(evaluation: Evaluation) -> dict[str, bytes]:
 
 def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
     """The report of `yolo9000 val`: numbers, classes, plots, and the worst mistakes as images."""
-    numbers = [(name, _shown(value)) for name, value in evaluation.numbers.items()]
-    sections = [Section("Scores", f"{evaluation.images} images.", ("score", "value"), numbers)]
+    metrics = [(metric_label(key), _shown(value)) for key, value in evaluation.metrics.items()]
+    sections = [Section("Scores", f"{evaluation.images} images.", ("metric", "value"), metrics)]
     if evaluation.by_depth:
         rows = [(depth, _shown(value)) for depth, value in evaluation.by_depth.items()]
         sections.append(Section("By depth of the tree", columns=("depth", "mAP50"), rows=rows))
@@ -218,7 +220,7 @@ def _class_table(evaluation: Evaluation) -> Section:
         for i in order[:CLASSES_SHOWN]
     ]
     bars = [100 * evaluation.ap[i] for i in order[:CLASSES_SHOWN]]
-    return Section("Classes", columns=("class", "objects", "AP50", *AP_BY_SIZE, ""), rows=rows, bars=bars)
+    return Section("Classes", columns=CLASS_COLUMNS, rows=rows, bars=bars)
 
 
 def _shown(value: float) -> float | str:

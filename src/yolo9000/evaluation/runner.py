@@ -20,6 +20,7 @@ from yolo9000.evaluation.classification import accuracy_by_depth, top_k_accuracy
 from yolo9000.evaluation.coco import coco_scores
 from yolo9000.evaluation.curves import F1Curve, confusion_matrix, f1_curve
 from yolo9000.evaluation.match import match
+from yolo9000.evaluation.metric_names import AP_BY_SIZE
 from yolo9000.evaluation.scored import Scored, collect
 from yolo9000.evaluation.tree import (
     SpecificityRisk,
@@ -82,7 +83,7 @@ class Evaluation:
         name: of the data set.
         classes: names; on a tree of all its nodes.
         images: images.
-        numbers: the scores that one number says, by name; NaN where there is no truth.
+        metrics: by key (see `metric_names`); NaN where there is no ground truth.
         ap: AP at IoU .5 (VOC, area) of every class; NaN without truths.
         ap_coco: AP over IoUs .5 to .95 of every class: of objects of all sizes, of small, medium and large ones.
         gts: objects of each class that must be found.
@@ -98,7 +99,7 @@ class Evaluation:
     name: str
     classes: tuple[str, ...]
     images: int
-    numbers: dict[str, float]
+    metrics: dict[str, float]
     ap: Float64[np.ndarray, " k"]
     ap_coco: Float64[np.ndarray, "k 4"]
     gts: Int64[np.ndarray, " k"]
@@ -115,13 +116,13 @@ class Evaluation:
         return {
             "name": self.name,
             "images": self.images,
-            "numbers": {name: _known(value) for name, value in self.numbers.items()},
+            "metrics": {key: _known(value) for key, value in self.metrics.items()},
             "by_depth": {str(depth): _known(value) for depth, value in self.by_depth.items()},
             "classes": [
                 {
                     "name": self.classes[label],
                     "gts": int(self.gts[label]),
-                    "AP50": _known(self.ap[label]),
+                    "ap50": _known(self.ap[label]),
                     **{name: _known(value) for name, value in zip(AP_BY_SIZE, self.ap_coco[label], strict=True)},
                 }
                 for label in np.flatnonzero(self.gts)
@@ -134,7 +135,6 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-AP_BY_SIZE = ("AP", "AP_small", "AP_medium", "AP_large")
 MAX_CONFUSED = 200  # classes; a larger confusion matrix says nothing to the eye
 
 
@@ -169,28 +169,28 @@ def evaluate(
     scored = collect(zip(gts, found, strict=True), len(classes))
     area, coco = voc_ap(scored), coco_scores(scored)
     f1 = f1_curve(scored)
-    numbers = {
-        "mAP50": area.mean,
-        "mAP50 (11 points)": voc_ap(scored, method="eleven_point").mean,
-        **coco.numbers,
-        "best F1": f1.best_f1,
-        "at threshold": f1.best_threshold,
+    metrics = {
+        "map50": area.mean,
+        "map50_11pt": voc_ap(scored, method="eleven_point").mean,
+        **coco.metrics,
+        "best_f1": f1.best_f1,
+        "best_f1_threshold": f1.best_threshold,
     }
     if only_labels:
         apart = split(area, set(np.flatnonzero(scored.gt_by_class).tolist()) - set(only_labels), only_labels)
-        numbers |= {"mAP50 of boxed classes": apart.had_boxes, "mAP50 of label-only classes": apart.only_labels}
+        metrics |= {"map50_boxed": apart.had_boxes, "map50_label_only": apart.only_labels}
     threshold = 0.0 if math.isnan(f1.best_threshold) else f1.best_threshold
     by_depth: dict[int, float] = {}
     risk, calibration = None, {"all": _score_reliability(scored)}
     if tree is not None:
         by_depth = {depth: ap.mean for depth, ap in enumerate(ap_by_depth(scored, tree))}
-        numbers |= _tree_numbers(scored, tree)
+        metrics |= _tree_metrics(scored, tree)
         risk, calibration = _tree_answers(scored, tree, found, calibration)
     return Evaluation(
         name=name,
         classes=tuple(classes),
         images=len(samples),
-        numbers=numbers,
+        metrics=metrics,
         ap=area.values,
         ap_coco=coco.by_class_and_size,
         gts=scored.gt_by_class,
@@ -204,12 +204,12 @@ def evaluate(
     )
 
 
-def _tree_numbers(scored: Scored, tree: WordTree) -> dict[str, float]:
+def _tree_metrics(scored: Scored, tree: WordTree) -> dict[str, float]:
     how_wrong = severity(scored, tree)
     return {
-        "mAP50 with credit": credited_ap(scored, tree).mean,
-        "mean distance": how_wrong.mean_distance,
-        "mean distance of mistakes": how_wrong.mean_distance_of_mistakes,
+        "map50_partial_credit": credited_ap(scored, tree).mean,
+        "mean_distance": how_wrong.mean_distance,
+        "mean_mistake_distance": how_wrong.mean_distance_of_mistakes,
     }
 
 
@@ -229,7 +229,7 @@ def _tree_answers(
     answers = [answer for detections in found for answer in detections.answers]
     if len(answers) == len(scored.pred_labels):
         steps = path_steps([answers[i] for i in pairs.found], gts, tree)
-        calibration = calibration | {f"depth {d}": bins for d, bins in reliability_by_depth(steps).items()}
+        calibration = calibration | {f"depth_{d}": bins for d, bins in reliability_by_depth(steps).items()}
     return risk, calibration
 
 
@@ -418,11 +418,11 @@ def _label_accuracies(
     tree: WordTree | None,
 ) -> dict[str, float]:
     """Top-1 and Top-5, on a tree also Top-1 at each depth; column i is the label ``nodes[i]``."""
-    numbers = {"top-1": top_k_accuracy(scores, gts), "top-5": top_k_accuracy(scores, gts, 5)}
+    metrics = {"top1": top_k_accuracy(scores, gts), "top5": top_k_accuracy(scores, gts, 5)}
     if tree is not None:
         by_depth = accuracy_by_depth(nodes[scores.argmax(axis=1)], nodes[gts], tree)
-        numbers |= {f"top-1 at depth {depth}": float(fraction) for depth, fraction in enumerate(by_depth)}
-    return numbers
+        metrics |= {f"top1_depth_{depth}": float(fraction) for depth, fraction in enumerate(by_depth)}
+    return metrics
 
 
 def read_coco_results(

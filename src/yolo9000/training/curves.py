@@ -21,8 +21,8 @@ __all__ = ["Best", "best_scores", "plot_run", "plot_scores"]
 Against = Literal["epoch", "minutes"]
 FAINT = "#d3d8e0"
 NOT_A_LOSS = {"kind", "step", "epoch", "seconds", "rate", "gradient norm", "width", "height", "images"}
-NOT_A_SCORE = {"kind", "step", "epoch", "seconds", "at threshold"}
-SCORES_SHOWN = ("mAP50", "AP50", "AP", "top-1", "top-5")
+NOT_A_SCORE = {"kind", "step", "epoch", "seconds", "best_f1_threshold"}
+SCORES_SHOWN = ("map50", "map", "top1", "top5")
 POINTS = 50  # of a curve, at most; each is the mean of the steps around it
 
 
@@ -62,7 +62,7 @@ def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "e
 
     Args:
         runs: what to call each, and its folder.
-        score: such as ``mAP50`` or ``top-1``.
+        score: such as ``map50`` or ``top1``.
         against: epochs, or minutes of training.
 
     Raises:

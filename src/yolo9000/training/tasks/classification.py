@@ -56,7 +56,7 @@ class ClassifierTraining:
     architecture: Architecture
     device: torch.device
 
-    best = "top-1"
+    best = "top1"
 
     @classmethod
     def prepare(

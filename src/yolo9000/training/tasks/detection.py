@@ -61,7 +61,7 @@ class DetectorTraining:
     architecture: Architecture
     device: torch.device
 
-    best = "mAP50"
+    best = "map50"
 
     @classmethod
     def prepare(
@@ -203,7 +203,7 @@ class DetectorTraining:
             detector = detector.at_level(self.validation.classes)
         pairs = list(detect_samples(detector, self.validation, on_error=self.recipe.on_error))
         evaluation = evaluate(self.validation.name, pairs, detector.names, only_labels=self._label_only(detector))
-        return Scores(evaluation.numbers, draw_validation(pairs[:SHOWN], detector.names, evaluation.f1.best_threshold))
+        return Scores(evaluation.metrics, draw_validation(pairs[:SHOWN], detector.names, evaluation.f1.best_threshold))
 
     def _label_only(self, detector: Detector) -> list[int]:
         """The detector's labels that no box of the training images bears, where there are image-level ones."""

@@ -1,0 +1,42 @@
+"""Start `yolo9000 train` in a process of its own, wait for it, and read its log."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "yolo9000", "train", *map(str, arguments)]
+
+
+def start(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def log_of(folder: Path) -> list[dict[str, object]]:
+    """The log, but for what no two runs share: times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+
+
+TIMES = {"seconds", "images/s", "waited"}
+
+
+def wait_for(event: object, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not event():  # type: ignore[operator]
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
