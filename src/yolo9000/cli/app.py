@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from yolo9000 import __version__
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.data import anchors, data_app, val
+from yolo9000.cli.download import download
 from yolo9000.cli.options import (
     BatchNormOption,
     DataOption,
@@ -73,6 +74,7 @@ app.add_typer(tree_app, name="tree")
 app.command()(anchors)
 app.command()(val)
 app.command()(train)
+app.command()(download)
 app.command()(curves)
 
 

@@ -17,6 +17,7 @@ from yolo9000.architectures.layers import BatchNormForm
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.detector import read_detector
+from yolo9000.checkpoints.darknet.released import released_file
 from yolo9000.checkpoints.onnx import PreparedDetector, read_onnx, read_openvino
 from yolo9000.checkpoints.program import prepare
 from yolo9000.checkpoints.safetensors import read_checkpoint
@@ -82,7 +83,7 @@ def read_model(
     The arguments are those of `Detector.load`, and ``split``: keep the class rows apart; None does so where it
     pays. Exported files stay as they were exported.
     """
-    path = bundled_file() if str(model) == BUNDLED else Path(model)
+    path = bundled_file() if str(model) == BUNDLED else released_file(str(model)) or Path(model)
     if path.suffix not in MODEL_SUFFIXES:
         raise ConfigError(f"{model}: must be {BUNDLED} or a model file: {', '.join(MODEL_SUFFIXES)}")
     if path.suffix != ".cfg":
