@@ -308,7 +308,7 @@ def info(
     """Print a network's layers, shapes, parameters and operations."""
     from yolo9000.architectures.zoo import BUILT_IN
     from yolo9000.checkpoints.darknet.cfg import read_cfg
-    from yolo9000.taxonomy.class_names import nearest
+    from yolo9000.errors import nearest
 
     size_wh = parse_size(size) if size else None
     if model in BUILT_IN:

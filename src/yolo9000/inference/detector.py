@@ -21,14 +21,13 @@ from yolo9000.checkpoints.darknet.released import released_file
 from yolo9000.checkpoints.onnx import PreparedDetector, read_onnx, read_openvino
 from yolo9000.checkpoints.program import prepare
 from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError, DataError
+from yolo9000.errors import ConfigError, DataError, nearest
 from yolo9000.inference.decode import HeadSpec, find_candidates, flat_scores, postprocess
 from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
 from yolo9000.inference.preprocess import GREY, ResizeMode, fit
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.io.draw import annotate
 from yolo9000.io.sources import MAX_PIXELS, Source, open_sources
-from yolo9000.taxonomy.class_names import nearest
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections, SourceImage
 
