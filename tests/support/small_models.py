@@ -39,7 +39,8 @@ def random_model(architecture: Architecture, seed: int = 0) -> Model:
     rng = np.random.default_rng(seed)
     channels = architecture.input_channels()
     parameters = [
-        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(architecture.rows)
+        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None
+        for i, row in enumerate(architecture.layers)
     ]
     return Model(architecture, tuple(parameters))
 

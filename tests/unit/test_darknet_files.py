@@ -343,7 +343,7 @@ def zeros(architecture: Architecture) -> Model:
         shape = row.filters, channels, row.size, row.size
         return ConvParameters(np.zeros(shape, np.float32), np.zeros(row.filters, np.float32))
 
-    rows = zip(architecture.rows, architecture.input_channels(), strict=True)
+    rows = zip(architecture.layers, architecture.input_channels(), strict=True)
     return Model(architecture, tuple(parameters(row, c) if isinstance(row, Conv) else None for row, c in rows))
 
 
@@ -549,5 +549,5 @@ def test_real_weights_of_another_network() -> None:
         "it would fit without batch_normalize=1"
     )
     assert weights.stat().st_size == 16 + 2_289_268
-    plain = tuple(replace(row, batch_normalize=False) if isinstance(row, Conv) else row for row in architecture.rows)
-    assert read_weights(weights, replace(architecture, rows=plain))[1].missing() == []  # the hint is true
+    plain = tuple(replace(row, batch_normalize=False) if isinstance(row, Conv) else row for row in architecture.layers)
+    assert read_weights(weights, replace(architecture, layers=plain))[1].missing() == []  # the hint is true

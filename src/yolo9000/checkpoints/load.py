@@ -10,6 +10,7 @@ from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.detector import read_detector
+from yolo9000.checkpoints.darknet.released import released_file
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import read_onnx
@@ -43,7 +44,7 @@ def load_model(
     """Load a model from its files, without an engine.
 
     Args:
-        model: a ``.safetensors``, ``.cfg``, ``.onnx`` or ``.xml`` file, or the name of the bundled model.
+        model: a ``.safetensors``, ``.cfg``, ``.onnx`` or ``.xml`` file, or the name of the bundled model or of a downloaded one.
         weights: of a ``.cfg``: its weights; None for the file beside it with the suffix ``.weights``.
         names: of a ``.cfg``: display names; None for those that ``data`` names, else a ``.names`` file beside it, else
             VOC's for 20 classes and COCO's for 80.
@@ -61,7 +62,7 @@ def load_model(
         >>> model.kind
         'detector'
     """
-    path = bundled_file() if str(model) == BUNDLED else Path(model)
+    path = bundled_file() if str(model) == BUNDLED else released_file(str(model)) or Path(model)
     if path.suffix == ".cfg":
         return read_detector(
             path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, resize_mode=resize_mode

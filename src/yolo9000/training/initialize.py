@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from yolo9000.architectures.layers import Architecture
-from yolo9000.architectures.surgery import hand_on, initial_model, scale_width
+from yolo9000.architectures.surgery import class_count, initial_model, scale_width, transfer
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.load import load_architecture, load_weights
 from yolo9000.errors import ConfigError, WeightsError
@@ -41,8 +43,13 @@ def initial_weights(recipe: Recipe, architecture: Architecture) -> tuple[Model, 
     if recipe.start is None:
         return fresh, "all layers from nothing"
     try:
-        model, taken = hand_on(load_weights(recipe.start, architecture), fresh)
+        source = load_weights(recipe.start, architecture)
+        same = class_count(source.architecture) == class_count(architecture)
+        transferred = transfer(source, fresh, np.arange(class_count(architecture)) if same else None)
     except ConfigError as error:
         raise WeightsError(f"{recipe.start}: {error}") from None
     total = sum(numbers is not None for numbers in fresh.parameters)
-    return model, f"{taken} of {total} convolutions from {recipe.start}, the others from nothing"
+    return (
+        transferred.model,
+        f"{transferred.convolutions} of {total} convolutions from {recipe.start}, the others from nothing",
+    )

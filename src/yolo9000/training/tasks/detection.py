@@ -83,7 +83,7 @@ class DetectorTraining:
         architecture = with_classes(
             architecture, len(tree or data.classes), anchors=anchors, tree=None if tree is None else TREE_FILE
         )
-        architecture = replace(architecture, rows=(*architecture.rows[:-1], _with_loss(architecture, recipe)))
+        architecture = replace(architecture, layers=(*architecture.layers[:-1], _with_loss(architecture, recipe)))
         architecture.shapes()
         labels = labels_among(tree.names if tree else data.classes, tree, data)
         samples = [
