@@ -71,10 +71,10 @@ def test_what_is_written_comes_back(tmp_path: Path, make: object) -> None:
 def test_it_detects_what_its_cfg_and_weights_detect(tmp_path: Path) -> None:
     cfg = write_flat(tmp_path)
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    darknet = Detector.load(cfg, engine="onnxruntime", threshold=0.01)
+    darknet = Detector.load(cfg, engine="onnxruntime", conf_threshold=0.01)
     path = tmp_path / "model.safetensors"
     write_checkpoint(path, Checkpoint(random_model(small_architecture(5)), darknet.names))
-    ours = Detector.load(path, engine="onnxruntime", threshold=0.01)
+    ours = Detector.load(path, engine="onnxruntime", conf_threshold=0.01)
     (found,), (wanted,) = ours.detect([image]), darknet.detect([image])
     assert len(wanted) > 3
     assert found.names == wanted.names
