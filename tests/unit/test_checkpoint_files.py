@@ -96,7 +96,7 @@ def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert run(["export", str(path), "--to", "darknet", "--out", str(tmp_path / "other")]) == 0
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     (wanted,), (found,) = (
-        Detector.load(file, engine="onnxruntime", threshold=0.01).detect([image])
+        Detector.load(file, engine="onnxruntime", conf_threshold=0.01).detect([image])
         for file in (path, tmp_path / "other.cfg")
     )
     assert len(wanted) > 3
