@@ -195,7 +195,7 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 def test_every_recipe_that_comes_along_can_be_read_and_is_in_the_document() -> None:
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     for name in built_in_recipes():
-        assert read_recipe(name, ["data=somewhere"]).epochs > 0
+        assert read_recipe(name, {"data": "somewhere"}).epochs > 0
         assert f"`{name}`" in text, name
 
 
