@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_, convert_conv2d_weight_memory_format
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import Model
 from yolo9000.data.batching import Batch
-from yolo9000.training.distributed import World, synchronise_batch_norm
+from yolo9000.training.distributed import World, sync_batch_norm
 from yolo9000.training.loader import BatchLoader
 from yolo9000.training.optimizer import make_optimizer, moving_average, optimizer_tensors, restore_optimizer
 from yolo9000.training.recipe import Recipe
@@ -178,8 +178,8 @@ def _on_device(network: Network, model: Model, recipe: Recipe, world: World) -> 
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = recipe.batch_norm_momentum
-    if recipe.synchronise and world.size > 1:
-        synchronise_batch_norm(network)
+    if recipe.sync_bn and world.size > 1:
+        sync_batch_norm(network)
     network.to(world.device)
     return convert_conv2d_weight_memory_format(network, torch.channels_last).train()
 

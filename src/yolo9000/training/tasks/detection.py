@@ -307,7 +307,7 @@ def _anchors(
 ) -> tuple[tuple[float, float], ...] | None:
     """The anchors that the recipe asks for; None: those of the architecture."""
     match settings.anchors:
-        case "table":
+        case "architecture":
             return None
         case "clusters":
             return clustered_anchors(settings, data, recipe)
