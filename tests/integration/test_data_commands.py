@@ -170,7 +170,7 @@ class TestOpen:
             ("classes: [red]\ntrain: []", "has no split 'train'; there: none"),
             ("classes: gone.txt\ntrain: [{format: voc, path: shapes}]", "gone.txt: cannot be read"),
             ("classes: [red]\ndownload: http://example.org/x.zip\ntrain: []", "download: extra inputs"),
-            ("train: [{format: tar, path: x.tar}]", "must name its classes"),
+            ("train: [{format: tar, path: x.tar}]", "x.tar: file-unreadable"),
             ("classes: [red]\ntree: gone.tree\ntrain: [{format: voc, path: shapes}]", "gone.tree: cannot be read"),
             ("classes: !!python/object/apply:os.system [x]\ntrain: []", "must be YAML"),
         ],

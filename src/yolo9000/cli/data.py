@@ -54,6 +54,9 @@ DataArgument = Annotated[
         show_default=False,
     ),
 ]
+BoxesFromShapesOption = Annotated[
+    bool, typer.Option("--boxes-from-shapes", help="Read polygons, rotated boxes and masks as their enclosing boxes.")
+]
 WhichSplits = Annotated[Literal["all", "train", "val", "test"], typer.Option(help="Which split.")]
 ISSUES_PRINTED = 20
 
@@ -66,13 +69,18 @@ def check(
         Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/check, ...].", show_default=False)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Print every issue, not only the first of each kind.")] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Largest width x height that is decoded [64,000,000].", show_default=False)
+    ] = None,
+    boxes_from_shapes: BoxesFromShapesOption = False,
 ) -> None:
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
     from yolo9000.evaluation.report import check_page, write_page
+    from yolo9000.io.sources import MAX_PIXELS
 
-    data_sets = _open_splits(data, split)
-    result = check_splits(data_sets)
+    data_sets = _open_splits(data, split, boxes_from_shapes)
+    result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
     issues = result.issues()
     seen: dict[str, int] = {}
     for issue in issues:
@@ -81,6 +89,8 @@ def check(
             print(printable(f"{issue}; {issue.suggestion}"))
     if issues and not every:
         print(", ".join(f"{count} x {code}" for code, count in seen.items()) + " (--all prints each)")
+    for warning in result.warnings:
+        print(printable(f"warning: {warning}; {warning.suggestion}"))
     for name, found in result.splits.items():
         print(
             f"{name}: {found.images} images, {found.boxed} with boxes ({found.boxes_of.total()}), "
@@ -95,7 +105,9 @@ def check(
         raise typer.Exit(EXIT_DATA_INVALID)
 
 
-def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> dict[Split, DataSet]:
+def _open_splits(
+    data: str, wanted: Literal["all", "train", "val", "test"], boxes_from_shapes: bool = False
+) -> dict[Split, DataSet]:
     """Open the splits, and say what was recognized."""
     from yolo9000.data.dataset import open_data, open_splits
 
@@ -104,6 +116,8 @@ def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> d
         raise ConfigError(f"{data}: has no split")
     if description := next(iter(opened.values())).description:
         print(printable(description), file=sys.stderr)
+    if boxes_from_shapes:
+        return {name: data_set.with_boxes_from_shapes() for name, data_set in opened.items()}
     return opened
 
 
@@ -141,6 +155,7 @@ def convert(
     split: WhichSplits = "all",
     on_error: OnErrorOption = "error",
     copy: Annotated[bool, typer.Option(help="Copy the images too, or else refer to them.")] = True,
+    boxes_from_shapes: BoxesFromShapesOption = False,
 ) -> None:
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
@@ -150,7 +165,7 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: must be a new or empty folder")
     names, ledgers = OutputNames(), {}
-    for name, data_set in _open_splits(data, split).items():
+    for name, data_set in _open_splits(data, split, boxes_from_shapes).items():
         ledgers[name] = Ledger()
         count = convert_samples(
             data_set, to, out, name, on_error=on_error, copy=copy, names=names, ledger=ledgers[name]

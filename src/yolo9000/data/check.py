@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8, UInt64
 
 from yolo9000.data.dataset import DataSet, Split
-from yolo9000.data.images import load_image
+from yolo9000.data.images import load_image, pixel_limit
+from yolo9000.data.suspicious import Seen, warnings_of
 from yolo9000.errors import DataError
 from yolo9000.io.sources import MAX_PIXELS
 from yolo9000.types import Issue, Sample
@@ -39,6 +40,7 @@ class SplitCheck:
         shown: some samples, spread over the split, for a report.
         hashes: for near-duplicates: one row of 256 bits for each image.
         names: of the images, in the hashes' order.
+        seen: what warnings are made from.
     """
 
     images: int = 0
@@ -51,6 +53,7 @@ class SplitCheck:
     shown: list[Sample] = field(default_factory=list)
     hashes: list[UInt64[np.ndarray, " 4"]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    seen: Seen = field(default_factory=Seen)
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,14 @@ class CheckResult:
         classes: names.
         splits: what each split holds.
         near_duplicates: issues: images that stand in two splits.
+        warnings: what is probably wrong; see `suspicious`.
     """
 
     name: str
     classes: tuple[str, ...]
     splits: Mapping[Split, SplitCheck]
     near_duplicates: tuple[Issue, ...] = ()
+    warnings: tuple[Issue, ...] = ()
 
     def issues(self) -> list[Issue]:
         """All issues, split by split, then those between splits."""
@@ -89,6 +94,7 @@ class CheckResult:
                 for name, split in self.splits.items()
             },
             "issues": [vars(issue) for issue in self.issues()],
+            "warnings": [vars(issue) for issue in self.warnings],
         }
 
 
@@ -102,15 +108,18 @@ def check_splits(data_sets: Mapping[Split, DataSet], max_pixels: int = MAX_PIXEL
     Raises:
         DataError: a file cannot be understood as a whole.
     """
-    splits = {name: _check_split(data_set, max_pixels) for name, data_set in data_sets.items()}
+    with pixel_limit(max_pixels):
+        splits = {name: _check_split(data_set, max_pixels) for name, data_set in data_sets.items()}
     first = next(iter(data_sets.values()))
-    return CheckResult(first.name, first.classes, splits, tuple(_between_splits(splits)))
+    warnings = warnings_of(data_sets, {name: split.seen for name, split in splits.items()})
+    return CheckResult(first.name, first.classes, splits, tuple(_between_splits(splits)), tuple(warnings))
 
 
 def _check_split(data_set: DataSet, max_pixels: int) -> SplitCheck:
     found = SplitCheck()
     for annotation in data_set.annotations():
         found.issues += annotation.issues
+        found.seen.add(annotation, len(data_set.classes))
         if annotation.sample is not None:
             try:
                 image = load_image(annotation.sample.image, annotation.sample.name, max_pixels).pixels

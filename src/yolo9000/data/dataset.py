@@ -101,13 +101,28 @@ class DataSet:
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
                 raise DataError(f"{issue}; {issue.suggestion} (`data check` lists all issues)")
-            used = annotation.sample is not None and (not annotation.issues or on_error == "fix")
+            fixed = on_error == "fix" and all(issue.fixable for issue in annotation.issues)
+            used = annotation.sample is not None and (not annotation.issues or fixed)
             ledger.add(annotation, used=used)
             if annotation.sample is not None and used:
                 yield annotation.sample
         if ledger and not ledger.images_out:
             first = ledger.issues[0]
             raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def with_boxes_from_shapes(self) -> DataSet:
+        """The same, with outlines read as their enclosing boxes."""
+        return replace(
+            self, sources=tuple(source.model_copy(update={"boxes_from_shapes": True}) for source in self.sources)
+        )
+
+    def image_folders(self) -> list[Path]:
+        """The folders that its images may be in: what was recognized, else those of its sources."""
+        if self.description and Path(self.name).is_dir():
+            return [self.root]
+        keys = (getattr(source, "images", None) or source.path for source in self.sources)
+        places = [self.root / key for key in keys]
+        return [place for place in places if place.is_dir()]
 
     def category_ids(self) -> dict[int, int]:
         """COCO's category id of each label, for results files.
