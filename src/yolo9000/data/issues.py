@@ -142,15 +142,16 @@ def make_boxes(rows: Iterable[RawBox], size_wh: tuple[int, int]) -> tuple[BoxAnn
 
     Returns:
         The boxes in their order; issues ``box-nan``, ``box-inverted``, ``box-empty``, ``box-outside``,
-        ``box-duplicate``, and ``area-wrong``, for which the area of the box is taken. All can be fixed, but for
-        ``box-fractions``: all boxes lie within the first pixel.
+        ``box-duplicate``, and ``area-wrong``, for which the area of the box is taken. All can be fixed.
+
+    Raises:
+        IssueError: ``box-fractions``: all boxes lie within the first pixel.
     """
     rows = list(rows)
     if _are_fractions(rows, size_wh):
         first = rows[0]
         message = f"boxes must be in pixels, all {len(rows)} lie within the first one: {first.written}"
-        no_boxes = _gt_of({})
-        return no_boxes, [make_issue("box-fractions", first.where, message, _SUGGESTIONS["box-fractions"])]
+        raise IssueError(make_issue("box-fractions", first.where, message, _SUGGESTIONS["box-fractions"]))
     kept: dict[tuple[int, _Sides], tuple[RawBox, float]] = {}
     issues: list[Issue] = []
     for row in rows:
