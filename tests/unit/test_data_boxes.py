@@ -156,8 +156,7 @@ ROWS = st.builds(raw, *[ANY | NEAR] * 4, label=st.integers(0, 1), area=st.none()
 def test_what_comes_out_can_be_used_and_nothing_is_lost(rows):
     try:
         boxes, issues = make_boxes(rows, SIZE)
-    except IssueError as error:
-        assert error.issue.code == "box-fractions"
+    except IssueError:
         assert all(0 <= side <= 1 for row in rows for side in (row.left, row.top, row.right, row.bottom))
         return
     lost = [issue for issue in issues if "partly" not in issue.message and issue.code != "area-wrong"]
