@@ -71,7 +71,7 @@ def end_to_end(model: Model, split: bool, engine: str, precision: str, images: n
     wh = (architecture.width, architecture.height)
     detector = PreparedDetector(program, head_spec(head), class_rows, wh, architecture.stride())
     started = start_engine(engine, program, precision=precision)
-    settings = DetectionSettings(threshold=0.1, hier_thresh=0.0)
+    settings = DetectionSettings(conf_threshold=0.1, hier_thresh=0.0)
     return lambda: postprocess(detector.head_output(started.run(images), wh), 0, detector.spec, wh, settings)
 
 

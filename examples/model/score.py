@@ -99,7 +99,7 @@ def score_above(detector: Detector, one: Part, tree: WordTree, levels: int) -> E
 
 
 def score_at(detector: Detector, one: Part, classes: Sequence[str]) -> Evaluation:
-    level = detector.at_level(classes)
+    level = detector.with_labels(classes)
     return evaluate(one.name, detect_samples(level, one.data, on_error="fix", batch=BATCH), level.names)
 
 
@@ -119,9 +119,9 @@ def print_labels(detector: Detector, labelled: Part, tree: WordTree) -> None:
     print_label_scores(f"of all {len(labelled.data.classes)} nodes with a label", among_all)
     for depth in range(KIND, -1, -1):
         print(f"| the same, cut at depth {depth} | {among_all[f'top1_depth_{depth}']:.3f} | |")
-    of_classes = image_level_scores(detector.at_level(labelled.classes), labelled.data)
+    of_classes = image_level_scores(detector.with_labels(labelled.classes), labelled.data)
     print_label_scores(f"of its {len(labelled.classes)} classes", of_classes)
-    of_kinds = image_level_scores(detector.at_level([tree.ids[kind] for kind in kinds]), labelled.data)
+    of_kinds = image_level_scores(detector.with_labels([tree.ids[kind] for kind in kinds]), labelled.data)
     print_label_scores(f"of its {len(kinds)} kinds, at depth {KIND}", of_kinds)
 
 

@@ -60,4 +60,4 @@ step longer detector-again.toml "data=$out/data/more.yaml" "start=$out/again/las
 # Scenes and single images of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
 [ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/longer/last.safetensors" "$out/data/calibrate.yaml" \
     --max-error 0.2 --on-error fix --out "$out/calibrated.safetensors"
-yolo9000 export "$out/calibrated.safetensors" --numbers int8 --out "$out/yolo9000-small.onnx" --overwrite
+yolo9000 export "$out/calibrated.safetensors" --dtype int8 --out "$out/yolo9000-small.onnx" --overwrite

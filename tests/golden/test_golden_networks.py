@@ -135,10 +135,10 @@ def test_detections_of_a_whole_network(name: str) -> None:
     for setting in parameters("nets/nets")[name]["detections"]:
         prefix = f"gpu_det{setting['index']}"
         settings = DetectionSettings(
-            threshold=setting["thresh"],
-            nms=setting["nms_thresh"],
+            conf_threshold=setting["thresh"],
+            nms_iou=setting["nms_thresh"],
             hier_thresh=setting["hier_thresh"],
-            walk="darknet",
+            hier_decoding="darknet",
             suppression=suppression(setting["nms"]),
         )
         wh = (setting["image_w"], setting["image_h"])

@@ -60,10 +60,10 @@ def test_detections(name: str, index: int, lazy: bool) -> None:
         nodes = golden[f"{name}_map"].astype(np.int64)
         spec = replace(spec, nodes=nodes, names=tuple(map(str, range(len(nodes)))))
     settings = DetectionSettings(
-        threshold=setting["thresh"],
-        nms=1.0 if setting["nms"] == "none" else setting["nms_thresh"],
+        conf_threshold=setting["thresh"],
+        nms_iou=1.0 if setting["nms"] == "none" else setting["nms_thresh"],
         hier_thresh=setting["tree_thresh"],
-        walk="darknet",
+        hier_decoding="darknet",
         suppression=suppression(setting["nms"]),
     )
     output = output_of(case, golden[f"{name}_input"], lazy=lazy)

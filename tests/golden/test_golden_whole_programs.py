@@ -27,10 +27,10 @@ def test_detector(name: str, engine: str) -> None:
         FOLDER / program["cfg"],
         engine=engine,
         tree=FOLDER / "trees" / "tree26.tree" if "9000" in name else None,
-        threshold=program["thresh"],
-        nms=program["nms_thresh"],
+        conf_threshold=program["thresh"],
+        nms_iou=program["nms_thresh"],
         hier_thresh=program["hier_thresh"],
-        walk="darknet",
+        hier_decoding="darknet",
         suppression=suppression(program["nms"]),
     )
     image = read_image(FOLDER / program["image"]).pixels

@@ -22,7 +22,7 @@ from yolo9000.cli.app import parse_size, run
 from yolo9000.errors import ConfigError
 from yolo9000.inference.detector import Detector
 
-LOW = ["--threshold", "0.05"]  # a random network is never sure
+LOW = ["--conf-threshold", "0.05"]  # a random network is never sure
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ class TestPredict:
         assert printed[4] == f"Results in {out.resolve()}"
 
         found = records(out)
-        expected = list(Detector.load(flat, threshold=0.05).predict(photos))
+        expected = list(Detector.load(flat, conf_threshold=0.05).predict(photos))
         assert sum(len(prediction.detections) for prediction in expected) > 5
         for record, prediction in zip(found, expected, strict=True):
             assert record == {"source": prediction.image.name, "frame": None, **prediction.detections.to_json()}
@@ -98,14 +98,14 @@ class TestPredict:
         for least in ("0", "0.9"):
             out = tmp_path / least
             args = ["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-save"]
-            assert run([*args, "--threshold", "0.01", "--nms", "1", "--hier-thresh", least]) == 0
+            assert run([*args, "--conf-threshold", "0.01", "--nms-iou", "1", "--hier-thresh", least]) == 0
             depths[least] = np.mean([len(item["path"]) for record in records(out) for item in record["detections"]])
         assert depths["0"] > depths["0.9"]
 
     def test_only_keeps_a_class_and_what_is_below_it(self, tree: str, photos: Path, tmp_path: Path) -> None:
         args = ["predict", str(photos), "-m", tree, "-f", "jsonl", "--no-save", "--hier-thresh", "0", *LOW]
         assert run([*args, "-o", str(tmp_path / "all")]) == 0
-        assert run([*args, "-o", str(tmp_path / "dogs"), "--only", "dog"]) == 0
+        assert run([*args, "-o", str(tmp_path / "dogs"), "--classes", "dog"]) == 0
         below = {"dog", "terrier", "poodle"}
         every = [item for record in records(tmp_path / "all") for item in record["detections"]]
         dogs = [item for record in records(tmp_path / "dogs") for item in record["detections"]]
@@ -197,15 +197,15 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--threshold", "1.5"], "--threshold: input should be less than 1, got 1.5"),
-            (["--nms", "-1"], "--nms: input should be greater than or equal to 0, got -1.0"),
+            (["--conf-threshold", "1.5"], "--conf-threshold: input should be less than 1, got 1.5"),
+            (["--nms-iou", "-1"], "--nms-iou: input should be greater than or equal to 0, got -1.0"),
             (["--max-detections", "0"], "--max-detections: input should be greater than or equal to 1, got 0"),
             (["--size", "50"], "--size must be multiples of 8, got 50x50"),
             (["--size", "64x"], "--size must be a number or WIDTHxHEIGHT, got '64x'"),
             (["--size", "0"], "--size must be a number or WIDTHxHEIGHT, got '0'"),
             (["--batch", "0"], "--batch must be at least 1, got 0"),
             (["--every", "0"], "every must be 1 or more, got 0"),
-            (["--only", "dgo"], "--only 'dgo': the model knows no such class (did you mean 'dog'?)"),
+            (["--classes", "dgo"], "--classes 'dgo': the model knows no such class (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
                 "result format must be one of jsonl, coco, csv, darknet, voc, html; got 'cocoo', did you mean 'coco'?",
@@ -300,8 +300,8 @@ class TestExport:
         assert run(["export", cfg, "--to", to, "--out", str(out), "--head", head]) == 0
         suffix = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}[to]
         assert str(out.with_suffix(suffix)) in capsys.readouterr().out
-        before = Detector.load(cfg, threshold=0.05, engine="onnxruntime")
-        after = Detector.load(out.with_suffix(suffix), threshold=0.05, engine="openvino")
+        before = Detector.load(cfg, conf_threshold=0.05, engine="onnxruntime")
+        after = Detector.load(out.with_suffix(suffix), conf_threshold=0.05, engine="openvino")
         assert after.names == before.names
         for ours, theirs in zip(after.predict(photos), before.predict(photos), strict=True):
             assert ours.detections.names == theirs.detections.names
@@ -312,30 +312,31 @@ class TestExport:
                 assert [step.node for step in a.path] == [step.node for step in b.path]
 
     @pytest.mark.parametrize(
-        ("to", "engine", "numbers"),
+        ("to", "engine", "dtype"),
         [
-            ("onnx", "onnxruntime", "half"),
-            ("onnx", "openvino", "half"),
-            ("openvino", "openvino", "half"),
+            ("onnx", "onnxruntime", "float16"),
+            ("onnx", "openvino", "float16"),
+            ("openvino", "openvino", "float16"),
             ("onnx", "onnxruntime", "int8"),
             ("onnx", "openvino", "int8"),
         ],
     )
     @pytest.mark.parametrize("head", ["dense", "lazy"])
     def test_small_numbers_are_a_small_file_and_detect_alike(
-        self, head: str, to: str, engine: str, numbers: str, tree: str, photos: Path, tmp_path: Path
+        self, head: str, to: str, engine: str, dtype: str, tree: str, photos: Path, tmp_path: Path
     ) -> None:
         suffix, written = {"onnx": (".onnx", ".onnx"), "openvino": (".xml", ".bin")}[to]
         sizes = []
-        for name, more in (("whole", []), ("small", ["--numbers", numbers])):
+        for name, more in (("whole", []), ("small", ["--dtype", dtype])):
             assert run(["export", tree, "--to", to, "--out", str(tmp_path / name), "--head", head, *more]) == 0
             sizes.append((tmp_path / f"{name}{written}").stat().st_size)
         # What is not weights weighs much in so small a network.
-        assert sizes[1] < {"half": 0.75, "int8": 0.65}[numbers] * sizes[0]
+        assert sizes[1] < {"float16": 0.75, "int8": 0.65}[dtype] * sizes[0]
         whole, small = (
-            Detector.load(tmp_path / f"{name}{suffix}", threshold=0.05, engine=engine) for name in ("whole", "small")
+            Detector.load(tmp_path / f"{name}{suffix}", conf_threshold=0.05, engine=engine)
+            for name in ("whole", "small")
         )
-        close = {"half": 5e-3, "int8": 5e-2}[numbers]
+        close = {"float16": 5e-3, "int8": 5e-2}[dtype]
         for ours, theirs in zip(small.predict(photos), whole.predict(photos), strict=True):
             assert len(ours.detections) == pytest.approx(len(theirs.detections), rel=10 * close)
             best = slice(0, 20)  # below, equals change places
@@ -346,9 +347,9 @@ class TestExport:
         numbers = np.frombuffer(weights.read_bytes()[20:], np.float32).copy()
         numbers[-1] = 1e5
         weights.write_bytes(weights.read_bytes()[:20] + numbers.tobytes())
-        assert run(["export", tree, "--numbers", "half", "--out", str(tmp_path / "model.onnx")]) == 2
+        assert run(["export", tree, "--dtype", "float16", "--out", str(tmp_path / "model.onnx")]) == 2
         assert "half precision holds numbers up to 65504" in capsys.readouterr().err
-        assert run(["export", tree, "--numbers", "half", "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
+        assert run(["export", tree, "--dtype", "float16", "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
         assert "must be for onnx or openvino" in capsys.readouterr().err
 
     def test_darknet_files_come_out_as_they_were(self, tree: str, tmp_path: Path) -> None:
@@ -416,6 +417,7 @@ print(codes, sorted(heavy), file=sys.stderr)
         assert done.stdout.startswith("yolo9000 0.1.0\n")
         assert done.stderr == "[0, 0, 0] []\n"
 
+    @pytest.mark.posix
     def test_interrupt_keeps_what_was_done(self, flat: str, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 100_000)
         out = tmp_path / "out"

@@ -447,7 +447,7 @@ class TestVal:
         assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 0
         told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
         # By hand: the class of the detection with the best score, of all that pass next to no threshold
-        detector = Detector.load(model, threshold=0.0, nms=1.0, max_detections=9999)
+        detector = Detector.load(model, conf_threshold=0.0, nms_iou=1.0, max_detections=9999)
         keep = detector.labels_named(colors)
         right = 0
         for name, color in colors.items():

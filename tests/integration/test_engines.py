@@ -288,7 +288,7 @@ def test_exported_file_is_the_detector(name: str, split: bool | None, engine: st
     read = read_onnx(path)
     assert_same_spec(read, detector)
     ours, theirs = start(engine, read.program), start(engine, detector.program)
-    settings = DetectionSettings(threshold=0.1)
+    settings = DetectionSettings(conf_threshold=0.1)
     for size_wh in SIZES_WH[:2]:
         images = random_images(size_wh, 2)
         a, b = ours.run(images), theirs.run(images)
@@ -718,12 +718,12 @@ def test_openvino_files_in_half_precision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows.weights, exact.weights.astype(np.float16))
 
 
-@pytest.mark.parametrize("numbers", ["half", "int8"])
-def test_small_numbers_are_read_as_an_onnx_runtime_restores_them(numbers: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_small_numbers_are_read_as_an_onnx_runtime_restores_them(dtype: Any, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    proto = to_onnx(prepared("tree"), numbers=numbers)
+    proto = to_onnx(prepared("tree"), dtype=dtype)
     kinds = {tensor.data_type for tensor in proto.graph.initializer if tensor.name.endswith(".small")}
-    assert kinds == {TensorProto.FLOAT16 if numbers == "half" else TensorProto.INT8}
+    assert kinds == {TensorProto.FLOAT16 if dtype == "float16" else TensorProto.INT8}
     images = random_images((48, 32), 2)
     boxes, features, weights, biases = onnxruntime.InferenceSession(proto.SerializeToString()).run(
         ["boxes", "features", "class_weights", "class_biases"], {"images": images}
@@ -738,7 +738,7 @@ def test_small_numbers_are_read_as_an_onnx_runtime_restores_them(numbers: Any, t
 
 
 def test_eight_bits_are_within_half_a_step_of_each_filters_numbers(tmp_path: Path) -> None:
-    proto = to_onnx(prepared("tree"), numbers="int8")
+    proto = to_onnx(prepared("tree"), dtype="int8")
     onnx.save(proto, str(tmp_path / "detector.onnx"))
     exact, read = prepared("tree").class_rows, read_onnx(tmp_path / "detector.onnx").class_rows
     assert exact is not None
@@ -752,7 +752,7 @@ def test_eight_bits_are_within_half_a_step_of_each_filters_numbers(tmp_path: Pat
 
 @pytest.mark.parametrize("damage", ["scales missing", "scales too many", "numbers missing"])
 def test_damaged_small_numbers(damage: str, tmp_path: Path) -> None:
-    proto = to_onnx(prepared("tree"), numbers="int8")
+    proto = to_onnx(prepared("tree"), dtype="int8")
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     match damage:
         case "scales missing":
@@ -851,7 +851,7 @@ cfg, *engines = sys.argv[1:]
 image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 found = []
 for engine in engines:
-    detector = Detector.load(cfg, engine=engine, threshold=0.1, size_wh=(56, 32))
+    detector = Detector.load(cfg, engine=engine, conf_threshold=0.1, size_wh=(56, 32))
     found.append(detector.detect([image, image[:, :13]])[0].to_json())
 to_onnx(detector.prepared)
 print(json.dumps(found))

@@ -23,7 +23,7 @@ def resident():
 
 model, image, engine, count = sys.argv[1:]
 sizes = []
-detector = Detector.load(model, engine=engine, threshold=0.3)
+detector = Detector.load(model, engine=engine, conf_threshold=0.3)
 for number, prediction in enumerate(detector.predict((image for _ in range(int(count))), batch=2)):
     if number % 50 == 49:
         prediction.draw()

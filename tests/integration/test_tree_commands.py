@@ -144,20 +144,20 @@ class TestAsking:
         return str(tmp_path / "a.png")
 
     def predict(self, model: str, photo: str, tmp_path: Path, *words: str) -> int:
-        low = ["--threshold", "0.01", "--no-save", "--format", "csv", "--out", str(tmp_path / "out")]
+        low = ["--conf-threshold", "0.01", "--no-save", "--format", "csv", "--out", str(tmp_path / "out")]
         return run(["predict", photo, "--model", model, *low, *words])
 
     def names(self, tmp_path: Path) -> set[str]:
         return {row["name"] for row in rows_of(tmp_path / "out" / "detections.csv")}
 
     def test_classes_ask_for_a_part(self, model: str, photo: str, tmp_path: Path) -> None:
-        assert self.predict(model, photo, tmp_path, "--classes", "dog,bus", "--hier-thresh", "0") == 0
+        assert self.predict(model, photo, tmp_path, "--within", "dog,bus", "--hier-thresh", "0") == 0
         assert self.names(tmp_path) <= {"terrier", "poodle", "bus"}
         assert self.names(tmp_path)
 
     def test_a_level_answers_with_its_own_names(self, model: str, photo: str, tmp_path: Path) -> None:
         (tmp_path / "coarse.names").write_text("dog\nthing\n")
-        assert self.predict(model, photo, tmp_path, "--level", str(tmp_path / "coarse.names")) == 0
+        assert self.predict(model, photo, tmp_path, "--labels", str(tmp_path / "coarse.names")) == 0
         assert self.names(tmp_path) <= {"dog", "thing"}
         assert self.names(tmp_path)
 
@@ -166,7 +166,7 @@ class TestAsking:
         source = "{format: voc, path: shapes, list: ImageSets/Main/val.txt, map: {red: poodle, blue: bus}}"
         (tmp_path / "data.yaml").write_text(f"classes: [poodle, bus]\nval:\n  - {source}\n")
         (tmp_path / "coarse.names").write_text("dog\ncat\n")
-        words = ["val", model, str(tmp_path / "data.yaml"), "--level", str(tmp_path / "coarse.names")]
+        words = ["val", model, str(tmp_path / "data.yaml"), "--labels", str(tmp_path / "coarse.names")]
         assert run([*words, "--out", str(tmp_path / "val")]) == 0
         rows = [line.split() for line in told(capsys)]
         reds = sum(name == "red" for number in range(9, 14) for name, _ in boxes_of(number))
@@ -176,7 +176,7 @@ class TestAsking:
     def test_what_cannot_be_asked_is_an_error(
         self, model: str, photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert self.predict(model, photo, tmp_path, "--classes", "dog,terrier") == 2
+        assert self.predict(model, photo, tmp_path, "--within", "dog,terrier") == 2
         assert "'terrier' must not be the same as, or a kind of, 'dog'" in capsys.readouterr().err
-        assert self.predict(model, photo, tmp_path, "--classes", "unicorn") == 2
+        assert self.predict(model, photo, tmp_path, "--within", "unicorn") == 2
         assert "'unicorn' must be the id or name of a node" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Class scores on demand give what class scores computed in full give, and every walk tells the truth about itself."""
+"""Class scores on demand equal those computed in full, and every tree path agrees with its probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from yolo9000.inference.decode import find_candidates, label_candidates, postpro
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.types import Detections, TreeAnswer
 
-WALKS = ("conditional", "darknet")
+DECODINGS = ("conditional", "darknet")
 SUPPRESSIONS = ("label", "path", "objectness", None)
 CLOSE = 1e-6
 
@@ -33,8 +33,8 @@ def assert_identical(ours: Detections, theirs: Detections) -> None:
 @given(recipe=heads(), chosen=detection_settings())
 def test_on_demand_equals_in_full(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
     head = recipe.make()
-    for image, walk, suppression in product(range(recipe.images), WALKS, SUPPRESSIONS):
-        how = chosen.model_copy(update={"walk": walk, "suppression": suppression})
+    for image, decoding, suppression in product(range(recipe.images), DECODINGS, SUPPRESSIONS):
+        how = chosen.model_copy(update={"hier_decoding": decoding, "suppression": suppression})
         lazy = postprocess(head.lazy, image, head.spec, head.image_wh, how)
         dense = postprocess(head.dense, image, head.spec, head.image_wh, how)
         assert_identical(lazy, dense)
@@ -55,7 +55,7 @@ def test_chosen_nodes_on_demand_equal_in_full(
 
 
 # Each detection stands for one anchor: nothing is suppressed at IoU 1 and nothing cut off.
-EVERY = {"nms": 1.0, "suppression": "objectness", "max_detections": 100_000}
+EVERY = {"nms_iou": 1.0, "suppression": "objectness", "max_detections": 100_000}
 
 
 @settings(deadline=None, max_examples=100)
@@ -65,7 +65,7 @@ def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: Detect
     tree = head.spec.tree
     assert tree is not None
     found = postprocess(head.lazy, 0, head.spec, head.image_wh, chosen)
-    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, chosen.threshold)
+    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, chosen.conf_threshold)
     labelled = label_candidates(head.lazy, 0, head.spec, candidates, chosen)
     best_first = labelled.candidates[np.argsort(-labelled.scores, kind="stable")]
     assert len(found) == len(found.answers) == len(best_first)
@@ -74,7 +74,7 @@ def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: Detect
     for i, answer in enumerate(found.answers):
         check_answer(head, answer, conditionals[i], absolute[i], chosen)
         objectness = float(candidates.objectness[best_first[i]])
-        fraction = answer.path[-1].probability if chosen.walk == "conditional" else 1.0
+        fraction = answer.path[-1].probability if chosen.hier_decoding == "conditional" else 1.0
         assert found.scores[i] == pytest.approx(objectness * fraction, rel=1e-5)
         assert found.labels[i] == answer.path[-1].node
         assert found.names[i] == answer.path[-1].name
@@ -124,7 +124,7 @@ def check_answer(
 
 def weight(absolute_of_path: np.ndarray, chosen: DetectionSettings) -> float:
     """What is compared with ``hier_thresh``: P(node), or the product of P over the path as Darknet takes it."""
-    return float(absolute_of_path[-1] if chosen.walk == "conditional" else np.prod(absolute_of_path))
+    return float(absolute_of_path[-1] if chosen.hier_decoding == "conditional" else np.prod(absolute_of_path))
 
 
 @settings(deadline=None, max_examples=60)
@@ -136,7 +136,7 @@ def test_chosen_nodes_get_their_probability(recipe: HeadRecipe, chosen: Detectio
     assert tree is not None
     spec = replace(head.spec, nodes=np.arange(len(tree)))
     candidates = find_candidates(head.lazy, 0, spec, head.image_wh, 0.0)
-    everything = label_candidates(head.lazy, 0, spec, candidates, chosen.model_copy(update={"threshold": 0.0}))
+    everything = label_candidates(head.lazy, 0, spec, candidates, chosen.model_copy(update={"conf_threshold": 0.0}))
     absolute = tree.probabilities(tree.softmax(head.logits[0, candidates.anchors]))
     theirs = candidates.objectness[:, None] * absolute
     ours = np.zeros_like(theirs)

@@ -70,7 +70,7 @@ def test_one_by_one_is_the_batch(recipe: HeadRecipe, chosen: DetectionSettings) 
 
 
 @settings(deadline=None, max_examples=40)
-@given(recipe=heads(), chosen=detection_settings(threshold=0.25), few_nodes=st.booleans())
+@given(recipe=heads(), chosen=detection_settings(conf_threshold=0.25), few_nodes=st.booleans())
 def test_nothing_gives_nothing(recipe: HeadRecipe, chosen: DetectionSettings, few_nodes: bool) -> None:
     head = recipe.make()
     boxes = head.dense.boxes.copy()
@@ -95,7 +95,7 @@ def test_detections_are_sound(recipe: HeadRecipe, chosen: DetectionSettings) -> 
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
     assert (np.diff(found.scores) <= 0).all()
-    assert ((found.scores > chosen.threshold) & (found.scores <= 1)).all()
+    assert ((found.scores > chosen.conf_threshold) & (found.scores <= 1)).all()
     assert len(found) <= chosen.max_detections
     assert found.names == tuple(head.spec.names[label] for label in found.labels)
     assert len(found.answers) == (len(found) if head.spec.tree else 0)
@@ -138,7 +138,7 @@ def test_wild_numbers_never_raise(lazy: bool, recipe: HeadRecipe, chosen: Detect
     width, height = head.image_wh
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
-    assert ((found.scores > chosen.threshold) & (found.scores <= 1)).all()
+    assert ((found.scores > chosen.conf_threshold) & (found.scores <= 1)).all()
     for answer in found.answers:
         beside = [step for step in (answer.next_best, answer.runner_up) if step]
         assert all(0 <= step.probability <= 1 + CLOSE for step in (*answer.path, *beside))
@@ -221,7 +221,7 @@ def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
         0,
         head.spec,
         head.image_wh,
-        DetectionSettings(threshold=threshold, nms=overlap, max_detections=999),
+        DetectionSettings(conf_threshold=threshold, nms_iou=overlap, max_detections=999),
     )
     theirs = oracle_of_detections(oracle_of_anchors(head, threshold), overlap)
     assert found.labels.tolist() == [one.label for one in theirs]
@@ -234,12 +234,12 @@ def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
 @settings(deadline=None, max_examples=40)
 @given(
     recipe=heads("tree", images=st.just(1), parents=st.integers(1, 40).map(lambda count: [-1] * count)),
-    chosen=detection_settings(walk="conditional"),
+    chosen=detection_settings(hier_decoding="conditional"),
 )
 def test_a_tree_of_one_level_scores_as_softmax(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
     head = recipe.make()
     assert head.spec.tree is not None
-    candidates = find_candidates(head.dense, 0, head.spec, head.image_wh, chosen.threshold)
+    candidates = find_candidates(head.dense, 0, head.spec, head.image_wh, chosen.conf_threshold)
     flat = flat_scores(head.dense, 0, replace(head.spec, classes="softmax", tree=None), candidates)
     descents = decode_tree(head.dense, 0, head.spec.tree, candidates, chosen)
     assert [descent.nodes for descent in descents] == [(int(label),) for label in flat.argmax(axis=1)]
@@ -311,17 +311,17 @@ OVERLAPS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
 
 
 @settings(deadline=None, max_examples=150)
-@given(scene=scenes(), overlap=OVERLAPS, flat=st.booleans(), walk=st.sampled_from(["conditional", "darknet"]))
-def test_suppression_within_labels(scene: Scene, overlap: float, flat: bool, walk: str) -> None:
+@given(scene=scenes(), overlap=OVERLAPS, flat=st.booleans(), decoding=st.sampled_from(["conditional", "darknet"]))
+def test_suppression_within_labels(scene: Scene, overlap: float, flat: bool, decoding: str) -> None:
     candidates, found = scene.candidates(), scene.labelled(flat=flat)
-    how = DetectionSettings(nms=overlap, suppression="label", walk=walk)
+    how = DetectionSettings(nms_iou=overlap, suppression="label", hier_decoding=decoding)
     boxes = [scene.corners[place] for place in found.candidates]
     order = sorted(range(len(boxes)), key=lambda i: -found.scores[i])
     theirs = plain_suppression(boxes, order, overlap, lambda a, b: found.labels[a] == found.labels[b])
     stand = standing(candidates, found, how).tolist()
     assert len(stand) == len(set(stand))
     assert set(stand) == theirs
-    if flat or walk == "darknet":  # then it is what is done where nothing is asked for
+    if flat or decoding == "darknet":  # then it is what is done where nothing is asked for
         assert standing(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
     if flat:  # flat classes have no paths
         assert standing(candidates, found, how.model_copy(update={"suppression": "path"})).tolist() == stand
@@ -331,7 +331,7 @@ def test_suppression_within_labels(scene: Scene, overlap: float, flat: bool, wal
 @given(scene=scenes(), overlap=OVERLAPS)
 def test_suppression_along_paths(scene: Scene, overlap: float) -> None:
     candidates, found, tree = scene.candidates(), scene.labelled(flat=False), tree_of(scene.parents)
-    how = DetectionSettings(nms=overlap, suppression="path")
+    how = DetectionSettings(nms_iou=overlap, suppression="path")
     depths = [len(tree.path(int(label))) for label in found.labels]
     order = sorted(range(len(depths)), key=lambda i: (-depths[i], -found.scores[i]))
 
@@ -359,7 +359,7 @@ def test_suppression_by_objectness(scene: Scene, overlap: float, flat: bool) -> 
     candidates, found = scene.candidates(), scene.labelled(flat=flat)
     order = sorted(range(len(scene.corners)), key=lambda i: -scene.objectness[i])
     best = plain_suppression(scene.corners, order, overlap, lambda a, b: True)
-    stand = standing(candidates, found, DetectionSettings(nms=overlap, suppression="objectness"))
+    stand = standing(candidates, found, DetectionSettings(nms_iou=overlap, suppression="objectness"))
     assert stand.tolist() == [i for i, place in enumerate(found.candidates) if place in best]
 
 

@@ -15,7 +15,7 @@ from yolo9000.errors import TreeError
 from yolo9000.inference.decode import decode_tree, decode_within, find_candidates, node_scores, postprocess
 from yolo9000.inference.settings import DetectionSettings
 
-EVERYTHING = DetectionSettings(threshold=0.0, hier_thresh=0.0)
+EVERYTHING = DetectionSettings(conf_threshold=0.0, hier_thresh=0.0)
 
 
 def parts_of(tree_size: int, parents: list[int], data: st.DataObject) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def test_a_detection_within_a_part_lies_there_and_its_path_begins_there(
     assert tree is not None
     roots = parts_of(len(tree), recipe.parents, data)
     spec = replace(head.spec, within=roots)
-    found = postprocess(head.dense, 0, spec, head.image_wh, DetectionSettings(threshold=0.01))
+    found = postprocess(head.dense, 0, spec, head.image_wh, DetectionSettings(conf_threshold=0.01))
     assume(len(found))
     for label, name, answer in zip(found.labels, found.names, found.answers, strict=True):
         assert any(tree.below(top)[label] for top in roots)

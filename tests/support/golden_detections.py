@@ -37,13 +37,13 @@ def compare_detections(
     if not relative:
         boxes = boxes * np.array([*image_wh, *image_wh], np.float32)
     objectness = sigmoid(t[:, 4].reshape(-1))
-    passing = objectness > settings.threshold
+    passing = objectness > settings.conf_threshold
     assert_close(boxes[passing], golden[f"{prefix}_boxes"][passing], 1e-4, 1e-4)
 
-    candidates = find_candidates(output, 0, spec, image_wh, settings.threshold)
+    candidates = find_candidates(output, 0, spec, image_wh, settings.conf_threshold)
     np.testing.assert_array_equal(candidates.anchors, np.flatnonzero(passing))
     if settings.suppression == "objectness":  # the C program then zeroes the objectness of what it suppresses
-        kept = nms(cxcywh_to_xyxy(candidates.boxes_cxcywh), candidates.objectness, settings.nms)
+        kept = nms(cxcywh_to_xyxy(candidates.boxes_cxcywh), candidates.objectness, settings.nms_iou)
         passing = np.isin(every, candidates.anchors[kept])
     assert_close(np.where(passing, objectness, 0), golden[f"{prefix}_obj"], tolerance)
     found = label_candidates(output, 0, spec, candidates, settings)

@@ -132,10 +132,10 @@ def heads(
 def detection_settings(**fixed: object) -> st.SearchStrategy[DetectionSettings]:
     """Settings of every kind, but for the fixed ones."""
     choices: dict[str, st.SearchStrategy] = {
-        "threshold": st.sampled_from([0.0, 0.05, 0.25, 0.5]),
-        "nms": st.sampled_from([0.0, 0.25, 0.45, 1.0]),
+        "conf_threshold": st.sampled_from([0.0, 0.05, 0.25, 0.5]),
+        "nms_iou": st.sampled_from([0.0, 0.25, 0.45, 1.0]),
         "hier_thresh": st.sampled_from([0.0, 0.1, 0.5, 0.9]),
-        "walk": st.sampled_from(["conditional", "darknet"]),
+        "hier_decoding": st.sampled_from(["conditional", "darknet"]),
         "suppression": st.sampled_from(["label", "path", "objectness", None]),
         "max_detections": st.sampled_from([1, 5, 300]),
     }

@@ -71,10 +71,10 @@ def test_what_is_written_comes_back(tmp_path: Path, make: object) -> None:
 def test_it_detects_what_its_cfg_and_weights_detect(tmp_path: Path) -> None:
     cfg = write_flat(tmp_path)
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    darknet = Detector.load(cfg, engine="onnxruntime", threshold=0.01)
+    darknet = Detector.load(cfg, engine="onnxruntime", conf_threshold=0.01)
     path = tmp_path / "model.safetensors"
     write_checkpoint(path, Checkpoint(random_model(small_architecture(5)), darknet.names))
-    ours = Detector.load(path, engine="onnxruntime", threshold=0.01)
+    ours = Detector.load(path, engine="onnxruntime", conf_threshold=0.01)
     (found,), (wanted,) = ours.detect([image]), darknet.detect([image])
     assert len(wanted) > 3
     assert found.names == wanted.names
@@ -96,7 +96,7 @@ def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert run(["export", str(path), "--to", "darknet", "--out", str(tmp_path / "other")]) == 0
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     (wanted,), (found,) = (
-        Detector.load(file, engine="onnxruntime", threshold=0.01).detect([image])
+        Detector.load(file, engine="onnxruntime", conf_threshold=0.01).detect([image])
         for file in (path, tmp_path / "other.cfg")
     )
     assert len(wanted) > 3

@@ -200,6 +200,7 @@ def test_a_image_without_label_file(tmp_path):
     assert "an empty file says that it has no object" in issue.suggestion
 
 
+@pytest.mark.posix
 def test_a_folder_with_all_that_is_wrong_in_it(tmp_path):
     for name in ("b", "sub/a"):
         labelled(tmp_path, "0 .5 .5 1 1", name)
@@ -281,6 +282,7 @@ def test_lines_that_are_no_image(tmp_path, line):
     assert codes(list(read_label_files([tmp_path / "train.txt"], CLASSES))) == ["image-missing"]
 
 
+@pytest.mark.posix
 def test_a_pipe_is_not_waited_for(tmp_path):
     labelled(tmp_path, "")
     os.mkfifo(tmp_path / "images" / "b.png")
@@ -462,6 +464,7 @@ def some_samples(folder: Path) -> list[Sample]:
     ]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("copy", [False, True])
 def test_what_is_written_is_read(tmp_path, copy):
     samples = some_samples(tmp_path / "from")

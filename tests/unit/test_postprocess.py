@@ -155,7 +155,7 @@ def test_boxes_of_a_letterboxed_image() -> None:
 def test_softmax_gives_a_box_every_class_above_the_threshold() -> None:
     # probabilities 5/8, 2/8, 1/8; objectness .75: scores .46875, .1875, .09375
     output = head_output({anchor(1, 1, 2): ([0, 0, 0, 0, LN3], [math.log(5), LN2, 0])}, 3)
-    found = postprocess(output, 0, spec_of(("a", "b", "c")), (300, 200), DetectionSettings(threshold=0.1))
+    found = postprocess(output, 0, spec_of(("a", "b", "c")), (300, 200), DetectionSettings(conf_threshold=0.1))
     np.testing.assert_allclose(found.scores, [0.46875, 0.1875], rtol=1e-6)
     assert found.labels.tolist() == [0, 1]
     assert found.names == ("a", "b")
@@ -167,7 +167,9 @@ def test_softmax_gives_a_box_every_class_above_the_threshold() -> None:
 def test_sigmoid_takes_each_class_by_itself() -> None:
     # sigma: 3/4, 1/2, 1/4; objectness .75: .5625, .375, .1875
     output = head_output({0: ([0, 0, 0, 0, LN3], [LN3, 0, -LN3])}, 3)
-    found = postprocess(output, 0, spec_of(("a", "b", "c"), "sigmoid"), (300, 200), DetectionSettings(threshold=0.2))
+    found = postprocess(
+        output, 0, spec_of(("a", "b", "c"), "sigmoid"), (300, 200), DetectionSettings(conf_threshold=0.2)
+    )
     np.testing.assert_allclose(found.scores, [0.5625, 0.375], rtol=1e-6)
     assert found.labels.tolist() == [0, 1]
 
@@ -181,7 +183,7 @@ def test_flat_scores_of_no_candidates() -> None:
 def test_labels_above_the_threshold_only() -> None:
     output = head_output({0: ([0, 0, 0, 0, LN3], [0, 0])}, 2)  # .75 x .5 for both
     for threshold, labels in ((0.375, []), (0.374, [0, 1])):
-        found = postprocess(output, 0, spec_of(("a", "b")), (300, 200), DetectionSettings(threshold=threshold))
+        found = postprocess(output, 0, spec_of(("a", "b")), (300, 200), DetectionSettings(conf_threshold=threshold))
         assert found.labels.tolist() == labels
 
 
@@ -273,7 +275,7 @@ def test_darknets_walk_stops_higher_and_scores_objectness() -> None:
     everything = pet_logits(LN9, LN9, LN9)
     output = head_output({0: ([0, 0, 0, 0, LN3], everything)}, 7)
     paper = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(hier_thresh=0.6))
-    darknet = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(hier_thresh=0.6, walk="darknet"))
+    darknet = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(hier_thresh=0.6, hier_decoding="darknet"))
     assert paper.names == ("terrier",)
     assert paper.scores[0] == pytest.approx(0.75 * 0.729)
     assert darknet.names == ("dog",)
@@ -284,9 +286,11 @@ def test_darknets_walk_stops_higher_and_scores_objectness() -> None:
 def test_score_on_a_tree_must_pass_the_threshold() -> None:
     # objectness .75 passes .5, but .75 x P(animal) = .75 x .5 does not; Darknet's score is .75
     output = head_output({0: ([0, 0, 0, 0, LN3], pet_logits())}, 7)
-    settings = DetectionSettings(threshold=0.5)
+    settings = DetectionSettings(conf_threshold=0.5)
     assert len(postprocess(output, 0, PET_SPEC, (300, 200), settings)) == 0
-    assert len(postprocess(output, 0, PET_SPEC, (300, 200), settings.model_copy(update={"walk": "darknet"}))) == 1
+    assert (
+        len(postprocess(output, 0, PET_SPEC, (300, 200), settings.model_copy(update={"hier_decoding": "darknet"}))) == 1
+    )
 
 
 def test_each_object_walks_its_own_way() -> None:
@@ -301,7 +305,7 @@ def test_each_object_walks_its_own_way() -> None:
     candidates = find_candidates(output, 0, PET_SPEC, (300, 200), 0.5)
     descents = decode_tree(output, 0, PETS, candidates, DetectionSettings())
     assert [descent.nodes for descent in descents] == [(0, 2, 6), (1, 4), (0, 3)]
-    labelled = label_candidates(output, 0, PET_SPEC, candidates, DetectionSettings(threshold=0.55))
+    labelled = label_candidates(output, 0, PET_SPEC, candidates, DetectionSettings(conf_threshold=0.55))
     assert labelled.candidates.tolist() == [1]  # .75 x .729 = .547, .75 x .75 = .5625, .75 x .675 = .506
     assert labelled.labels.tolist() == [4]
 
@@ -313,7 +317,7 @@ def test_chosen_nodes_as_classes() -> None:
     scores = node_scores(output, 0, PETS, candidates, np.array([5, 0, 4, 2, 5]))
     np.testing.assert_allclose(scores, [[0.253125, 0.675, 0.075, 0.50625, 0.253125]], rtol=1e-5)
     spec = replace(PET_SPEC, nodes=np.array([5, 2]), names=("small dog", "any dog"))
-    found = postprocess(output, 0, spec, (300, 200), DetectionSettings(threshold=0.25))
+    found = postprocess(output, 0, spec, (300, 200), DetectionSettings(conf_threshold=0.25))
     assert found.names == ("any dog", "small dog")
     assert found.labels.tolist() == [1, 0]
     assert found.answers == ()
@@ -370,7 +374,7 @@ def test_nothing_to_suppress() -> None:
     assert none.tolist() == []
 
 
-def pets_on_one_spot(suppression: str | None, walk: str = "conditional") -> Detections:
+def pets_on_one_spot(suppression: str | None, decoding: str = "conditional") -> Detections:
     """A dog, a terrier and a sofa that share a box, and nothing else."""
     objects = {
         anchor(0, 1, 1): ([0, 0, 0, 0, LN9], pet_logits(5, 5, 0)),  # dog, objectness .9
@@ -379,11 +383,11 @@ def pets_on_one_spot(suppression: str | None, walk: str = "conditional") -> Dete
     }
     output = head_output(objects, 7, priors=3)
     spec = replace(PET_SPEC, anchors_wh_cells=np.ones((3, 2), np.float32))
-    return postprocess(output, 0, spec, (300, 200), DetectionSettings(suppression=suppression, walk=walk))  # type: ignore[arg-type]
+    return postprocess(output, 0, spec, (300, 200), DetectionSettings(suppression=suppression, hier_decoding=decoding))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("suppression", "walk", "names"),
+    ("suppression", "decoding", "names"),
     [
         (None, "conditional", ["sofa", "terrier"]),
         ("path", "conditional", ["sofa", "terrier"]),
@@ -394,8 +398,8 @@ def pets_on_one_spot(suppression: str | None, walk: str = "conditional") -> Dete
         ("objectness", "darknet", ["sofa"]),
     ],
 )
-def test_ways_to_suppress(suppression: str | None, walk: str, names: list[str]) -> None:
-    assert sorted(pets_on_one_spot(suppression, walk).names) == names
+def test_ways_to_suppress(suppression: str | None, decoding: str, names: list[str]) -> None:
+    assert sorted(pets_on_one_spot(suppression, decoding).names) == names
 
 
 def test_best_first() -> None:

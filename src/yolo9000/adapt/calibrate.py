@@ -130,7 +130,7 @@ def find_objects(detector: Detector, tree: WordTree, data_set: DataSet, on_error
         candidates = find_candidates(output, 0, spec, size_wh, MIN_OBJECTNESS)
         boxes = clip(cxcywh_to_xyxy(candidates.boxes_cxcywh) * np.array([*size_wh, *size_wh], np.float32), size_wh)
         plain = sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
-        for place, gt in _matches(boxes, candidates, plain.boxes_xyxy, detector.settings.nms):
+        for place, gt in _matches(boxes, candidates, plain.boxes_xyxy, detector.settings.nms_iou):
             yield FoundObject(_logits(output, candidates, place, len(tree)), int(labels[plain.labels[gt]]))
 
 

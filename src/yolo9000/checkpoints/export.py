@@ -25,7 +25,7 @@ ExportFormat = Literal["onnx", "openvino", "darknet"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
 
 
-def export_onnx(detector: PreparedDetector, path: Path, *, numbers: WeightsDtype = "float32") -> list[Path]:
+def export_onnx(detector: PreparedDetector, path: Path, *, dtype: WeightsDtype = "float32") -> list[Path]:
     """Write an ``.onnx`` file for any number of images of any size; names, anchors and tree are in its metadata.
 
     The outputs are ``head`` (N, A (5 + K), H, W), or for a split head ``boxes`` (N, A 5, H, W), ``features``
@@ -34,7 +34,7 @@ def export_onnx(detector: PreparedDetector, path: Path, *, numbers: WeightsDtype
     Args:
         detector: what is written.
         path: the file.
-        numbers: how its weights are stored; they are computed with in float32.
+        dtype: how its weights are stored; they are computed with in float32.
 
     Returns:
         The files that were written.
@@ -45,13 +45,13 @@ def export_onnx(detector: PreparedDetector, path: Path, *, numbers: WeightsDtype
         DataError: the file cannot be written.
     """
     try:
-        write_atomically(path, to_onnx(detector, numbers=numbers).SerializeToString())
+        write_atomically(path, to_onnx(detector, dtype=dtype).SerializeToString())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
     return [path]
 
 
-def export_openvino(detector: PreparedDetector, path: Path, *, numbers: WeightsDtype = "float32") -> list[Path]:
+def export_openvino(detector: PreparedDetector, path: Path, *, dtype: WeightsDtype = "float32") -> list[Path]:
     """Write OpenVINO's ``.xml`` and ``.bin``; inputs, outputs, metadata and arguments are those of `export_onnx`.
 
     Returns:
@@ -62,8 +62,8 @@ def export_openvino(detector: PreparedDetector, path: Path, *, numbers: WeightsD
         EngineError: OpenVINO is not installed, or the detector was itself read from an exported file.
         DataError: the files cannot be written.
     """
-    if numbers == "int8":
-        raise ConfigError("--numbers int8 must be for onnx; for openvino there is half")
+    if dtype == "int8":
+        raise ConfigError("dtype int8 is for onnx only; OpenVINO files take float16")
     try:
         import openvino as ov
     except ImportError:
@@ -73,7 +73,7 @@ def export_openvino(detector: PreparedDetector, path: Path, *, numbers: WeightsD
     model = ov.Core().read_model(io.BytesIO(to_onnx(detector).SerializeToString()))
     model.set_rt_info(to_metadata(detector), [KEY])
     try:
-        ov.save_model(model, str(path), compress_to_fp16=numbers == "half")
+        ov.save_model(model, str(path), compress_to_fp16=dtype == "float16")
     except RuntimeError as error:
         raise DataError(f"{path}: cannot be written: {' '.join(str(error).split())}") from None
     return [path, path.with_suffix(".bin")]

@@ -33,7 +33,7 @@ __all__ = ["PreparedDetector", "WeightsDtype", "read_onnx", "read_openvino", "to
 
 KEY = "yolo9000"
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
-WeightsDtype = Literal["float32", "half", "int8"]
+WeightsDtype = Literal["float32", "float16", "int8"]
 """How weights are stored: as they are; in half precision; in 8 bits with a float32 scale for each filter or class."""
 SMALL, SCALES = ".small", ".scales"
 MESSAGE_LENGTH = 300  # an error in the metadata may quote all 9,418 names
@@ -153,12 +153,12 @@ def from_metadata(text: str | bytes, program: Program, class_rows: ClassRows | N
     return PreparedDetector(program, spec, class_rows, meta.network_wh, meta.stride)
 
 
-def to_onnx(detector: PreparedDetector, *, numbers: WeightsDtype = "float32") -> ModelProto:
+def to_onnx(detector: PreparedDetector, *, dtype: WeightsDtype = "float32") -> ModelProto:
     """The detector as one ONNX file: graph, class rows and metadata.
 
     Args:
         detector: what is written.
-        numbers: how its weights are stored.
+        dtype: how its weights are stored.
 
     Raises:
         EngineError: the detector was itself read from an exported file.
@@ -175,8 +175,8 @@ def to_onnx(detector: PreparedDetector, *, numbers: WeightsDtype = "float32") ->
             proto.graph.initializer.append(numpy_helper.from_array(values, f"{name}.values"))
             proto.graph.node.append(helper.make_node("Identity", [f"{name}.values"], [name]))
             proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape))
-    if numbers != "float32":
-        _store(proto, _stored_in_half if numbers == "half" else _stored_in_int8)
+    if dtype != "float32":
+        _store(proto, _stored_in_half if dtype == "float16" else _stored_in_int8)
     proto.producer_name = KEY
     helper.set_model_props(proto, {KEY: to_metadata(detector)})
     return proto

@@ -19,12 +19,14 @@ from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.data import anchors, data_app, val
 from yolo9000.cli.options import (
     BatchNormOption,
+    ConfThresholdOption,
     DataOption,
     DeviceOption,
     EngineOption,
-    LevelOption,
-    MinProbabilityOption,
+    HierThreshOption,
+    LabelsOption,
     NamesOption,
+    NmsIouOption,
     OnErrorOption,
     PrecisionOption,
     ResizeModeOption,
@@ -32,11 +34,12 @@ from yolo9000.cli.options import (
     ThreadsOption,
     TreeOption,
     WeightsOption,
-    at_level,
+    WithinOption,
     given_only,
     next_run,
     parse_size,
     printable,
+    with_labels,
 )
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
@@ -123,22 +126,21 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Keep this class, on a tree with everything below it; may be repeated.", show_default=False),
-    ] = None,
     classes: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="On a tree: look for these nodes and what is below them only, such as vehicle,dog.", show_default=False
+            help="Keep only this class (on a tree, this node and its descendants); may be repeated.",
+            show_default=False,
         ),
     ] = None,
-    level: LevelOption = None,
-    threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.25,
-    nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
-    hier_thresh: MinProbabilityOption = None,
-    walk: Annotated[
-        Literal["conditional", "darknet"], typer.Option(help="On a tree: the paper's walk, or the released program's.")
+    within: WithinOption = None,
+    labels: LabelsOption = None,
+    conf_threshold: ConfThresholdOption = 0.25,
+    nms_iou: NmsIouOption = 0.45,
+    hier_thresh: HierThreshOption = None,
+    hier_decoding: Annotated[
+        Literal["conditional", "darknet"],
+        typer.Option(help="On a tree: the paper's hierarchical decoding, or that of Darknet."),
     ] = "conditional",
     suppression: Annotated[
         Literal["label", "path", "objectness"] | None,
@@ -179,16 +181,16 @@ def predict(
         size_wh=parse_size(size) if size else None,
         resize_mode=resize_mode,
         batch_norm=batch_norm,
-        threshold=threshold,
-        nms=nms,
+        conf_threshold=conf_threshold,
+        nms_iou=nms_iou,
         **given_only(hier_thresh=hier_thresh),
-        walk=walk,
+        hier_decoding=hier_decoding,
         suppression=suppression,
         max_detections=max_detections,
     )
-    detector = at_level(detector, level)
-    if classes is not None:
-        detector = detector.within([name.strip() for name in classes.split(",")])
+    detector = with_labels(detector, labels)
+    if within is not None:
+        detector = detector.within([name.strip() for name in within.split(",")])
     from rich.console import Console
 
     from yolo9000.io.writers import ImageWriter, OutputNames, ResultWriter
@@ -196,7 +198,7 @@ def predict(
 
     report = _Report(Console())
     found = detector.predict(
-        sources, batch=batch, only=only or (), every=every, max_pixels=max_pixels, on_error=report.failed
+        sources, batch=batch, classes=classes or (), every=every, max_pixels=max_pixels, on_error=report.failed
     )
     folder = (out or next_run(Path("runs/predict"))) if save or formats else None
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
@@ -426,9 +428,9 @@ def export(
             help="Class scores for every anchor (dense), or apart and on demand (lazy); auto: lazy for many classes."
         ),
     ] = "auto",
-    numbers: Annotated[
-        Literal["float32", "half", "int8"],
-        typer.Option(help="How weights are stored: half is half the size, int8 (onnx only) a quarter."),
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="How weights are stored: float16 halves the file, int8 (onnx only) quarters it."),
     ] = "float32",
     resize_mode: ResizeModeOption = "letterbox",
     batch_norm: BatchNormOption = "eps_inside_sqrt",
@@ -438,8 +440,8 @@ def export(
     from yolo9000.checkpoints.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
     from yolo9000.inference.detector import read_model
 
-    if numbers != "float32" and to == "darknet":
-        raise ConfigError(f"--numbers {numbers} must be for onnx or openvino: Darknet's weights are float32")
+    if dtype != "float32" and to == "darknet":
+        raise ConfigError(f"--dtype {dtype} must be for onnx or openvino: Darknet's weights are float32")
     split = {"auto": None, "dense": False, "lazy": True}[head]
     detector = read_model(
         model,
@@ -456,9 +458,9 @@ def export(
         refuse_to_overwrite(path)
     match to:
         case "onnx":
-            files = export_onnx(detector, path, numbers=numbers)
+            files = export_onnx(detector, path, dtype=dtype)
         case "openvino":
-            files = export_openvino(detector, path, numbers=numbers)
+            files = export_openvino(detector, path, dtype=dtype)
         case "darknet":
             files = export_darknet(model, weights, detector.spec, path)
     for file in files:

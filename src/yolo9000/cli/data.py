@@ -14,9 +14,10 @@ from yolo9000.cli.options import (
     BatchNormOption,
     DeviceOption,
     EngineOption,
-    LevelOption,
-    MinProbabilityOption,
+    HierThreshOption,
+    LabelsOption,
     NamesOption,
+    NmsIouOption,
     OnErrorOption,
     OverridesOption,
     ParentsOption,
@@ -27,12 +28,12 @@ from yolo9000.cli.options import (
     TreeOption,
     WeightsOption,
     WordNetOption,
-    at_level,
     given_only,
     next_run,
     parse_size,
     printable,
     read_hierarchy,
+    with_labels,
 )
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
@@ -385,8 +386,8 @@ def val(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/val, ...].", show_default=False)
     ] = None,
-    nms: Annotated[float, typer.Option(help="IoU above which two boxes are one object.")] = 0.45,
-    hier_thresh: MinProbabilityOption = None,
+    nms_iou: NmsIouOption = 0.45,
+    hier_thresh: HierThreshOption = None,
     size: Annotated[
         str | None, typer.Option(help="Network input, such as 416 [the model's].", show_default=False)
     ] = None,
@@ -404,7 +405,7 @@ def val(
             help="File of classes, one a line, that had only image-level labels: scored apart.", show_default=False
         ),
     ] = None,
-    level: LevelOption = None,
+    labels: LabelsOption = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "float32",
@@ -450,11 +451,11 @@ def val(
             size_wh=parse_size(size) if size else None,
             resize_mode=resize_mode,
             batch_norm=batch_norm,
-            nms=nms,
+            nms_iou=nms_iou,
             **given_only(hier_thresh=hier_thresh),
         )
-        detector = at_level(detector, level)
-        word_tree, classes = detector.prepared.spec.tree if level is None else None, detector.names
+        detector = with_labels(detector, labels)
+        word_tree, classes = detector.prepared.spec.tree if labels is None else None, detector.names
         ids = category_ids_of(detector, data_set)
         of_labels = image_level_scores(detector, data_set, on_error=on_error)
         if of_labels:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchNormOption",
+    "ConfThresholdOption",
     "DataOption",
     "DeviceOption",
     "EngineOption",
-    "LevelOption",
-    "MinProbabilityOption",
+    "HierThreshOption",
+    "LabelsOption",
     "NamesOption",
+    "NmsIouOption",
     "OnErrorOption",
     "OverridesOption",
     "ParentsOption",
@@ -33,13 +35,14 @@ __all__ = [
     "ThreadsOption",
     "TreeOption",
     "WeightsOption",
+    "WithinOption",
     "WordNetOption",
-    "at_level",
     "given_only",
     "next_run",
     "parse_size",
     "printable",
     "read_hierarchy",
+    "with_labels",
 ]
 
 WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
@@ -47,14 +50,26 @@ NamesOption = Annotated[
     Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)
 ]
 TreeOption = Annotated[Path | None, typer.Option(help="Label tree [the one that the .cfg names].", show_default=False)]
-LevelOption = Annotated[
-    Path | None,
-    typer.Option(help="On a tree: answer with these nodes instead, a file of names or ids.", show_default=False),
+WithinOption = Annotated[
+    str | None,
+    typer.Option(
+        help="On a tree: condition on these nodes and look for nothing else, e.g. vehicle,dog.", show_default=False
+    ),
 ]
-MinProbabilityOption = Annotated[
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(help="On a tree: answer with these nodes instead; a file of names or ids.", show_default=False),
+]
+ConfThresholdOption = Annotated[
+    float, typer.Option("--conf-threshold", "--conf", "-c", help="Minimum score of a detection.")
+]
+NmsIouOption = Annotated[
+    float, typer.Option("--nms-iou", "--iou", help="IoU above which two boxes count as one object.")
+]
+HierThreshOption = Annotated[
     float | None,
     typer.Option(
-        help="On a tree: least probability of the answer; lower is more specific [the model's, else 0.5].",
+        help="On a tree: minimum probability of the answer; lower is more specific [the model's, else 0.5].",
         show_default=False,
     ),
 ]
@@ -104,11 +119,11 @@ def given_only(**options: float | None) -> dict[str, float]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def at_level(detector: Detector, file: Path | None) -> Detector:
+def with_labels(detector: Detector, file: Path | None) -> Detector:
     """The detector, answering with the nodes that a file names, if one is given."""
     from yolo9000.taxonomy.darknet_files import read_names
 
-    return detector if file is None else detector.at_level(read_names(file))
+    return detector if file is None else detector.with_labels(read_names(file))
 
 
 def read_hierarchy(tables: Sequence[Path], with_wordnet: bool) -> Hierarchy:

@@ -267,7 +267,7 @@ def detect_samples(
         ConfigError: a class of the data set is none of the model's, or several of a tree's nodes bear its name.
         DataError: see `DataSet.samples`; an image cannot be read.
     """
-    low = detector.with_settings(threshold=MIN_SCORE)
+    low = detector.with_settings(conf_threshold=MIN_SCORE)
     spec = detector.prepared.spec
     numbers = gt_labels(spec, data_set)
     keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), numbers)

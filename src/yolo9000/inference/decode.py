@@ -300,7 +300,7 @@ def decode_within(
     def conditionals(items: Int64[np.ndarray, " m"], group: int) -> Float32[np.ndarray, "m size"]:
         return fractions[items] if group == 0 else whole(items, int(tree.groups[nodes[part.group_offsets[group]]]))
 
-    found = part.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.walk)
+    found = part.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.hier_decoding)
     return objectness, [_in_whole_tree(descent, nodes) for descent in found]
 
 
@@ -317,7 +317,7 @@ def decode_tree(
 ) -> list[TreePath]:
     """Walk every candidate down the tree, scoring only the sibling groups on its way."""
     conditionals = _conditionals(output.class_logits, image, tree, candidates)
-    return tree.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.walk)
+    return tree.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.hier_decoding)
 
 
 def _conditionals(
@@ -352,7 +352,7 @@ def postprocess(
         settings: thresholds.
         keep: which labels to give; None for all. Suppression goes first, so what is left out may have hidden a box.
     """
-    candidates = find_candidates(output, image, spec, image_wh, settings.threshold)
+    candidates = find_candidates(output, image, spec, image_wh, settings.conf_threshold)
     found = label_candidates(output, image, spec, candidates, settings)
     stand = standing(candidates, found, settings)
     if keep is not None:
@@ -380,7 +380,7 @@ def label_candidates(
     if spec.tree is not None and spec.nodes is None:
         return _label_by_tree(output, image, spec.tree, spec.within, candidates, settings)
     scores = flat_scores(output, image, spec, candidates)
-    places, labels = np.nonzero(scores > settings.threshold)
+    places, labels = np.nonzero(scores > settings.conf_threshold)
     return Labelled(places, labels, scores[places, labels], ())
 
 
@@ -397,9 +397,9 @@ def _label_by_tree(
     else:
         scores, descents = decode_within(output, image, tree, within, candidates, settings)
     labels = np.array([descent.nodes[-1] for descent in descents], np.int64)
-    if settings.walk == "conditional":
+    if settings.hier_decoding == "conditional":
         scores = scores * np.array([np.prod(descent.conditionals) for descent in descents], np.float32)
-    passing = np.flatnonzero(scores > settings.threshold)
+    passing = np.flatnonzero(scores > settings.conf_threshold)
     return Labelled(passing, labels[passing], scores[passing], [descents[i] for i in passing])
 
 
@@ -407,16 +407,16 @@ def standing(candidates: Candidates, found: Labelled, settings: DetectionSetting
     """Places among the labelled of those that no other suppresses; see `DetectionSettings.suppression`."""
     boxes_of_candidates = cxcywh_to_xyxy(candidates.boxes_cxcywh)
     boxes = boxes_of_candidates[found.candidates]
-    by_path = found.descents and settings.walk == "conditional"
+    by_path = found.descents and settings.hier_decoding == "conditional"
     match settings.suppression or ("path" if by_path else "label"):
         case "objectness":
-            best = nms(boxes_of_candidates, candidates.objectness, settings.nms)
+            best = nms(boxes_of_candidates, candidates.objectness, settings.nms_iou)
             return np.flatnonzero(np.isin(found.candidates, best))
         case "path" if found.descents:
-            return tree_nms(boxes, found.scores, [descent.nodes for descent in found.descents], settings.nms)
+            return tree_nms(boxes, found.scores, [descent.nodes for descent in found.descents], settings.nms_iou)
         case _:
             groups = (np.flatnonzero(found.labels == label) for label in np.unique(found.labels))
-            kept = [group[nms(boxes[group], found.scores[group], settings.nms)] for group in groups]
+            kept = [group[nms(boxes[group], found.scores[group], settings.nms_iou)] for group in groups]
             return np.concatenate(kept) if kept else np.zeros(0, np.int64)
 
 

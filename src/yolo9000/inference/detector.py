@@ -231,7 +231,7 @@ class Detector:
             if tree is not None and not bearing:
                 bearing = [i for i, node_id in enumerate(tree.ids) if node_id == word]
             if not bearing:
-                raise ConfigError(f"--only {word!r}: the model knows no such class{nearest(word, self.names)}")
+                raise ConfigError(f"--classes {word!r}: the model knows no such class{nearest(word, self.names)}")
             for label in bearing:
                 keep |= tree.below(label) if tree is not None else np.arange(len(keep)) == label
         return keep
@@ -241,7 +241,7 @@ class Detector:
         sources: Source | Iterable[Source],
         *,
         batch: int = 1,
-        only: Sequence[str] = (),
+        classes: Sequence[str] = (),
         every: int = 1,
         max_pixels: int = MAX_PIXELS,
         on_error: Callable[[DataError], None] | None = None,
@@ -252,7 +252,7 @@ class Detector:
             sources: an image, folder, glob pattern, list file, video, camera number, URL, ``-`` for standard input,
                 array or PIL image, or several of them; see `sources.open_sources`.
             batch: images run through the network at a time.
-            only: names of classes to give; on a tree with everything below them. Empty: all.
+            classes: names of classes to give; on a tree with everything below them. Empty: all.
             every: of a video take each n-th frame.
             max_pixels: refuse larger images before they are decoded.
             on_error: called with the error of each input that cannot be read; None raises it.
@@ -263,7 +263,7 @@ class Detector:
         """
         if batch < 1:
             raise ConfigError(f"--batch must be at least 1, got {batch}")
-        keep = self.labels_named(only) if only else None
+        keep = self.labels_named(classes) if classes else None
         if batch > 1:
             self.warm_up(batch)
         readable = _readable(open_sources(sources, max_pixels=max_pixels, every=every), on_error)
@@ -338,12 +338,12 @@ class Detector:
             ConfigError: its classes are flat.
             TreeError: a name is not, or not only, one node's.
         """
-        tree = self._tree("--classes")
+        tree = self._tree("--within")
         nodes = tuple(tree.find(name) for name in classes)
         tree.subtree(nodes)
         return self._with_spec(replace(self.prepared.spec, within=nodes))
 
-    def at_level(self, classes: Sequence[str]) -> Detector:
+    def with_labels(self, classes: Sequence[str]) -> Detector:
         """The same detector, answering with other classes than its own: nodes of its tree, at any height.
 
         A class gets the probability of all that is below it. The classes are flat: a box gets each whose score passes.
@@ -355,7 +355,7 @@ class Detector:
             ConfigError: its classes are flat.
             TreeError: a name is not, or not only, one node's.
         """
-        tree = self._tree("--level")
+        tree = self._tree("--labels")
         nodes = np.array([tree.find(name) for name in classes], np.int64)
         return self._with_spec(replace(self.prepared.spec, names=tuple(classes), nodes=nodes))
 

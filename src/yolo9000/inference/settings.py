@@ -15,23 +15,24 @@ class DetectionSettings(BaseModel):
     """What counts as a detection.
 
     Attributes:
-        threshold: score above which a detection is given.
-        nms: IoU above which two boxes of one class (on a tree: of one path) are taken for one object.
-        hier_thresh: on a tree, how probable a node must be for the answer to be that specific (§4).
-        walk: ``conditional`` is the paper's walk, with score = objectness x P(node) and tree-aware suppression;
-            ``darknet`` is the released program's, which stops much nearer to the top, with score = objectness.
+        conf_threshold: minimum score of a detection.
+        nms_iou: IoU above which two boxes of one class (on a tree: of one path) count as one object.
+        hier_thresh: on a tree, minimum probability of a node for the answer to be that specific (§4).
+        hier_decoding: ``conditional`` is the paper's hierarchical decoding, with score = objectness x P(node) and
+            tree-aware suppression; ``darknet`` is that of Darknet, which stops much nearer the root, with
+            score = objectness.
         suppression: which boxes can be one object: those with one ``label``, those whose labels lie on one ``path`` of
-            the tree, or all of them (``objectness``: the box with the best objectness stays). None takes ``path``
-            for the paper's walk down a tree, else ``label``.
-        max_detections: how many are given for one image, best first.
+            the tree, or all of them (``objectness``: the box with the highest objectness is kept). None means ``path``
+            for the paper's decoding of a tree, else ``label``.
+        max_detections: maximum number of detections of an image, highest score first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(default=0.25, ge=0, lt=1)
-    nms: float = Field(default=0.45, ge=0, le=1)
+    conf_threshold: float = Field(default=0.25, ge=0, lt=1)
+    nms_iou: float = Field(default=0.45, ge=0, le=1)
     hier_thresh: float = Field(default=0.5, ge=0, lt=1)
-    walk: Literal["conditional", "darknet"] = "conditional"
+    hier_decoding: Literal["conditional", "darknet"] = "conditional"
     suppression: Literal["label", "path", "objectness"] | None = None
     max_detections: int = Field(default=300, ge=1)
 

@@ -200,7 +200,7 @@ class DetectorTraining:
         engine = start_engine("torch", prepared.program, device=str(self.device), precision=precision, threads=threads)
         detector = Detector(prepared, engine)
         if self.tree is not None:
-            detector = detector.at_level(self.validation.classes)
+            detector = detector.with_labels(self.validation.classes)
         pairs = list(detect_samples(detector, self.validation, on_error=self.recipe.on_error))
         evaluation = evaluate(self.validation.name, pairs, detector.names, only_labels=self._label_only(detector))
         return Scores(evaluation.metrics, draw_validation(pairs[:SHOWN], detector.names, evaluation.f1.best_threshold))
