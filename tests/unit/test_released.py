@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from support.small_models import TREE, random_model, small_architecture
 from support.web_server import Resource, WebServer, web_server
-from yolo9000.taxonomy.darknet_files import write_tree
 
 from yolo9000.architectures.layers import Architecture
 from yolo9000.checkpoints.darknet import released
@@ -26,6 +25,7 @@ from yolo9000.checkpoints.darknet.released import (
 from yolo9000.checkpoints.darknet.weights import Header, write_weights
 from yolo9000.errors import ConfigError, DataError, TreeError, WeightsError
 from yolo9000.inference.detector import Detector
+from yolo9000.taxonomy.files import write_tree
 
 IN_TREE = small_architecture(len(TREE), tree="small.tree")
 SMALL = Released("small", IN_TREE, "small.weights", ((".tree", "9k.tree"), (".names", "9k.names")))

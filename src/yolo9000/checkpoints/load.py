@@ -44,7 +44,8 @@ def load_model(
     """Load a model from its files, without an engine.
 
     Args:
-        model: a ``.safetensors``, ``.cfg``, ``.onnx`` or ``.xml`` file, or the name of the bundled or a downloaded model.
+        model: a ``.safetensors``, ``.cfg``, ``.onnx`` or ``.xml`` file, or the name of the bundled or a downloaded
+            model.
         weights: of a ``.cfg``: its weights; None for the file beside it with the suffix ``.weights``.
         names: of a ``.cfg``: display names; None for those that ``data`` names, else a ``.names`` file beside it, else
             VOC's for 20 classes and COCO's for 80.
