@@ -12,13 +12,11 @@ from PIL import Image
 from support.small_models import TREE, random_model, small_architecture
 
 from yolo9000.adapt.add_class import Evidence, fit_rows, with_new_child
-from yolo9000.checkpoints.safetensors import Checkpoint, read_checkpoint, write_checkpoint
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.errors import TreeError
-from yolo9000.inference.decode import find_candidates
-from yolo9000.inference.detector import Detector, prepared_detector
-from yolo9000.inference.engines import start_engine
-from yolo9000.inference.preprocess import fit
+from yolo9000.inference.detector import Detector
 
 COLORS = {"terrier": (200, 40, 30), "poodle": (40, 60, 210), "shiba inu": (30, 200, 60)}
 
@@ -37,7 +35,7 @@ def workplace(tmp_path: Path) -> Path:
     """A random model over animals and things, images of its dogs in folders, and of a new one."""
     write_checkpoint(
         tmp_path / "model.safetensors",
-        Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE),
+        LoadedModel.from_weights(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE),
     )
     for name in ("terrier", "poodle"):
         write_images(tmp_path / "dogs" / name, name)
@@ -54,20 +52,18 @@ def add(folder: Path, *words: str) -> int:
 
 def conditionals(path: Path, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """For every box of the images the scores of each sibling group, by the ids of its parent; before any softmax."""
-    file = read_checkpoint(path)
-    assert file.tree is not None
-    prepared = prepared_detector(file.model, file.head_spec(), split=True)
-    detector = Detector(prepared, start_engine("onnxruntime", prepared.program, threads=1))
-    found: dict[str, list[np.ndarray]] = {}
-    for image in images:
-        output = prepared.head_output(detector.engine.run(fit(image, (72, 48), "letterbox")[None]), (72, 48))
-        boxes = find_candidates(output, 0, prepared.spec, (72, 48), -1.0)
-        for group, first in enumerate(file.tree.group_offsets.tolist()):
-            last = first + int(file.tree.group_sizes[group])
-            parent = int(file.tree.parents[first])
-            key = "" if parent < 0 else file.tree.ids[parent]
-            found.setdefault(key, []).append(output.class_logits.rows(0, boxes.anchors, first, last))
-    return {key: np.concatenate(rows) for key, rows in found.items()}
+    model = read_checkpoint(path).with_lazy_classes(True)
+    assert model.tree is not None
+    detector = Detector.load(model, engine="onnxruntime", threads=1)
+    logits: dict[str, list[np.ndarray]] = {}
+    for one in detector.heads(images, min_objectness=-1.0):
+        for group, first in enumerate(model.tree.group_offsets.tolist()):
+            last = first + int(model.tree.group_sizes[group])
+            parent = int(model.tree.parents[first])
+            key = "" if parent < 0 else model.tree.ids[parent]
+            rows = one.output.class_logits.rows(one.index, one.candidates.anchors, first, last)
+            logits.setdefault(key, []).append(rows)
+    return {key: np.concatenate(rows) for key, rows in logits.items()}
 
 
 def test_a_class_is_added_and_the_others_stay_to_the_bit(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +103,7 @@ def test_what_cannot_be_added_is_refused(workplace: Path, capsys: pytest.Capture
     Image.new("RGB", (40, 30)).save(workplace / "other" / "bus" / "0.png")
     words[-1] = str(workplace / "other")
     assert run([*words, "--under", "dog", "--name", "shiba inu"]) == 2
-    assert "there must be images of a child of 'dog'" in capsys.readouterr().err
+    assert "there must be images of another child of 'dog'" in capsys.readouterr().err
 
 
 def test_the_new_node_stands_behind_its_siblings() -> None:

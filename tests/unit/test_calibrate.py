@@ -14,19 +14,20 @@ from support.small_data import boxes_of, write_voc_set
 from support.small_models import ANCHORS, TREE, random_model, small_architecture
 
 from yolo9000.adapt.calibrate import (
-    FoundObject,
+    LocatedObject,
     calibrate,
     critical_probability,
     find_back_off,
-    promised,
+    risk_threshold,
     with_temperatures,
 )
 from yolo9000.architectures.layers import Conv
-from yolo9000.checkpoints.safetensors import Checkpoint, read_checkpoint, write_checkpoint
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.data.dataset import open_data
 from yolo9000.errors import ConfigError
-from yolo9000.inference.detector import Detector, prepared_detector
+from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.wordtree import WordTree
 
 # animal(0) thing(1); dog(2) cat(3) under animal; terrier(4) poodle(5) under dog; bus(6) under thing
@@ -40,25 +41,25 @@ def logits(**odds: float) -> np.ndarray:
 
 class TestCriticalProbability:
     def test_a_walk_that_ends_at_the_gt_is_always_right(self) -> None:
-        one = FoundObject(logits(animal=9, dog=4, terrier=3), TREE.find("terrier"))
+        one = LocatedObject(logits(animal=9, dog=4, terrier=3), TREE.find("terrier"))
         assert critical_probability(one, TREE, PLAIN) == 0
 
     def test_a_wrong_leaf_must_not_be_reached(self) -> None:
         # P(animal) = .9, P(dog) = .9 x .8 = .72, P(terrier) = .72 x .75 = .54; a poodle is right as a dog
-        one = FoundObject(logits(animal=9, dog=4, terrier=3), TREE.find("poodle"))
+        one = LocatedObject(logits(animal=9, dog=4, terrier=3), TREE.find("poodle"))
         assert critical_probability(one, TREE, PLAIN) == pytest.approx(0.54)
-        cat = FoundObject(one.logits, TREE.find("cat"))
+        cat = LocatedObject(one.logits, TREE.find("cat"))
         assert critical_probability(cat, TREE, PLAIN) == pytest.approx(0.72)
 
     def test_a_wrong_top_cannot_be_helped(self) -> None:
-        assert critical_probability(FoundObject(logits(animal=9), TREE.find("bus")), TREE, PLAIN) == math.inf
+        assert critical_probability(LocatedObject(logits(animal=9), TREE.find("bus")), TREE, PLAIN) == math.inf
 
     def test_below_a_coarse_gt_nothing_is_wrong(self) -> None:
-        assert critical_probability(FoundObject(logits(animal=9, dog=4), TREE.find("animal")), TREE, PLAIN) == 0
+        assert critical_probability(LocatedObject(logits(animal=9, dog=4), TREE.find("animal")), TREE, PLAIN) == 0
 
     def test_temperatures_count_at_their_depth(self) -> None:
         # At temperature 2 odds of 9 are odds of 3: P(animal) = .75, P(dog) = .75 x .8
-        cat = FoundObject(logits(animal=9, dog=4), TREE.find("cat"))
+        cat = LocatedObject(logits(animal=9, dog=4), TREE.find("cat"))
         assert critical_probability(cat, TREE, (2.0, 1.0, 1.0)) == pytest.approx(0.6)
 
 
@@ -66,24 +67,24 @@ class TestPromise:
     def test_by_arithmetic(self) -> None:
         critical = np.array([0.9, 0.5, 0.2, *[0.0] * 16])  # 19 objects
         # One more than k of 20 may be wrong: .1 x 20 - 1 = 1 object stays wrong, the next must not
-        assert promised(critical, 0.1) == 0.5
-        assert promised(critical, 0.05) == 0.9
-        assert promised(critical, 0.2) == 0.0
-        assert promised(critical, 0.9) == 0.0
+        assert risk_threshold(critical, 0.1) == 0.5
+        assert risk_threshold(critical, 0.05) == 0.9
+        assert risk_threshold(critical, 0.2) == 0.0
+        assert risk_threshold(critical, 0.9) == 0.0
 
     def test_too_few_objects(self) -> None:
         with pytest.raises(ConfigError, match=r"needs 19 objects or more .* got 18"):
-            promised(np.zeros(18), 0.05)
+            risk_threshold(np.zeros(18), 0.05)
 
     def test_top_nodes_that_are_wrong_too_often(self) -> None:
-        with pytest.raises(ConfigError, match=r"cannot be promised: even the top node is wrong for 10\.0%"):
-            promised(np.array([math.inf] * 4 + [0.3] * 36), 0.05)
+        with pytest.raises(ConfigError, match=r"cannot be guaranteed: even the root node is wrong for 10\.0%"):
+            risk_threshold(np.array([math.inf] * 4 + [0.3] * 36), 0.05)
 
     @pytest.mark.parametrize(("count", "max_error"), [(30, 0.1), (60, 0.05), (25, 0.3)])
     def test_it_is_kept_for_the_next_object(self, count: int, max_error: float) -> None:
         rng = np.random.default_rng(7)
         critical = rng.beta(0.4, 1.2, (4000, count + 1)) * (rng.random((4000, count + 1)) < 0.6)
-        wrong = np.array([row[-1] > promised(row[:-1], max_error) for row in critical])
+        wrong = np.array([row[-1] > risk_threshold(row[:-1], max_error) for row in critical])
         slack = 3 * math.sqrt(max_error / len(wrong))
         assert wrong.mean() <= max_error + slack
         assert wrong.mean() >= max_error - 1 / (count + 1) - slack  # and is not kept by answering nothing
@@ -91,10 +92,10 @@ class TestPromise:
     @given(st.lists(st.floats(0, 1), min_size=20, max_size=60), st.floats(0.05, 0.9), st.floats(0.05, 0.9))
     def test_a_smaller_error_asks_for_more(self, critical: list[float], one: float, other: float) -> None:
         values = np.array(critical)
-        assert promised(values, min(one, other)) >= promised(values, max(one, other))
+        assert risk_threshold(values, min(one, other)) >= risk_threshold(values, max(one, other))
 
 
-def drawn_objects(tree: WordTree, count: int, temperatures: Sequence[float], seed: int) -> list[FoundObject]:
+def drawn_objects(tree: WordTree, count: int, temperatures: Sequence[float], seed: int) -> list[LocatedObject]:
     """Objects whose truth follows the scores at the given temperatures: a model that is over- or under-confident."""
     rng = np.random.default_rng(seed)
     found = []
@@ -105,7 +106,7 @@ def drawn_objects(tree: WordTree, count: int, temperatures: Sequence[float], see
             odds = np.exp(scores[children.start : children.stop] / temperatures[depth])
             node = children.start + int(rng.choice(len(children), p=odds / odds.sum()))
             children, depth = tree.children(node), depth + 1
-        found.append(FoundObject(scores, node))
+        found.append(LocatedObject(scores, node))
     return found
 
 
@@ -143,6 +144,9 @@ class Planted:
         self.image = 9  # the first of the validation split
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.concatenate([self.run_one() for _ in images]),)
+
+    def run_one(self) -> np.ndarray:
         out = np.full((1, 3, 12, 6, 9), -8.0, np.float32)  # 3 anchors, 5 + 7, cells of 8 pixels at 72 x 48
         scores = next(self.scores)
         for name, box in boxes_of(self.image):
@@ -153,7 +157,7 @@ class Planted:
             logit = [math.log(d / (1 - d)) for d in np.clip((dx, dy), 0.01, 0.99)]
             out[0, 0, :, row, column] = [*logit, *wh, 5.0, *scores[name]]
         self.image += 1
-        return (out.reshape(1, 36, 6, 9),)
+        return out.reshape(1, 36, 6, 9)
 
 
 def test_a_model_is_calibrated_on_the_objects_that_it_finds(tmp_path: Path) -> None:
@@ -166,21 +170,21 @@ def test_a_model_is_calibrated_on_the_objects_that_it_finds(tmp_path: Path) -> N
     # Every fourth terrier looks like a poodle, with P = .9 x .8 x .6; buses are sure
     terrier = [logits(animal=9, dog=4, **{"poodle" if rng.random() < 0.25 else "terrier": 1.5}) for _ in range(count)]
     engine = Planted([{"red": scores, "blue": logits(thing=99)} for scores in terrier])
-    model = Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
-    detector = Detector(prepared_detector(model.model, model.head_spec(), split=False), engine)
+    model = LoadedModel.from_weights(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
+    detector = Detector(model.with_lazy_classes(False), engine)
     changed, found = calibrate(model, detector, open_data(file, "val"), max_error=0.1)
     assert found.objects == sum(len(boxes_of(number)) for number in range(9, 9 + count))
     wrong = np.mean([scores[TREE.find("poodle")] > 0 for scores in terrier])
     assert 0.1 < wrong < 0.4
     assert found.error_before == 0  # at .5 it stops at dog: .72, and .43 for the breed
     assert found.error <= 0.1
-    assert changed.hier_thresh == found.back_off.hier_thresh
+    assert changed.detector_head.hier_thresh == found.back_off.hier_thresh
     assert changed.trained["calibration"]["max_error"] == 0.1
     write_checkpoint(tmp_path / "calibrated.safetensors", changed)
     assert run(["export", str(tmp_path / "calibrated.safetensors"), "--out", str(tmp_path / "calibrated.onnx")]) == 0
     for name in ("calibrated.safetensors", "calibrated.onnx"):
         used = Detector.load(tmp_path / name, engine="onnxruntime")
-        assert used.settings.hier_thresh == changed.hier_thresh
+        assert used.settings.hier_thresh == changed.detector_head.hier_thresh
         assert Detector.load(tmp_path / name, hier_thresh=0.25).settings.hier_thresh == 0.25
 
 
@@ -188,12 +192,14 @@ class TestCommand:
     @pytest.fixture
     def model(self, tmp_path: Path) -> Path:
         path = tmp_path / "model.safetensors"
-        write_checkpoint(path, Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE))
+        write_checkpoint(
+            path, LoadedModel.from_weights(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
+        )
         return path
 
     def test_a_calibrated_model_answers_as_it_was_calibrated(self, model: Path) -> None:
         file = read_checkpoint(model)
-        write_checkpoint(model, Checkpoint(file.model, file.names, file.tree, hier_thresh=0.375))
+        write_checkpoint(model, file.changed(hier_thresh=0.375))
         assert Detector.load(str(model)).settings.hier_thresh == 0.375
         assert Detector.load(str(model), hier_thresh=0.1).settings.hier_thresh == 0.1
         assert run(["export", str(model), "--out", str(model.with_suffix(".onnx"))]) == 0

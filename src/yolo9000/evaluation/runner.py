@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import image_size, load_image
@@ -33,7 +33,6 @@ from yolo9000.evaluation.tree import (
 )
 from yolo9000.evaluation.voc import PrecisionRecall, precision_recall, voc_ap
 from yolo9000.inference.classifier import Classifier
-from yolo9000.inference.decode import HeadSpec
 from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import BoxAnnotations, Detections, Sample
@@ -268,30 +267,28 @@ def detect_samples(
         DataError: see `DataSet.samples`; an image cannot be read.
     """
     low = detector.with_settings(conf_threshold=MIN_SCORE)
-    spec = detector.prepared.spec
-    numbers = gt_labels(spec, data_set)
-    keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), numbers)
+    numbers = gt_labels(detector, data_set)
+    if detector.head.tree is None:
+        low = low.keeping(np.isin(np.arange(len(detector.names)), numbers))
     group: list[Sample] = []
     for sample in data_set.samples(on_error):
         if sample.boxes is not None:
             boxes = sample.boxes.select(numbers[sample.boxes.labels] != NOT_AT_LEVEL)
             group.append(replace(sample, boxes=replace(boxes, labels=numbers[boxes.labels])))
         if len(group) == batch:
-            yield from _detect_group(low, group, keep)
+            yield from _detect_group(low, group)
             group = []
-    yield from _detect_group(low, group, keep)
+    yield from _detect_group(low, group)
 
 
-def _detect_group(
-    detector: Detector, group: list[Sample], keep: Bool[np.ndarray, " k"] | None
-) -> Iterator[tuple[Sample, Detections]]:
+def _detect_group(detector: Detector, group: list[Sample]) -> Iterator[tuple[Sample, Detections]]:
     images = [load_image(sample.image, sample.name).pixels for sample in group]
-    yield from zip(group, detector.detect(images, keep), strict=True)
+    yield from zip(group, detector.detect(images), strict=True)
 
 
 def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | None:
     """The category id of each of the model's labels for a results file; None on a tree: nodes stay as they are."""
-    if detector.prepared.spec.tree is not None:
+    if detector.head.tree is not None:
         return None
     numbers = labels_among(detector.names, None, data_set)
     return {int(numbers[label]): category for label, category in data_set.category_ids().items()}
@@ -300,7 +297,7 @@ def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | N
 NOT_AT_LEVEL = -1
 
 
-def gt_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
+def gt_labels(detector: Detector, data_set: DataSet) -> Int64[np.ndarray, " k"]:
     """What a detector calls each class of a data set: see `labels_among`.
 
     A detector that answers with chosen nodes of its tree calls a class by the nearest of them at or above it; -1 where
@@ -309,11 +306,12 @@ def gt_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
     Raises:
         ConfigError: see `labels_among`.
     """
-    if spec.tree is None or spec.nodes is None:
-        return labels_among(spec.names, spec.tree, data_set)
-    place = {int(node): number for number, node in enumerate(spec.nodes)}
-    nodes = labels_among(spec.tree.names, spec.tree, data_set)
-    paths = (reversed(spec.tree.path(int(node))) for node in nodes)
+    tree, chosen = detector.head.tree, detector.query.nodes
+    if tree is None or chosen is None:
+        return labels_among(detector.names, tree, data_set)
+    place = {int(node): number for number, node in enumerate(chosen)}
+    nodes = labels_among(tree.names, tree, data_set)
+    paths = (reversed(tree.path(int(node))) for node in nodes)
     return np.array([next((place[step] for step in path if step in place), NOT_AT_LEVEL) for path in paths], np.int64)
 
 
@@ -387,8 +385,7 @@ def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnErr
         ConfigError: see `labels_among`.
         DataError: an image cannot be read.
     """
-    spec = detector.prepared.spec
-    labels = gt_labels(spec, data_set)
+    labels = gt_labels(detector, data_set)
     samples = [
         sample for sample in data_set.samples(on_error) if sample.boxes is None and len(sample.image_labels) == 1
     ]
@@ -399,7 +396,7 @@ def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnErr
     place_of = dict(zip(labels[labels != NOT_AT_LEVEL].tolist(), places.tolist(), strict=True))
     gts = np.array([place_of[int(labels[sample.image_labels[0]])] for sample in samples], np.int64)
     scores = _in_groups(samples, lambda images: detector.best_scores(images, known))
-    return _label_accuracies(scores, gts, known, spec.tree if spec.nodes is None else None)
+    return _label_accuracies(scores, gts, known, detector.query.tree(detector.head))
 
 
 def _in_groups(

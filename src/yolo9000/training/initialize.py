@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from yolo9000.architectures.layers import Architecture
 from yolo9000.architectures.surgery import hand_on, scale_width
 from yolo9000.architectures.weights import Model
-from yolo9000.architectures.zoo import BUILT_IN
-from yolo9000.checkpoints.darknet.cfg import read_cfg
-from yolo9000.checkpoints.darknet.weights import read_weights
-from yolo9000.checkpoints.safetensors import read_checkpoint
+from yolo9000.checkpoints.load import load_architecture, load_weights
 from yolo9000.errors import ConfigError, WeightsError
-from yolo9000.taxonomy.class_names import nearest
 from yolo9000.training.recipe import NetworkSettings
 
 __all__ = ["named_architecture", "transfer"]
@@ -25,15 +20,7 @@ def named_architecture(settings: NetworkSettings) -> Architecture:
     Raises:
         ConfigError: there is no such network, or it cannot have that size.
     """
-    name = settings.name
-    if name in BUILT_IN:
-        architecture = BUILT_IN[name]()
-    elif Path(name).suffix == ".cfg":
-        architecture = read_cfg(name)
-    else:
-        raise ConfigError(
-            f"network.name must be a .cfg file or one of {', '.join(BUILT_IN)}, got {name!r}{nearest(name, BUILT_IN)}"
-        )
+    architecture = load_architecture(settings.name, argument="network.name")
     width, height = settings.size_wh
     return replace(scale_width(architecture, settings.width), width=width, height=height)
 
@@ -52,11 +39,7 @@ def transfer(start: str, fresh: Model) -> tuple[Model, str]:
         WeightsError: the file cannot be read, or fits no layer.
     """
     try:
-        if Path(start).suffix == ".safetensors":
-            model, count = hand_on(read_checkpoint(start).model, fresh)
-        else:
-            _, given = read_weights(start, fresh.architecture, partial=True)
-            model, count = hand_on(given, fresh)
+        model, count = hand_on(load_weights(start, fresh.architecture), fresh)
     except ConfigError as error:
         raise WeightsError(f"{start}: {error}") from None
     total = sum(parameters is not None for parameters in fresh.parameters)

@@ -16,14 +16,14 @@ from yolo9000.adapt.anchors import cluster, to_cells
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.augment import augment_or_mosaic, draws
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.evaluation.runner import detect_samples, evaluate, gt_labels, labels_among
-from yolo9000.inference.detector import Detector, prepared_detector
+from yolo9000.inference.detector import Detector
 from yolo9000.inference.engines import Precision, start_engine
 from yolo9000.losses.assign import Targets, assign
 from yolo9000.losses.classification import SiblingGroups
@@ -189,16 +189,15 @@ class DetectorTraining:
             return None
         return torch.from_numpy(self.exhaustive[list(batch.sources)]).to(self.device)
 
-    def evaluate(self, checkpoint: Checkpoint, precision: Precision, threads: int) -> Scores:
+    def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Metrics of a model on the validation split, and some of its images with predictions.
 
         On a tree the predictions are the classes of the data set whatever their probability, since early in training
         they would hardly go below the root. Classes without boxes in training have metrics of their own (§4).
         """
         assert self.validation is not None  # noqa: S101  the loop checks
-        prepared = prepared_detector(checkpoint.model, checkpoint.head_spec())
-        engine = start_engine("torch", prepared.program, device=str(self.device), precision=precision, threads=threads)
-        detector = Detector(prepared, engine)
+        engine = start_engine("torch", model, device=str(self.device), precision=precision, threads=threads)
+        detector = Detector(model, engine)
         if self.tree is not None:
             detector = detector.with_labels(self.validation.classes)
         pairs = list(detect_samples(detector, self.validation, on_error=self.recipe.on_error))
@@ -212,12 +211,14 @@ class DetectorTraining:
         if len(boxes) == len(self.samples):
             return []
         labels = labels_among(self.names, self.tree, self.validation)
-        answers = gt_labels(detector.prepared.spec, self.validation)
+        answers = gt_labels(detector, self.validation)
         return [int(label) for label in answers[~np.isin(labels, np.concatenate(boxes))]]
 
-    def checkpoint(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
+    def checkpoint(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
         """The detector with all that is needed to use it."""
-        return Checkpoint(model, self.names, self.data.tree, self.recipe.network.fit, trained=trained)
+        return LoadedModel.from_weights(
+            model, self.names, self.data.tree, resize_mode=self.recipe.network.fit, trained=trained
+        )
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """The images of a batch with their boxes, and the cells and anchors that learn them."""
