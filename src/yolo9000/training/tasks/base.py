@@ -117,7 +117,7 @@ class Task(Protocol):
         """The loss of the network's output for a batch."""
         ...
 
-    def evaluate(self, checkpoint: LoadedModel, precision: Precision, threads: int) -> Scores:
+    def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Metrics of a model on the validation split."""
         ...
 

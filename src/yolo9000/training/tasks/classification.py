@@ -121,11 +121,11 @@ class ClassifierTraining:
         total = class_loss(raw.flatten(1).float(), labels, self.groups).sum()
         return Losses(total, {"classes": total.detach()})
 
-    def evaluate(self, checkpoint: LoadedModel, precision: Precision, threads: int) -> Scores:
+    def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Top-1 and Top-5 on the validation split."""
         assert self.validation is not None  # noqa: S101  the loop checks
         classifier = Classifier.load(
-            checkpoint, engine="torch", device=str(self.device), precision=precision, threads=threads
+            model, engine="torch", device=str(self.device), precision=precision, threads=threads
         )
         return Scores(classification_scores(classifier, self.validation, on_error=self.recipe.on_error))
 

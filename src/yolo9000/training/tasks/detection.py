@@ -191,15 +191,15 @@ class DetectorTraining:
             return None
         return torch.from_numpy(self.exhaustive[list(batch.sources)]).to(self.device)
 
-    def evaluate(self, checkpoint: LoadedModel, precision: Precision, threads: int) -> Scores:
+    def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Metrics of a model on the validation split, and some of its images with predictions.
 
         On a tree the predictions are the classes of the data set whatever their probability, since early in training
         they would hardly go below the root. Classes without boxes in training have metrics of their own (§4).
         """
         assert self.validation is not None  # noqa: S101  the loop checks
-        engine = start_engine("torch", checkpoint, device=str(self.device), precision=precision, threads=threads)
-        detector = Detector(checkpoint, engine)
+        engine = start_engine("torch", model, device=str(self.device), precision=precision, threads=threads)
+        detector = Detector(model, engine)
         if self.tree is not None:
             detector = detector.with_labels(self.validation.classes)
         pairs = list(detect_samples(detector, self.validation, on_error=self.recipe.on_error))
