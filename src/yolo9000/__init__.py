@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         WeightsError,
         YoloError,
     )
-    from yolo9000.evaluation.runner import Evaluation, evaluate
+    from yolo9000.evaluation.evaluate import Evaluation, evaluate
     from yolo9000.inference.classifier import Classifier
     from yolo9000.inference.detector import Detector, Prediction
     from yolo9000.inference.settings import DetectionSettings
@@ -72,7 +72,7 @@ _MODULES = {
     "Detections": "types",
     "Detector": "inference.detector",
     "EngineError": "errors",
-    "Evaluation": "evaluation.runner",
+    "Evaluation": "evaluation.evaluate",
     "LoadedModel": "checkpoints.model",
     "PathStep": "types",
     "Prediction": "inference.detector",
@@ -83,7 +83,7 @@ _MODULES = {
     "WeightsError": "errors",
     "WordTree": "taxonomy.wordtree",
     "YoloError": "errors",
-    "evaluate": "evaluation.runner",
+    "evaluate": "evaluation.evaluate",
     "load_model": "checkpoints.load",
     "open_dataset": "data.dataset",
 }

@@ -16,7 +16,7 @@ from yolo9000.checkpoints.onnx import WeightsDtype, onnx_file
 from yolo9000.checkpoints.openvino import openvino_files
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
-from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.taxonomy.files import write_tree
 
 __all__ = ["SUFFIXES", "ExportFormat", "export_darknet", "export_onnx", "export_openvino", "refuse_to_overwrite"]
 

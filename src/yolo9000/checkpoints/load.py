@@ -15,8 +15,7 @@ from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import read_onnx
 from yolo9000.checkpoints.openvino import read_openvino
 from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import ConfigError, nearest
 from yolo9000.types import ResizeMode
 
 __all__ = ["MODEL_SUFFIXES", "is_model", "load_architecture", "load_model", "load_weights", "names_architecture"]
