@@ -233,6 +233,18 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
     Raises:
         ConfigError: the file is wrong, or has no such split.
         DataError: a file cannot be read, or nothing is recognized.
+
+    Example:
+        A folder for each class:
+
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from yolo9000 import open_dataset
+        >>> for name in ("cat", "dog"):
+        ...     (Path("pets") / name).mkdir(parents=True)
+        ...     Image.new("RGB", (64, 48)).save(Path("pets") / name / "1.png")
+        >>> open_dataset("pets").classes
+        ('cat', 'dog')
     """
     return _open(path, read_description(path), split)
 
