@@ -1,6 +1,6 @@
 """The errors that a user's input can cause, and the exit code that each one ends a command with.
 
-Every message is one line and says what must hold, what came, and where, for example
+Every message is one line and says what is required, what it got, and where, for example
 ``yolov2.weights: layer 30 (convolutional) needs 1,740,500 bytes, 12 are left``.
 """
 
@@ -24,7 +24,7 @@ EXIT_INTERRUPTED = 130
 
 
 class YoloError(Exception):
-    """Anything that the user can mend; the command line prints it in one line and exits with 2."""
+    """Anything that the user can fix; the command line prints it in one line and exits with 2."""
 
 
 class ConfigError(YoloError):
@@ -52,7 +52,7 @@ class TrainingError(YoloError):
 
 
 def describe_errors(error: ValidationError, *, options: bool = False) -> str:
-    """One line that names each wrong setting, what must hold and what came.
+    """One line that names each wrong setting, what it must be and what it got.
 
     Args:
         error: what pydantic found.
@@ -60,11 +60,11 @@ def describe_errors(error: ValidationError, *, options: bool = False) -> str:
     """
     parts = []
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"])
-        place = place.replace("_", "-") if options else place
+        setting = ".".join(str(part) for part in item["loc"])
+        setting = setting.replace("_", "-") if options else setting
         problem = f"{item['msg'][0].lower()}{item['msg'][1:]}"
-        came = "" if item["type"] == "missing" or not place else f", got {_shortened(item['input'])}"
-        parts.append(f"{place}: {problem}{came}" if place else problem)
+        got = "" if item["type"] == "missing" or not setting else f", got {_shortened(item['input'])}"
+        parts.append(f"{setting}: {problem}{got}" if setting else problem)
     return "; ".join(parts)
 
 

@@ -21,7 +21,7 @@ def named_architecture(settings: NetworkSettings) -> Architecture:
     """The network that a recipe names, at the recipe's width and size, with the head that it is defined with.
 
     Raises:
-        ConfigError: there is no such network, or it cannot have that size.
+        ConfigError: no architecture has that name, or it cannot have that size.
     """
     architecture = load_architecture(settings.name, argument="network.name")
     width, height = settings.size_wh

@@ -120,7 +120,7 @@ def cache_folder() -> Path:
 
 
 def released_file(name: str, folder: Path | None = None) -> Path | None:
-    """The file of a released model that was downloaded; None if there is no such model.
+    """The file of a released model that was downloaded; None if it is not there.
 
     Args:
         name: of the model.
@@ -156,7 +156,7 @@ def download_released(
         The SHA-256 of each file that was downloaded, now or before.
 
     Raises:
-        ConfigError: there is no such model.
+        ConfigError: no model has that name.
         DataError: a file cannot be downloaded, or has changed since it was.
         WeightsError: the weights are not finite, or do not fit the network to the byte.
         TreeError: the label tree is not one.
