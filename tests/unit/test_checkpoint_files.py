@@ -46,17 +46,17 @@ def clean_passthrough() -> LoadedModel:
     )
 
 
-def assert_same(found: LoadedModel, wanted: LoadedModel) -> None:
-    assert found.trained_weights.architecture == wanted.trained_weights.architecture
-    assert (found.names, found.kind, found.trained) == (wanted.names, wanted.kind, wanted.trained)
-    assert (found.head is None) == (wanted.head is None)
-    if found.head is not None and wanted.head is not None:
-        assert found.head.resize_mode == wanted.head.resize_mode
-    assert (found.tree is None) == (wanted.tree is None)
-    if found.tree is not None and wanted.tree is not None:
-        assert (found.tree.parents == wanted.tree.parents).all()
-        assert found.tree.ids == wanted.tree.ids
-    for own, other in zip(found.trained_weights.parameters, wanted.trained_weights.parameters, strict=True):
+def assert_same(model: LoadedModel, wanted: LoadedModel) -> None:
+    assert model.trained_weights.architecture == wanted.trained_weights.architecture
+    assert (model.names, model.kind, model.trained) == (wanted.names, wanted.kind, wanted.trained)
+    assert (model.head is None) == (wanted.head is None)
+    if model.head is not None and wanted.head is not None:
+        assert model.head.resize_mode == wanted.head.resize_mode
+    assert (model.tree is None) == (wanted.tree is None)
+    if model.tree is not None and wanted.tree is not None:
+        assert (model.tree.parents == wanted.tree.parents).all()
+        assert model.tree.ids == wanted.tree.ids
+    for own, other in zip(model.trained_weights.parameters, wanted.trained_weights.parameters, strict=True):
         assert (own is None) == (other is None)
         if own is not None and other is not None:
             assert (own.weights == other.weights).all()
@@ -85,11 +85,11 @@ def test_it_detects_what_its_cfg_and_weights_detect(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     write_checkpoint(path, LoadedModel.from_weights(random_model(small_architecture(5)), darknet.names))
     ours = Detector.load(path, engine="onnxruntime", conf_threshold=0.01)
-    (found,), (wanted,) = ours.detect([image]), darknet.detect([image])
+    (ours_detected,), (wanted,) = ours.detect([image]), darknet.detect([image])
     assert len(wanted) > 3
-    assert found.names == wanted.names
-    np.testing.assert_array_equal(found.boxes_xyxy, wanted.boxes_xyxy)
-    np.testing.assert_array_equal(found.scores, wanted.scores)
+    assert ours_detected.names == wanted.names
+    np.testing.assert_array_equal(ours_detected.boxes_xyxy, wanted.boxes_xyxy)
+    np.testing.assert_array_equal(ours_detected.scores, wanted.scores)
 
 
 def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,19 +105,19 @@ def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     write_checkpoint(path, clean_passthrough())
     assert run(["export", str(path), "--to", "darknet", "--out", str(tmp_path / "other")]) == 0
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    (wanted,), (found,) = (
+    (wanted,), (exported,) = (
         Detector.load(file, engine="onnxruntime", conf_threshold=0.01).detect([image])
         for file in (path, tmp_path / "other.cfg")
     )
     assert len(wanted) > 3
-    np.testing.assert_allclose(found.boxes_xyxy, wanted.boxes_xyxy, atol=1e-3)
-    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
+    np.testing.assert_allclose(exported.boxes_xyxy, wanted.boxes_xyxy, atol=1e-3)
+    np.testing.assert_allclose(exported.scores, wanted.scores, atol=1e-5)
     write_checkpoint(path, classifier())
     assert run(["predict", "x.jpg", "--model", str(path)]) == 2
     assert "must be a detector, got a classifier" in capsys.readouterr().err
 
 
-def test_a_model_without_all_its_numbers_is_not_written(tmp_path: Path) -> None:
+def test_a_model_without_all_its_weights_is_not_written(tmp_path: Path) -> None:
     model = flat().trained_weights
     partial = Model(model.architecture, (model.parameters[0], *[None] * (len(model.parameters) - 1)))
     with pytest.raises(WeightsError, match="every convolution must have weights"):
@@ -182,16 +182,16 @@ def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
     wanted = flat()
     write_checkpoint(path, wanted)
     data = path.read_bytes()
-    for place in np.random.default_rng(3).integers(0, len(data), 150):
+    for position in np.random.default_rng(3).integers(0, len(data), 150):
         flipped = bytearray(data)
-        flipped[place] ^= 1 << (int(place) % 8)
+        flipped[position] ^= 1 << (int(position) % 8)
         path.write_bytes(flipped)
         try:
-            found = read_checkpoint(path)
+            damaged = read_checkpoint(path)
         except WeightsError:
             continue
         # Only what no number hangs on, such as a name, may have changed
-        for own, other in zip(found.trained_weights.parameters, wanted.trained_weights.parameters, strict=True):
+        for own, other in zip(damaged.trained_weights.parameters, wanted.trained_weights.parameters, strict=True):
             assert own is None or (other is not None and (own.weights == other.weights).all())
 
 

@@ -108,7 +108,7 @@ def test_addresses_on_a_mirror() -> None:
     assert of_weights["yolo9000.tree"] == RELEASED["yolo9000"].urls()["yolo9000.tree"]
 
 
-def test_a_model_is_found_by_name_after_its_download(mirror: WebServer) -> None:
+def test_a_model_is_loaded_by_name_after_its_download(mirror: WebServer) -> None:
     with pytest.raises(ConfigError, match=r"^small: must be downloaded first: yolo9000 download small$"):
         Detector.load("small")
     digests = download_released("small", url=mirror.url)

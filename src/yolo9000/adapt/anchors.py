@@ -439,7 +439,7 @@ def _coverage(
 ) -> dict[str, Coverage]:
     best = _best_iou(sizes_wh, anchors_wh)
     bins = np.digitize(areas, list(COCO_AREAS.values())) - 1
-    by_size = {name: best[bins == place] for place, name in enumerate(COCO_AREAS)}
+    by_size = {name: best[bins == index] for index, name in enumerate(COCO_AREAS)}
     return {name: _cover(ious) for name, ious in {"all": best, **by_size}.items() if len(ious)}
 
 
