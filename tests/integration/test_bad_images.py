@@ -333,7 +333,7 @@ BOMBS = ["png-bomb", "png-largest-bomb", "jpeg-bomb", "gif-screen-bomb", "webp-b
 
 @pytest.mark.parametrize("case", BOMBS)
 def test_bombs_are_told_by_their_header(case):
-    with pytest.raises(DataError, match=r"must have at most 64,000,000 pixels \(--max-pixels\), has \d+ x \d+ = "):
+    with pytest.raises(DataError, match=r"must have at most 64,000,000 pixels \(`max_pixels`\), has \d+ x \d+ = "):
         read_image(BAD_BYTES[case])
 
 

@@ -142,7 +142,7 @@ class TestPredict:
         assert all((out / name).exists() for name in shown)
         capsys.readouterr()
         assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", "--no-save"]) == 2
-        assert "must be without --no-save" in capsys.readouterr().err
+        assert "cannot be without them (--no-save)" in capsys.readouterr().err
 
     def test_standard_input(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
         data = io.TextIOWrapper(io.BytesIO((photos / "a.jpg").read_bytes()))
@@ -197,15 +197,15 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--conf-threshold", "1.5"], "--conf-threshold: input should be less than 1, got 1.5"),
-            (["--nms-iou", "-1"], "--nms-iou: input should be greater than or equal to 0, got -1.0"),
-            (["--max-detections", "0"], "--max-detections: input should be greater than or equal to 1, got 0"),
-            (["--size", "50"], "--size must be multiples of 8, got 50x50"),
-            (["--size", "64x"], "--size must be a number or WIDTHxHEIGHT, got '64x'"),
-            (["--size", "0"], "--size must be a number or WIDTHxHEIGHT, got '0'"),
-            (["--batch", "0"], "--batch must be at least 1, got 0"),
-            (["--every", "0"], "every must be 1 or more, got 0"),
-            (["--classes", "dgo"], "--classes 'dgo': the model knows no such class (did you mean 'dog'?)"),
+            (["--conf-threshold", "1.5"], "--conf-threshold: must be less than 1, got 1.5"),
+            (["--nms-iou", "-1"], "--nms-iou: must be at least 0, got -1.0"),
+            (["--max-detections", "0"], "--max-detections: must be at least 1, got 0"),
+            (["--size", "50"], "--size: must be multiples of 8, got 50x50"),
+            (["--size", "64x"], "--size: must be an integer or WIDTHxHEIGHT, got '64x'"),
+            (["--size", "0"], "--size: must be an integer or WIDTHxHEIGHT, got '0'"),
+            (["--batch", "0"], "--batch: must be at least 1, got 0"),
+            (["--every", "0"], "--every: must be at least 1, got 0"),
+            (["--classes", "dgo"], "--classes: the model has no class 'dgo' (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
                 "result format must be one of jsonl, coco, csv, darknet, voc, html; got 'cocoo', did you mean 'coco'?",
@@ -216,10 +216,10 @@ class TestPredict:
             (["--weights", "gone.weights"], "gone.weights: cannot be read: No such file or directory"),
             (["--tree", "gone.tree"], "gone.tree: cannot be read: No such file or directory"),
             (["--data", "gone.data"], "gone.data: cannot be read: No such file or directory"),
-            (["--device", "warp9"], "--device must be"),
+            (["--device", "warp9"], "--device: must be"),
             (
                 ["--precision", "bfloat16", "--engine", "onnxruntime"],
-                "--precision bfloat16: the engine onnxruntime computes in float32",
+                "--precision: the engine onnxruntime computes in float32",
             ),
         ],
     )
@@ -350,7 +350,7 @@ class TestExport:
         assert run(["export", tree, "--dtype", "float16", "--out", str(tmp_path / "model.onnx")]) == 2
         assert "half precision holds numbers up to 65504" in capsys.readouterr().err
         assert run(["export", tree, "--dtype", "float16", "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
-        assert "must be for onnx or openvino" in capsys.readouterr().err
+        assert "is for ONNX and OpenVINO files" in capsys.readouterr().err
 
     def test_darknet_files_come_out_as_they_were(self, tree: str, tmp_path: Path) -> None:
         (tmp_path / "new").mkdir()
@@ -366,7 +366,7 @@ class TestExport:
         out = tmp_path / "model.onnx"
         out.write_text("precious")
         assert run(["export", flat, "--out", str(out)]) == 2
-        assert "is there already" in capsys.readouterr().err
+        assert "already exists: choose another --out, or --overwrite" in capsys.readouterr().err
         assert out.read_text() == "precious"
         assert run(["export", flat, "--out", str(out), "--overwrite"]) == 0
         assert out.read_bytes()[:8] != b"precious"

@@ -349,7 +349,7 @@ def test_names(tmp_path, monkeypatch):
 def test_the_limit_on_pixels_is_exact():
     for source in (encoded(PIXELS), encoded(PIXELS, "GIF"), Image.fromarray(PIXELS)):
         assert read_image(source, max_pixels=6).size_wh == (3, 2)
-        with pytest.raises(DataError, match=r"at most 5 pixels \(--max-pixels\), has 3 x 2 = 6 pixels"):
+        with pytest.raises(DataError, match=r"at most 5 pixels \(`max_pixels`\), has 3 x 2 = 6 pixels"):
             read_image(source, max_pixels=5)
 
 
@@ -357,7 +357,7 @@ def test_the_limit_on_pixels_is_exact():
 def test_pillows_own_limit_does_not_stand_in_the_way(monkeypatch, kind):
     data = encoded(PIXELS, kind)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
-    with pytest.raises(DataError, match="--max-pixels"):
+    with pytest.raises(DataError, match="max_pixels"):
         read_image(data, max_pixels=1)
     assert Image.MAX_IMAGE_PIXELS == 2
     assert read_image(data, max_pixels=6).size_wh == (3, 2)
@@ -932,7 +932,7 @@ def test_the_size_of_what_is_no_image(source, problem):
 
 
 def test_the_size_is_limited_and_the_error_named():
-    with pytest.raises(DataError, match=r"^mine: must have at most 5 pixels \(--max-pixels\), has 3 x 2 = 6 pixels$"):
+    with pytest.raises(DataError, match=r"^mine: must have at most 5 pixels \(`max_pixels`\), has 3 x 2 = 6 pixels$"):
         read_size(encoded(PIXELS), name="mine", max_pixels=5)
     assert read_size(encoded(PIXELS), max_pixels=6) == (3, 2)
 

@@ -63,7 +63,7 @@ def export_openvino(detector: PreparedDetector, path: Path, *, dtype: WeightsDty
         DataError: the files cannot be written.
     """
     if dtype == "int8":
-        raise ConfigError("dtype int8 is for onnx only; OpenVINO files take float16")
+        raise ConfigError("int8 is for ONNX files; OpenVINO files take float32 or float16", argument="dtype")
     try:
         import openvino as ov
     except ImportError:
@@ -135,4 +135,4 @@ def refuse_to_overwrite(path: Path) -> None:
         ConfigError: the file is there.
     """
     if path.exists():
-        raise ConfigError(f"{path}: is there already; name another file with --out, or add --overwrite")
+        raise ConfigError(f"{path}: already exists: choose another `out`, or `overwrite`")

@@ -38,9 +38,9 @@ from yolo9000.cli.options import (
     given_only,
     next_run,
     parse_size,
-    printable,
     with_labels,
 )
+from yolo9000.cli.terminal import printable, say_error, spelled
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
 from yolo9000.errors import (
@@ -167,7 +167,9 @@ def predict(
     from yolo9000.inference.detector import Detector
 
     if "html" in (formats or ()) and not save:
-        raise ConfigError("--format html shows the annotated images: it must be without --no-save")
+        raise ConfigError(
+            "an html page shows the annotated images and cannot be without them (--no-save)", argument="formats"
+        )
     detector = Detector.load(
         model,
         weights=weights,
@@ -263,10 +265,9 @@ class _Report:
 
     def failed(self, error: YoloError) -> None:
         self.failures += 1
-        line = f"yolo9000: error: {printable(str(error))}"
         if self._bar:
             self._bar.stop()
-        print(line, file=sys.stderr, flush=True)
+        say_error(spelled(error))
         if self._bar:
             self._bar.start()
 
@@ -394,7 +395,7 @@ def calibrate(
     from yolo9000.inference.detector import Detector
 
     if not 0 < max_error < 1:
-        raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
+        raise ConfigError(f"must be above 0 and below 1, got {max_error:g}", argument="max_error")
     path = Path(model)
     file, detector = read_checkpoint(path), Detector.load(model, engine=engine, threads=threads)
     changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_error=on_error)
@@ -441,7 +442,7 @@ def export(
     from yolo9000.inference.detector import read_model
 
     if dtype != "float32" and to == "darknet":
-        raise ConfigError(f"--dtype {dtype} must be for onnx or openvino: Darknet's weights are float32")
+        raise ConfigError(f"{dtype} is for ONNX and OpenVINO files; Darknet's weights are float32", argument="dtype")
     split = {"auto": None, "dense": False, "lazy": True}[head]
     detector = read_model(
         model,
@@ -489,7 +490,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except TyperException as error:
         return _say(f"{error.format_message().rstrip('.')} (see yolo9000 --help)", EXIT_USAGE, debug)
     except YoloError as error:
-        return _say(str(error), EXIT_USAGE, debug)
+        return _say(spelled(error), EXIT_USAGE, debug)
     except OSError as error:  # a disk that is full, a folder that may not be written: whoever runs this can mend it
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
     except SystemExit:  # Typer's way to end where whoever read our output has gone
@@ -506,5 +507,5 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 def _say(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"yolo9000: error: {printable(message)}", file=sys.stderr)
+    say_error(message)
     return code

@@ -30,10 +30,10 @@ from yolo9000.cli.options import (
     given_only,
     next_run,
     parse_size,
-    printable,
     read_hierarchy,
     with_labels,
 )
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def convert(
     from yolo9000.data.convert import convert as convert_samples
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: must be a new or empty folder")
+        raise ConfigError(f"must be a new or empty folder, got {str(out)!r}", argument="out")
     for name, data_set in _open_splits(data, split).items():
         count = convert_samples(data_set, to, out, name, on_error=on_error, copy=copy)
         print(f"{name}: {count} images written to {out.resolve()}")
@@ -205,7 +205,7 @@ def parse_range(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         ends = (first, last if dash else first)
         if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
-            raise ConfigError(f"--k must be numbers from 1 to 100 such as 5, 1-15 or 3,5,9, got {text!r}")
+            raise ConfigError(f"must be integers from 1 to 100, e.g. 5, 1-15 or 3,5,9, got {text!r}", argument="k")
         numbers += range(int(ends[0]), int(ends[1]) + 1)
     return sorted(set(numbers))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -40,7 +39,6 @@ __all__ = [
     "given_only",
     "next_run",
     "parse_size",
-    "printable",
     "read_hierarchy",
     "with_labels",
 ]
@@ -108,12 +106,6 @@ PrecisionOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)]
 
 
-def printable(text: str) -> str:
-    """The text without what would end its line or steer the terminal; bytes of odd file names become ``?``."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
-
-
 def given_only(**options: float | None) -> dict[str, float]:
     """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
@@ -156,5 +148,5 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"--size must be a number or WIDTHxHEIGHT, got {text!r}")
+        raise ConfigError(f"must be an integer or WIDTHxHEIGHT, got {text!r}", argument="size")
     return int(parts[0]), int(parts[-1])

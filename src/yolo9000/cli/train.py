@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli.options import next_run, printable
+from yolo9000.cli.options import next_run
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def train(
             "--resume goes on in the run's own folder with its own threads: --out and --threads do not go with it"
         )
     if threads is not None and threads < 1:
-        raise ConfigError(f"--threads must be at least 1, got {threads}")
+        raise ConfigError(f"must be at least 1, got {threads}", argument="threads")
     # Before torch is loaded. Threads that wait for each other by spinning stand in each other's way where anything else
     # runs: 25 % with one busy neighbour on 2 cores, nothing on a quiet machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -18,9 +18,9 @@ from yolo9000.cli.options import (
     SplitOption,
     ThreadsOption,
     WordNetOption,
-    printable,
     read_hierarchy,
 )
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:

@@ -242,7 +242,7 @@ class DataSet:
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
                 raise DataError(
-                    f"{issue}; {issue.suggestion} (`data check` lists all issues, --on-error skip or fix goes on)"
+                    f"{issue}; {issue.suggestion} (`yolo9000 data check` lists all issues, `on_error` skip or fix continues)"
                 )
             if annotation.sample is not None and (not annotation.issues or on_error == "fix"):
                 yield annotation.sample

@@ -231,7 +231,7 @@ class Detector:
             if tree is not None and not bearing:
                 bearing = [i for i, node_id in enumerate(tree.ids) if node_id == word]
             if not bearing:
-                raise ConfigError(f"--classes {word!r}: the model knows no such class{nearest(word, self.names)}")
+                raise ConfigError(f"the model has no class {word!r}{nearest(word, self.names)}", argument="classes")
             for label in bearing:
                 keep |= tree.below(label) if tree is not None else np.arange(len(keep)) == label
         return keep
@@ -262,7 +262,7 @@ class Detector:
             ConfigError: an option is wrong.
         """
         if batch < 1:
-            raise ConfigError(f"--batch must be at least 1, got {batch}")
+            raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
         keep = self.labels_named(classes) if classes else None
         if batch > 1:
             self.warm_up(batch)
@@ -338,7 +338,7 @@ class Detector:
             ConfigError: its classes are flat.
             TreeError: a name is not, or not only, one node's.
         """
-        tree = self._tree("--within")
+        tree = self._tree("within")
         nodes = tuple(tree.find(name) for name in classes)
         tree.subtree(nodes)
         return self._with_spec(replace(self.prepared.spec, within=nodes))
@@ -355,14 +355,14 @@ class Detector:
             ConfigError: its classes are flat.
             TreeError: a name is not, or not only, one node's.
         """
-        tree = self._tree("--labels")
+        tree = self._tree("labels")
         nodes = np.array([tree.find(name) for name in classes], np.int64)
         return self._with_spec(replace(self.prepared.spec, names=tuple(classes), nodes=nodes))
 
-    def _tree(self, option: str) -> WordTree:
+    def _tree(self, argument: str) -> WordTree:
         tree = self.prepared.spec.tree
         if tree is None:
-            raise ConfigError(f"{option} needs a model with a label tree; the classes of this one are flat")
+            raise ConfigError("needs a model with a label tree; the classes of this one are flat", argument=argument)
         return tree
 
     def _with_spec(self, spec: HeadSpec) -> Detector:
@@ -385,5 +385,5 @@ def _readable(
 def _checked_size(size_wh: tuple[int, int], stride: int) -> tuple[int, int]:
     width, height = size_wh
     if width < stride or height < stride or width % stride or height % stride:
-        raise ConfigError(f"--size must be multiples of {stride}, got {width}x{height}")
+        raise ConfigError(f"must be multiples of {stride}, got {width}x{height}", argument="size")
     return width, height

@@ -201,7 +201,7 @@ def open_sources(
         ConfigError: `every` is less than 1.
     """
     if every < 1:
-        raise ConfigError(f"every must be 1 or more, got {every}")
+        raise ConfigError(f"must be at least 1, got {every}", argument="every")
     return _open_all(sources, max_pixels, every)
 
 
@@ -486,7 +486,7 @@ def _check_size(size_wh: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size_wh
     if width * height > max_pixels:
         pixels = f"{width} x {height} = {width * height:,} pixels"
-        raise _data_error(name, f"must have at most {max_pixels:,} pixels (--max-pixels), has {pixels}")
+        raise _data_error(name, f"must have at most {max_pixels:,} pixels (`max_pixels`), has {pixels}")
 
 
 def _rgb_of_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:

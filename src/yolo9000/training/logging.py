@@ -64,9 +64,7 @@ class RunFolder:
             OSError: it cannot be made.
         """
         if (self.path / FACTS).exists():
-            raise TrainingError(
-                f"{self.path}: holds a run already: go on with --resume {self.path}, or name another --out"
-            )
+            raise TrainingError(f"{self.path}: already holds a run: give it to `resume`, or choose another `out`")
         self.images.mkdir(parents=True, exist_ok=True)
         surroundings = {
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},

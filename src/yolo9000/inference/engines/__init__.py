@@ -62,7 +62,7 @@ def choose_engine(wanted: EngineName | Literal["auto"]) -> EngineName:
             raise EngineError(f"no engine is installed: {ENGINES['onnxruntime']}")
         return installed[0]
     if wanted not in ENGINES:
-        raise EngineError(f"--engine must be one of auto, {', '.join(ENGINES)}, got {wanted!r}")
+        raise EngineError(f"must be one of auto, {', '.join(ENGINES)}, got {wanted!r}", argument="engine")
     if find_spec(wanted) is None:
         raise EngineError(f"the engine {wanted} is not installed: {ENGINES[wanted]}")
     return wanted
@@ -89,9 +89,10 @@ def start_engine(
         EngineError: the engine cannot run such a program, or has no such device or precision.
     """
     if precision not in get_args(Precision):
-        raise EngineError(f"--precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
+        known = ", ".join(get_args(Precision))
+        raise EngineError(f"must be one of {known}, got {precision!r}", argument="precision")
     if threads is not None and threads < 1:
-        raise EngineError(f"--threads must be at least 1, got {threads}")
+        raise EngineError(f"must be at least 1, got {threads}", argument="threads")
     threads = threads or available_cores()
     match name, program:
         case "torch", ModelProgram():
