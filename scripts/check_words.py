@@ -68,7 +68,7 @@ PROSE = {
     r"pictures?": "image",
     r"(?<!ground )(?<!ground-)truths?": "ground truth, targets",
     r"shares? of": "fraction",
-    r"faults?": "issue",
+    r"(?<!page )faults?": "issue",
     r"mend(s|ed|ing)?": "fix",
     r"advice": "suggestion",
     r"top nodes?|ways? to the top": "root, path to the root",

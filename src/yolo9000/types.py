@@ -265,6 +265,7 @@ class Sample:
         image_labels: classes that are known to be in the image, without boxes; rising, none twice.
         image_id: COCO's id of the image; None elsewhere.
         source: place of the sample's source in its data-set file; says which classes are labelled exhaustively.
+        exhaustive: the classes that are labelled exhaustively in this image; None: those of its source.
     """
 
     name: str
@@ -275,6 +276,7 @@ class Sample:
     image_labels: tuple[int, ...] = ()
     image_id: int | None = None
     source: int = 0
+    exhaustive: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

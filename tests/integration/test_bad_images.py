@@ -21,6 +21,8 @@ from yolo9000.errors import DataError
 from yolo9000.io.sources import Source, open_sources, read_image
 from yolo9000.types import SourceImage
 
+pytestmark = pytest.mark.posix  # pipes, devices, links, and an alarm around every test
+
 ROWS, COLUMNS = np.mgrid[0:40, 0:60].astype(np.uint8)
 PIXELS = np.dstack([ROWS * 6, COLUMNS * 4, ROWS ^ COLUMNS])
 

@@ -417,6 +417,7 @@ print(codes, sorted(heavy), file=sys.stderr)
         assert done.stdout.startswith("yolo9000 0.1.0\n")
         assert done.stderr == "[0, 0, 0] []\n"
 
+    @pytest.mark.posix
     def test_interrupt_keeps_what_was_done(self, flat: str, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 100_000)
         out = tmp_path / "out"

@@ -194,10 +194,10 @@ class TestOpen:
 
     def test_nothing_recognised(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        with pytest.raises(DataError, match="must hold a data set"):
+        with pytest.raises(DataError, match="is not recognized as a data set; seen: nothing"):
             open_data(tmp_path / "empty")
         (tmp_path / "set.zip").write_text("")
-        with pytest.raises(DataError, match="must be a data set"):
+        with pytest.raises(DataError, match="archive-damaged: must be a whole archive"):
             open_data(tmp_path / "set.zip")
         with pytest.raises(DataError, match="must exist"):
             open_data(tmp_path / "gone")
@@ -458,8 +458,8 @@ class TestVal:
     def test_nothing_known_no_scores(self, model: str, tmp_path: Path, capsys) -> None:
         for part in ("images", "labels"):
             (tmp_path / "set" / part).mkdir(parents=True)
-        (tmp_path / "set" / "classes.txt").write_text("red\nblue\n")
-        assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 2
+        (tmp_path / "set.yaml").write_text("names: [red, blue]\nval: set/images\n")
+        assert run(["val", model, str(tmp_path / "set.yaml"), "-o", str(tmp_path / "val")]) == 2
         assert "must have images" in capsys.readouterr().err
 
 

@@ -83,7 +83,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             write_images(tmp_path / "varieties" / split / name)
     write_images(tmp_path / "pink-lady")
     (tmp_path / "parents.csv").write_text(blocks("docs/your-own-tree.md", "csv")[0])
-    (tmp_path / "settled.csv").write_text(blocks("docs/your-own-tree.md", "csv")[1])
+    (tmp_path / "overrides.csv").write_text(blocks("docs/your-own-tree.md", "csv")[1])
     (tmp_path / "coarse.names").write_text("apple\nbanana\n")
     (tmp_path / "coco.names").write_text("".join(f"{name}\n" for name in COCO))
     (tmp_path / "imagenet-ids.txt").write_text("n02084071\nn02113335\nn04507155\n")

@@ -7,20 +7,23 @@ import json
 import re
 import tarfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import yolo9000.data.formats as formats
+import yolo9000.data.issues as formats
+from yolo9000.data.archive import unpack
 from yolo9000.data.formats.coco import read_coco
 from yolo9000.data.formats.csv import ListColumns, read_class_table, read_list
+from yolo9000.data.formats.darknet import read_darknet_data
 from yolo9000.data.formats.folder import read_folder
 from yolo9000.data.formats.tar import read_tar
 from yolo9000.data.formats.voc import read_voc
-from yolo9000.data.formats.yolo import read_darknet, read_darknet_data, read_yolo_yaml
+from yolo9000.data.label_files import read_label_files
+from yolo9000.data.yolo_yaml import read_yolo_yaml
 from yolo9000.errors import DataError
 from yolo9000.types import Annotation
 
@@ -113,7 +116,7 @@ def darknet(label: str | bytes | None, **files: str | bytes) -> Reader:
         for name, data in files.items():
             put(folder / name.replace("__", "/").replace("_DOT_", "."), data)
         names_file = folder / "train.txt"
-        return read_darknet([names_file if names_file.exists() else folder / "images"], CLASSES)
+        return read_label_files([names_file if names_file.exists() else folder / "images"], CLASSES)
 
     return read
 
@@ -137,6 +140,18 @@ def yolo(text: str | bytes) -> Reader:
 
 def data(text: str | bytes) -> Reader:
     return description(read_darknet_data, "x.data", text)
+
+
+def archive(name: str, data: bytes) -> Reader:
+    return description(unpack, name, data)
+
+
+def zipped(*members: tuple[str, bytes], cut: int = 0) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as opened:
+        for name, contents in members:
+            opened.writestr(name, contents)
+    return stream.getvalue()[: -cut or None]
 
 
 def class_table(text: str | bytes) -> Reader:
@@ -219,7 +234,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "xml control character": (voc("<annotation>\x01</annotation>"), "label-syntax"),
     "xml nested deeply": (voc("<a>" * 100_000), "label-syntax"),
     "xml zero byte": (voc(b"<annotation>\0</annotation>"), "label-unreadable"),
-    "xml utf-16": (voc("<annotation/>".encode("utf-16")), "label-unreadable"),
+    "xml utf-16": (voc("<annotation/>".encode("utf-16")[:-1]), "label-unreadable"),
     "xml utf-16 with a doctype": (voc(DOCTYPE.encode("utf-16-le")), "label-unreadable"),
     "xml latin-1": (voc("<annotation>é</annotation>".encode("latin-1")), "label-unreadable"),
     "xml too large": (voc("<annotation/>" + " " * (16 << 20)), "label-unreadable"),
@@ -229,7 +244,10 @@ CASES: dict[str, tuple[Reader, str]] = {
     "xml external entity": (voc(DOCTYPE), "xml-entity"),
     "xml parameter entity": (voc('<!DOCTYPE a [<!ENTITY % x SYSTEM "http://127.0.0.1/x"> %x;]><a/>'), "xml-entity"),
     "xml billion laughs": (voc(laughs()), "xml-entity"),
-    "xml other declared encoding": (voc('<?xml version="1.0" encoding="nonsense"?><annotation><a>'), "label-syntax"),
+    "xml other declared encoding": (
+        voc('<?xml version="1.0" encoding="nonsense"?><annotation><a>'),
+        "label-unreadable",
+    ),
     "voc no box": (voc_object("<name>cat</name>"), "label-syntax"),
     "voc no name": (voc_object(""), "class-unknown"),
     "voc unknown class": (voc_object("<name>bird</name>"), "class-unknown"),
@@ -263,7 +281,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "voc list outside": (voc(list_DOT_txt="good\n../../etc/passwd\n"), "path-outside"),
     "voc list absolute": (voc(list_DOT_txt="good\n/etc/passwd\n"), "path-outside"),
     "voc list twice": (voc(list_DOT_txt="good\ngood\n"), "image-duplicate"),
-    "voc list of three columns": (voc(list_DOT_txt="good\na b c\n"), "label-syntax"),
+    "voc list of three columns": (voc(list_DOT_txt="good\na b c\n"), "label-missing"),
     "voc list not text": (voc(list_DOT_txt=b"good\n\xff\n"), "file-unreadable"),
     # JSON
     "json empty": (coco(""), "file-syntax"),
@@ -321,7 +339,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     # label files
     "line of four": (darknet("0 .5 .5 .2"), "label-syntax"),
     "line with a score": (darknet(f"{LINE} 0.9"), "label-syntax"),
-    "line of a polygon": (darknet("0 .1 .1 .9 .1 .9 .9"), "label-syntax"),
+    "line of a polygon": (darknet("0 .1 .1 .9 .1 .9 .9"), "label-shape"),
     "line with commas": (darknet("0,.5,.5,.2,.2"), "label-syntax"),
     "line with a name": (darknet("cat .5 .5 .2 .2"), "label-syntax"),
     "line with a fraction as class": (darknet("0.0 .5 .5 .2 .2"), "label-syntax"),
@@ -399,12 +417,17 @@ CASES: dict[str, tuple[Reader, str]] = {
     "table unknown class": (table("bad.png,bird"), "class-unknown"),
     "table image outside": (table("../bad.png,cat"), "path-outside"),
     "table image gone": (table("gone.png,cat"), "image-missing"),
-    "table image apart": (table("bad.png,cat\ngood.png,dog"), "image-duplicate"),
     "table label twice": (table("bad.png,cat\nbad.png,cat"), "label-duplicate"),
     "table field of a megabyte": (table("x" * 500_000 + ",cat"), "label-syntax"),
     "table not text": (table(b"\xff,cat"), "file-unreadable"),
     "table zero byte": (table(b"\0,cat"), "file-unreadable"),
     "table without the columns": (table("", ListColumns("image", ("class",))), "file-syntax"),
+    "zip cut": (archive("x.zip", zipped(("a.txt", b"abc"), cut=9)), "archive-damaged"),
+    "zip empty": (archive("x.zip", b""), "archive-damaged"),
+    "zip member outside": (archive("x.zip", zipped(("../a.txt", b"abc"))), "archive-damaged"),
+    "zip member with a root": (archive("x.zip", zipped(("/a.txt", b"abc"))), "archive-damaged"),
+    "zip member on a drive": (archive("x.zip", zipped(("c:/a.txt", b"abc"))), "archive-damaged"),
+    "tar that is none": (archive("x.tar.gz", b"abc" * 999), "archive-damaged"),
     "boxes text": (boxes("bad.png,cat,1,2,x,4"), "label-syntax"),
     "boxes cell missing": (boxes("bad.png,cat,1,2,,4"), "label-syntax"),
     "boxes nan": (boxes("bad.png,cat,1,2,nan,4"), "box-nan"),
@@ -496,7 +519,7 @@ IMAGE_BY_IMAGE = [
     case
     for case, (_, code) in CASES.items()
     if code not in ("file-syntax", "file-unreadable", "tar-compressed", "class-duplicate")
-    and not case.startswith(("data", "yaml", "coco category"))
+    and not case.startswith(("data", "yaml", "coco category", "zip", "tar that is none"))
 ]
 
 
@@ -514,8 +537,8 @@ def test_there_are_enough_cases_and_each_code_has_one():
 
 
 def test_every_code_in_the_program_is_in_the_documentation():
-    folder = Path(formats.__file__).parent
-    text = "".join(path.read_text() for path in chain(folder.glob("*.py"), [folder.parent / "issues.py"]))
+    text = "".join(path.read_text() for path in Path(formats.__file__).parent.rglob("*.py"))
     text = text.replace(formats.__doc__ or "", "")
-    kinds = "box|area|class|label|image|size|id|path|file|xml|tar"
-    assert set(re.findall(rf'"((?:{kinds})-[a-z]+)"', text)) == CODES
+    kinds = "archive|box|area|class|label|image|size|id|path|file|xml|tar"
+    others = {"class-descriptions"}  # a name of Open Images' files
+    assert set(re.findall(rf'"((?:{kinds})-[a-z]+)"', text)) - others == CODES

@@ -105,6 +105,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(recipe: Path, tm
     assert log_of(broken) == log_of(whole)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, number: int, code: int) -> None:
     folder = tmp_path / "run"
@@ -159,6 +160,7 @@ def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> No
             assert second["total"] == pytest.approx(first["total"], rel=1e-4)
 
 
+@pytest.mark.posix
 def test_a_dead_process_ends_all(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = torchrun(2, recipe, "epochs=100000", "workers=0", "--out", folder, "--threads", "1")
@@ -212,6 +214,7 @@ def test_wrong_data_are_told_before_the_first_step(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.posix
 def test_a_dead_worker_names_the_image(recipe: Path, tmp_path: Path) -> None:
     # A worker that takes the machine's memory is killed by the system; here it kills itself at image p04.
     script = tmp_path / "deadly.py"

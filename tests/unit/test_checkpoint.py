@@ -148,6 +148,7 @@ def test_a_full_disk_leaves_the_one_before(
     assert_same(latest_state(tmp_path), 3)
 
 
+@pytest.mark.posix
 def test_on_a_disk_that_is_really_full_the_one_before_stays(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
@@ -183,6 +184,7 @@ while True:
 """
 
 
+@pytest.mark.posix
 def test_killed_while_it_saves_it_finds_the_last_or_the_one_before(tmp_path: Path) -> None:
     rng = np.random.default_rng()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

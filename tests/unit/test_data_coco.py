@@ -14,9 +14,9 @@ from PIL import Image
 from pycocotools import coco as official_coco
 from support.paths import shared
 
-from yolo9000.data.formats import coco
+from yolo9000.data import json_stream as coco
 from yolo9000.data.formats.coco import category_ids, coco_classes, read_coco, write_coco
-from yolo9000.data.formats.yolo import read_darknet
+from yolo9000.data.label_files import read_label_files
 from yolo9000.errors import DataError
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 from yolo9000.types import Annotation, BoxAnnotations, ImageFile, Sample
@@ -163,7 +163,7 @@ def test_objects_that_are_left_out(folder, values, code, message):
     ("values", "code", "message", "kept"),
     [
         ({"iscrowd": 2}, "label-syntax", "iscrowd must be 0 or 1, got 2", [1, 2, 4.5, 6]),
-        ({"iscrowd": True}, "label-syntax", "iscrowd must be 0 or 1, got True", [1, 2, 4.5, 6]),
+        ({"iscrowd": "0"}, "label-syntax", "iscrowd must be 0 or 1, got '0'", [1, 2, 4.5, 6]),
         ({"ignore": "no"}, "label-syntax", "ignore must be 0 or 1, got 'no'", [1, 2, 4.5, 6]),
         ({"area": "5"}, "label-syntax", "area must be a number, got '5'", [1, 2, 4.5, 6]),
         ({"area": -3}, "area-wrong", "an area must be 0 to that of the image, 600, got -3", [1, 2, 4.5, 6]),
@@ -441,7 +441,7 @@ def test_every_strange_image_and_object_is_told(folder, images, objects):
 def test_real_data_by_way_of_darknet(tmp_path):
     root = shared("data", "coco128")
     classes = (root / "classes.txt").read_text().split("\n")[:80]
-    samples = [item.sample for item in read_darknet([root / "images" / "train2017"], classes) if item.sample]
+    samples = [item.sample for item in read_label_files([root / "images" / "train2017"], classes) if item.sample]
     write_coco(tmp_path / "truth.json", samples, classes)
     annotations = list(read_coco(tmp_path / "truth.json", root))
     assert codes(annotations) == []

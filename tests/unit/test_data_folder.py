@@ -40,6 +40,7 @@ def test_the_folder_is_the_class(tmp_path):
     assert all(sample.boxes is None and sample.size_wh is None for sample in samples)
 
 
+@pytest.mark.posix
 def test_a_link_to_a_folder_is_a_class(tmp_path):
     put(tmp_path, "from/dog/a.jpg")
     (tmp_path / "to").mkdir()
@@ -49,6 +50,7 @@ def test_a_link_to_a_folder_is_a_class(tmp_path):
     assert annotation.sample.name == "dog/a.jpg"
 
 
+@pytest.mark.posix
 def test_all_that_may_be_wrong(tmp_path):
     put(tmp_path, "dog/a.jpg", "dog/b.heic", "dog/boxes.txt", "dog/.hidden.jpg", "dog/Thumbs.db")
     put(tmp_path, "dogs/a.jpg", "dogs/b.jpg", "cat/.keep", "a.jpg", "LICENSE", "classes.csv", ".git/a.jpg", "b.bin")

@@ -119,11 +119,10 @@ def test_numbers_that_are_none(images):
     assert issues(annotations) == [("class-unknown", "1"), ("label-syntax", "2")]
 
 
-def test_a_image_whose_rows_are_apart(images):
+def test_rows_of_a_image_that_stand_apart_are_joined(images):
     annotations = read(images, "a.png,dog\nb.png,dog\na.png,cat\na.png,ant\n", LABELS)
-    assert issues(annotations) == [("image-duplicate", "3")]
-    assert annotations[0].sample.image_labels == (1,)
-    assert annotations[2].sample is None
+    assert issues(annotations) == []
+    assert [annotation.sample.image_labels for annotation in annotations] == [(0, 1, 2), (1,)]
 
 
 # --- boxes ---

@@ -125,7 +125,7 @@ def test_lines_that_name_no_annotation(tmp_path):
     annotations = list(read_voc(tmp_path, tmp_path / "list.txt", CLASSES))
     assert [annotation.sample is not None for annotation in annotations] == [True] + [False] * 7
     assert codes(annotations) == [
-        *["label-syntax"] * 2,
+        *["label-missing"] * 2,
         *["path-outside"] * 2,
         "label-missing",
         *["image-duplicate"] * 2,
@@ -239,8 +239,7 @@ def test_classes_are_those_of_all_objects_sorted(tmp_path):
     (tmp_path / "list.txt").write_text("a\nc\ngone\n../b\n")
     assert voc_classes(tmp_path, tmp_path / "list.txt") == ("cat", "dog")
     (tmp_path / "list.txt").write_text("c\n")
-    with pytest.raises(DataError, match="must hold objects with names, holds none"):
-        voc_classes(tmp_path, tmp_path / "list.txt")
+    assert voc_classes(tmp_path, tmp_path / "list.txt") == ()
 
 
 # --- writing ---
@@ -338,7 +337,8 @@ def test_every_line_of_a_list_is_a_image_or_a_issue(damaged, lines):
     (damaged / "Annotations" / "a.xml").write_text(GOOD)
     (damaged / "list.txt").write_text("\n".join(lines), encoding="utf-8")
     annotations = list(read_voc(damaged, damaged / "list.txt", CLASSES))
-    assert len(annotations) == sum(bool(line.removeprefix("\ufeff").strip()) for line in lines)
+    texts = [line.removeprefix("\ufeff").strip() for line in lines]
+    assert len(annotations) == sum(bool(line) and not line.startswith("#") for line in texts)
     assert all((annotation.sample is None) == bool(annotation.issues) for annotation in annotations)
 
 

@@ -484,6 +484,7 @@ def test_the_working_folder_and_the_empty_name(tmp_path, monkeypatch):
     assert "empty" in only_error(open_sources(""))
 
 
+@pytest.mark.posix
 def test_one_bad_file_in_a_folder(tmp_path):
     save(tmp_path / "1.png", 1)
     (tmp_path / "2.png").write_bytes(b"bad")
@@ -937,6 +938,7 @@ def test_the_size_is_limited_and_the_error_named():
     assert read_size(encoded(PIXELS), max_pixels=6) == (3, 2)
 
 
+@pytest.mark.posix
 def test_the_size_of_files_that_are_none(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         read_size(tmp_path)

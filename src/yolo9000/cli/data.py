@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,7 +40,7 @@ from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from yolo9000.data.dataset import DataSet, OnError, Split
+    from yolo9000.data.dataset import DataSet, Ledger, OnError, Split
     from yolo9000.evaluation.runner import Evaluation
     from yolo9000.inference.engines import EngineName, Precision
     from yolo9000.taxonomy.wordtree import WordTree
@@ -96,12 +97,26 @@ def check(
 
 
 def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> dict[Split, DataSet]:
-    from yolo9000.data.dataset import open_data, splits_of
+    """Open the splits, and say what was recognized."""
+    from yolo9000.data.dataset import open_data, open_splits
 
-    names: list[Split] = splits_of(data) if wanted == "all" else [wanted]
-    if not names:
+    opened = open_splits(data) if wanted == "all" else {wanted: open_data(data, wanted)}
+    if not opened:
         raise ConfigError(f"{data}: has no split")
-    return {name: open_data(data, name) for name in names}
+    if description := next(iter(opened.values())).description:
+        print(printable(description), file=sys.stderr)
+    return opened
+
+
+def _tell(ledgers: Mapping[Split, Ledger], stem: Path) -> None:
+    """Say what was left out and changed of each split, and where the full list lies."""
+    for name, ledger in ledgers.items():
+        for line in ledger.lines(name):
+            print(line)
+        if ledger:
+            file = stem.with_name(f"{stem.name}-{name}.jsonl")
+            ledger.write(file)
+            print(f"{name}: all {len(ledger.issues):,} issues in {file.resolve()}")
 
 
 def _write(path: Path, text: str) -> None:
@@ -110,10 +125,19 @@ def _write(path: Path, text: str) -> None:
     write_atomically(path, text + "\n")
 
 
+def _writable(name: str) -> str:
+    """The name of a format that can be written."""
+    from yolo9000.data.formats import WRITABLE
+
+    if name not in WRITABLE:
+        raise typer.BadParameter(f"must be one of {', '.join(WRITABLE)}, got {name!r}")
+    return name
+
+
 @data_app.command()
 def convert(
     data: DataArgument,
-    to: Annotated[Literal["voc", "coco", "darknet"], typer.Option(help="Format to write.")],
+    to: Annotated[str, typer.Option(help="Format to write: one that docs/data.md marks as written.", parser=_writable)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.", show_default=False)],
     split: WhichSplits = "all",
     on_error: OnErrorOption = "error",
@@ -121,12 +145,19 @@ def convert(
 ) -> None:
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
+    from yolo9000.data.dataset import Ledger
+    from yolo9000.io.writers import OutputNames
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"must be a new or empty folder, got {str(out)!r}", argument="out")
+    names, ledgers = OutputNames(), {}
     for name, data_set in _open_splits(data, split).items():
-        count = convert_samples(data_set, to, out, name, on_error=on_error, copy=copy)
+        ledgers[name] = Ledger()
+        count = convert_samples(
+            data_set, to, out, name, on_error=on_error, copy=copy, names=names, ledger=ledgers[name]
+        )
         print(f"{name}: {count} images written to {out.resolve()}")
+    _tell(ledgers, out.with_name(f"{out.name}-left-out"))
 
 
 @data_app.command()

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from yolo9000.data.dataset import DataSet, Source, Split
+from yolo9000.data.dataset import DataSet, Split
+from yolo9000.data.format import SourceSettings
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.taxonomy.build import BuiltTree, Match, build_tree
@@ -31,7 +32,6 @@ __all__ = ["Combined", "Relation", "combine", "relations_of", "write_combined"]
 Kind = Literal["same name", "synonyms", "kind of", "conflict"]
 """How a label of one data set stands to one of another: the same name for the same node; other names for one node; the
 first is a kind of the second; the same name, but what else is in the two sets speaks for different meanings."""
-FILE_KEYS = ("images", "boxes")  # of sources, besides `path`: files relative to the data-set file
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,11 @@ def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) ->
     """A source, by its place, as it stands in the combined file: paths from there, names mapped to nodes."""
     source = data.sources[place]
     entry = source.model_dump(exclude_defaults=True)
-    for key in ("path", *FILE_KEYS):
+    entry = {"format": source.format} | entry
+    for key in source.FILES:
         if isinstance(entry.get(key), str):
             entry[key] = _path_from(folder, data.root / entry[key])
-    if isinstance(entry.get("names"), str):
-        entry["names"] = _path_from(folder, data.root / entry["names"])
-    if data.numbered(source):
+    if source.by_index:
         entry["names"] = list(data.classes)
     # A map may name classes that no image has
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items() if name in nodes}
@@ -194,7 +193,7 @@ def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) ->
     return entry
 
 
-def _own_names(source: Source, data: DataSet) -> dict[str, str]:
+def _own_names(source: SourceSettings, data: DataSet) -> dict[str, str]:
     """The names that a source uses, and the data set's class of each."""
     plain = {name: name for name in data.classes if name not in source.map and name not in source.left_out}
     return plain | dict(source.map)

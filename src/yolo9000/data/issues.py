@@ -1,4 +1,40 @@
-"""The checks that all formats share: which boxes can be used, and how an issue is told."""
+"""The checks that all formats share: which boxes can be used, and how an issue is told.
+
+The codes of issues:
+
+========================= ============================================================================================
+``box-nan``               a side of a box is not a finite number
+``box-inverted``          a box ends before it begins
+``box-empty``             a box has no width or no height
+``box-outside``           a box lies partly (clipped) or wholly (left out) outside its image
+``box-duplicate``         the same box with the same label twice
+``area-wrong``            an area that the image has no room for
+``class-unknown``         a label that is not one of the classes
+``class-duplicate``       a class that is named twice
+``class-empty``           a class's folder without images
+``label-shape``           an outline, a rotated box or a mask where boxes are asked for
+``label-syntax``          an object, a line or a record that is not what its format asks for
+``label-missing``         an image without a label file
+``label-orphan``          a label file without an image
+``label-duplicate``       a label, or an image's label file, that is there twice
+``label-unreadable``      a label file that cannot be read, is no text, or is too large
+``image-missing``       an image that a list or a label names is not there
+``image-unreadable``    an image whose header cannot be read
+``image-duplicate``     an image that is there twice
+``size-wrong``            a declared width and height that are not those of the image
+``id-duplicate``          an id that is there twice
+``id-unknown``            an id that stands for nothing
+``path-outside``          a name that leads out of the data set's folder
+``file-unknown``          a file that is neither an image nor a label file
+``file-unreadable``       a file or a folder that cannot be read
+``file-syntax``           a file that cannot be understood as a whole
+``xml-entity``            XML with a document type or entities, which can be used to attack
+``archive-damaged``       an archive that cannot be unpacked
+``tar-compressed``        a tar file that must be unpacked to be read
+``tar-damaged``           a tar file that ends early, or goes on after its end
+``tar-member``            a link, a device or a sparse file in a tar file
+========================= ============================================================================================
+"""
 
 from __future__ import annotations
 
@@ -11,7 +47,7 @@ import numpy as np
 from yolo9000.errors import DataError
 from yolo9000.types import BoxAnnotations, Issue
 
-__all__ = ["IssueError", "RawBox", "make_boxes", "make_issue", "one_line", "shown"]
+__all__ = ["IssueError", "RawBox", "make_boxes", "make_issue", "one_line", "scaled", "shown"]
 
 ROUNDING = 0.5  # pixels that a box may stick out of its image without an issue: a labelling tool rounded
 _LONGEST_TEXT = 500
@@ -52,6 +88,14 @@ class RawBox(NamedTuple):
     difficult: bool = False
     crowd: bool = False
     area: float | None = None
+
+
+def scaled(row: RawBox, size_wh: tuple[int, int]) -> RawBox:
+    """A box in fractions of an image, in pixels."""
+    width, height = size_wh
+    return row._replace(
+        left=row.left * width, top=row.top * height, right=row.right * width, bottom=row.bottom * height
+    )
 
 
 class IssueError(DataError):

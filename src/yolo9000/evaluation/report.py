@@ -115,7 +115,7 @@ def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
     sections = [_overview(result), _issues(result)]
     for name, split in result.splits.items():
         sections.append(_classes(name, split, result.classes))
-        if split.sizes_wh:
+        if split.boxes_of:
             figure = PageFigure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), 420)
             text = "Width and height of every box, as shares of its image."
             sections.append(Section(f"Sizes of boxes: {name}", text, figures=[figure]))

@@ -126,7 +126,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make sure that the names in a folder are on the disk."""
+    """Make sure that the names in a folder are on the disk; Windows has no way to ask for it."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,38 +13,61 @@ import json
 import math
 import shutil
 import tempfile
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn
+from itertools import islice
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, Any, ClassVar, Final, Literal
 
 import numpy as np
-from jaxtyping import Float64
 
-from yolo9000.data.formats import (
-    ClassIndices,
-    boxes_to_write,
-    check_declared_size,
-    duplicate_image,
-    is_file,
-    json_number,
-    path_inside,
-    size_of,
-    size_to_write,
-    writing,
+from yolo9000.data.coco_contents import (
+    LISTS,
+    CocoContents,
+    CocoImage,
+    CocoObject,
+    image_name,
+    names_by_id,
+    read_categories,
+    read_contents,
+    rows_of,
 )
-from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
+from yolo9000.data.files import is_file
+from yolo9000.data.format import Recognition, SourceSettings, Split
+from yolo9000.data.image_files import check_declared_size, duplicate_image, find_image, size_of
+from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue
+from yolo9000.data.json_stream import list_elements
+from yolo9000.data.labels import ClassIndices
+from yolo9000.data.listing import Listing
+from yolo9000.data.split_names import UNDIVIDED, split_of
+from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.errors import DataError
+from yolo9000.io.writers import OutputNames
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
-__all__ = ["category_ids", "coco_classes", "read_coco", "write_coco"]
+__all__ = [
+    "NAME",
+    "TITLE",
+    "Source",
+    "category_ids",
+    "class_names",
+    "coco_classes",
+    "read",
+    "read_coco",
+    "sniff",
+    "write",
+    "write_coco",
+]
 
-_CHUNK = 1 << 20  # characters read at a time
-_LARGEST_VALUE = 64 << 20  # characters of one element; far above any real one
-_LISTS = ("images", "annotations", "categories")
-_MAX_ID = 1 << 53  # ids stand among floats, which hold whole numbers up to here
+NAME: Final = "coco"
+TITLE = "COCO JSON"
+
+_ROBOFLOW_FILE = "_annotations.coco.json"
+_PREFIXES = ("instances_", "person_keypoints_", "annotations_", "_annotations.", "lvis_v1_", "lvis_v0.5_")
+_NOT_BOXES = ("captions_", "panoptic_", "image_info_", "stuff_")
+_MOST_DOCUMENTS = 60
+_INFO = {"description": "written by yolo9000", "version": "1.0"}
 _DARKNET_NAMES = {
     "airplane": "aeroplane",
     "couch": "sofa",
@@ -56,7 +79,133 @@ _DARKNET_NAMES = {
 """What Darknet's ``coco.names`` calls six of COCO's categories."""
 
 
-def read_coco(json_file: Path, images_folder: Path, classes: Sequence[str] | None = None) -> Iterator[Annotation]:
+class Source(SourceSettings):
+    """A COCO JSON file.
+
+    Attributes:
+        images: folder that the names of images are relative to, itself relative to the data-set file.
+    """
+
+    FILES: ClassVar[tuple[str, ...]] = ("path", "images")
+    format: Literal["coco"] = NAME
+    images: str
+
+
+# --- Recognizing. ---
+
+
+def sniff(listing: Listing) -> Recognition | None:
+    """JSON files with ``images``, ``annotations`` and ``categories``, in the folder or one or two below."""
+    documents = [name for name in listing.documents(".json")[:_MOST_DOCUMENTS] if _is_coco(listing, name)]
+    if not documents:
+        return None
+    files = _files_by_split(documents) if listing.file is None else {UNDIVIDED: listing.file}
+    if not files:
+        some = ", ".join(documents[:3])
+        raise DataError(f"{listing.root}: holds {len(documents)} COCO files ({some} ...): point at one of them")
+    sources = {split: [_source_of(listing, file)] for split, file in files.items()}
+    counts = {_shown_split(file): _image_count(listing, file) for file in files.values()}
+    roboflow = all(file.endswith(_ROBOFLOW_FILE) for file in files.values())
+    used = {part for found in sources.values() for key in ("path", "images") for part in _first_part(found[0][key])}
+    return Recognition(
+        0.95,
+        "Roboflow COCO export" if roboflow else TITLE,
+        f"{', '.join(files.values())}: images, annotations and categories",
+        sources,
+        counts,
+        used=frozenset(used),
+    )
+
+
+def _is_coco(listing: Listing, file: str) -> bool:
+    name = PurePosixPath(file).name
+    if listing.file is None and name.startswith(_NOT_BOXES):
+        return False
+    peek = listing.json(file)
+    if peek.is_list:
+        return False
+    wanted = {"images", "annotations", "categories"}
+    return wanted <= peek.keys if peek.value is not None else "images" in peek.keys or len(wanted & peek.keys) > 1
+
+
+def _files_by_split(documents: Sequence[str]) -> dict[str, str]:
+    """The file of each split; of one that is not divided under ``""``; nothing where it cannot be told."""
+    found: dict[str, list[str]] = {}
+    for file in documents:
+        found.setdefault(_split_of_file(file), []).append(file)
+    if len(found) > 1:
+        found.pop(UNDIVIDED, None)
+    best = {split: sorted(files, key=_rank) for split, files in found.items()}
+    if any(len(files) > 1 and _rank(files[0])[:2] == _rank(files[1])[:2] for files in best.values()):
+        return {}
+    return {split: best[split][0] for split in ("train", "val", "test", UNDIVIDED) if split in best}
+
+
+def _split_of_file(file: str) -> str:
+    path = PurePosixPath(file)
+    return split_of(path.stem) or split_of(path.parent.name) or UNDIVIDED
+
+
+def _rank(file: str) -> tuple[bool, bool, str]:
+    name = PurePosixPath(file).name
+    return "keypoints" in name, "trainval" in name, file
+
+
+def _shown_split(file: str) -> str:
+    path = PurePosixPath(file)
+    return path.parent.name if path.name == _ROBOFLOW_FILE else _without_prefix(path.stem)
+
+
+def _without_prefix(stem: str) -> str:
+    return next((stem.removeprefix(prefix) for prefix in _PREFIXES if stem.startswith(prefix)), stem)
+
+
+def _image_count(listing: Listing, file: str) -> int | None:
+    value = listing.json(file).value
+    images = value.get("images") if isinstance(value, dict) else None
+    return len(images) if isinstance(images, list) else None
+
+
+def _source_of(listing: Listing, file: str) -> dict[str, str]:
+    names = _first_names(listing, file)
+    if names and all(PurePath(name).is_absolute() and is_file(Path(name)) for name in names):
+        return {"format": NAME, "path": file, "images": Path(names[0]).anchor}
+    folder, _ = folder_of_images(listing, file, names, _without_prefix(PurePosixPath(file).stem))
+    return {"format": NAME, "path": file, "images": folder}
+
+
+def _first_names(listing: Listing, file: str) -> list[str]:
+    value = listing.json(file).value
+    if isinstance(value, dict):
+        images = value.get("images")
+        elements = iter(images if isinstance(images, list) else [])
+    else:
+        elements = (element for key, _, element in list_elements(listing.root / file, LISTS, TITLE) if key == "images")
+    return [name for element in islice(elements, NAMES_TRIED) if (name := image_name(element))]
+
+
+def _first_part(path: str) -> tuple[str, ...]:
+    parts = PurePosixPath(path).parts
+    return parts[:1]
+
+
+# --- Reading. ---
+
+
+def class_names(root: Path, source: Source) -> Sequence[str]:
+    """The categories in the order of their ids."""
+    return coco_classes(root / source.path)
+
+
+def read(root: Path, source: Source, classes: Sequence[str]) -> Iterator[Annotation]:
+    """See `read_coco`."""
+    shapes = source.boxes_from_shapes
+    yield from read_coco(root / source.path, root / source.images, classes, boxes_from_shapes=shapes)
+
+
+def read_coco(
+    json_file: Path, images_folder: Path, classes: Sequence[str] | None = None, *, boxes_from_shapes: bool = False
+) -> Iterator[Annotation]:
     """The images of a COCO data set in the order of the file, those without objects among them.
 
     First come the issues that belong to no image. Of an object ``bbox``, ``category_id``, ``area`` and ``iscrowd``
@@ -67,13 +216,14 @@ def read_coco(json_file: Path, images_folder: Path, classes: Sequence[str] | Non
         images_folder: what ``file_name`` is relative to.
         classes: names whose places are the labels, COCO's own or those of Darknet's ``coco.names``; None takes
             `coco_classes`.
+        boxes_from_shapes: an object without ``bbox`` gets the box around its ``segmentation``.
 
     Raises:
         DataError: the file cannot be read or understood, lacks one of its lists, or has a category that cannot be used
             or is there twice; a class is named twice.
     """
-    contents = _read_contents(json_file)
-    names = _names_by_id(contents.categories)
+    contents = read_contents(json_file, boxes_from_shapes=boxes_from_shapes)
+    names = names_by_id(contents.categories)
     reader = _Reader(images_folder, contents, ClassIndices(names if classes is None else classes))
     yield from reader.read_loose()
     for image in contents.images:
@@ -86,7 +236,7 @@ def coco_classes(json_file: Path) -> tuple[str, ...]:
     Raises:
         DataError: the file cannot be read or understood, or has a category that cannot be used or is there twice.
     """
-    return _names_by_id(_read_categories(json_file))
+    return names_by_id(read_categories(json_file))
 
 
 def category_ids(json_file: Path, classes: Sequence[str] | None = None) -> dict[int, int]:
@@ -99,10 +249,29 @@ def category_ids(json_file: Path, classes: Sequence[str] | None = None) -> dict[
     Raises:
         DataError: as of `coco_classes`; a class is named twice.
     """
-    categories = _read_categories(json_file)
-    numbers = ClassIndices(_names_by_id(categories) if classes is None else classes)
+    categories = read_categories(json_file)
+    numbers = ClassIndices(names_by_id(categories) if classes is None else classes)
     known = ((category, _name_among(numbers, name)) for category, name in sorted(categories.items()))
     return {numbers.of(name, str(json_file)): category for category, name in known if name in numbers}
+
+
+def write(
+    folder: Path,
+    samples: Iterable[Sample],
+    classes: Sequence[str],
+    split: Split,
+    *,
+    copy: bool = True,
+    names: OutputNames | None = None,
+) -> None:
+    """Write ``annotations/<split>.json`` and, unless they are only referred to, the images into ``images/<split>``.
+
+    Raises:
+        DataError: see `write_coco`.
+    """
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    place = folder / "images" / split if copy else None
+    write_coco(folder / "annotations" / f"{split}.json", copied(samples, place), classes)
 
 
 def write_coco(file: Path, samples: Iterable[Sample], classes: Sequence[str]) -> None:
@@ -133,193 +302,22 @@ def write_coco(file: Path, samples: Iterable[Sample], classes: Sequence[str]) ->
             part.unlink(missing_ok=True)
 
 
-# --- What the file holds. ---
-
-
-class _Image(NamedTuple):
-    place: int
-    id: int
-    file_name: str
-    size_wh: tuple[int, int] | None
-
-
-class _Object(NamedTuple):
-    """A row of numbers; what is not there is NaN."""
-
-    place: float
-    id: float
-    image_id: float
-    category_id: float
-    left: float
-    top: float
-    width: float
-    height: float
-    area: float
-    crowd: float
-    difficult: float
-
-
-@dataclass
-class _Contents:
-    """What was read; `issues` by the id of their image, None where they have none."""
-
-    file: Path
-    images: list[_Image] = field(default_factory=list)
-    objects: array[float] = field(default_factory=lambda: array("d"))
-    categories: dict[int, str] = field(default_factory=dict)
-    issues: dict[int | None, list[Issue]] = field(default_factory=dict)
-
-    def add_issue(self, issue: Issue, image_id: int | None = None) -> None:
-        self.issues.setdefault(image_id, []).append(issue)
-
-
-def _read_contents(file: Path) -> _Contents:
-    contents = _Contents(file)
-    image_ids: set[int] = set()
-    for key, place, element in _elements(file):
-        where = f"{file}: {key}[{place}]"
-        if key == "categories":
-            _take_category(element, where, contents.categories)
-        elif key == "images":
-            _take_image(element, place, where, contents, image_ids)
-        else:
-            _take_object(element, place, where, contents)
-    _check_object_ids(contents)
-    return contents
-
-
-def _read_categories(file: Path) -> dict[int, str]:
-    categories: dict[int, str] = {}
-    for key, place, element in _elements(file):
-        if key == "categories":
-            _take_category(element, f"{file}: {key}[{place}]", categories)
-    return categories
-
-
-def _names_by_id(categories: dict[int, str]) -> tuple[str, ...]:
-    return tuple(categories[category] for category in sorted(categories))
+# --- Images with their objects. ---
 
 
 def _name_among(numbers: ClassIndices, name: str) -> str:
     return name if name in numbers else _DARKNET_NAMES.get(name, name)
 
 
-def _take_category(element: object, where: str, categories: dict[int, str]) -> None:
-    category, name = _whole(element, "id"), _get(element, "name")
-    if category is None or not isinstance(name, str) or not name.strip():
-        message = f"must be a category with a whole number as id and a name, got {shown(element)}"
-        raise IssueError(make_issue("file-syntax", where, message, "correct the category"))
-    if category in categories:
-        message = f"a category's id must be there once, {category} was there before"
-        raise IssueError(make_issue("id-duplicate", where, message, "number the categories again"))
-    if name in categories.values():
-        message = f"a category must be named once, {shown(name)} was there before"
-        raise IssueError(make_issue("class-duplicate", where, message, "rename or merge the two"))
-    categories[category] = name
-
-
-def _take_image(element: object, place: int, where: str, contents: _Contents, ids: set[int]) -> None:
-    image_id, file_name = _whole(element, "id"), _get(element, "file_name")
-    if image_id is None or not isinstance(file_name, str):
-        message = f"must be an image with a whole number as id and a file_name, got {shown(element)}"
-        contents.add_issue(make_issue("label-syntax", where, message, "correct or delete the image"))
-    elif image_id in ids:
-        message = f"an image's id must be there once, {image_id} was there before"
-        contents.add_issue(make_issue("id-duplicate", where, message, "give one of the two another id"))
-    else:
-        ids.add(image_id)
-        declared = None
-        if not (_get(element, "width") is None and _get(element, "height") is None):
-            declared = _whole(element, "width") or 0, _whole(element, "height") or 0
-        contents.images.append(_Image(place, image_id, file_name, declared))
-
-
-def _take_object(element: object, place: int, where: str, contents: _Contents) -> None:
-    image_id = _whole(element, "image_id")
-    try:
-        contents.objects.extend(_object_of(element, place, where, image_id, contents))
-    except IssueError as error:
-        contents.add_issue(error.issue, image_id)
-
-
-def _object_of(element: object, place: int, where: str, image_id: int | None, contents: _Contents) -> _Object:
-    category = _whole(element, "category_id")
-    if image_id is None or category is None:
-        message = f"must be an object with whole numbers as image_id and category_id, got {shown(element)}"
-        raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
-    box = _get(element, "bbox")
-    sides = [json_number(value) for value in box] if isinstance(box, list) else []
-    if len(sides) != 4 or None in sides:
-        message = f"bbox must be [left, top, width, height] in numbers, got {shown(box)}"
-        raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
-    left, top, width, height = (side for side in sides if side is not None)
-    marks = [_mark(element, key, where, image_id, contents) for key in ("iscrowd", "ignore")]
-    area = _area(element, where, image_id, contents)
-    own_id = _whole(element, "id")
-    return _Object(
-        place, math.nan if own_id is None else own_id, image_id, category, left, top, width, height, area, *marks
-    )
-
-
-def _mark(element: object, key: str, where: str, image_id: int, contents: _Contents) -> int:
-    value = _get(element, key)
-    if value is None or (type(value) is int and value in (0, 1)):
-        return value or 0
-    message = f"{key} must be 0 or 1, got {shown(value)}"
-    contents.add_issue(make_issue("label-syntax", where, message, "correct it; 0 is taken", fixable=True), image_id)
-    return 0
-
-
-def _area(element: object, where: str, image_id: int, contents: _Contents) -> float:
-    value = _get(element, "area")
-    if value is None:
-        return math.nan
-    area = json_number(value)
-    if area is None:
-        message = f"area must be a number, got {shown(value)}"
-        issue = make_issue("label-syntax", where, message, "correct it; that of the box is taken", fixable=True)
-        contents.add_issue(issue, image_id)
-        return math.nan
-    return math.inf if math.isnan(area) else area  # which is no area either, and not the sign of none
-
-
-def _check_object_ids(contents: _Contents) -> None:
-    rows = _rows_of(contents)
-    order = np.argsort(rows[:, 1], kind="stable")
-    ids = rows[order, 1]
-    for place in order[1:][ids[1:] == ids[:-1]]:  # no NaN equals another
-        row = _Object(*rows[place].tolist())
-        message = f"an object's id must be there once, {row.id:.0f} was there before"
-        where = f"{contents.file}: annotations[{row.place:.0f}]"
-        issue = make_issue("id-duplicate", where, message, "give one of the two another id", fixable=True)
-        contents.add_issue(issue, int(row.image_id))
-
-
-def _rows_of(contents: _Contents) -> Float64[np.ndarray, "n 11"]:
-    return np.frombuffer(contents.objects, np.float64).reshape(-1, len(_Object._fields))
-
-
-def _get(element: object, key: str) -> object:
-    return element.get(key) if isinstance(element, dict) else None
-
-
-def _whole(element: object, key: str) -> int | None:
-    value = _get(element, key)
-    return value if type(value) is int and abs(value) <= _MAX_ID else None  # not bool, which is an int
-
-
-# --- Images with their objects. ---
-
-
 class _Reader:
     """Joins images with their objects."""
 
-    def __init__(self, folder: Path, contents: _Contents, numbers: ClassIndices) -> None:
+    def __init__(self, folder: Path, contents: CocoContents, numbers: ClassIndices) -> None:
         self._folder = folder
         self._contents = contents
         self._numbers = numbers
         self._paths: set[Path] = set()
-        rows = _rows_of(contents)
+        rows = rows_of(contents)
         self._rows = rows[np.argsort(rows[:, 2], kind="stable")]
         self._image_ids = self._rows[:, 2]
 
@@ -330,18 +328,18 @@ class _Reader:
             if image_id not in known:
                 yield from (Annotation(None, (issue,)) for issue in issues)
         for row in self._rows[~np.isin(self._image_ids, list(known))]:
-            item = _Object(*row.tolist())
+            item = CocoObject(*row.tolist())
             where = f"{self._contents.file}: annotations[{item.place:.0f}]"
             message = f"image_id must be that of an image, got {item.image_id:.0f}"
             suggestion = "delete the object, or add its image"
             yield Annotation(None, (make_issue("id-unknown", where, message, suggestion, fixable=True),))
 
-    def read(self, image: _Image) -> Annotation:
+    def read(self, image: CocoImage) -> Annotation:
         """One image with its objects."""
         where = f"{self._contents.file}: images[{image.place}]"
         issues = list(self._contents.issues.get(image.id, []))
         try:
-            file = ImageFile(path_inside(self._folder, image.file_name, where))
+            file = ImageFile(find_image(self._folder, image.file_name, where))
             size_wh = self._size(image, file, where, issues)
         except IssueError as error:
             return Annotation(None, (error.issue, *issues))
@@ -349,10 +347,22 @@ class _Reader:
             return Annotation(None, (duplicate_image(image.file_name, where), *issues))
         self._paths.add(file.path)
         boxes, box_issues = make_boxes(self._raw_boxes(image.id, issues), size_wh)
-        sample = Sample(image.file_name, file, where, size_wh, boxes, image_id=image.id)
+        name = image.file_name.replace("\\", "/")
+        sample = Sample(name, file, where, size_wh, boxes, image_id=image.id, exhaustive=self._exhaustive(image))
         return Annotation(sample, (*issues, *box_issues))
 
-    def _size(self, image: _Image, file: ImageFile, where: str, issues: list[Issue]) -> tuple[int, int]:
+    def _exhaustive(self, image: CocoImage) -> tuple[int, ...] | None:
+        """LVIS: the classes that are labelled everywhere in the image or nowhere in it."""
+        if image.not_exhaustive is None:
+            return None
+        first, last = np.searchsorted(self._image_ids, [image.id, image.id + 1])
+        known = {int(category) for category in self._rows[first:last, 3]} | set(image.negative)
+        names = self._contents.categories
+        wanted = [names[category] for category in known - set(image.not_exhaustive) if category in names]
+        labels = {self._numbers.of(_name_among(self._numbers, name), "") for name in wanted if name in self._numbers}
+        return tuple(sorted(labels))
+
+    def _size(self, image: CocoImage, file: ImageFile, where: str, issues: list[Issue]) -> tuple[int, int]:
         size_wh = size_of(file, where)
         if image.size_wh is not None:
             try:
@@ -368,12 +378,12 @@ class _Reader:
         raw = []
         for row in self._rows[first:last].tolist():
             try:
-                raw.append(self._raw_box(_Object(*row)))
+                raw.append(self._raw_box(CocoObject(*row)))
             except IssueError as error:
                 issues.append(error.issue)
         return raw
 
-    def _raw_box(self, item: _Object) -> RawBox:
+    def _raw_box(self, item: CocoObject) -> RawBox:
         where = f"{self._contents.file}: annotations[{item.place:.0f}]"
         name = self._contents.categories.get(int(item.category_id))
         if name is None:
@@ -394,134 +404,6 @@ class _Reader:
         )
 
 
-# --- JSON, element by element. ---
-
-
-def _elements(file: Path) -> Iterator[tuple[str, int, Any]]:
-    """The elements of the lists, as (list, place, element)."""
-    suggestion = "write the file again as COCO JSON"
-    if not is_file(file):
-        raise IssueError(make_issue("file-unreadable", file, "must be a file that can be read", "correct the path"))
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            yield from _walk(_JsonText(stream, file))
-    except OSError as error:
-        message = f"must be a file that can be read: {error.strerror}"
-        raise IssueError(make_issue("file-unreadable", file, message, "correct its permissions")) from None
-    except UnicodeDecodeError:
-        raise IssueError(
-            make_issue("file-unreadable", file, "must be UTF-8 text, holds other bytes", suggestion)
-        ) from None
-
-
-def _walk(text: _JsonText) -> Iterator[tuple[str, int, Any]]:
-    seen = set()
-    text.take("{", f"an object with the lists {', '.join(_LISTS)}")
-    while text.peek() != "}":
-        key = text.value() if text.peek() == '"' else text.fail("a name")
-        text.take(":", "a colon")
-        if key in seen:
-            text.fail(f"{shown(key)} once")
-        seen.add(key)
-        if key in _LISTS:
-            yield from ((key, place, element) for place, element in enumerate(_walk_list(text, key)))
-        else:
-            text.value()
-        if text.peek() != "}":
-            text.take(",", "a comma or a closing brace")
-            if text.peek() == "}":
-                text.fail("a name after the comma")
-    text.take("}", "a closing brace")
-    if missing := [key for key in _LISTS if key not in seen]:
-        text.fail(f"the lists {', '.join(_LISTS)}, {', '.join(missing)} missing;")
-    if text.peek():
-        text.fail("nothing after the object")
-
-
-def _walk_list(text: _JsonText, key: str) -> Iterator[Any]:
-    text.take("[", f"a list of {key}")
-    while text.peek() != "]":
-        yield text.value()
-        if text.peek() != "]":
-            text.take(",", "a comma or a closing bracket")
-            if text.peek() == "]":
-                text.fail("an element after the comma")
-    text.take("]", "a closing bracket")
-
-
-class _JsonText:
-    """Takes JSON values from a stream, holding no more than the value that is being taken and one chunk."""
-
-    def __init__(self, stream: IO[str], file: Path) -> None:
-        self._stream = stream
-        self._file = file
-        self._decoder = json.JSONDecoder()
-        self._buffer = ""
-        self._place = 0
-        self._line = 1  # of the buffer's begin
-        self._ended = False
-
-    def peek(self) -> str:
-        """The next character that is not blank; nothing at the end."""
-        while True:
-            while self._place < len(self._buffer):
-                if self._buffer[self._place] not in " \t\n\r":
-                    return self._buffer[self._place]
-                self._place += 1
-            if self._ended:
-                return ""
-            self._read(_CHUNK)
-
-    def take(self, character: str, wanted: str) -> None:
-        """Go on behind a character.
-
-        Raises:
-            IssueError: another one comes.
-        """
-        if self.peek() != character:
-            self.fail(wanted)
-        self._place += 1
-
-    def value(self) -> Any:
-        """The next value.
-
-        Raises:
-            IssueError: what comes is none.
-        """
-        self.peek()
-        wanted = _CHUNK
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._buffer, self._place)
-                if self._ended or end < len(self._buffer):  # else it may be a number that goes on
-                    self._place = end
-                    return value
-            except json.JSONDecodeError as error:
-                if self._ended or len(self._buffer) - self._place > _LARGEST_VALUE:
-                    self._place = error.pos
-                    self.fail(f"JSON ({error.msg.lower()})")
-            except (RecursionError, ValueError):  # Python's limits on depth and on digits
-                self.fail("JSON that is neither nested so deeply nor has such long numbers")
-            self._read(wanted)
-            wanted *= 2
-
-    def fail(self, wanted: str) -> NoReturn:
-        """Raise the issue of what stands here."""
-        line = self._line + self._buffer.count("\n", 0, self._place)
-        came = shown(self._buffer[self._place : self._place + 20]) if self.peek() else "the end"
-        message = f"must hold {wanted}, got {came}"
-        raise IssueError(
-            make_issue("file-syntax", f"{self._file}:{line}", message, "write the file again as COCO JSON")
-        )
-
-    def _read(self, characters: int) -> None:
-        chunk = self._stream.read(characters)
-        self._ended = not chunk
-        self._line += self._buffer.count("\n", 0, self._place)
-        self._buffer = self._buffer[self._place :] + chunk
-        self._place = 0
-
-
 # --- Writing. ---
 
 
@@ -530,7 +412,7 @@ def _write_all(out: IO[str], objects: IO[str], samples: Iterable[Sample], classe
     ids = _ids_to_write(classes)
     used: set[int] = set()
     next_id, object_id = 1, 0
-    out.write('{"images": [')
+    out.write(f'{{"info": {json.dumps(_INFO)},\n"licenses": [],\n"images": [')
     for sample in samples:
         while sample.image_id is None and next_id in used:
             next_id += 1
@@ -547,7 +429,7 @@ def _write_all(out: IO[str], objects: IO[str], samples: Iterable[Sample], classe
     out.write('\n],\n"annotations": [')
     objects.seek(0)
     shutil.copyfileobj(objects, out)
-    categories = [{"id": ids[label], "name": name} for label, name in enumerate(classes)]
+    categories = [{"id": ids[label], "name": name, "supercategory": ""} for label, name in enumerate(classes)]
     out.write(f'\n],\n"categories": {json.dumps(categories)}}}\n')
 
 
@@ -566,5 +448,6 @@ def _objects_to_write(sample: Sample, image_id: int, ids: dict[int, int]) -> Ite
             "bbox": [left, top, right - left, bottom - top],
             "area": float(boxes.areas[place]),
             "iscrowd": int(boxes.crowd[place]),
+            "segmentation": [[left, top, right, top, right, bottom, left, bottom]],
         }
         yield record | {"ignore": 1} if boxes.difficult[place] else record

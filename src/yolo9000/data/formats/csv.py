@@ -9,26 +9,39 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Final, Literal, NamedTuple
 
-from yolo9000.data.formats import (
-    ClassIndices,
-    add_labels,
-    check_there,
-    class_of_digits,
-    duplicate_image,
-    image_level,
-    numbered_lines,
-    path_inside,
-    size_of,
-    to_number,
-)
-from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
+from yolo9000.data.files import is_note_name, numbered_lines, to_number
+from yolo9000.data.format import NumberedSettings, Recognition
+from yolo9000.data.image_files import check_there, find_image, size_of
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, scaled, shown
+from yolo9000.data.labels import ClassIndices, add_labels, class_of_digits, image_level
+from yolo9000.data.listing import Listing
+from yolo9000.data.table_columns import sniff_table, sources_by_split
 from yolo9000.errors import ConfigError
+from yolo9000.taxonomy.darknet_files import read_names
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
-__all__ = ["ListColumns", "RowGroup", "gt_of_group", "read_class_table", "read_groups", "read_list"]
+__all__ = [
+    "NAME",
+    "TITLE",
+    "ListColumns",
+    "RowGroup",
+    "Source",
+    "class_names",
+    "gt_of_group",
+    "read",
+    "read_class_table",
+    "read_groups",
+    "read_list",
+    "sniff",
+    "write",
+]
+
+NAME: Final = "list"
+TITLE = "CSV table"
+write = None
 
 Column = str | int
 
@@ -47,6 +60,9 @@ class ListColumns:
         rest: all columns after those are labels too, and a row may have any number of them; not with boxes.
         numbers: classes are written as numbers, from 0, not as names.
         inclusive: the right and bottom pixel belongs to the box, so that it is right - left + 1 wide.
+        fractions: the sides of boxes are fractions of the image's width and height, not pixels.
+        sizes: the last two of ``box`` are its width and height.
+        suffix: what the names of images lack at their end, such as ``.jpg``.
 
     Raises:
         ConfigError: some columns are named and others numbered; boxes without exactly one column of labels.
@@ -59,6 +75,9 @@ class ListColumns:
     rest: bool = False
     numbers: bool = False
     inclusive: bool = False
+    fractions: bool = False
+    sizes: bool = False
+    suffix: str = ""
 
     def __post_init__(self) -> None:
         if len({type(column) for column in self.all()}) != 1:
@@ -73,12 +92,12 @@ class ListColumns:
 
 @dataclass
 class RowGroup:
-    """The rows of one image that stand together.
+    """The rows of one image.
 
     Attributes:
         image: its path as the table has it; nothing where a row has none.
         where: the table and the first row's line.
-        repeated: the image had rows further up, and these are not read.
+        fractions: the boxes are in fractions of the image.
         boxes: in pixels of the image.
         labels: image-level labels.
         issues: of the rows that cannot be used.
@@ -86,10 +105,29 @@ class RowGroup:
 
     image: str
     where: str
-    repeated: bool = False
+    fractions: bool = False
     boxes: list[RawBox] = field(default_factory=list)
     labels: set[int] = field(default_factory=set)
     issues: list[Issue] = field(default_factory=list)
+
+
+class Source(NumberedSettings):
+    """A CSV or TSV file of labels or boxes.
+
+    Attributes:
+        images: folder of the images, relative to the data-set file.
+        columns: what the columns are.
+    """
+
+    FILES: ClassVar[tuple[str, ...]] = ("path", "images", "names")
+    format: Literal["list"] = NAME
+    images: str
+    columns: ListColumns
+
+    @property
+    def by_index(self) -> bool:
+        """Whether its labels are indices into the classes of the data set."""
+        return self.columns.numbers and self.names is None
 
 
 class _Row(NamedTuple):
@@ -101,10 +139,53 @@ class _Row(NamedTuple):
     problem: Issue | None
 
 
+def sniff(listing: Listing) -> Recognition | None:
+    """Tables whose header has the usual names for image, class and sides of a box, or keras-retinanet's six columns."""
+    found = {name: source for name in _tables(listing) if (source := sniff_table(listing, name))}
+    if not found:
+        return None
+    sources = sources_by_split(found, undivided=listing.file is not None)
+    if sources is None:
+        return None
+    some = ", ".join(found)
+    used = frozenset([*found, *(one["images"] for one in found.values())])
+    counts = {name: None for name in sources if name}
+    return Recognition(0.65, TITLE, f"{some}: columns of images, classes and boxes", sources, counts, used=used)
+
+
+def _tables(listing: Listing) -> list[str]:
+    return [name for name in listing.documents(".csv", ".tsv") if not is_note_name(PurePosixPath(name).name)][:40]
+
+
+# --- Reading. ---
+
+
+def class_names(root: Path, source: Source) -> Sequence[str]:
+    """The given names; else those that stand in the table."""
+    if source.names is not None:
+        return read_names(root / source.names) if isinstance(source.names, str) else source.names
+    if source.columns.numbers:
+        return ()
+    return tuple(sorted(label_names(root / source.path, source.columns)))
+
+
+def read(root: Path, source: Source, classes: Sequence[str]) -> Iterator[Annotation]:
+    """See `read_list`."""
+    yield from read_list(root / source.path, root / source.images, classes, source.columns)
+
+
+def label_names(file: Path, columns: ListColumns) -> set[str]:
+    """The names of classes in a table; from rows that can be read, of the others `read_list` tells."""
+    count = 1 + len(columns.labels)
+    rows = (row for row in _rows(file, columns.all(), ragged=columns.rest) if row.problem is None)
+    cells = (cell for row in rows for cell in (*row.cells[1:count], *(row.rest if columns.rest else ())))
+    return {cell for cell in cells if cell}
+
+
 def read_list(file: Path, images_folder: Path, classes: Sequence[str], columns: ListColumns) -> Iterator[Annotation]:
     """The images of a table, in its order.
 
-    The rows of one image must be neighbours. With boxes, a row that has nothing but an image says that there is no
+    The rows of one image may stand apart. With boxes, a row that has nothing but an image says that there is no
     object in it.
 
     Args:
@@ -132,19 +213,15 @@ def read_groups(file: Path, classes: Sequence[str], columns: ListColumns) -> Ite
         DataError: as of `read_list`.
     """
     numbers, count = ClassIndices(classes), len(classes)
-    seen: set[str] = set()
-    group: RowGroup | None = None
+    groups: dict[str, RowGroup] = {}
     for row in _rows(file, columns.all(), ragged=columns.rest):
         name = row.cells[0]
-        if group is None or name != group.image or not name:
-            if group is not None:
-                yield group
-            group = RowGroup(name, row.where, repeated=bool(name) and name in seen)
-            seen.add(name)
-        if not group.repeated:
-            _take_row(row, columns, numbers, count, group)
-    if group is not None:
-        yield group
+        group = groups.get(name)
+        if group is None:
+            group = RowGroup(f"{name}{columns.suffix}" if name else "", row.where, columns.fractions)
+            groups[name or row.where] = group
+        _take_row(row, columns, numbers, count, group)
+    yield from groups.values()
 
 
 def read_class_table(file: Path, number: Column, name: Column) -> tuple[str, ...]:
@@ -266,6 +343,8 @@ def _box_of(
         wanted = "4 numbers and 0 or 1" if columns.difficult is not None else "4 numbers"
         raise IssueError(_syntax(where, f"a box must be {wanted}, got {shown(row)}"))
     left, top, right, bottom = values
+    if columns.sizes:
+        right, bottom = left + right, top + bottom
     written = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
     if columns.inclusive:
         right, bottom = right + 1, bottom + 1
@@ -286,10 +365,8 @@ def _syntax(where: str, message: str) -> Issue:
 def _annotation_of(group: RowGroup, folder: Path, boxed: bool) -> Annotation:
     if not group.image:
         return Annotation(None, tuple(group.issues))
-    if group.repeated:
-        return Annotation(None, (duplicate_image(group.image, group.where),))
     try:
-        sample = Sample(group.image, ImageFile(path_inside(folder, group.image, group.where)), group.where)
+        sample = Sample(group.image, ImageFile(find_image(folder, group.image, group.where)), group.where)
         check_there(sample.image, group.where)
         return gt_of_group(group, sample) if boxed else image_level(sample, group.labels, group.issues)
     except IssueError as error:
@@ -303,5 +380,6 @@ def gt_of_group(group: RowGroup, sample: Sample) -> Annotation:
         IssueError: the image's size cannot be read.
     """
     size_wh = size_of(sample.image, group.where)
-    boxes, issues = make_boxes(group.boxes, size_wh)
+    rows = [scaled(row, size_wh) for row in group.boxes] if group.fractions else group.boxes
+    boxes, issues = make_boxes(rows, size_wh)
     return Annotation(replace(sample, size_wh=size_wh, boxes=boxes), (*group.issues, *issues))

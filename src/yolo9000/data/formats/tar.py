@@ -22,41 +22,125 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, Final, Literal, NamedTuple
 
-from yolo9000.data.formats import (
-    MAX_LABEL_BYTES,
-    NOTE_NAMES,
-    ClassIndices,
-    add_labels,
-    class_of_digits,
-    decode_text,
-    duplicate_image,
-    image_level,
-    is_file,
-    is_hidden,
-    is_image,
-    is_note,
-    json_number,
-    size_of,
-    unknown_file,
-)
+from yolo9000.data.files import MAX_LABEL_BYTES, NOTE_NAMES, decode_text, is_file, is_hidden, is_note, json_number
+from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.formats.csv import ListColumns, RowGroup, gt_of_group, read_groups
-from yolo9000.data.formats.yolo import make_gt, parse_label_lines
+from yolo9000.data.image_files import duplicate_image, is_image, size_of, unknown_file
 from yolo9000.data.images import read_image_file
 from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
+from yolo9000.data.label_files import make_gt, parse_label_lines
+from yolo9000.data.labels import ClassIndices, add_labels, class_of_digits, image_level
+from yolo9000.data.listing import Listing
+from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.errors import DataError
+from yolo9000.io.sources import IMAGE_SUFFIXES
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
-__all__ = ["BOX_COLUMNS", "read_tar"]
+__all__ = ["BOX_COLUMNS", "NAME", "TITLE", "Source", "class_names", "read", "read_tar", "sniff", "write"]
+
+NAME: Final = "tar"
+TITLE = "tar shard"
+write = None
 
 BOX_COLUMNS = ListColumns("image", ("wnid",), ("x1", "y1", "x2", "y2"), inclusive=True)
 """The columns of a table of boxes, unless others are named."""
 
 _CHUNK = 1 << 20
 _MAX_CLASSES = 1_000_000
+_DESCRIPTIONS = ("classes.txt", "notes.json", "meta.json", "_classes.csv")
+_DESCRIBING = (".data", ".names", ".labels", ".yaml", ".yml", ".xml", ".jsonl", ".parquet")
 _LABEL_SUFFIXES = (".txt", ".json", ".cls")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+
+
+class Source(SourceSettings):
+    """A tar file, read without unpacking.
+
+    Attributes:
+        boxes: a TSV of boxes for its images, relative to the data-set file.
+    """
+
+    FILES: ClassVar[tuple[str, ...]] = ("path", "boxes")
+    format: Literal["tar"] = NAME
+    boxes: str | None = None
+
+
+# --- Recognizing. ---
+
+
+def sniff(listing: Listing) -> Recognition | None:
+    """Tar files in which images have members of the same name that label them, as WebDataset has it."""
+    files = listing.files("", ".tar") if listing.file is None else listing.documents(".tar")
+    if not files or not _is_shard(listing.root / files[0]):
+        return None
+    shards = {name: split_of(name) or UNDIVIDED for name in files}
+    sources: dict[str, list[dict[str, str]]] = {}
+    for name, split in shards.items() if listing.file is None else [(files[0], UNDIVIDED)]:
+        sources.setdefault(split, []).append({"format": NAME, "path": name})
+    if len(sources) > 1 and UNDIVIDED in sources:
+        return None
+    reason = f"{files[0]}: images with .txt, .json or .cls members of the same names"
+    return Recognition(0.9, TITLE, reason, sources, used=frozenset(files))
+
+
+def _is_shard(tar_file: Path) -> bool:
+    """Whether the members are images with labels of shards beside them, and no other layout that was packed."""
+    try:
+        index = _index(tar_file)
+    except IssueError:
+        return False
+    if index.described:
+        return False
+    for name, labels in index.labels.items():
+        if any(f"{name}{suffix}" in index.images for suffix in IMAGE_SUFFIXES):
+            return ".json" not in labels or _is_label(tar_file, labels[".json"])
+    return False
+
+
+def _is_label(tar_file: Path, member: _Stretch) -> bool:
+    try:
+        return bool(_json_of(_text_of(tar_file, member), member.name))
+    except IssueError:
+        return False
+
+
+# --- Reading. ---
+
+
+def class_names(root: Path, source: Source) -> Sequence[str]:
+    """The names in ``.json`` and ``.cls`` members and of class folders, sorted; none where labels are indices."""
+    if source.boxes is not None:
+        return ()
+    return _names_in(root / source.path)
+
+
+def _names_in(tar_file: Path) -> tuple[str, ...]:
+    index = _index(tar_file)
+    names: set[str] = set()
+    for member in index.images.values():
+        path = PurePosixPath(member.name)
+        labels = index.labels.get(str(path.with_suffix("")), {})
+        if not labels and len(path.parts) > 1:
+            names.add(path.parts[0])
+        for suffix in labels.keys() - {".txt"}:
+            names.update(_names_of(tar_file, labels[suffix], suffix))
+    return () if any(name.isdigit() for name in names) else tuple(sorted(names))
+
+
+def _names_of(tar_file: Path, member: _Stretch, suffix: str) -> list[str]:
+    try:
+        text = _text_of(tar_file, member)
+        labels = _json_of(text, member.name)["labels"] if suffix == ".json" else text.split("\n")
+    except IssueError:
+        return []
+    return [str(label).strip() for label in labels if str(label).strip()]
+
+
+def read(root: Path, source: Source, classes: Sequence[str]) -> Iterator[Annotation]:
+    """See `read_tar`."""
+    yield from read_tar(root / source.path, root / source.boxes if source.boxes else None, classes)
 
 
 def read_tar(
@@ -95,16 +179,25 @@ class _Stretch(NamedTuple):
 
 @dataclass
 class _Index:
-    """The members that can be used, and the issues of the others; `labels` by their names without suffix."""
+    """The members that can be used, and the issues of the others.
+
+    Attributes:
+        images: by their names.
+        labels: by their names without suffix, then by suffix.
+        issues: of the other members.
+        described: whether a member describes a data set, as ``data.yaml`` does.
+    """
 
     images: dict[str, _Stretch] = field(default_factory=dict)
     labels: dict[str, dict[str, _Stretch]] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
+    described: bool = False
 
     def add(self, member: tarfile.TarInfo, tar_file: Path) -> None:
         """Take a member by what it is, or its issue."""
         path = PurePosixPath(member.name)
         where = f"{tar_file}: {member.name}"
+        self.described |= path.name.lower() in _DESCRIPTIONS or path.suffix.lower() in _DESCRIBING
         if member.name.startswith("/") or ".." in path.parts:
             message = f"a member must have a name that stays in its folder, has {shown(member.name)}"
             self.issues.append(make_issue("path-outside", where, message, "write the tar file again"))
@@ -229,7 +322,7 @@ class _Reader:
             name = str(PurePosixPath(group.image))
             if not group.image:
                 self._issues += group.issues
-            elif group.repeated or name in self._groups:
+            elif name in self._groups:
                 self._issues.append(duplicate_image(group.image, group.where))
             else:
                 self._groups[name] = group
@@ -273,7 +366,7 @@ class _Reader:
         if not labels:
             return self._by_folder(sample)
         suffix = next(suffix for suffix in _LABEL_SUFFIXES if suffix in labels)
-        text = self._text_of(labels[suffix])
+        text = _text_of(self._tar_file, labels[suffix])
         sample = replace(sample, where=f"{self._tar_file}: {labels[suffix].name}")
         if suffix == ".txt":
             return make_gt(parse_label_lines(text, sample.where, self._count), sample)
@@ -282,15 +375,6 @@ class _Reader:
         lines = enumerate(text.splitlines(), 1)
         named = [(line.strip(), f"{sample.where}:{number}") for number, line in lines if line.strip()]
         return self._image_level(named, sample)
-
-    def _text_of(self, label: _Stretch) -> str:
-        where = f"{self._tar_file}: {label.name}"
-        first_bytes = ImageFile(self._tar_file, label.offset, min(label.length, MAX_LABEL_BYTES + 1))
-        try:
-            data = read_image_file(first_bytes)
-        except DataError as error:
-            raise IssueError(make_issue("label-unreadable", where, str(error), "write the tar file again")) from None
-        return decode_text(bytes(data), where, "label-unreadable")
 
     def _by_folder(self, sample: Sample) -> Annotation:
         parts = PurePosixPath(sample.name).parts
@@ -341,6 +425,16 @@ class _Reader:
             return class_of_digits(str(label), self._count, where)
         message = f"must be the name or the number of a class, got {shown(label)}"
         raise IssueError(make_issue("label-syntax", where, message, "correct the label", fixable=True))
+
+
+def _text_of(tar_file: Path, label: _Stretch) -> str:
+    where = f"{tar_file}: {label.name}"
+    first_bytes = ImageFile(tar_file, label.offset, min(label.length, MAX_LABEL_BYTES + 1))
+    try:
+        data = read_image_file(first_bytes)
+    except DataError as error:
+        raise IssueError(make_issue("label-unreadable", where, str(error), "write the tar file again")) from None
+    return decode_text(bytes(data), where, "label-unreadable")
 
 
 def _json_of(text: str, where: str) -> dict[str, Any]:

@@ -4,7 +4,9 @@
 
     root/Annotations/000017.xml     root/JPEGImages/000017.jpg      root/ImageSets/Main/train.txt
 
-VOC numbers pixels from 1 and a box's last pixel belongs to it: xmin 1, xmax 500 is the whole width of an image of 500.
+Other programs write the same XML into ``annotations/`` with ``images/``, or beside the images.
+
+VOC counts pixels from 1 and a box's last pixel belongs to it: xmin 1, xmax 500 is the whole width of an image of 500.
 Source: the development kit of PASCAL VOC 2012, section 3.4 and VOCevaldet.m, whose areas are xmax - xmin + 1 wide.
 """
 
@@ -14,42 +16,222 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Final, Literal, NamedTuple
 from xml.etree import ElementTree
 
-from yolo9000.data.formats import (
-    ClassIndices,
-    boxes_to_write,
+from yolo9000.data.files import is_file, is_note, numbered_lines, path_inside, to_number, walk_files
+from yolo9000.data.format import Recognition, SourceSettings, Split
+from yolo9000.data.image_files import (
     check_declared_size,
     duplicate_image,
-    is_file,
-    is_note,
-    numbered_lines,
-    path_inside,
-    read_text,
+    find_image,
+    is_image,
+    same_spelling,
     size_of,
-    size_to_write,
-    to_number,
     unknown_file,
-    walk_files,
     walk_images,
-    writing,
 )
 from yolo9000.data.images import copy_image
 from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
-from yolo9000.errors import DataError
+from yolo9000.data.labels import ClassIndices
+from yolo9000.data.listing import Listing, join
+from yolo9000.data.split_names import UNDIVIDED, by_split
+from yolo9000.data.writing import boxes_to_write, size_to_write, writing
+from yolo9000.data.xml_files import element_name, read_xml
+from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.io.sources import IMAGE_SUFFIXES
 from yolo9000.io.writers import OutputNames
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
-__all__ = ["read_voc", "voc_classes", "write_voc"]
+__all__ = ["NAME", "TITLE", "Source", "class_names", "read", "read_voc", "sniff", "voc_classes", "write", "write_voc"]
 
-_DECLARATION = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+NAME: Final = "voc"
+TITLE = "PASCAL VOC"
+
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-_LISTED = re.compile(r"(\S+)(?:\s+(?:-1|0|1))?")  # an image and, in a list of one class, whether it is there
+_LISTED = re.compile(r"(.+?)(?:\s+(?:-1|0|1))?")  # an image and, in a list of one class, whether it is there
+_MARKS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True, "": False}
+_ANNOTATION_FOLDERS = ("Annotations", "Annotation", "xmls", "xml", "labels")
+_IMAGE_FOLDERS = ("JPEGImages", "images", "image", "img", "imgs", "Data")
+_LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "ImageSets/DET")
+_THINNEST = 1.01  # pixels; a narrower box would be written inverted
 
 
-def read_voc(root: Path, names_file: Path | None, classes: Sequence[str]) -> Iterator[Annotation]:
+class Source(SourceSettings):
+    """A folder of PASCAL VOC.
+
+    Attributes:
+        list: the file of image names to take, relative to ``path``; None takes all annotations.
+        annotations: the folder of the XML files, relative to ``path``.
+        images: the folder of the images, relative to ``path``; they are called as their XML files are.
+    """
+
+    format: Literal["voc"] = NAME
+    list: str | None = None
+    annotations: str = "Annotations"
+    images: str = "JPEGImages"
+
+
+# --- Recognizing. ---
+
+
+def sniff(listing: Listing) -> Recognition | None:
+    """VOC's own layout; XML files in another folder or beside the images; splits as lists or folders; VOCdevkit."""
+    if listing.file is not None:
+        return None
+    return _sniff_one(listing) or _sniff_split_folders(listing) or _sniff_years(listing)
+
+
+def _sniff_one(listing: Listing, folder: str = "") -> Recognition | None:
+    source = _source_in(listing, folder)
+    if source is None:
+        return None
+    lists = _lists_in(listing, folder)
+    divided = _split_annotations(listing, source)
+    sources: dict[str, list[dict[str, str]]] = {split: [source | {"list": file}] for split, file in lists.items()}
+    sources = divided or sources or {UNDIVIDED: [source]}
+    counts = {split: _count(listing, found[0]) for split, found in sources.items()}
+    beside = source["annotations"] == source["images"]
+    where = "beside the images" if beside else f"in {join(folder, source['annotations'])}/"
+    title = "VOC XML beside the images" if beside else TITLE
+    used = {source["annotations"], source["images"], "ImageSets"} if not beside else set(listing.files())
+    used |= {path.split("/")[0] for path in used}
+    return Recognition(0.85, title, f"XML annotations {where}", sources, counts, used=frozenset(used))
+
+
+def _sniff_split_folders(listing: Listing) -> Recognition | None:
+    folders = listing.split_folders()
+    found = {split: source for split, folder in folders.items() if (source := _source_in(listing, folder))}
+    if not found:
+        return None
+    sources = {split: [source] for split, source in found.items()}
+    counts = {folders[split]: _count(listing, source) for split, source in found.items()}
+    reason = f"XML annotations in {', '.join(f'{folders[split]}/' for split in found)}"
+    return Recognition(0.85, "VOC XML in split folders", reason, sources, counts, used=frozenset(folders.values()))
+
+
+def _sniff_years(listing: Listing) -> Recognition | None:
+    """``VOCdevkit``, whose folders are data sets with the same splits."""
+    found = {name: one for name in listing.folders()[:50] if (one := _sniff_one(listing, name))}
+    if not found or (len(found) > 1 and not all(name.lower().startswith("voc") for name in found)):
+        return None
+    sources: dict[str, list[dict[str, str]]] = {}
+    for one in found.values():
+        for split, parts in one.sources.items():
+            sources.setdefault(split, []).extend(map(dict, parts))
+    if len(sources) > 1 and UNDIVIDED in sources:
+        return None
+    counts = {split: sum(one.counts.get(split) or 0 for one in found.values()) for split in sources}
+    reason = f"XML annotations in {', '.join(f'{name}/Annotations/' for name in found)}"
+    return Recognition(0.85, f"{TITLE} ({', '.join(found)})", reason, sources, counts, used=frozenset(found))
+
+
+def _source_in(listing: Listing, folder: str) -> dict[str, str] | None:
+    """The source that a folder is, without its list."""
+    for name in _ANNOTATION_FOLDERS:
+        within = listing.folder_called(name, within=folder)
+        if within and _holds_annotations(listing, within):
+            return _with_images(listing, folder, within)
+    if _holds_annotations(listing, folder, depth=0) and listing.images(folder):
+        return {"format": NAME, "path": folder or ".", "annotations": ".", "images": "."}
+    return None
+
+
+def _with_images(listing: Listing, folder: str, annotations: str) -> dict[str, str] | None:
+    images = listing.folder_called(*_IMAGE_FOLDERS, within=folder)
+    if images is None and listing.images(annotations):
+        images = annotations
+    if images is None:
+        images = folder if listing.images(folder) else join(folder, "JPEGImages")
+    prefix = f"{folder}/" if folder else ""
+    source = {"format": NAME, "path": folder or "."}
+    source["annotations"] = annotations.removeprefix(prefix)
+    source["images"] = images.removeprefix(prefix) if images != folder else "."
+    return _without_shared_folder(listing, folder, source)
+
+
+def _without_shared_folder(listing: Listing, folder: str, source: dict[str, str]) -> dict[str, str]:
+    """ImageNet has ``Annotations/DET/train`` and ``Data/DET/train``: the first part below belongs to both."""
+    below = [listing.folders(join(folder, source[key])) for key in ("annotations", "images")]
+    files = listing.files(join(folder, source["annotations"]), ".xml")
+    if not files and len(below[0]) == 1 and below[0] == below[1] and not by_split(below[0]):
+        return source | {key: f"{source[key]}/{below[0][0]}" for key in ("annotations", "images")}
+    return source
+
+
+def _holds_annotations(listing: Listing, folder: str, depth: int = 3) -> bool:
+    for name in listing.files(folder, ".xml")[:3]:
+        if element_name(listing.head(join(folder, name), 4096)) == "annotation":
+            return True
+    return depth > 0 and any(
+        _holds_annotations(listing, join(folder, name), depth - 1) for name in listing.folders(folder)[:10]
+    )
+
+
+def _lists_in(listing: Listing, folder: str) -> dict[str, str]:
+    for lists in _LIST_FOLDERS:
+        names = [name.removesuffix(".txt") for name in listing.files(join(folder, lists), ".txt")]
+        found = by_split(name for name in names if "_" not in name)
+        if found:
+            return {split: f"{lists}/{name}.txt" for split, name in found.items()}
+    return {}
+
+
+def _split_annotations(listing: Listing, source: dict[str, str]) -> dict[str, list[dict[str, str]]]:
+    """The splits that are folders among the annotations and among the images."""
+    if source["annotations"] == source["images"]:
+        return {}
+    path = "" if source["path"] == "." else source["path"]
+    annotations = by_split(listing.folders(join(path, source["annotations"])))
+    images = by_split(listing.folders(join(path, source["images"])))
+    return {
+        split: [
+            source
+            | {
+                "annotations": f"{source['annotations']}/{name}",
+                "images": f"{source['images']}/{images.get(split, name)}",
+            }
+        ]
+        for split, name in annotations.items()
+    }
+
+
+def _count(listing: Listing, source: dict[str, str]) -> int | None:
+    path = "" if source["path"] == "." else source["path"]
+    if "list" in source:
+        return len([line for line in listing.first_lines(join(path, source["list"]), 1 << 30) if line])
+    return listing.image_count(path if source["images"] == "." else join(path, source["images"]))
+
+
+# --- Reading. ---
+
+
+def class_names(root: Path, source: Source) -> Sequence[str]:
+    """The names that stand in the annotations, sorted."""
+    folder = root / source.path
+    return voc_classes(folder, _list_of(folder, source), annotations=source.annotations)
+
+
+def read(root: Path, source: Source, classes: Sequence[str]) -> Iterator[Annotation]:
+    """See `read_voc`."""
+    folder = root / source.path
+    names_file = _list_of(folder, source)
+    yield from read_voc(folder, names_file, classes, annotations=source.annotations, images=source.images)
+
+
+def _list_of(folder: Path, source: Source) -> Path | None:
+    return folder / source.list if source.list else None
+
+
+def read_voc(
+    root: Path,
+    names_file: Path | None,
+    classes: Sequence[str],
+    *,
+    annotations: str = "Annotations",
+    images: str = "JPEGImages",
+) -> Iterator[Annotation]:
     """The images of a VOC data set, in the order of the list or of their names.
 
     The image of ``Annotations/000017.xml`` is ``JPEGImages/000017`` with any suffix of images or, where there is
@@ -57,130 +239,124 @@ def read_voc(root: Path, names_file: Path | None, classes: Sequence[str]) -> Ite
     first and last pixel are the same along a side is empty, although the development kit would make it 1 wide.
 
     Args:
-        root: the folder that holds ``Annotations`` and ``JPEGImages``.
+        root: the folder of both.
         names_file: a list of ``ImageSets``: the names of images without suffix, one a line; in a list of one class
             followed by -1, 0 or 1, which changes nothing. None reads all annotations.
         classes: their names; their places are the labels.
+        annotations: the folder of the XML files, relative to the root.
+        images: the folder of the images, relative to the root.
 
     Raises:
         DataError: a folder or the list cannot be read, or a class is named twice.
     """
+    folders = _Folders(root / annotations, root / images)
     numbers = ClassIndices(classes)
-    images: set[Path | None] = set()
-    for where, item in _annotations(root, names_file):
-        annotation = Annotation(None, (item,)) if isinstance(item, Issue) else _read_one(root, item, where, numbers)
-        if annotation.sample is not None and annotation.sample.image.path in images:
+    seen: set[Path | None] = set()
+    for where, item in _annotations(folders, names_file):
+        annotation = Annotation(None, (item,)) if isinstance(item, Issue) else _read_one(folders, item, where, numbers)
+        if annotation.sample is not None and annotation.sample.image.path in seen:
             annotation = Annotation(None, (duplicate_image(annotation.sample.name, where),))
         if annotation.sample is not None:
-            images.add(annotation.sample.image.path)
+            seen.add(annotation.sample.image.path)
         elif isinstance(item, Path):
-            images.add(_image_of(root, item))
+            seen.add(_image_of(folders, item))
         yield annotation
     if names_file is None:
-        yield from _images_without_annotation(root, images)
+        yield from _images_without_annotation(folders, seen)
 
 
-def voc_classes(root: Path, names_file: Path | None) -> tuple[str, ...]:
+def voc_classes(root: Path, names_file: Path | None, *, annotations: str = "Annotations") -> tuple[str, ...]:
     """The names of all objects, sorted; from files that can be read, of the others `read_voc` tells.
 
     Args:
-        root: the folder that holds ``Annotations``.
+        root: the folder that holds the annotations.
         names_file: a list of ``ImageSets``; None takes all annotations.
+        annotations: as for `read_voc`.
 
     Raises:
-        DataError: the folder or the list cannot be read, or no object has a name.
+        DataError: the folder or the list cannot be read.
     """
-    names: set[str] = set()
-    for _, item in _annotations(root, names_file):
-        if isinstance(item, Path):
-            names |= _object_names(item)
-    if not names:
-        message = "must hold objects with names, holds none"
-        raise IssueError(make_issue("file-syntax", root, message, "check that the annotations are VOC's"))
-    return tuple(sorted(names))
+    folders = _Folders(root / annotations, root)
+    paths = [item for _, item in _annotations(folders, names_file) if isinstance(item, Path)]
+    return tuple(sorted({name for path in paths for name in _object_names(path)}))
 
 
-def write_voc(folder: Path, samples: Iterable[Sample], classes: Sequence[str], split: str) -> None:
-    """Write a data set as VOC: images (copied), annotations and ``ImageSets/Main/<split>.txt``.
-
-    VOC knows no crowds; they become difficult, which also makes that neither finding nor missing them counts.
-
-    Args:
-        folder: where to; other splits may be there already.
-        samples: all with boxes.
-        classes: the names of the labels.
-        split: name of the list, such as ``train``.
-
-    Raises:
-        DataError: a sample without boxes, an image that cannot be read, an annotation that is there already, or a
-            file that cannot be written.
-    """
-    names = OutputNames()
-    stems = []
-    with writing(folder):
-        for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        for sample in samples:
-            stem = names.stem(sample.name, None)
-            _write_one(folder, stem, sample, classes)
-            stems.append(stem)
-        write_atomically(folder / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
+class _Folders(NamedTuple):
+    annotations: Path
+    images: Path
 
 
 # --- Which annotations. ---
 
 
-def _annotations(root: Path, names_file: Path | None) -> Iterator[tuple[str, Path | Issue]]:
+def _annotations(folders: _Folders, names_file: Path | None) -> Iterator[tuple[str, Path | Issue]]:
     """The annotations, each with what names it."""
-    folder = root / "Annotations"
-    if not folder.is_dir():
-        suggestion = "name the folder that holds Annotations and JPEGImages"
-        raise IssueError(make_issue("file-unreadable", folder, "must be a folder with XML files, is none", suggestion))
+    if not folders.annotations.is_dir():
+        suggestion = "name the folder that holds the XML files and the images"
+        message = "must be a folder with XML files, is none"
+        raise IssueError(make_issue("file-unreadable", folders.annotations, message, suggestion))
     if names_file is not None:
-        yield from _listed(folder, names_file)
+        yield from _listed(folders.annotations, names_file)
         return
-    for item in walk_files(folder):
+    for item in walk_files(folders.annotations):
         if isinstance(item, Issue):
             yield item.where, item
         elif item.suffix.lower() == ".xml":
             yield str(item), item
-        elif not is_note(item):
+        elif not is_note(item) and not (folders.annotations == folders.images and is_image(item)):
             yield str(item), unknown_file(item, "an annotation, .xml,")
 
 
 def _listed(folder: Path, names_file: Path) -> Iterator[tuple[str, Path | Issue]]:
     for number, line in numbered_lines(names_file):
         where = f"{names_file}:{number}"
-        if not line.strip():
-            continue
-        match = _LISTED.fullmatch(line.strip())
-        if match is None:
-            message = f"must be the name of an image, and -1, 0 or 1 in a list of one class, got {shown(line)}"
-            yield where, make_issue("label-syntax", where, message, "correct the line")
+        name = line.strip()
+        if not name or name.startswith("#"):
             continue
         try:
-            yield where, path_inside(folder, f"{match[1]}.xml", where)
+            yield where, _annotation_called(folder, name, where)
         except IssueError as error:
             yield where, error.issue
 
 
+def _annotation_called(folder: Path, name: str, where: str) -> Path:
+    """The XML file that a line names: an image's name, perhaps with its suffix, perhaps with a mark behind it."""
+    match = _LISTED.fullmatch(name)
+    if match is None or not name.isprintable():
+        message = f"must be the name of an image, and -1, 0 or 1 in a list of one class, got {shown(name)}"
+        raise IssueError(make_issue("label-syntax", where, message, "correct the line"))
+    names = [name, match[1]]
+    names += [str(Path(one).with_suffix("")) for one in names if is_image(Path(one))]
+    paths = [path_inside(folder, f"{one}.xml", where) for one in names]
+    return next((path for path in paths if is_file(path)), paths[-1])
+
+
 def _missing(annotation: Path, where: str) -> Issue:
-    message = f"an image must have an annotation, there is no {annotation}"
+    twin = same_spelling(annotation)
+    hint = f"; {twin.name} differs in case or in its form of Unicode" if twin else ""
+    message = f"an image must have an annotation, there is no {annotation}{hint}"
     return make_issue("label-missing", where, message, "annotate the image, or take it from the list")
 
 
-def _images_without_annotation(root: Path, used: set[Path | None]) -> Iterator[Annotation]:
-    for item in walk_images(root / "JPEGImages"):
+def _images_without_annotation(folders: _Folders, seen: set[Path | None]) -> Iterator[Annotation]:
+    beside = folders.annotations == folders.images
+    for item in walk_files(folders.images) if beside else walk_images(folders.images):
         if isinstance(item, Issue):
             yield Annotation(None, (item,))
-        elif item not in used:
-            stem = item.relative_to(root / "JPEGImages").with_suffix(".xml")
-            yield Annotation(None, (_missing(root / "Annotations" / stem, str(item)),))
+        elif item not in seen and is_image(item):
+            annotation = folders.annotations / item.relative_to(folders.images).with_suffix(".xml")
+            issue = _shared(annotation, item) if is_file(annotation) else _missing(annotation, str(item))
+            yield Annotation(None, (issue,))
 
 
-def _image_of(root: Path, annotation: Path) -> Path | None:
+def _shared(annotation: Path, image: Path) -> Issue:
+    message = f"an annotation must belong to one image, {annotation} belongs to another one of the same name"
+    return make_issue("label-duplicate", image, message, "rename one of the two images, and give it its own annotation")
+
+
+def _image_of(folders: _Folders, annotation: Path) -> Path | None:
     """The image with the name of the annotation."""
-    stem = root / "JPEGImages" / annotation.relative_to(root / "Annotations").with_suffix("")
+    stem = folders.images / annotation.relative_to(folders.annotations).with_suffix("")
     suffixes = chain(IMAGE_SUFFIXES, (suffix.upper() for suffix in IMAGE_SUFFIXES))
     paths = (stem.with_name(stem.name + suffix) for suffix in suffixes)
     return next((path for path in paths if is_file(path)), None)
@@ -189,14 +365,14 @@ def _image_of(root: Path, annotation: Path) -> Path | None:
 # --- One annotation. ---
 
 
-def _read_one(root: Path, path: Path, named_in: str, numbers: ClassIndices) -> Annotation:
+def _read_one(folders: _Folders, path: Path, named_in: str, numbers: ClassIndices) -> Annotation:
     if not is_file(path):
         return Annotation(None, (_missing(path, named_in),))
     where = str(path)
     issues: list[Issue] = []
     try:
         tree = _parse(path)
-        image = ImageFile(_image_of(root, path) or _named_image(root, tree, where))
+        image = ImageFile(_image_of(folders, path) or _named_image(folders.images, tree, where))
         size_wh = size_of(image, where, missing="label-orphan")
         issues += _check_size(tree, size_wh, where)
     except IssueError as error:
@@ -208,35 +384,21 @@ def _read_one(root: Path, path: Path, named_in: str, numbers: ClassIndices) -> A
         except IssueError as error:
             issues.append(error.issue)
     boxes, box_issues = make_boxes(rows, size_wh)
-    name = image.path.relative_to(root / "JPEGImages").as_posix()
+    name = image.path.relative_to(folders.images).as_posix()
     return Annotation(Sample(name, image, where, size_wh, boxes), (*issues, *box_issues))
 
 
 def _parse(path: Path) -> ElementTree.Element:
-    text = read_text(path, "label-unreadable")
-    if _DECLARATION.search(text):  # before parsing: entities can grow without bound, or name other files
-        suggestion = "remove the document type and the entities"
-        raise IssueError(make_issue("xml-entity", path, "must be XML without <!DOCTYPE and <!ENTITY", suggestion))
-    suggestion = "mend the file, or annotate the image again"
-    try:
-        tree = ElementTree.fromstring(text)  # noqa: S314  without entities and of bounded length
-    except ElementTree.ParseError as error:
-        where = f"{path}:{error.position[0]}"
-        message = f"must be XML: {str(error).partition(':')[0]}"
-        raise IssueError(make_issue("label-syntax", where, message, suggestion)) from None
-    if tree.tag != "annotation":
-        message = f"must hold an <annotation>, holds {shown(tree.tag)}"
-        raise IssueError(make_issue("label-syntax", path, message, suggestion))
-    return tree
+    return read_xml(path, "annotation", "label-unreadable")
 
 
-def _named_image(root: Path, tree: ElementTree.Element, where: str) -> Path:
+def _named_image(folder: Path, tree: ElementTree.Element, where: str) -> Path:
     """The image that the annotation names; labelling tools write a whole path of their own machine."""
     named = tree.findtext("filename", "").strip().replace("\\", "/").rpartition("/")[2]
     if not named:
-        message = f"its image must be in {root / 'JPEGImages'}, is not there"
+        message = f"its image must be in {folder}, is not there"
         raise IssueError(make_issue("label-orphan", where, message, "put it there, or delete the annotation"))
-    return path_inside(root / "JPEGImages", named, where)
+    return find_image(folder, named, where)
 
 
 def _check_size(tree: ElementTree.Element, size_wh: tuple[int, int], where: str) -> list[Issue]:
@@ -259,11 +421,11 @@ def _read_object(element: ElementTree.Element, where: str, numbers: ClassIndices
     left, right = _without_last(xmin, xmax)
     top, bottom = _without_last(ymin, ymax)
     difficult = element.findtext("difficult", "0").strip()
-    if difficult not in ("0", "1"):
+    if difficult.lower() not in _MARKS:
         message = f"difficult must be 0 or 1, got {shown(difficult)}"
         issues.append(make_issue("label-syntax", where, message, "correct it; 0 is taken", fixable=True))
     written = f"xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"
-    return RawBox(label, left, top, right, bottom, where, written, difficult=difficult == "1")
+    return RawBox(label, left, top, right, bottom, where, written, difficult=_MARKS.get(difficult.lower(), False))
 
 
 def _side(element: ElementTree.Element, side: str, where: str) -> float:
@@ -293,6 +455,64 @@ def _object_names(path: Path) -> set[str]:
 # --- Writing. ---
 
 
+def write(
+    folder: Path,
+    samples: Iterable[Sample],
+    classes: Sequence[str],
+    split: Split,
+    *,
+    copy: bool = True,
+    names: OutputNames | None = None,
+) -> None:
+    """See `write_voc`.
+
+    Raises:
+        ConfigError: the images shall not be copied; VOC has them beside its annotations.
+        DataError: see `write_voc`.
+    """
+    if not copy:
+        raise ConfigError(f"{TITLE} has its images in a folder beside the annotations: they must be copied")
+    write_voc(folder, samples, classes, split, names=names)
+
+
+def write_voc(
+    folder: Path, samples: Iterable[Sample], classes: Sequence[str], split: str, *, names: OutputNames | None = None
+) -> None:
+    """Write a data set as VOC: images (copied), annotations and ``ImageSets/Main/<split>.txt``.
+
+    VOC knows no crowds; they become difficult, which also makes that neither finding nor missing them counts. It cannot
+    say that a box is at most one pixel wide: such a box is written 1.01 pixels wide, around the same center.
+
+    Args:
+        folder: where to; other splits may be there already.
+        samples: all with boxes.
+        classes: the names of the labels.
+        split: name of the list, such as ``train``.
+        names: of the files that other splits have; None: there are no others of the same names.
+
+    Raises:
+        DataError: a sample without boxes, an image that cannot be read, an annotation that is there already, a class
+            that XML cannot name, or a file that cannot be written.
+    """
+    names = names or OutputNames()
+    _check_names(folder, classes)
+    stems = []
+    with writing(folder):
+        for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for sample in samples:
+            stem = names.stem(f"{split}/{sample.name}", None)
+            _write_one(folder, stem, sample, classes)
+            stems.append(stem)
+        write_atomically(folder / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
+
+
+def _check_names(folder: Path, classes: Sequence[str]) -> None:
+    if bad := [name for name in classes if name != name.strip() or not name.isprintable()]:
+        message = "VOC's class names must begin and end with a letter and be printable"
+        raise DataError(f"{folder}: {message}, got {shown(bad[0])}; rename it with map in a data-set file")
+
+
 def _write_one(folder: Path, stem: str, sample: Sample, classes: Sequence[str]) -> None:
     annotation = folder / "Annotations" / f"{stem}.xml"
     if annotation.exists():
@@ -306,20 +526,31 @@ def _write_one(folder: Path, stem: str, sample: Sample, classes: Sequence[str]) 
 
 def _tree_of(sample: Sample, file_name: str, classes: Sequence[str]) -> ElementTree.Element:
     boxes = boxes_to_write(sample, "VOC")
+    width, height = size_to_write(sample)
     tree = ElementTree.Element("annotation")
     _add(tree, "filename", file_name)
     size = ElementTree.SubElement(tree, "size")
-    for name, value in zip(("width", "height", "depth"), (*size_to_write(sample), 3), strict=True):
+    for name, value in zip(("width", "height", "depth"), (width, height, 3), strict=True):
         _add(size, name, str(value))
     for sides, label, ignored in zip(boxes.boxes_xyxy, boxes.labels, boxes.difficult | boxes.crowd, strict=True):
         element = ElementTree.SubElement(tree, "object")
         _add(element, "name", classes[label])
         _add(element, "difficult", str(int(ignored)))
         left, top, right, bottom = sides.tolist()
+        left, right = _thick_enough(left, right, width)
+        top, bottom = _thick_enough(top, bottom, height)
         box = ElementTree.SubElement(element, "bndbox")
         for name, side in zip(_SIDES, (left + 1, top + 1, right, bottom), strict=True):
             _add(box, name, str(int(side)) if side.is_integer() else repr(side))
     return tree
+
+
+def _thick_enough(first: float, last: float, length: int) -> tuple[float, float]:
+    """Two edges more than a pixel apart, inside the image where it is long enough."""
+    if last - first > 1 or length < _THINNEST:
+        return first, last
+    begin = min(max((first + last - _THINNEST) / 2, 0.0), length - _THINNEST)
+    return begin, begin + _THINNEST
 
 
 def _add(parent: ElementTree.Element, tag: str, text: str) -> None:

@@ -1,0 +1,149 @@
+"""JSON files with long lists, read element by element: a file of any length needs the memory of one element."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from yolo9000.data.files import is_file
+from yolo9000.data.issues import IssueError, make_issue, shown
+
+__all__ = ["list_elements"]
+
+_CHUNK = 1 << 20  # characters read at a time
+_LARGEST_VALUE = 64 << 20  # characters of one element; far above any real one
+
+
+def list_elements(file: Path, lists: Sequence[str], kind: str) -> Iterator[tuple[str, int, Any]]:
+    """The elements of some lists of the object that a file holds, as (list, index, element).
+
+    Args:
+        file: UTF-8 text.
+        lists: keys of the object, all of which must be there once, in any order; other keys are passed over.
+        kind: what the file is, for the suggestion of an issue.
+
+    Raises:
+        IssueError: ``file-unreadable`` or, with its line, ``file-syntax``.
+    """
+    suggestion = f"write the file again as {kind}"
+    if not is_file(file):
+        raise IssueError(make_issue("file-unreadable", file, "must be a file that can be read", "correct the path"))
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            yield from _walk(_JsonText(stream, file, suggestion), lists)
+    except OSError as error:
+        message = f"must be a file that can be read: {error.strerror}"
+        raise IssueError(make_issue("file-unreadable", file, message, "correct its permissions")) from None
+    except UnicodeDecodeError:
+        raise IssueError(
+            make_issue("file-unreadable", file, "must be UTF-8 text, holds other bytes", suggestion)
+        ) from None
+
+
+def _walk(text: _JsonText, lists: Sequence[str]) -> Iterator[tuple[str, int, Any]]:
+    seen = set()
+    text.take("{", f"an object with the lists {', '.join(lists)}")
+    while text.peek() != "}":
+        key = text.value() if text.peek() == '"' else text.fail("a name")
+        text.take(":", "a colon")
+        if key in seen:
+            text.fail(f"{shown(key)} once")
+        seen.add(key)
+        if key in lists:
+            yield from ((key, place, element) for place, element in enumerate(_walk_list(text, key)))
+        else:
+            text.value()
+        if text.peek() != "}":
+            text.take(",", "a comma or a closing brace")
+            if text.peek() == "}":
+                text.fail("a name after the comma")
+    text.take("}", "a closing brace")
+    if missing := [key for key in lists if key not in seen]:
+        text.fail(f"the lists {', '.join(lists)}, {', '.join(missing)} missing;")
+    if text.peek():
+        text.fail("nothing after the object")
+
+
+def _walk_list(text: _JsonText, key: str) -> Iterator[Any]:
+    text.take("[", f"a list of {key}")
+    while text.peek() != "]":
+        yield text.value()
+        if text.peek() != "]":
+            text.take(",", "a comma or a closing bracket")
+            if text.peek() == "]":
+                text.fail("an element after the comma")
+    text.take("]", "a closing bracket")
+
+
+class _JsonText:
+    """Takes JSON values from a stream, holding no more than the value that is being taken and one chunk."""
+
+    def __init__(self, stream: IO[str], file: Path, suggestion: str) -> None:
+        self._stream = stream
+        self._advice = suggestion
+        self._file = file
+        self._decoder = json.JSONDecoder()
+        self._buffer = ""
+        self._place = 0
+        self._line = 1  # of the buffer's begin
+        self._ended = False
+
+    def peek(self) -> str:
+        """The next character that is not blank; nothing at the end."""
+        while True:
+            while self._place < len(self._buffer):
+                if self._buffer[self._place] not in " \t\n\r":
+                    return self._buffer[self._place]
+                self._place += 1
+            if self._ended:
+                return ""
+            self._read(_CHUNK)
+
+    def take(self, character: str, wanted: str) -> None:
+        """Go on behind a character.
+
+        Raises:
+            IssueError: another one comes.
+        """
+        if self.peek() != character:
+            self.fail(wanted)
+        self._place += 1
+
+    def value(self) -> Any:
+        """The next value.
+
+        Raises:
+            IssueError: what comes is none.
+        """
+        self.peek()
+        wanted = _CHUNK
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._buffer, self._place)
+                if self._ended or end < len(self._buffer):  # else it may be a number that goes on
+                    self._place = end
+                    return value
+            except json.JSONDecodeError as error:
+                if self._ended or len(self._buffer) - self._place > _LARGEST_VALUE:
+                    self._place = error.pos
+                    self.fail(f"JSON ({error.msg.lower()})")
+            except (RecursionError, ValueError):  # Python's limits on depth and on digits
+                self.fail("JSON that is neither nested so deeply nor has such long numbers")
+            self._read(wanted)
+            wanted *= 2
+
+    def fail(self, wanted: str) -> NoReturn:
+        """Raise the issue of what stands here."""
+        line = self._line + self._buffer.count("\n", 0, self._place)
+        came = shown(self._buffer[self._place : self._place + 20]) if self.peek() else "the end"
+        message = f"must hold {wanted}, got {came}"
+        raise IssueError(make_issue("file-syntax", f"{self._file}:{line}", message, self._advice))
+
+    def _read(self, characters: int) -> None:
+        chunk = self._stream.read(characters)
+        self._ended = not chunk
+        self._line += self._buffer.count("\n", 0, self._place)
+        self._buffer = self._buffer[self._place :] + chunk
+        self._place = 0
