@@ -9,9 +9,12 @@ backquotes; the command line replaces both with its options.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
@@ -107,3 +110,9 @@ def _problem(item: ErrorDetails) -> str:
 def _shortened(value: object) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`` (did you mean X?)`` where one of the words is close to the given one, else nothing: the end of an error."""
+    close = get_close_matches(word, list(words), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -131,8 +131,8 @@ class TestPredict:
         assert [line.split(" ")[0].rsplit("/", 1)[-1] for line in lines(out)[:2]] == ["a.jpg", "c.jpg"]
         assert "in 2 images, 2 failed" in out
         assert len(lines(err)) == 2
-        assert "b.png: must hold a whole PNG image" in lines(err)[0]
-        assert "missing.jpg: must exist" in lines(err)[1]
+        assert "b.png: truncated or damaged PNG" in lines(err)[0]
+        assert "missing.jpg: file not found" in lines(err)[1]
 
     def test_a_page_has_the_images_beside_it(self, tree: str, photos: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "out"
@@ -142,7 +142,7 @@ class TestPredict:
         assert all((out / name).exists() for name in shown)
         capsys.readouterr()
         assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", "--no-save"]) == 2
-        assert "cannot be without them (--no-save)" in capsys.readouterr().err
+        assert "--format: html shows the annotated images, which are not written" in capsys.readouterr().err
 
     def test_standard_input(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
         data = io.TextIOWrapper(io.BytesIO((photos / "a.jpg").read_bytes()))
@@ -208,7 +208,7 @@ class TestPredict:
             (["--classes", "dgo"], "--classes: the model has no class 'dgo' (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
-                "result format must be one of jsonl, coco, csv, darknet, voc, html; got 'cocoo', did you mean 'coco'?",
+                "--format: must be one of jsonl, coco, csv, darknet, voc, html, got 'cocoo' (did you mean 'coco'?)",
             ),
             (["--engine", "tensorrt"], "'tensorrt' is not one of"),
             (["--tresh", "1"], "No such option: --tresh"),

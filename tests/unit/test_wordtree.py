@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.errors import TreeError
-from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names, nearest
+from yolo9000.errors import TreeError, nearest
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names
 from yolo9000.taxonomy.wordtree import TreePath, WordTree
 
 # Two top nodes. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].

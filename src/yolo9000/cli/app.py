@@ -166,10 +166,6 @@ def predict(
     """Detect in images and videos."""
     from yolo9000.inference.detector import Detector
 
-    if "html" in (formats or ()) and not save:
-        raise ConfigError(
-            "an html page shows the annotated images and cannot be without them (--no-save)", argument="formats"
-        )
     detector = Detector.load(
         model,
         weights=weights,
@@ -195,7 +191,8 @@ def predict(
         detector = detector.within([name.strip() for name in within.split(",")])
     from rich.console import Console
 
-    from yolo9000.io.writers import ImageWriter, OutputNames, ResultWriter
+    from yolo9000.io.naming import OutputNames
+    from yolo9000.io.writers import ImageWriter, ResultWriter
     from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 
     report = _Report(Console())
@@ -206,7 +203,11 @@ def predict(
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
     with ExitStack() as stack:
         stack.enter_context(report)
-        writer = stack.enter_context(ResultWriter(folder, formats or (), category_ids)) if folder and formats else None
+        writer = (
+            stack.enter_context(ResultWriter(folder, formats or (), category_ids, with_images=save))
+            if folder and formats
+            else None
+        )
         names_given = writer.names if writer else OutputNames()
         drawer = stack.enter_context(ImageWriter(folder, names_given)) if folder and save else None
         for prediction in found:
@@ -307,7 +308,7 @@ def info(
     """Print a network's layers, shapes, parameters and operations."""
     from yolo9000.architectures.zoo import BUILT_IN
     from yolo9000.checkpoints.darknet.cfg import read_cfg
-    from yolo9000.taxonomy.class_names import nearest
+    from yolo9000.errors import nearest
 
     size_wh = parse_size(size) if size else None
     if model in BUILT_IN:

@@ -146,7 +146,7 @@ def convert(
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
     from yolo9000.data.dataset import Ledger
-    from yolo9000.io.writers import OutputNames
+    from yolo9000.io.naming import OutputNames
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"must be a new or empty folder, got {str(out)!r}", argument="out")
@@ -419,7 +419,7 @@ def _write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def _labels_in(file: Path | None, classes: tuple[str, ...], tree: WordTree | None) -> list[int]:
     """The labels that a file names; on a tree also by id."""
-    from yolo9000.taxonomy.class_names import nearest
+    from yolo9000.errors import nearest
     from yolo9000.taxonomy.darknet_files import read_names
 
     labels = []

@@ -10,16 +10,18 @@ import re
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from yolo9000.errors import DataError, YoloError
+import typer
+
+from yolo9000.errors import EXIT_SOME_INPUTS_FAILED, DataError, YoloError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["option", "printable", "say", "say_error", "say_lines", "spelled"]
+__all__ = ["Failures", "option", "printable", "say", "say_error", "say_lines", "spelled"]
 
 # Options that are not spelled like the argument of the library.
 _OPTIONS = {"formats": "--format", "size_wh": "--size"}
-_MENTIONED = re.compile(r"`(max_pixels|on_error|out|overwrite|parents|resume|save|weights)`")
+_MENTIONED = re.compile(r"`(max_pixels|on_error|out|overwrite|parents|resume|weights)`")
 
 
 def say(line: str) -> None:
@@ -52,6 +54,27 @@ def _print(line: str, stream: TextIO | None, name: str) -> None:
         raise
     except OSError as error:
         raise DataError(f"{name}: cannot be written: {error.strerror or error}") from None
+
+
+class Failures:
+    """Errors of single inputs: each is printed, and the command goes on.
+
+    Attributes:
+        count: how many there were.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, error: YoloError) -> None:
+        """Print an error and count it."""
+        self.count += 1
+        say_error(spelled(error))
+
+    def exit(self) -> None:
+        """End the command with `EXIT_SOME_INPUTS_FAILED` if there were any."""
+        if self.count:
+            raise typer.Exit(EXIT_SOME_INPUTS_FAILED)
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:

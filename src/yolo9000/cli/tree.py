@@ -20,7 +20,7 @@ from yolo9000.cli.options import (
     WordNetOption,
     read_hierarchy,
 )
-from yolo9000.cli.terminal import printable
+from yolo9000.cli.terminal import Failures, printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -291,7 +291,6 @@ def add(
     from yolo9000.inference.engines import choose_engine, start_engine
     from yolo9000.io.sources import open_sources
     from yolo9000.taxonomy.hierarchy import slug
-    from yolo9000.types import SourceImage
 
     file = read_checkpoint(model)
     if file.tree is None:
@@ -300,7 +299,8 @@ def add(
     prepared = prepared_detector(file.model, file.head_spec(), split=True)
     detector = Detector(prepared, start_engine(choose_engine(engine), prepared.program, threads=threads))
     siblings = sibling_images(open_data(data, split), file.tree, parent, on_error)
-    shown = [image.pixels for image in open_sources(str(images)) if isinstance(image, SourceImage)]
+    failures = Failures()
+    shown = [image.pixels for image in open_sources(str(images), on_error=failures.add)]
     added = add_class(file, detector, parent, name, shown, siblings)
     target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
     write_checkpoint(target, added.file)
@@ -309,6 +309,7 @@ def add(
     for sibling, fraction in added.before.items():
         print(printable(f"{sibling}: {added.after[sibling]:.1%} (before {fraction:.1%})"))
     print(f"Written: {target}")
+    failures.exit()
 
 
 def read_labels(file: Path) -> list[str]:

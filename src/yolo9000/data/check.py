@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8, UInt64
 from yolo9000.data.dataset import DataSet, Split
 from yolo9000.data.images import load_image
 from yolo9000.errors import DataError
-from yolo9000.io.sources import MAX_PIXELS
+from yolo9000.io.images import MAX_PIXELS
 from yolo9000.types import Issue, Sample
 
 __all__ = ["CheckResult", "SplitCheck", "check_splits", "find_near_duplicates", "image_hash"]

@@ -18,8 +18,8 @@ from yolo9000.data.format import SPLITS, SourceSettings, Split
 from yolo9000.data.formats import FORMATS, coco
 from yolo9000.data.ledger import Ledger
 from yolo9000.data.split_names import UNDIVIDED
-from yolo9000.errors import ConfigError, DataError
-from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, nearest
+from yolo9000.errors import ConfigError, DataError, nearest
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 from yolo9000.taxonomy.darknet_files import read_names
 from yolo9000.taxonomy.files import read_tree_file
 from yolo9000.taxonomy.wordtree import WordTree

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from yolo9000.errors import DataError
-from yolo9000.io.sources import MAX_PIXELS, read_image, read_size
+from yolo9000.io.images import MAX_PIXELS, read_image, read_size
 from yolo9000.types import ImageFile, SourceImage
 
 __all__ = ["copy_image", "image_size", "load_image", "read_image_file"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,14 +20,15 @@ from yolo9000.checkpoints.darknet.detector import read_detector
 from yolo9000.checkpoints.onnx import PreparedDetector, read_onnx, read_openvino
 from yolo9000.checkpoints.program import prepare
 from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError, DataError
+from yolo9000.errors import ConfigError, nearest
 from yolo9000.inference.decode import HeadSpec, find_candidates, flat_scores, postprocess
 from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
 from yolo9000.inference.preprocess import GREY, ResizeMode, fit
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.io.draw import annotate
-from yolo9000.io.sources import MAX_PIXELS, Source, open_sources
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.io.files import writing
+from yolo9000.io.images import MAX_PIXELS, Source
+from yolo9000.io.sources import OnInputError, open_sources
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections, SourceImage
 
@@ -60,10 +61,8 @@ class Prediction:
         Raises:
             DataError: the file cannot be written.
         """
-        try:
+        with writing(path):
             Image.fromarray(self.draw()).save(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be written: {error}") from None
 
 
 def read_model(
@@ -244,7 +243,7 @@ class Detector:
         classes: Sequence[str] = (),
         every: int = 1,
         max_pixels: int = MAX_PIXELS,
-        on_error: Callable[[DataError], None] | None = None,
+        on_error: OnInputError | None = None,
     ) -> Iterator[Prediction]:
         """Detect in images, one after the other, as they are asked for: memory does not grow with their number.
 
@@ -266,8 +265,8 @@ class Detector:
         keep = self.labels_named(classes) if classes else None
         if batch > 1:
             self.warm_up(batch)
-        readable = _readable(open_sources(sources, max_pixels=max_pixels, every=every), on_error)
-        return self._predict(readable, batch, keep)
+        images = open_sources(sources, max_pixels=max_pixels, every=every, on_error=on_error)
+        return self._predict(images, batch, keep)
 
     def _predict(
         self, images: Iterator[SourceImage], batch: int, keep: Bool[np.ndarray, " k"] | None
@@ -368,18 +367,6 @@ class Detector:
     def _with_spec(self, spec: HeadSpec) -> Detector:
         prepared = replace(self.prepared, spec=spec)
         return Detector(prepared, self.engine, size_wh=self.network_wh, settings=self.settings)
-
-
-def _readable(
-    items: Iterator[SourceImage | DataError], on_error: Callable[[DataError], None] | None
-) -> Iterator[SourceImage]:
-    for item in items:
-        if isinstance(item, SourceImage):
-            yield item
-        elif on_error is None:
-            raise item
-        else:
-            on_error(item)
 
 
 def _checked_size(size_wh: tuple[int, int], stride: int) -> tuple[int, int]:

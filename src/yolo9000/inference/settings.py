@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from yolo9000.errors import ConfigError, wrong_values
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import ConfigError, nearest, wrong_values
 
 __all__ = ["DetectionSettings"]
 

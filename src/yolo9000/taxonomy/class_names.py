@@ -5,10 +5,7 @@ A ``.cfg`` does not name its classes; where the user gives no names, 20 classes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-
-__all__ = ["COCO", "COCO_CATEGORY_IDS", "VOC", "default_names", "nearest"]
+__all__ = ["COCO", "COCO_CATEGORY_IDS", "VOC", "default_names"]
 
 VOC: tuple[str, ...] = (
     "aeroplane",
@@ -124,9 +121,3 @@ def default_names(classes: int) -> tuple[str, ...]:
     """VOC's names for 20 classes, COCO's for 80, else ``class 0``, ``class 1``, ..."""
     known = {len(VOC): VOC, len(COCO): COCO}
     return known.get(classes) or tuple(f"class {i}" for i in range(classes))
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`` (did you mean X?)`` where one of the words is close to the given one, else nothing: the end of an error."""
-    close = get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -14,8 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from yolo9000.errors import TreeError
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import TreeError, nearest
 
 __all__ = ["DecodingRule", "TreePath", "WordTree"]
 

@@ -12,8 +12,7 @@ from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError, WeightsError
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import ConfigError, WeightsError, nearest
 from yolo9000.training.recipe import DetectRecipe, NetworkSettings, Recipe
 
 __all__ = ["initial_weights", "named_architecture"]

@@ -42,10 +42,9 @@ from pydantic import (
 from yolo9000.data.augment import AugmentSettings, ClassifierAugmentSettings
 from yolo9000.data.batching import SIZES
 from yolo9000.data.dataset import OnError
-from yolo9000.errors import ConfigError, describe_errors
+from yolo9000.errors import ConfigError, describe_errors, nearest
 from yolo9000.inference.preprocess import ResizeMode
 from yolo9000.losses.region import PseudoBoxPolicy
-from yolo9000.taxonomy.class_names import nearest
 
 __all__ = [
     "ClassifyRecipe",
