@@ -25,7 +25,8 @@ from pycocotools.cocoeval import COCOeval
 from yolo9000.evaluation.coco import coco_scores
 from yolo9000.evaluation.curves import confusion_matrix, f1_curve
 from yolo9000.evaluation.scored import Scored
-from yolo9000.evaluation.tree import ap_by_depth, credited_ap, severity
+from yolo9000.evaluation.tree_ap import ap_by_depth, credited_ap
+from yolo9000.evaluation.tree_severity import severity
 from yolo9000.evaluation.voc import voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
 

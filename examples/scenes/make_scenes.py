@@ -37,7 +37,7 @@ from PIL import Image
 
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.taxonomy.build import build_tree
-from yolo9000.taxonomy.files import write_tree_file
+from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.hierarchy import Hierarchy
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
@@ -183,7 +183,7 @@ def main() -> None:
     (out / "labels.tsv").write_text("image\twnid\n" + "".join(f"{name}\t{label}\n" for name, label in named))
     write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
     tree = build_tree(classes, Hierarchy(wordnet())).tree
-    write_tree_file(out / "tree.yaml", tree)
+    write_tree(out / "tree.yaml", tree)
     coarser = {f"depth-{depth}": nodes_at(tree, depth) for depth in range(int(tree.depths.max()))}
     for name, ids in {"boxed": boxed, "label-only": label_only, "classes": classes, **coarser}.items():
         (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))

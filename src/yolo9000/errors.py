@@ -9,12 +9,11 @@ backquotes; the command line replaces both with its options.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
@@ -113,6 +112,10 @@ def _shortened(value: object) -> str:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """`` (did you mean X?)`` where one of the words is close to the given one, else nothing: the end of an error."""
+    """`` (did you mean 'X'?)`` if one of the words is close to the given one, else an empty string.
+
+    >>> nearest("cta", ["cat", "dog"])
+    " (did you mean 'cat'?)"
+    """
     close = get_close_matches(word, list(words), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -17,7 +17,7 @@ from yolo9000.inference.decode import (
     sigmoid,
 )
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.taxonomy.darknet_files import read_tree
+from yolo9000.taxonomy.files import read_tree
 
 CASES = {case["name"]: case for case in parameters("region_infer")}
 

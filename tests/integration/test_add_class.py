@@ -77,7 +77,7 @@ def test_a_class_is_added_and_the_others_stay_to_the_bit(workplace: Path, capsys
     assert told[1].startswith("terrier: 100.0% (before ")
     changed = read_checkpoint(workplace / "model-shiba-inu.safetensors")
     assert changed.tree is not None
-    assert changed.tree.way(changed.tree.find("shiba inu")) == "animal > dog > shiba inu"
+    assert changed.tree.path_names(changed.tree.find("shiba inu")) == "animal > dog > shiba inu"
     assert changed.trained["added"] == ["shiba-inu"]
     images = [
         np.asarray(Image.open(file)) for file in sorted(workplace.glob("*/*.png")) + sorted(workplace.glob("*/*/*.png"))

@@ -409,12 +409,12 @@ class TestVal:
             ("[3]", "result 0: must be an object"),
             (
                 '[{"image_id": "p09", "category_id": 7, "bbox": [1, 2, 3, 4], "score": 1}]',
-                "category_id 7 is not one of",
+                "category_id 7 must be a category of",
             ),
-            ('[{"image_id": "p77", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "'p77' is no image of"),
-            ('[{"image_id": "p09", "category_id": true, "bbox": [1, 2, 3, 4], "score": 1}]', "must be a whole number"),
+            ('[{"image_id": "p77", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "'p77' must be an image of"),
+            ('[{"image_id": "p09", "category_id": true, "bbox": [1, 2, 3, 4], "score": 1}]', "must be an integer"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3], "score": 1}]', "bbox must be [left"),
-            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, -3, 4], "score": 1}]', "not negative"),
+            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, -3, 4], "score": 1}]', "must have width >= 0"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3, NaN], "score": 1}]', "bbox must be"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3, 4], "score": "x"}]', "score must be a number"),
         ],
@@ -436,7 +436,7 @@ class TestVal:
     def test_a_class_that_the_model_does_not_know(self, voc: Path, model: str, tmp_path: Path, capsys) -> None:
         Path(model).with_suffix(".names").write_text("rosso\nblue\ngreen\n")
         assert run(["val", model, str(voc), "-o", str(tmp_path / "val")]) == 2
-        assert "class 'red' must be one of the model's 3 labels, none has it" in capsys.readouterr().err
+        assert "class 'red' must be one of the model's 3 labels, got none with this name" in capsys.readouterr().err
 
     def test_image_level_labels_are_scored_by_the_best_box(self, model: str, tmp_path: Path, capsys) -> None:
         colors = {"red": (200, 20, 30), "blue": (10, 40, 220)}

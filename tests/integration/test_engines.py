@@ -803,7 +803,7 @@ WITHOUT_TORCH = [
     "yolo9000.inference.settings",
     "yolo9000.checkpoints.darknet.cfg",
     "yolo9000.checkpoints.darknet.detector",
-    "yolo9000.taxonomy.darknet_files",
+    "yolo9000.taxonomy.files",
     "yolo9000.checkpoints.darknet.weights",
     "yolo9000.io.draw",
     "yolo9000.inference.engines",

@@ -406,7 +406,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "data no split": (data("names = x.names"), "file-syntax"),
     "data number of classes": (data("names = x.names\ntrain = list.txt\nclasses = 9"), "file-syntax"),
     "data names twice": (data("names = twice.names\ntrain = list.txt"), "class-duplicate"),
-    "data names gone": (data("names = gone.names\ntrain = list.txt"), "which is not there"),
+    "data names gone": (data("names = gone.names\ntrain = list.txt"), "file not found"),
     "data not text": (data(b"names = \xff"), "must be a text file"),
     # tables
     "table row too short": (table("bad.png"), "label-syntax"),

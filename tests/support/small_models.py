@@ -10,7 +10,7 @@ from yolo9000.architectures.layers import Architecture, Conv, MaxPool, Region, R
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
-from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
 ANCHORS = ((0.8, 1.1), (2.5, 1.7), (3.1, 3.9))

@@ -23,7 +23,7 @@ from yolo9000.checkpoints.safetensors import Checkpoint
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError
-from yolo9000.evaluation.runner import gt_labels
+from yolo9000.evaluation.labels import gt_labels
 from yolo9000.inference.decode import Candidates, HeadOutput, find_candidates
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.preprocess import fit

@@ -17,7 +17,7 @@ from yolo9000.checkpoints.safetensors import read_checkpoint
 from yolo9000.errors import ConfigError, DataError, EngineError
 from yolo9000.inference.decode import HeadSpec
 from yolo9000.io.files import write_atomically
-from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.taxonomy.files import write_tree
 
 __all__ = ["SUFFIXES", "ExportFormat", "export_darknet", "export_onnx", "export_openvino"]
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from yolo9000.data.dataset import DataSet, Ledger, OnError, Split
-    from yolo9000.evaluation.runner import Evaluation
+    from yolo9000.evaluation.evaluate import Evaluation
     from yolo9000.inference.engines import EngineName, Precision
     from yolo9000.taxonomy.wordtree import WordTree
     from yolo9000.types import Detections, Sample
@@ -212,7 +212,7 @@ def anchors(
     sizes_wh, images_wh = open_data(data, split).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
-    found = report(cells, parse_range(k), unit="cells", network_wh=parse_size(size), defaults=known, seed=seed)
+    found = report(cells, parse_range(k), defaults=known, seed=seed)
     print(format_report(found))
     for row in found.rows:
         if row.k == found.elbow or len(found.rows) == 1 or row.k == 5:
@@ -291,13 +291,10 @@ def val(
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.data.dataset import open_data
-    from yolo9000.evaluation.runner import (
-        category_ids_of,
-        detect_samples,
-        evaluate,
-        image_level_scores,
-        read_coco_results,
-    )
+    from yolo9000.evaluation.coco_results import read_coco_results
+    from yolo9000.evaluation.evaluate import evaluate
+    from yolo9000.evaluation.labels import category_ids_of
+    from yolo9000.evaluation.runner import detect_samples, image_level_scores
     from yolo9000.inference.detector import Detector
 
     given = [word for word in (model, data) if word is not None]
@@ -420,7 +417,7 @@ def _write_report(evaluation: Evaluation, folder: Path) -> None:
 def _labels_in(file: Path | None, classes: tuple[str, ...], tree: WordTree | None) -> list[int]:
     """The labels that a file names; on a tree also by id."""
     from yolo9000.errors import nearest
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.taxonomy.files import read_names
 
     labels = []
     for name in read_names(file) if file else ():

@@ -20,8 +20,7 @@ from yolo9000.data.ledger import Ledger
 from yolo9000.data.split_names import UNDIVIDED
 from yolo9000.errors import ConfigError, DataError, nearest
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
-from yolo9000.taxonomy.darknet_files import read_names
-from yolo9000.taxonomy.files import read_tree_file
+from yolo9000.taxonomy.files import read_names, read_tree
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Annotation, Sample
 
@@ -208,7 +207,7 @@ def _open(path: str | Path, described: Described, split: Split) -> DataSet:
     sources = tuple(described.sources.get(split) or described.sources.get(UNDIVIDED) or ())
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(described.splits) or 'none'}")
-    tree = read_tree_file(described.root / described.tree) if described.tree else None
+    tree = read_tree(described.root / described.tree) if described.tree else None
     classes = _classes(path, described)
     return DataSet(str(path), described.root, classes, sources, tree, described.description)
 

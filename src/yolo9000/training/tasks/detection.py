@@ -22,7 +22,9 @@ from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.evaluation.runner import detect_samples, evaluate, gt_labels, labels_among
+from yolo9000.evaluation.evaluate import evaluate
+from yolo9000.evaluation.labels import gt_labels, labels_among
+from yolo9000.evaluation.runner import detect_samples
 from yolo9000.inference.detector import Detector, prepared_detector
 from yolo9000.inference.engines import Precision, start_engine
 from yolo9000.losses.assign import Targets, assign
