@@ -411,7 +411,7 @@ def test_weights(tmp_path) -> None:
     cfg = save(tmp_path, architecture)
     beside = (tmp_path / "net.weights").rename(tmp_path / "other.weights")
     assert message_of(ConfigError, lambda: read_detector(cfg)) == (
-        f"{cfg}: needs weights: name them (--weights FILE) or put them at {tmp_path / 'net.weights'}"
+        f"{cfg}: needs weights: give `weights`, or put them at {tmp_path / 'net.weights'}"
     )
     assert read_detector(cfg, beside)[0].architecture == architecture
     none = tmp_path / "none.weights"
