@@ -59,7 +59,7 @@ NAMES = {
 
 # In names of these files only, since elsewhere they mean what they say (rows of a table of results, CSV rows).
 NAMES_IN = {
-    "src/yolo9000/architectures/*": {"row": "layer", "table": "architecture"},
+    "src/yolo9000/architectures/*": {"table": "architecture"},  # rows are those of a matrix, or of cells
     "src/yolo9000/checkpoints/darknet/cfg.py": {"row": "layer", "table": "architecture"},
 }
 

@@ -21,6 +21,7 @@ from support.small_models import FLAT_NAMES, TREE, write_flat, write_tree_model
 from yolo9000.cli.app import parse_size, run
 from yolo9000.errors import ConfigError
 from yolo9000.inference.detector import Detector
+from yolo9000.inference.query import labels_of_classes
 
 LOW = ["--conf-threshold", "0.05"]  # a random network is never sure
 
@@ -114,8 +115,8 @@ class TestPredict:
 
     def test_only_takes_ids_of_the_tree(self, tree: str) -> None:
         detector = Detector.load(tree)
-        assert detector.labels_named(["n2"]).nonzero()[0].tolist() == [2, 4, 5]
-        assert detector.labels_named(["BUS"]).nonzero()[0].tolist() == [6]
+        assert labels_of_classes(detector.names, detector.head.tree, ["n2"]).nonzero()[0].tolist() == [2, 4, 5]
+        assert labels_of_classes(detector.names, detector.head.tree, ["BUS"]).nonzero()[0].tolist() == [6]
 
     def test_runs_do_not_overwrite_each_other(self, flat: str, photos: Path, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.chdir(tmp_path)
@@ -236,8 +237,8 @@ class TestPredict:
         [
             ("gone.cfg", "gone.cfg: cannot be read: No such file or directory"),
             ("gone.onnx", "gone.onnx: cannot be read: No such file or directory"),
-            ("best.pt", "best.pt: must be yolo9000-small or a model file: .safetensors, .cfg, .onnx, .xml"),
-            ("yolov2", "yolov2: must be yolo9000-small or a model file"),
+            ("best.pt", "best.pt: must be yolo9000-small or a model file (.safetensors, .cfg, .onnx, .xml)"),
+            ("yolov2", "yolov2: must be downloaded first: yolo9000 download yolov2"),
         ],
     )
     def test_wrong_model(self, photos: Path, capsys, model: str, message: str) -> None:
@@ -245,7 +246,7 @@ class TestPredict:
         assert message in capsys.readouterr().err
 
     def test_an_internal_error_is_one_line_unless_debugging(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
-        monkeypatch.setattr("yolo9000.inference.detector.postprocess", lambda *_: 1 / 0)
+        monkeypatch.setattr("yolo9000.inference.detector.decode_candidates", lambda *_: 1 / 0)
         assert run(["predict", str(photos), "-m", flat, "--no-save"]) == 1
         err = capsys.readouterr().err
         assert lines(err) == [
@@ -348,7 +349,7 @@ class TestExport:
         numbers[-1] = 1e5
         weights.write_bytes(weights.read_bytes()[:20] + numbers.tobytes())
         assert run(["export", tree, "--dtype", "float16", "--out", str(tmp_path / "model.onnx")]) == 2
-        assert "half precision holds numbers up to 65504" in capsys.readouterr().err
+        assert "float16 holds values up to 65504" in capsys.readouterr().err
         assert run(["export", tree, "--dtype", "float16", "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
         assert "is for ONNX and OpenVINO files" in capsys.readouterr().err
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -106,7 +106,7 @@ PrecisionOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)]
 
 
-def given_only(**options: float | None) -> dict[str, float]:
+def given_only(**options: float | None) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
 

@@ -66,7 +66,7 @@ class Failures:
     def __init__(self) -> None:
         self.count = 0
 
-    def add(self, error: YoloError) -> None:
+    def __call__(self, error: YoloError) -> None:
         """Print an error and count it."""
         self.count += 1
         say_error(spelled(error))

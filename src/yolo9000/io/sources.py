@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import check_file, one_line, open_file, reading
 from yolo9000.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, MAX_PIXELS, Source, name_of, read_image
-from yolo9000.io.streams import SCHEME, WEB_SCHEMES
+from yolo9000.io.streams import SCHEME
 from yolo9000.io.videos import VIDEO_SUFFIXES, read_frames
+from yolo9000.io.web import SCHEMES
 from yolo9000.types import SourceImage
 
 __all__ = ["OnInputError", "open_sources"]
@@ -113,7 +114,7 @@ class _Opener:
         suffix = Path(parts.path).suffix.lower()
         if parts.scheme in _STREAM_SCHEMES:
             yield from read_frames(url, url, None, self.max_pixels, self.every)
-        elif parts.scheme in WEB_SCHEMES and suffix in VIDEO_SUFFIXES:
+        elif parts.scheme in SCHEMES and suffix in VIDEO_SUFFIXES:
             yield from read_frames(url, url, suffix, self.max_pixels, self.every)
         else:
             yield read_image(url, max_pixels=self.max_pixels)

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 
 from yolo9000.io.files import one_line, reading
+from yolo9000.io.web import web_opener
 
-__all__ = ["SCHEME", "WEB_SCHEMES", "fetch", "read_stdin"]
+__all__ = ["SCHEME", "fetch", "read_stdin"]
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-WEB_SCHEMES = ("http", "https")
 
 _MAX_BYTES = 256 << 20
 _TIMEOUT_SECONDS = 30
@@ -33,26 +33,14 @@ def fetch(url: str, name: str) -> bytes:
     Raises:
         DataError: it cannot be fetched, has another scheme, or is longer.
     """
-    from urllib import error, request  # here, because they take long to import
+    from urllib.error import HTTPError  # here, because it takes long to import
 
-    # Not build_opener, whose openers also know file:, ftp: and data:, and follow a redirect to ftp:.
-    opener = request.OpenerDirector()
-    proxies = {scheme: proxy for scheme, proxy in request.getproxies().items() if scheme in WEB_SCHEMES}
-    for handler in (
-        request.ProxyHandler(proxies),
-        request.HTTPHandler(),
-        request.HTTPSHandler(),
-        request.HTTPRedirectHandler(),
-        request.HTTPErrorProcessor(),
-        request.HTTPDefaultErrorHandler(),
-        request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
+    opener = web_opener()
     with reading(name, "cannot be fetched over http or https"):
         try:
             with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
                 return _read_all(response.read, name)
-        except error.HTTPError as refused:
+        except HTTPError as refused:
             refused.close()  # it holds the connection
             raise
 

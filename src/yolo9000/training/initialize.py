@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+
+import numpy as np
 
 from yolo9000.architectures.layers import Architecture
-from yolo9000.architectures.surgery import hand_on, initial_model, scale_width
+from yolo9000.architectures.surgery import class_count, initial_model, scale_width, transfer
 from yolo9000.architectures.weights import Model
-from yolo9000.architectures.zoo import BUILT_IN
-from yolo9000.checkpoints.darknet.cfg import read_cfg
-from yolo9000.checkpoints.darknet.weights import read_weights
-from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError, WeightsError, nearest
+from yolo9000.checkpoints.load import load_architecture, load_weights
+from yolo9000.errors import ConfigError, WeightsError
 from yolo9000.training.recipe import DetectRecipe, NetworkSettings, Recipe
 
 __all__ = ["initial_weights", "named_architecture"]
@@ -24,15 +22,7 @@ def named_architecture(settings: NetworkSettings) -> Architecture:
     Raises:
         ConfigError: there is no such network, or it cannot have that size.
     """
-    name = settings.name
-    if name in BUILT_IN:
-        architecture = BUILT_IN[name]()
-    elif Path(name).suffix == ".cfg":
-        architecture = read_cfg(name)
-    else:
-        raise ConfigError(
-            f"network.name must be a .cfg file or one of {', '.join(BUILT_IN)}, got {name!r}{nearest(name, BUILT_IN)}"
-        )
+    architecture = load_architecture(settings.name, argument="network.name")
     width, height = settings.size_wh
     return replace(scale_width(architecture, settings.width), width=width, height=height)
 
@@ -53,12 +43,13 @@ def initial_weights(recipe: Recipe, architecture: Architecture) -> tuple[Model, 
     if recipe.start is None:
         return fresh, "all layers from nothing"
     try:
-        if Path(recipe.start).suffix == ".safetensors":
-            model, taken = hand_on(read_checkpoint(recipe.start).model, fresh)
-        else:
-            _, given = read_weights(recipe.start, architecture, partial=True)
-            model, taken = hand_on(given, fresh)
+        source = load_weights(recipe.start, architecture)
+        same = class_count(source.architecture) == class_count(architecture)
+        transferred = transfer(source, fresh, np.arange(class_count(architecture)) if same else None)
     except ConfigError as error:
         raise WeightsError(f"{recipe.start}: {error}") from None
     total = sum(numbers is not None for numbers in fresh.parameters)
-    return model, f"{taken} of {total} convolutions from {recipe.start}, the others from nothing"
+    return (
+        transferred.model,
+        f"{transferred.convolutions} of {total} convolutions from {recipe.start}, the others from nothing",
+    )

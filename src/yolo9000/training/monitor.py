@@ -18,7 +18,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 
-from yolo9000.checkpoints.safetensors import Checkpoint, write_checkpoint
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.errors import TrainingError
 from yolo9000.inference.engines import Precision
 from yolo9000.training.checkpoint import TrainingState, save_state
@@ -217,7 +218,7 @@ class Run:
     def _precision(self) -> Precision:
         return "bfloat16" if self.training.precision is torch.bfloat16 else "float32"
 
-    def _file(self) -> Checkpoint:
+    def _file(self) -> LoadedModel:
         training = self.training
         trained = {
             "step": training.step,

@@ -43,8 +43,8 @@ from yolo9000.data.augment import AugmentSettings, ClassifierAugmentSettings
 from yolo9000.data.batching import SIZES
 from yolo9000.data.dataset import OnError
 from yolo9000.errors import ConfigError, describe_errors, nearest
-from yolo9000.inference.preprocess import ResizeMode
 from yolo9000.losses.region import PseudoBoxPolicy
+from yolo9000.types import ResizeMode
 
 __all__ = [
     "ClassifyRecipe",

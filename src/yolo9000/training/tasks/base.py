@@ -12,7 +12,7 @@ from torch import Tensor
 
 from yolo9000.architectures.layers import Architecture
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import image_size
@@ -117,11 +117,11 @@ class Task(Protocol):
         """The loss of what the network gave for a batch."""
         ...
 
-    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
+    def score(self, file: LoadedModel, precision: Precision, threads: int) -> Scores:
         """The scores of a model on the validation split."""
         ...
 
-    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
+    def file(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
         """The model with all that is needed to use it."""
         ...
 

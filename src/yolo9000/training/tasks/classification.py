@@ -15,7 +15,7 @@ from torch import Tensor
 from yolo9000.architectures.layers import Architecture, Softmax
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.augment import augment_classifier, draws
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
@@ -121,15 +121,17 @@ class ClassifierTraining:
         total = class_loss(raw.flatten(1).float(), labels, self.groups).sum()
         return Losses(total, {"classes": total.detach()})
 
-    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
+    def score(self, file: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Top-1 and Top-5 on the validation split."""
         assert self.validation is not None  # noqa: S101  the loop asks
-        classifier = Classifier.start(file, "torch", device=str(self.device), precision=precision, threads=threads)
+        classifier = Classifier.load(
+            file, engine="torch", device=str(self.device), precision=precision, threads=threads
+        )
         return Scores(classification_scores(classifier, self.validation, on_error=self.recipe.on_error))
 
-    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
+    def file(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
         """The classifier with all that is needed to use it."""
-        return Checkpoint(model, self.names, self.data.tree, trained=trained)
+        return LoadedModel.from_weights(model, self.names, self.data.tree, trained=trained)
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """The images of a batch with their labels."""

@@ -16,7 +16,7 @@ from yolo9000.adapt.anchors import cluster, to_cells
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.augment import augment_or_mosaic, draws
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
@@ -25,7 +25,7 @@ from yolo9000.errors import ConfigError, DataError
 from yolo9000.evaluation.evaluate import evaluate
 from yolo9000.evaluation.labels import gt_labels, labels_among
 from yolo9000.evaluation.runner import detect_samples
-from yolo9000.inference.detector import Detector, prepared_detector
+from yolo9000.inference.detector import Detector
 from yolo9000.inference.engines import Precision, start_engine
 from yolo9000.losses.assign import Targets, assign
 from yolo9000.losses.classification import SiblingGroups
@@ -83,7 +83,7 @@ class DetectorTraining:
         architecture = with_classes(
             architecture, len(tree or data.classes), anchors=anchors, tree=None if tree is None else TREE_FILE
         )
-        architecture = replace(architecture, rows=(*architecture.rows[:-1], _with_loss(architecture, recipe)))
+        architecture = replace(architecture, layers=(*architecture.layers[:-1], _with_loss(architecture, recipe)))
         architecture.shapes()
         labels = labels_among(tree.names if tree else data.classes, tree, data)
         samples = [
@@ -191,16 +191,15 @@ class DetectorTraining:
             return None
         return torch.from_numpy(self.exhaustive[list(batch.sources)]).to(self.device)
 
-    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
+    def score(self, file: LoadedModel, precision: Precision, threads: int) -> Scores:
         """The scores of a model on the validation split, and some of its images with what was found.
 
         On a tree it answers with the classes of the data set, however little sure it is, for early in training it would
         else hardly go below the root. Where training has classes without boxes they are scored apart (§4).
         """
         assert self.validation is not None  # noqa: S101  the loop asks
-        prepared = prepared_detector(file.model, file.head_spec())
-        engine = start_engine("torch", prepared.program, device=str(self.device), precision=precision, threads=threads)
-        detector = Detector(prepared, engine)
+        engine = start_engine("torch", file, device=str(self.device), precision=precision, threads=threads)
+        detector = Detector(file, engine)
         if self.tree is not None:
             detector = detector.with_labels(self.validation.classes)
         pairs = list(detect_samples(detector, self.validation, on_error=self.recipe.on_error))
@@ -214,12 +213,14 @@ class DetectorTraining:
         if len(boxes) == len(self.samples):
             return []
         labels = labels_among(self.names, self.tree, self.validation)
-        answers = gt_labels(detector.prepared.spec, self.validation)
+        answers = gt_labels(detector, self.validation)
         return [int(label) for label in answers[~np.isin(labels, np.concatenate(boxes))]]
 
-    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
+    def file(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
         """The detector with all that is needed to use it."""
-        return Checkpoint(model, self.names, self.data.tree, self.recipe.network.fit, trained=trained)
+        return LoadedModel.from_weights(
+            model, self.names, self.data.tree, resize_mode=self.recipe.network.fit, trained=trained
+        )
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """The images of a batch with their boxes, and the cells and anchors that learn them."""
