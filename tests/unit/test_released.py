@@ -25,7 +25,7 @@ from yolo9000.checkpoints.darknet.released import (
 from yolo9000.checkpoints.darknet.weights import Header, write_weights
 from yolo9000.errors import ConfigError, DataError, TreeError, WeightsError
 from yolo9000.inference.detector import Detector
-from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.taxonomy.files import write_tree
 
 IN_TREE = small_architecture(len(TREE), tree="small.tree")
 SMALL = Released("small", IN_TREE, "small.weights", ((".tree", "9k.tree"), (".names", "9k.names")))
@@ -108,7 +108,7 @@ def test_addresses_on_a_mirror() -> None:
     assert of_weights["yolo9000.tree"] == RELEASED["yolo9000"].urls()["yolo9000.tree"]
 
 
-def test_a_model_is_found_by_name_after_its_download(mirror: WebServer) -> None:
+def test_a_model_loads_by_name_after_its_download(mirror: WebServer) -> None:
     with pytest.raises(ConfigError, match=r"^small: must be downloaded first: yolo9000 download small$"):
         Detector.load("small")
     digests = download_released("small", url=mirror.url)
@@ -194,8 +194,8 @@ def test_a_tree_or_names_of_another_model(mirror: WebServer) -> None:
     mirror.resources["9k.tree"].data = b"n0 5\n"
     with pytest.raises(TreeError):
         download_released("small", url=mirror.url)
-    write_tree(cache_folder() / "t", TREE)
-    mirror.resources["9k.tree"].data = (cache_folder() / "t").read_bytes()
+    write_tree(cache_folder() / "t.tree", TREE)
+    mirror.resources["9k.tree"].data = (cache_folder() / "t.tree").read_bytes()
     mirror.resources["9k.names"].data = b"cat\ndog\n"
     with pytest.raises(DataError, match="must have 7 entries"):
         download_released("small", url=mirror.url)

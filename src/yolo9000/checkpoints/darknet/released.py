@@ -17,10 +17,9 @@ from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.zoo import BUILT_IN, darknet19, yolo9000
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import Header, read_weights
-from yolo9000.errors import ConfigError, DataError
+from yolo9000.errors import ConfigError, DataError, nearest
 from yolo9000.io.files import write_atomically
-from yolo9000.taxonomy.class_names import nearest
-from yolo9000.taxonomy.darknet_files import read_names, read_tree
+from yolo9000.taxonomy.files import read_darknet_tree, read_names
 
 if TYPE_CHECKING:
     from yolo9000.io.web import Progress
@@ -108,7 +107,7 @@ def released(name: str) -> Released:
     """A released model by name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no released model has that name.
     """
     if name not in RELEASED:
         raise ConfigError(f"must be one of {', '.join(RELEASED)}, got {name!r}{nearest(name, RELEASED)}")
@@ -121,14 +120,14 @@ def cache_folder() -> Path:
 
 
 def released_file(name: str, folder: Path | None = None) -> Path | None:
-    """The file of a released model that was downloaded; None if there is no such model.
+    """The file of a released model that was downloaded; None if no released model has that name.
 
     Args:
         name: of the model.
         folder: where it was downloaded to; None for `cache_folder`.
 
     Raises:
-        ConfigError: there is such a model, and it was not downloaded.
+        ConfigError: it is the name of a released model that was not downloaded.
     """
     if name not in RELEASED:
         return None
@@ -157,7 +156,7 @@ def download_released(
         The SHA-256 of each file that was downloaded, now or before.
 
     Raises:
-        ConfigError: there is no such model.
+        ConfigError: no released model has that name.
         DataError: a file cannot be downloaded, or has changed since it was.
         WeightsError: the weights are not finite, or do not fit the network to the byte.
         TreeError: the label tree is not one.
@@ -198,7 +197,7 @@ def _check(model: Released, path: Path, part: Path) -> None:
     if path.name == model.weights:
         read_weights(part, model.architecture)
     elif path.suffix == ".tree":
-        _check_count(model, part, len(read_tree(part)))
+        _check_count(model, part, len(read_darknet_tree(part)))
     else:
         _check_count(model, part, len(read_names(part)))
 
