@@ -24,7 +24,8 @@ from yolo9000.architectures.layers import Architecture, Conv
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.architectures.zoo import efficientnet_lite0
-from yolo9000.checkpoints.safetensors import Checkpoint, write_checkpoint
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.errors import DataError, WeightsError, YoloError
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
@@ -40,7 +41,7 @@ MEAN, DEVIATION = 127 / 255, 128 / 255  # of the original's input
 State = Mapping[str, torch.Tensor]
 
 
-def checkpoint(weights: Path, ids: Path) -> Checkpoint:
+def checkpoint(weights: Path, ids: Path) -> LoadedModel:
     """The checkpoint of the two files.
 
     Raises:
@@ -52,7 +53,7 @@ def checkpoint(weights: Path, ids: Path) -> Checkpoint:
     names = [wordnet().names(synset)[0] for synset in synsets]
     tree = WordTree.from_parents([-1] * CLASSES, names, list(synsets))
     trained = {"weights": f"{weights.name} of {SOURCE}", "sha256": WEIGHTS_SHA256, "licence": "Apache-2.0"}
-    return Checkpoint(model, tree.names, tree, trained=trained)
+    return LoadedModel.from_weights(model, tree.names, tree, trained=trained)
 
 
 def read_state(path: Path) -> State:

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     detector = Detector.load(options.model)
-    tree = detector.prepared.spec.tree
+    tree = detector.head.tree
     assert tree is not None
     train, val, test = (open_data(options.data, split) for split in ("train", "val", "test"))
     boxed = [

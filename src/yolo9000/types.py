@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
-
-from yolo9000.io.files import write_atomically
 
 if TYPE_CHECKING:
     import supervision
@@ -23,10 +20,15 @@ __all__ = [
     "ImageFile",
     "Issue",
     "PathStep",
+    "ResizeMode",
     "Sample",
     "SourceImage",
     "TreeAnswer",
 ]
+
+
+ResizeMode = Literal["letterbox", "stretch"]
+"""How an image is fitted to a network's input: aspect ratio kept and padded, or ignored."""
 
 
 @dataclass(frozen=True)
@@ -187,14 +189,6 @@ class Detections:
             class_id=self.labels,
             data={"class_name": np.asarray(self.names, dtype=str)},
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write `to_json` to a file.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        write_atomically(Path(path), json.dumps(self.to_json(), indent=1) + "\n")
 
 
 @dataclass(frozen=True)

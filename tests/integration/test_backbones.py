@@ -12,12 +12,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 from support.paths import ROOT
+from support.small_models import loaded
 
 from yolo9000.architectures.layers import Conv
 from yolo9000.architectures.surgery import initial_model, transfer
 from yolo9000.architectures.weights import check_parameters
 from yolo9000.architectures.zoo import yolov2_lite
-from yolo9000.checkpoints.program import prepare
 from yolo9000.errors import DataError, WeightsError
 from yolo9000.inference.engines import start_engine
 from yolo9000.taxonomy.wordnet import wordnet
@@ -102,7 +102,7 @@ def test_conversion_is_exact(example: ModuleType, state: dict[str, torch.Tensor]
     expected = original(state, images).numpy()
     assert np.ptp(expected - state["_fc.bias"].numpy(), axis=0).max() > 0.01  # the image makes a difference
     for engine in ("torch", "onnxruntime"):
-        (logits,) = start_engine(engine, prepare(model)[0], threads=1).run(images.numpy())
+        (logits,) = start_engine(engine, loaded(model), threads=1).run(images.numpy())
         np.testing.assert_allclose(logits[:, :, 0, 0], expected, rtol=0, atol=1e-4)
 
 
@@ -152,5 +152,5 @@ def test_outputs_are_the_originals(example: ModuleType, size_hw: tuple[int, int]
     images = torch.rand((2, 3, *size_hw), generator=torch.Generator().manual_seed(size_hw[0]))
     with torch.no_grad():
         expected = net((images - 127 / 255) / (128 / 255)).numpy()
-    (logits,) = start_engine("torch", prepare(example.to_model(state))[0], threads=1).run(images.numpy())
+    (logits,) = start_engine("torch", loaded(example.to_model(state)), threads=1).run(images.numpy())
     np.testing.assert_allclose(logits[:, :, 0, 0], expected, rtol=0, atol=1e-4)

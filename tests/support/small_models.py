@@ -10,6 +10,7 @@ from yolo9000.architectures.layers import Architecture, Conv, MaxPool, Region, R
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -42,6 +43,13 @@ def random_model(architecture: Architecture, seed: int = 0) -> Model:
         for i, row in enumerate(architecture.layers)
     ]
     return Model(architecture, tuple(parameters))
+
+
+def loaded(weights: Model) -> LoadedModel:
+    """A model whose classes are named by their indices."""
+    architecture = weights.architecture
+    classes = architecture.head.classes if isinstance(architecture.head, Region) else architecture.shapes()[-1][0]
+    return LoadedModel.from_weights(weights, tuple(map(str, range(classes))))
 
 
 def random_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:

@@ -356,24 +356,26 @@ def save(folder: Path, architecture: Architecture, name: str = "net") -> Path:
 
 def test_detector(tmp_path) -> None:
     architecture = detector_architecture(4)
-    model, spec = read_detector(save(tmp_path, architecture))
+    loaded = read_detector(save(tmp_path, architecture))
+    model, head = loaded.trained_weights, loaded.detector_head
     assert model.architecture == architecture
     assert model.missing() == []
-    assert spec.anchors_wh_cells.tolist() == [[1.0, 2.0], [3.0, 1.5]]
-    assert (spec.classes, spec.tree, spec.nodes, spec.resize_mode) == ("softmax", None, None, "letterbox")
-    assert spec.names == ("class 0", "class 1", "class 2", "class 3")
+    assert head.anchors_wh_cells.tolist() == [[1.0, 2.0], [3.0, 1.5]]
+    assert (head.classes, head.tree, head.resize_mode) == ("softmax", None, "letterbox")
+    assert head.names == ("class 0", "class 1", "class 2", "class 3")
 
 
 def test_choices_that_no_file_records(tmp_path) -> None:
     cfg = save(tmp_path, detector_architecture(4, softmax=False))
-    model, spec = read_detector(str(cfg), batch_norm="eps_outside_sqrt", resize_mode="stretch")
+    loaded = read_detector(str(cfg), batch_norm="eps_outside_sqrt", resize_mode="stretch")
+    model, head = loaded.trained_weights, loaded.detector_head
     assert model.architecture.batch_norm == "eps_outside_sqrt"
-    assert (spec.classes, spec.resize_mode) == ("sigmoid", "stretch")
+    assert (head.classes, head.resize_mode) == ("sigmoid", "stretch")
 
 
 @pytest.mark.parametrize(("classes", "names"), [(20, VOC), (80, COCO), (1, ("class 0",))])
 def test_default_names(classes: int, names: tuple[str, ...], tmp_path) -> None:
-    assert read_detector(save(tmp_path, detector_architecture(classes)))[1].names == names
+    assert read_detector(save(tmp_path, detector_architecture(classes))).names == names
 
 
 def test_names_in_order_of_preference(tmp_path) -> None:
@@ -382,15 +384,15 @@ def test_names_in_order_of_preference(tmp_path) -> None:
     write(tmp_path / "data" / "data.names", "from data\nnames\n")
     labels = write(tmp_path / "data" / "data.labels", "from data\nlabels\n")
     asked = write(tmp_path / "asked.names", "asked\nfor\n")
-    assert read_detector(cfg)[1].names == ("class 0", "class 1")
+    assert read_detector(cfg).names == ("class 0", "class 1")
     write(tmp_path / "net.names", "beside\nthe cfg\n")
-    assert read_detector(cfg)[1].names == ("beside", "the cfg")
-    assert read_detector(cfg, data=data)[1].names == ("from data", "names")
-    assert read_detector(cfg, data=data, names=asked)[1].names == ("asked", "for")
+    assert read_detector(cfg).names == ("beside", "the cfg")
+    assert read_detector(cfg, data=data).names == ("from data", "names")
+    assert read_detector(cfg, data=data, names=asked).names == ("asked", "for")
     write(data, "labels = data/data.labels\n")
-    assert read_detector(cfg, data=data)[1].names == ("from data", "labels")
+    assert read_detector(cfg, data=data).names == ("from data", "labels")
     write(data, "classes=2\n")
-    assert read_detector(cfg, data=data)[1].names == ("beside", "the cfg")
+    assert read_detector(cfg, data=data).names == ("beside", "the cfg")
     labels.unlink()
     write(data, "labels = data/data.labels\n")
     assert "file not found: 'data/data.labels'" in message_of(DataError, lambda: read_detector(cfg, data=data))
@@ -411,9 +413,9 @@ def test_weights(tmp_path) -> None:
     cfg = save(tmp_path, architecture)
     beside = (tmp_path / "net.weights").rename(tmp_path / "other.weights")
     assert message_of(ConfigError, lambda: read_detector(cfg)) == (
-        f"{cfg}: needs weights: name them (--weights FILE) or put them at {tmp_path / 'net.weights'}"
+        f"{cfg}: needs weights; give their file, or put them at {tmp_path / 'net.weights'}"
     )
-    assert read_detector(cfg, beside)[0].architecture == architecture
+    assert read_detector(cfg, beside).trained_weights.architecture == architecture
     none = tmp_path / "none.weights"
     assert message_of(WeightsError, lambda: read_detector(cfg, none)) == (
         f"{none}: cannot be read: No such file or directory"
@@ -445,26 +447,26 @@ TREE = "n1 -1\nn2 -1\nn3 0\nn4 0\n"
 def test_tree_that_the_cfg_names(tmp_path) -> None:
     cfg = save(tmp_path / "cfg", detector_architecture(4, tree="data/four.tree"))
     write(tmp_path / "data" / "four.tree", TREE)
-    _, spec = read_detector(cfg)
-    assert spec.classes == "tree"
-    assert spec.tree is not None
-    assert spec.tree.parents.tolist() == [-1, -1, 0, 0]
-    assert spec.names == spec.tree.ids == ("n1", "n2", "n3", "n4")
+    head = read_detector(cfg).detector_head
+    assert head.classes == "tree"
+    assert head.tree is not None
+    assert head.tree.parents.tolist() == [-1, -1, 0, 0]
+    assert head.names == head.tree.ids == ("n1", "n2", "n3", "n4")
     names = write(tmp_path / "four.names", "animal\nthing\ndog\ncat\n")
-    _, spec = read_detector(cfg, names=names)
-    assert spec.tree is not None
-    assert spec.names == spec.tree.names == ("animal", "thing", "dog", "cat")
-    assert spec.tree.ids == ("n1", "n2", "n3", "n4")
+    head = read_detector(cfg, names=names).detector_head
+    assert head.tree is not None
+    assert head.names == head.tree.names == ("animal", "thing", "dog", "cat")
+    assert head.tree.ids == ("n1", "n2", "n3", "n4")
 
 
 def test_tree_given_instead(tmp_path) -> None:
     cfg = save(tmp_path, detector_architecture(4, tree="data/none.tree"))
     other = write(tmp_path / "other.tree", "a -1\nb 0\nc 1\nd 2\n")
-    assert read_detector(cfg, tree=other)[1].names == ("a", "b", "c", "d")
+    assert read_detector(cfg, tree=other).names == ("a", "b", "c", "d")
     flat = save(tmp_path, detector_architecture(4), "flat")
-    _, spec = read_detector(flat, tree=str(other))
-    assert spec.classes == "tree"
-    assert spec.names == ("a", "b", "c", "d")
+    head = read_detector(flat, tree=str(other)).detector_head
+    assert head.classes == "tree"
+    assert head.names == ("a", "b", "c", "d")
 
 
 def test_trees_that_do_not_fit(tmp_path) -> None:
@@ -529,9 +531,10 @@ def test_darknets_data_files() -> None:
 
 
 def test_real_network() -> None:
-    model, spec = read_detector(shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg"))
-    assert spec.names == VOC
-    assert len(spec.anchors_wh_cells) == 5
+    loaded = read_detector(shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg"))
+    model, head = loaded.trained_weights, loaded.detector_head
+    assert head.names == VOC
+    assert len(head.anchors_wh_cells) == 5
     assert model.missing() == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.small_models import random_model
+from support.small_models import loaded, random_model
 
 from yolo9000.architectures.layers import Architecture, Conv, Region, Reorg, Route, Shortcut
 from yolo9000.architectures.surgery import to_darknet_layers
@@ -15,7 +15,6 @@ from yolo9000.architectures.weights import Model, check_parameters
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.darknet.cfg import parse_cfg, write_cfg
 from yolo9000.checkpoints.darknet.weights import read_weights, write_weights
-from yolo9000.checkpoints.program import prepare
 from yolo9000.inference.engines import start_engine
 
 ARCHITECTURE = Architecture(
@@ -38,7 +37,7 @@ ARCHITECTURE = Architecture(
 
 def outputs(model: Model) -> np.ndarray:
     images = np.random.default_rng(5).random((2, 3, 32, 48), np.float32)
-    return start_engine("onnxruntime", prepare(model)[0], threads=1).run(images)[0]
+    return start_engine("onnxruntime", loaded(model), threads=1).run(images)[0]
 
 
 def test_the_function_is_the_same(tmp_path: Path) -> None:

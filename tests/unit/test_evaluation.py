@@ -66,7 +66,7 @@ def test_a_class_gets_the_nearest_chosen_node_above_it(tmp_path: Path) -> None:
     detector = Detector.load(write_tree_model(tmp_path)).with_labels(["animal", "dog"])
     data = labelled_images(tmp_path, "terrier", "dog", "cat", "bus")
     # terrier: dog before animal; a dog is itself; of a cat only animal is left; nothing is above a bus
-    assert gt_labels(detector.prepared.spec, data).tolist() == [1, 1, 0, NOT_AT_LEVEL]
+    assert gt_labels(detector, data).tolist() == [1, 1, 0, NOT_AT_LEVEL]
 
 
 def test_two_classes_of_one_chosen_node_are_the_same_answer(tmp_path: Path) -> None:

@@ -467,7 +467,7 @@ def test_model_of_another_architecture_is_refused(other: Architecture) -> None:
 
 def test_model_for_another_size_is_taken() -> None:
     """The size of the input and the head's settings are not parameters of the network."""
-    region = replace(LAYERS[-1], classes=2, jitter=0.3)
+    region = replace(LAYERS[-1], classes=2, training=(("jitter", 0.3),))
     donor = trained(replace(ARCHITECTURE, layers=(*LAYERS[:-1], region), width=96, height=32), 3).to_model()
     network = seeded(ARCHITECTURE)
     network.load(donor)

@@ -70,7 +70,7 @@ import socket, sys
 def refuse(*arguments, **keywords):
     print("connected"); sys.exit(9)
 socket.socket.connect = socket.getaddrinfo = refuse
-import yolo9000.inference.detector, openvino
+import yolo9000.inference.engines.openvino
 import openvino.tools.ovc.telemetry_utils as utils
 print(utils.tm.__name__)
 """

@@ -115,19 +115,17 @@ def _detector_body(
 def _region(
     anchors: Anchors, classes: int, *, tree: str | None = None, rescore: bool = True, jitter: float = 0.2
 ) -> Region:
-    """The region row with the loss weights of every cfg of the family."""
+    """The region layer with the training options of every cfg of the family."""
     return Region(
         anchors_wh_cells=anchors,
         classes=classes,
         softmax=True,
         tree=tree,
-        jitter=jitter,
-        rescore=rescore,
-        object_scale=5.0,
-        thresh=0.6,
-        bias_match=True,
-        absolute=True,
-        random=True,
+        training=(
+            *(("bias_match", True), ("rescore", rescore), ("absolute", True), ("random", True), ("jitter", jitter)),
+            *(("object_scale", 5.0), ("noobject_scale", 1.0), ("class_scale", 1.0), ("coord_scale", 1.0)),
+            ("thresh", 0.6),
+        ),
     )
 
 

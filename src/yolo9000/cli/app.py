@@ -24,6 +24,7 @@ from yolo9000.cli.options import (
     DataOption,
     DeviceOption,
     EngineOption,
+    Failures,
     HierThreshOption,
     LabelsOption,
     NamesOption,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from yolo9000.architectures.layers import Architecture
+    from yolo9000.checkpoints.model import LoadedModel
     from yolo9000.inference.detector import Prediction
 
 app = typer.Typer(
@@ -306,25 +308,20 @@ def info(
     ] = None,
 ) -> None:
     """Print a network's layers, shapes, parameters and operations."""
-    from yolo9000.architectures.zoo import BUILT_IN
-    from yolo9000.checkpoints.darknet.cfg import read_cfg
-    from yolo9000.errors import nearest
+    from yolo9000.checkpoints.load import load_model, names_architecture
 
     size_wh = parse_size(size) if size else None
-    if model in BUILT_IN:
-        _print_table(BUILT_IN[model](), size_wh)
-    elif model.endswith(".cfg"):
-        _print_table(read_cfg(model), size_wh)
-    elif model.endswith(".safetensors"):
-        _print_model_file(model, size_wh)
-    elif model == BUNDLED or model.endswith((".onnx", ".xml")):
-        _print_exported(model)
+    if (architecture := names_architecture(model)) is not None:
+        _print_table(architecture, size_wh)
+        return
+    loaded = load_model(model)
+    if loaded.weights is not None:
+        _print_table(loaded.weights.architecture, size_wh)
     else:
-        known = (BUNDLED, *BUILT_IN)
-        raise ConfigError(
-            f"{model}: must be a .safetensors, .cfg, .onnx or .xml file "
-            f"or one of {', '.join(known)}{nearest(model, known)}"
-        )
+        _print_exported(loaded)
+    _print_names(loaded.names)
+    for name, value in loaded.trained.items():
+        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) -> None:
@@ -348,31 +345,17 @@ def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) ->
         print(f"{architecture.head.classes} classes{tree}; anchors in cells: {anchors}")
 
 
-def _print_exported(model: str) -> None:
-    from yolo9000.inference.detector import read_model
-
-    detector = read_model(model)
-    spec, (width, height) = detector.spec, detector.network_wh
-    kind = f"tree of {len(spec.tree)} nodes" if spec.tree else f"{len(spec.names)} classes ({spec.classes})"
-    head = "computed on demand" if detector.class_rows else "computed for every anchor"
-    print(f"input {width}x{height}, any multiple of {detector.stride}; {spec.resize_mode}")
-    print(f"{kind}; class scores {head}")
-    print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in spec.anchors_wh_cells))
-    _print_names(spec.names)
+def _print_exported(model: LoadedModel) -> None:
+    head, (width, height) = model.detector_head, model.network_wh
+    kind = f"tree of {len(head.tree)} nodes" if head.tree else f"{len(head.names)} classes ({head.classes})"
+    scores = "computed on demand" if model.class_rows else "computed for every anchor"
+    print(f"input {width}x{height}, any multiple of {model.stride}; {head.resize_mode}")
+    print(f"{kind}; class scores {scores}")
+    print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in head.anchors_wh_cells))
 
 
 def _print_names(names: tuple[str, ...]) -> None:
     print("names: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
-
-
-def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
-    from yolo9000.checkpoints.safetensors import read_checkpoint
-
-    file = read_checkpoint(model)
-    _print_table(file.model.architecture, size_wh)
-    _print_names(file.names)
-    for name, value in file.trained.items():
-        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 @app.command()
@@ -391,15 +374,24 @@ def calibrate(
 ) -> None:
     """Make a model answer with the most specific node that is wrong at most as often as you say (§4)."""
     from yolo9000.adapt.calibrate import calibrate as calibrate_model
-    from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
+    from yolo9000.checkpoints.load import load_model
+    from yolo9000.checkpoints.safetensors import write_checkpoint
     from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector
 
     if not 0 < max_error < 1:
         raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
     path = Path(model)
-    file, detector = read_checkpoint(path), Detector.load(model, engine=engine, threads=threads)
-    changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_error=on_error)
+    loaded = load_model(model)
+    detector, report = Detector.load(loaded, engine=engine, threads=threads), Failures()
+    changed, found = calibrate_model(
+        loaded,
+        detector,
+        open_data(data, split),
+        max_error=max_error,
+        on_error=on_error,
+        on_unreadable=report,
+    )
     target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
     write_checkpoint(target, changed)
     temperatures = ", ".join(f"{value:.2f}" for value in found.back_off.temperatures)
@@ -408,6 +400,7 @@ def calibrate(
     print(f"wrong answers {found.error:.2%} (before {found.error_before:.2%})")
     print(f"mean depth of answers {found.depth:.2f} (before {found.depth_before:.2f})")
     print(f"Written: {target}")
+    report.exit()
 
 
 @app.command()
@@ -440,12 +433,11 @@ def export(
 ) -> None:
     """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
     from yolo9000.checkpoints.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
-    from yolo9000.inference.detector import read_model
+    from yolo9000.checkpoints.load import load_model
 
     if dtype != "float32" and to == "darknet":
         raise ConfigError(f"--dtype {dtype} must be for onnx or openvino: Darknet's weights are float32")
-    split = {"auto": None, "dense": False, "lazy": True}[head]
-    detector = read_model(
+    loaded = load_model(
         model,
         weights=weights,
         names=names,
@@ -453,18 +445,17 @@ def export(
         data=data,
         batch_norm=batch_norm,
         resize_mode=resize_mode,
-        split=split,
-    )
+    ).with_lazy_classes({"auto": None, "dense": False, "lazy": True}[head])
     path = (out or Path(Path(model).name)).with_suffix(SUFFIXES[to])
     if not overwrite:
         refuse_to_overwrite(path)
     match to:
         case "onnx":
-            files = export_onnx(detector, path, dtype=dtype)
+            files = export_onnx(loaded, path, dtype=dtype)
         case "openvino":
-            files = export_openvino(detector, path, dtype=dtype)
+            files = export_openvino(loaded, path, dtype=dtype)
         case "darknet":
-            files = export_darknet(model, weights, detector.spec, path)
+            files = export_darknet(loaded, path)
     for file in files:
         print(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 

@@ -40,6 +40,7 @@ from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from yolo9000.checkpoints.model import LoadedModel
     from yolo9000.data.dataset import DataSet, Ledger, OnError, Split
     from yolo9000.evaluation.evaluate import Evaluation
     from yolo9000.inference.engines import EngineName, Precision
@@ -290,6 +291,7 @@ def val(
     batch_norm: BatchNormOption = "eps_inside_sqrt",
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
+    from yolo9000.checkpoints.load import load_model
     from yolo9000.data.dataset import open_data
     from yolo9000.evaluation.coco_results import read_coco_results
     from yolo9000.evaluation.evaluate import evaluate
@@ -301,34 +303,36 @@ def val(
     if len(given) != (1 if detections else 2):
         raise ConfigError("val takes MODEL DATA, or --detections FILE DATA")
     data_set = open_data(given[-1], split)
-    if detections is None and _is_classifier(given[0]):
-        _val_classifier(
-            given[0], data_set, engine, device, precision, threads, parse_size(size) if size else None, on_error
-        )
-        return
+    size_wh = parse_size(size) if size else None
     word_tree, classes = None, data_set.classes
     ids: dict[int, int] | None = data_set.category_ids()
     if detections is not None:
         pairs = read_coco_results(detections, data_set, on_error)
     else:
-        detector = Detector.load(
+        loaded = load_model(
             given[0],
             weights=weights,
             names=names,
             tree=tree,
             data=names_from,
+            resize_mode=resize_mode,
+            batch_norm=batch_norm,
+        )
+        if loaded.kind == "classifier":
+            _val_classifier(loaded, data_set, engine, device, precision, threads, size_wh, on_error)
+            return
+        detector = Detector.load(
+            loaded,
             engine=engine,
             device=device,
             precision=precision,
             threads=threads,
-            size_wh=parse_size(size) if size else None,
-            resize_mode=resize_mode,
-            batch_norm=batch_norm,
+            size_wh=size_wh,
             nms_iou=nms_iou,
             **given_only(hier_thresh=hier_thresh),
         )
         detector = with_labels(detector, labels)
-        word_tree, classes = detector.prepared.spec.tree if labels is None else None, detector.names
+        word_tree, classes = detector.query.tree(detector.head), detector.names
         ids = category_ids_of(detector, data_set)
         of_labels = image_level_scores(detector, data_set, on_error=on_error)
         if of_labels:
@@ -358,14 +362,8 @@ def _has_boxes(data_set: DataSet, on_error: OnError) -> bool:
     return any(sample.boxes is not None for sample in data_set.samples(on_error))
 
 
-def _is_classifier(model: str) -> bool:
-    from yolo9000.checkpoints.safetensors import read_checkpoint
-
-    return model.endswith(".safetensors") and not read_checkpoint(model).is_detector
-
-
 def _val_classifier(
-    model: str,
+    model: LoadedModel,
     data_set: DataSet,
     engine: EngineName | Literal["auto"],
     device: str,
@@ -374,18 +372,11 @@ def _val_classifier(
     size_wh: tuple[int, int] | None,
     on_error: OnError,
 ) -> None:
-    from yolo9000.checkpoints.safetensors import read_checkpoint
     from yolo9000.evaluation.runner import classification_scores
     from yolo9000.inference.classifier import Classifier
-    from yolo9000.inference.engines import choose_engine
 
-    classifier = Classifier.start(
-        read_checkpoint(model),
-        choose_engine(engine),
-        device=device,
-        precision=precision,
-        threads=threads,
-        size_wh=size_wh,
+    classifier = Classifier.load(
+        model, engine=engine, device=device, precision=precision, threads=threads, size_wh=size_wh
     )
     _print_metrics(classification_scores(classifier, data_set, on_error=on_error))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from yolo9000.errors import ConfigError
+from yolo9000.errors import EXIT_SOME_INPUTS_FAILED, ConfigError, YoloError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ __all__ = [
     "DataOption",
     "DeviceOption",
     "EngineOption",
+    "Failures",
     "HierThreshOption",
     "LabelsOption",
     "NamesOption",
@@ -114,7 +115,28 @@ def printable(text: str) -> str:
     return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
 
 
-def given_only(**options: float | None) -> dict[str, float]:
+class Failures:
+    """Reports inputs that cannot be read, one line each, and ends the command with the exit code for that."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: YoloError) -> None:
+        """Report one."""
+        self.count += 1
+        print(f"yolo9000: error: {printable(str(error))}", file=sys.stderr, flush=True)
+
+    def exit(self) -> None:
+        """End the command if there were any.
+
+        Raises:
+            typer.Exit: there were.
+        """
+        if self.count:
+            raise typer.Exit(EXIT_SOME_INPUTS_FAILED)
+
+
+def given_only(**options: float | None) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
 

@@ -12,6 +12,7 @@ import typer
 
 from yolo9000.cli.options import (
     EngineOption,
+    Failures,
     OnErrorOption,
     OverridesOption,
     ParentsOption,
@@ -51,13 +52,12 @@ def open_tree(path: Path, names: Path | None) -> WordTree:
     Raises:
         YoloError: it cannot be read; a model has no tree.
     """
+    from yolo9000.checkpoints.load import is_model, load_model
     from yolo9000.taxonomy.files import read_names, read_tree
 
-    if path.suffix not in (".safetensors", ".onnx", ".xml", ".cfg"):
+    if not is_model(path):
         return read_tree(path, read_names(path.with_suffix(".names")) if _beside(path, names) else _names(names))
-    from yolo9000.inference.detector import read_model
-
-    tree = read_model(str(path), names=names).spec.tree
+    tree = load_model(path, names=names).tree
     if tree is None:
         raise TreeError(f"{path}: must be a model with a label tree; its classes are flat")
     return tree
@@ -284,30 +284,29 @@ def add(
 ) -> None:
     """Add a class to a model from a folder of images; no other sibling group changes."""
     from yolo9000.adapt.add_class import add_class, sibling_images
-    from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
+    from yolo9000.checkpoints.load import load_model
+    from yolo9000.checkpoints.safetensors import write_checkpoint
     from yolo9000.data.dataset import open_data
-    from yolo9000.inference.detector import Detector, prepared_detector
-    from yolo9000.inference.engines import choose_engine, start_engine
+    from yolo9000.inference.detector import Detector, readable
     from yolo9000.io.sources import open_sources
     from yolo9000.taxonomy.hierarchy import slug
-    from yolo9000.types import SourceImage
 
-    file = read_checkpoint(model)
-    if file.tree is None:
+    loaded, failures = load_model(model).with_lazy_classes(True), Failures()
+    if loaded.tree is None:
         raise ConfigError(f"{model}: must be a model with a label tree; its classes are flat")
-    parent = file.tree.find(under)
-    prepared = prepared_detector(file.model, file.head_spec(), split=True)
-    detector = Detector(prepared, start_engine(choose_engine(engine), prepared.program, threads=threads))
-    siblings = sibling_images(open_data(data, split), file.tree, parent, on_error)
-    shown = [image.pixels for image in open_sources(str(images)) if isinstance(image, SourceImage)]
-    added = add_class(file, detector, parent, name, shown, siblings)
+    parent = loaded.tree.find(under)
+    detector = Detector.load(loaded, engine=engine, threads=threads)
+    siblings = sibling_images(open_data(data, split), loaded.tree, parent, on_error, failures)
+    shown = (image.pixels for image in readable(open_sources(str(images)), failures))
+    added = add_class(loaded, detector, parent, name, shown, siblings)
     target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
-    write_checkpoint(target, added.file)
+    write_checkpoint(target, added.model)
     count = len(added.before)
     print(printable(f"{name}: {added.recall:.1%} of its images are given to it among its {count} siblings with images"))
     for sibling, fraction in added.before.items():
         print(printable(f"{sibling}: {added.after[sibling]:.1%} (before {fraction:.1%})"))
     print(f"Written: {target}")
+    failures.exit()
 
 
 def read_labels(file: Path) -> list[str]:

@@ -9,7 +9,6 @@ from jaxtyping import Int64
 
 from yolo9000.data.dataset import DataSet
 from yolo9000.errors import ConfigError
-from yolo9000.inference.decode import HeadSpec
 from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.class_names import index_names
 from yolo9000.taxonomy.wordtree import WordTree
@@ -45,7 +44,7 @@ def labels_among(names: Sequence[str], tree: WordTree | None, data_set: DataSet)
     return np.array(labels, np.int64)
 
 
-def gt_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
+def gt_labels(detector: Detector, data_set: DataSet) -> Int64[np.ndarray, " k"]:
     """The label that a correct detector gives to objects of each class of a data set; see `labels_among`.
 
     A detector that answers with chosen nodes of its tree gives the nearest of them at or above the class's node;
@@ -54,17 +53,18 @@ def gt_labels(spec: HeadSpec, data_set: DataSet) -> Int64[np.ndarray, " k"]:
     Raises:
         ConfigError: see `labels_among`.
     """
-    if spec.tree is None or spec.nodes is None:
-        return labels_among(spec.names, spec.tree, data_set)
-    chosen = {int(node): label for label, node in enumerate(spec.nodes)}
-    nodes = labels_among(spec.tree.names, spec.tree, data_set)
-    paths = (reversed(spec.tree.path(int(node))) for node in nodes)
+    tree, chosen_nodes = detector.head.tree, detector.query.nodes
+    if tree is None or chosen_nodes is None:
+        return labels_among(detector.names, tree, data_set)
+    chosen = {int(node): label for label, node in enumerate(chosen_nodes)}
+    nodes = labels_among(tree.names, tree, data_set)
+    paths = (reversed(tree.path(int(node))) for node in nodes)
     return np.array([next((chosen[step] for step in path if step in chosen), NOT_AT_LEVEL) for path in paths], np.int64)
 
 
 def category_ids_of(detector: Detector, data_set: DataSet) -> dict[int, int] | None:
     """The category id of each of the model's labels, for a COCO results file; None on a tree, whose nodes are kept."""
-    if detector.prepared.spec.tree is not None:
+    if detector.head.tree is not None:
         return None
     labels = labels_among(detector.names, None, data_set)
     return {int(labels[label]): category for label, category in data_set.category_ids().items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import load_image
@@ -52,25 +52,23 @@ def detect_samples(
         DataError: see `DataSet.samples`; an image cannot be read.
     """
     low = detector.with_settings(conf_threshold=MIN_SCORE)
-    spec = detector.prepared.spec
-    labels = gt_labels(spec, data_set)
-    keep = None if spec.tree is not None else np.isin(np.arange(len(detector.names)), labels)
+    labels = gt_labels(detector, data_set)
+    if detector.head.tree is None:
+        low = low.keeping(np.isin(np.arange(len(detector.names)), labels))
     group: list[Sample] = []
     for sample in data_set.samples(on_error):
         if sample.boxes is not None:
             boxes = sample.boxes.select(labels[sample.boxes.labels] != NOT_AT_LEVEL)
             group.append(replace(sample, boxes=replace(boxes, labels=labels[boxes.labels])))
         if len(group) == batch:
-            yield from _detect_group(low, group, keep)
+            yield from _detect_group(low, group)
             group = []
-    yield from _detect_group(low, group, keep)
+    yield from _detect_group(low, group)
 
 
-def _detect_group(
-    detector: Detector, group: list[Sample], keep: Bool[np.ndarray, " k"] | None
-) -> Iterator[tuple[Sample, Detections]]:
+def _detect_group(detector: Detector, group: list[Sample]) -> Iterator[tuple[Sample, Detections]]:
     images = [load_image(sample.image, sample.name).pixels for sample in group]
-    yield from zip(group, detector.detect(images, keep), strict=True)
+    yield from zip(group, detector.detect(images), strict=True)
 
 
 def image_label(sample: Sample) -> int:
@@ -125,8 +123,7 @@ def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnErr
         ConfigError: see `labels_among`.
         DataError: an image cannot be read.
     """
-    spec = detector.prepared.spec
-    labels = gt_labels(spec, data_set)
+    labels = gt_labels(detector, data_set)
     samples = [
         sample for sample in data_set.samples(on_error) if sample.boxes is None and len(sample.image_labels) == 1
     ]
@@ -136,7 +133,7 @@ def image_level_scores(detector: Detector, data_set: DataSet, *, on_error: OnErr
     known = np.unique(labels[labels != NOT_AT_LEVEL])  # several classes may have one label
     gts = np.searchsorted(known, [labels[sample.image_labels[0]] for sample in samples])
     scores = _in_batches(samples, lambda images: detector.best_scores(images, known))
-    return _label_accuracies(scores, gts, known, spec.tree if spec.nodes is None else None)
+    return _label_accuracies(scores, gts, known, detector.query.tree(detector.head))
 
 
 def _in_batches(

@@ -256,7 +256,12 @@ def _read_region(section: _Section) -> Region:
     if section.take("coords", _length, 4) != 4:
         raise ConfigError(f"{section.file}:{line}: [region] coords must be 4")
     rest = {key: section.take(key, read, getattr(Region, key)) for key, read in _REGION.items()}
-    return Region(anchors_wh_cells=tuple(zip(values[::2], values[1::2], strict=True)), **rest)
+    training = [(key, section.take(key, read, None)) for key, read in _REGION_TRAINING.items()]
+    return Region(
+        anchors_wh_cells=tuple(zip(values[::2], values[1::2], strict=True)),
+        training=tuple((key, value) for key, value in training if value is not None),
+        **rest,
+    )
 
 
 def _whole(text: str) -> int:
@@ -329,11 +334,10 @@ _SCHEDULE: dict[str, Callable[[str], Any]] = {
     "steps": _integers,
     "scales": _floats,
 }
-_REGION: dict[str, Callable[[str], Any]] = {
-    "classes": _length,
-    **dict.fromkeys(("softmax", "rescore", "bias_match", "absolute", "random"), _flag),
+_REGION: dict[str, Callable[[str], Any]] = {"classes": _length, "softmax": _flag, "tree": str, "map": str}
+_REGION_TRAINING: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("bias_match", "rescore", "absolute", "random"), _flag),
     **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _float),
-    **dict.fromkeys(("tree", "map"), str),
 }
 _READERS: dict[str, Callable[[_Section], Layer]] = {
     "convolutional": _read_conv,
@@ -412,7 +416,7 @@ def _write_layer(index: int, layer: Layer, for_darknet: bool) -> tuple[str, dict
             anchors = tuple(value for pair in layer.anchors_wh_cells for value in pair)
             shape = {"anchors": anchors, "num": len(layer.anchors_wh_cells), "coords": 4}
             rest = {key: getattr(layer, key) for key in _REGION if getattr(layer, key) is not None}
-            return "region", shape | rest
+            return "region", shape | rest | dict(layer.training)
 
 
 def _write_value(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from yolo9000.architectures.layers import Architecture, Region
+from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import BUILT_IN, darknet19, yolo9000
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import Header, read_weights
@@ -24,7 +25,7 @@ from yolo9000.taxonomy.files import read_darknet_tree, read_names
 if TYPE_CHECKING:
     from yolo9000.io.web import Progress
 
-__all__ = ["RELEASED", "Released", "cache_folder", "download_released", "released", "released_file"]
+__all__ = ["RELEASED", "Released", "cache_folder", "download_released", "read_released", "released", "released_file"]
 
 WEIGHTS_FOLDER = "https://pjreddie.com/media/files/"
 DATA_FOLDER = "https://raw.githubusercontent.com/pjreddie/darknet/master/data/"
@@ -135,6 +136,18 @@ def released_file(name: str, folder: Path | None = None) -> Path | None:
     if not file.is_file():
         raise ConfigError(f"{name}: must be downloaded first: yolo9000 download {name}")
     return file
+
+
+def read_released(name: str) -> Model:
+    """The weights of a released model that was downloaded, in its own architecture.
+
+    Raises:
+        ConfigError: no released model has that name, or it was not downloaded.
+        WeightsError: the file is damaged.
+    """
+    model, file = released(name), released_file(name)
+    assert file is not None  # noqa: S101  `released` has checked the name
+    return read_weights(file.with_name(model.weights), model.architecture)[1]
 
 
 def download_released(
