@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from yolo9000.inference.detector import Detector, Prediction
     from yolo9000.inference.settings import DetectionSettings
     from yolo9000.taxonomy.wordtree import WordTree
+    from yolo9000.training.trainer import Outcome, train
     from yolo9000.types import Detections, PathStep, SourceImage, TreeAnswer
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "EngineError",
     "Evaluation",
     "LoadedModel",
+    "Outcome",
     "PathStep",
     "Prediction",
     "SourceImage",
@@ -61,6 +63,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "open_dataset",
+    "train",
 ]
 
 _MODULES = {
@@ -74,6 +77,7 @@ _MODULES = {
     "EngineError": "errors",
     "Evaluation": "evaluation.evaluate",
     "LoadedModel": "checkpoints.model",
+    "Outcome": "training.trainer",
     "PathStep": "types",
     "Prediction": "inference.detector",
     "SourceImage": "types",
@@ -86,6 +90,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "load_model": "checkpoints.load",
     "open_dataset": "data.dataset",
+    "train": "training.trainer",
 }
 _OTHER_NAMES = {"open_dataset": "open_data"}
 

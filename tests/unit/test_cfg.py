@@ -104,7 +104,13 @@ def test_whole_file() -> None:
             Dropout(0.25),
             Route((-1, 1)),
             Conv(16, size=1, stride=1, padding=0, batch_normalize=False, activation="linear"),
-            Region(((1.5, 2.0), (3.0, 4.25)), classes=3, softmax=True, tree="data/three.tree", jitter=0.3, thresh=0.6),
+            Region(
+                ((1.5, 2.0), (3.0, 4.25)),
+                classes=3,
+                softmax=True,
+                tree="data/three.tree",
+                training=(("jitter", 0.3), ("thresh", 0.6)),
+            ),
         ),
         width=96,
         height=64,
@@ -157,7 +163,7 @@ def test_defaults_of_later_layers() -> None:
 
 def test_region_defaults_are_darknets() -> None:
     architecture = parse_cfg(NET + "[convolutional]\nfilters=25\n[region]\n")  # 1 x (5 + 20)
-    assert architecture.head == Region(((0.5, 0.5),), 20, softmax=False, jitter=0.2, thresh=0.5, rescore=False)
+    assert architecture.head == Region(((0.5, 0.5),), 20, softmax=False, training=())
     architecture = parse_cfg(NET + "[convolutional]\nfilters=75\n[region]\nnum=3\n")
     assert architecture.head == Region(((0.5, 0.5),) * 3)
 
@@ -554,14 +560,20 @@ PLAIN_LAYERS = st.one_of(
     options(AvgPool),
     options(Route, sources=st.lists(st.integers(-4, 3), min_size=1, max_size=2).map(tuple)),
 )
+TRAINING = {
+    **dict.fromkeys(("bias_match", "rescore", "absolute", "random"), flags),
+    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), finite),
+}
 REGION = options(
     Region,
     anchors_wh_cells=st.lists(st.tuples(positive, positive), min_size=1, max_size=3).map(tuple),
     classes=st.integers(1, 9),
     tree=st.none() | words,
     map=st.none() | words,
-    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), finite),
-    **dict.fromkeys(("softmax", "rescore", "bias_match", "absolute", "random"), flags),
+    softmax=flags,
+    training=st.fixed_dictionaries({}, optional=TRAINING).map(
+        lambda chosen: tuple((key, chosen[key]) for key in TRAINING if key in chosen)
+    ),
 )
 SOFTMAX = options(Softmax, groups=st.integers(1, 9), tree=st.none() | words, temperature=finite)
 SCHEDULE = {
@@ -658,8 +670,8 @@ def mutated(draw: st.DrawFn) -> str:
     """A good file with lines dropped, doubled, moved or replaced, and some characters changed."""
     lines = list(LINES)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(lines) - 1))
-        lines[place : place + draw(st.integers(0, 2))] = draw(st.lists(TOKENS, max_size=2))
+        position = draw(st.integers(0, len(lines) - 1))
+        lines[position : position + draw(st.integers(0, 2))] = draw(st.lists(TOKENS, max_size=2))
     text = list("\n".join(lines))
     for _ in range(draw(st.integers(0, 3))):
         text[draw(st.integers(0, len(text) - 1))] = draw(st.characters(codec="utf-8") | st.sampled_from("0159-.=[],\n"))

@@ -192,8 +192,7 @@ class Region:
         softmax: softmax over the classes; a sigmoid each otherwise.
         tree: file of the label tree, as the ``.cfg`` names it; None for flat classes.
         map: file that gives the tree node of each class of the boxed data.
-        jitter, random: augmentation and multi-scale training.
-        rescore, object_scale, noobject_scale, class_scale, coord_scale, thresh, bias_match, absolute: of the loss.
+        training: Darknet's training options, by name, as the ``.cfg`` states them; not used here.
     """
 
     anchors_wh_cells: tuple[tuple[float, float], ...] = ((0.5, 0.5),)
@@ -201,16 +200,7 @@ class Region:
     softmax: bool = False
     tree: str | None = None
     map: str | None = None
-    jitter: float = 0.2
-    rescore: bool = False
-    object_scale: float = 1.0
-    noobject_scale: float = 1.0
-    class_scale: float = 1.0
-    coord_scale: float = 1.0
-    thresh: float = 0.5
-    bias_match: bool = False
-    absolute: bool = False
-    random: bool = False
+    training: tuple[tuple[str, float | bool], ...] = ()
 
     @property
     def filters(self) -> int:

@@ -115,10 +115,10 @@ def _check_conv(layer: Conv, channels: int, parameters: ConvParameters) -> None:
     if parameters.batch_norm is not None:
         arrays |= vars(parameters.batch_norm)
     for name, values in arrays.items():
-        bad = int(np.count_nonzero(~np.isfinite(values)))
-        if bad:
+        count = int(np.count_nonzero(~np.isfinite(values)))
+        if count:
             raise WeightsError(
-                f"{name} must be finite, got {bad:,} of {values.size:,} values ({4 * bad:,} bytes) that are not"
+                f"{name} must be finite, got {count:,} of {values.size:,} values ({4 * count:,} bytes) that are not"
             )
     if parameters.batch_norm is not None and (lowest := parameters.batch_norm.rolling_variance.min()) < 0:
         raise WeightsError(f"rolling_variance must not be negative, got {lowest:g}")

@@ -115,19 +115,17 @@ def _detector_body(
 def _region(
     anchors: Anchors, classes: int, *, tree: str | None = None, rescore: bool = True, jitter: float = 0.2
 ) -> Region:
-    """The region row with the loss weights of every cfg of the family."""
+    """The region layer with the training options of every cfg of the family."""
     return Region(
         anchors_wh_cells=anchors,
         classes=classes,
         softmax=True,
         tree=tree,
-        jitter=jitter,
-        rescore=rescore,
-        object_scale=5.0,
-        thresh=0.6,
-        bias_match=True,
-        absolute=True,
-        random=True,
+        training=(
+            *(("bias_match", True), ("rescore", rescore), ("absolute", True), ("random", True), ("jitter", jitter)),
+            *(("object_scale", 5.0), ("noobject_scale", 1.0), ("class_scale", 1.0), ("coord_scale", 1.0)),
+            ("thresh", 0.6),
+        ),
     )
 
 
@@ -250,8 +248,8 @@ def efficientnet_lite0(size: int = 224, classes: int = 1000) -> Architecture:
         size: side of the square input, a multiple of 32.
         classes: number of classes.
     """
-    top = (_same(1280), AvgPool(), Dropout(0.2), _last(classes))
-    return Architecture((*_efficientnet_lite0_stages(), *top, Softmax()), width=size, height=size)
+    classifier = (_same(1280), AvgPool(), Dropout(0.2), _last(classes))
+    return Architecture((*_efficientnet_lite0_stages(), *classifier, Softmax()), width=size, height=size)
 
 
 def yolov2_lite(

@@ -8,7 +8,6 @@ Paper: §4 Dataset combination with WordTree.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -177,13 +176,7 @@ def _data_set_file(combined: Combined, out: Path, tree_file: Path) -> dict[str, 
 def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """A source, by its place, as it stands in the combined file: paths from there, names mapped to nodes."""
     source = data.sources[place]
-    entry = source.model_dump(exclude_defaults=True)
-    entry = {"format": source.format} | entry
-    for key in source.FILES:
-        if isinstance(entry.get(key), str):
-            entry[key] = _path_from(folder, data.root / entry[key])
-    if source.by_index:
-        entry["names"] = list(data.classes)
+    entry = data.source_entry(place, folder)
     # A map may name classes that no image has
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items() if name in nodes}
     if source.exhaustive != "none":
@@ -196,10 +189,6 @@ def _own_names(source: SourceSettings, data: DataSet) -> dict[str, str]:
     """The names that a source uses, and the data set's class of each."""
     plain = {name: name for name in data.classes if name not in source.map and name not in source.left_out}
     return plain | dict(source.map)
-
-
-def _path_from(folder: Path, path: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _report(combined: Combined) -> Iterator[str]:

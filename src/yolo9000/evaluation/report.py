@@ -114,6 +114,9 @@ def write_page(page: Page, path: Path) -> None:
 def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
     """The report of `yolo9000 data check`: counts, issues, classes, sizes of boxes, images with their labels."""
     sections = [_overview(result), _issues(result)]
+    if result.warnings:
+        rows = [(issue.code, issue.where, issue.message, issue.suggestion) for issue in result.warnings]
+        sections.append(Section("Warnings", columns=("code", "where", "what", "what to do"), rows=rows))
     for name, split in result.splits.items():
         sections.append(_classes(name, split, result.classes))
         if split.boxes_of:

@@ -89,7 +89,12 @@ def _by_yaml(listing: Listing, name: str) -> Recognition | None:
         sources[split] = [entry | {"path": path} for path in relative]
         counts[split] = sum(_count(listing.root / path) for path in relative)
     used = frozenset(
-        [name, LABEL_FOLDER, *(PurePosixPath(one["path"]).parts[0] for found in sources.values() for one in found)]
+        [
+            name,
+            LABEL_FOLDER,
+            *_IMAGE_FOLDERS,
+            *(PurePosixPath(one["path"]).parts[0] for found in sources.values() for one in found),
+        ]
     )
     return Recognition(0.95, TITLE, f"{name} names classes and splits", sources, counts, found.names, used)
 
