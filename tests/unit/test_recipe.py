@@ -91,7 +91,7 @@ def test_paths_of_a_file_are_relative_to_it_and_those_of_a_change_are_not(recipe
         ("network.size=[416, 320, 3]", r"network.size"),
         ("task=segment", r"task must be one of detect, classify, got 'segment'"),
         ("epochs", r"'epochs': must be key=value"),
-        ("epochs.more=1", r"epochs: input should be a valid number, got {'more': 1}"),
+        ("epochs.more=1", r"epochs: must be a number, got {'more': 1}"),
     ],
 )
 def test_what_is_wrong_is_named(recipe_file: Path, change: str, message: str) -> None:

@@ -79,7 +79,7 @@ def check(
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
     from yolo9000.evaluation.report import check_page, write_page
-    from yolo9000.io.sources import MAX_PIXELS
+    from yolo9000.io.images import MAX_PIXELS
 
     data_sets = _open_splits(data, split, boxes_from_shapes)
     result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
