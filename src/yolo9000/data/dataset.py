@@ -102,6 +102,12 @@ class DataSet:
                 were left out.
         """
         ledger = Ledger() if ledger is None else ledger
+        yield from self._usable(on_error, ledger)
+        if ledger and not ledger.images_out:
+            first = ledger.issues[0]
+            raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def _usable(self, on_error: OnError, ledger: Ledger) -> Iterator[Sample]:
         for annotation in self.annotations():
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
@@ -113,9 +119,14 @@ class DataSet:
             ledger.add(annotation, used=used)
             if annotation.sample is not None and used:
                 yield annotation.sample
-        if ledger and not ledger.images_out:
-            first = ledger.issues[0]
-            raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def count_issues(self, on_error: OnError) -> Ledger:
+        """What `samples` would leave out or change, without an error; all counts are 0 for ``error``."""
+        ledger = Ledger()
+        if on_error != "error":
+            for _ in self._usable(on_error, ledger):
+                pass
+        return ledger
 
     def source_entry(self, index: int, folder: Path) -> dict[str, Any]:
         """A source as a data-set file in another folder would name it, labels as here."""
