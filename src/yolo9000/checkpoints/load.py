@@ -91,7 +91,7 @@ def load_architecture(name: str | Path, *, argument: str = "model") -> Architect
         argument: what errors call the name.
 
     Raises:
-        ConfigError: there is no such architecture, or the file cannot be used.
+        ConfigError: no architecture has that name, or the file cannot be used.
     """
     architecture = names_architecture(name)
     if architecture is not None:
