@@ -10,7 +10,7 @@ from yolo9000.architectures.layers import Architecture, Conv, Layer, Region, Sof
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.errors import ConfigError
 
-__all__ = ["hand_on", "initial_model", "scale_width", "with_classes"]
+__all__ = ["common_layers", "hand_on", "initial_model", "last_conv", "scale_width", "with_classes"]
 
 FILTER_MULTIPLE = 8  # what CPUs compute at once
 
@@ -22,7 +22,7 @@ def scale_width(architecture: Architecture, width: float) -> Architecture:
     """
     if width == 1:
         return architecture
-    last, channels = _last_conv(architecture), architecture.input_channels()
+    last, channels = last_conv(architecture), architecture.input_channels()
     narrowed = replace(architecture, rows=())
     for i, row in enumerate(architecture.rows):
         if isinstance(row, Conv) and i != last:
@@ -62,7 +62,7 @@ def with_classes(
         case None:
             raise ConfigError("the network must end in [region] or [softmax]")
     rows: list[Layer] = list(architecture.rows)
-    rows[_last_conv(architecture)] = replace(_conv(architecture, _last_conv(architecture)), filters=filters)
+    rows[last_conv(architecture)] = replace(_conv(architecture, last_conv(architecture)), filters=filters)
     rows[len(architecture.body)] = head
     return replace(architecture, rows=tuple(rows))
 
@@ -86,14 +86,14 @@ def initial_model(architecture: Architecture, seed: int, objectness: float = 0.5
         _initial_conv(row, channels[i], rng) if isinstance(row, Conv) else None
         for i, row in enumerate(architecture.rows)
     ]
-    last = parameters[_last_conv(architecture)]
+    last = parameters[last_conv(architecture)]
     if isinstance(architecture.head, Region) and last is not None:
         of_anchors = last.biases.reshape(len(architecture.head.anchors_wh_cells), -1)
         of_anchors[:, 4] = np.log(objectness / (1 - objectness))
     return Model(architecture, tuple(parameters))
 
 
-def hand_on(given: Model, to: Model) -> tuple[Model, int]:
+def hand_on(given: Model, to: Model, limit: int | None = None) -> tuple[Model, int]:
     """The second model with the numbers of the first, from the first layer on as far as both are the same.
 
     Of a classifier a detector takes all but the last layer (§3 Training for detection: "we remove the last
@@ -102,6 +102,7 @@ def hand_on(given: Model, to: Model) -> tuple[Model, int]:
     Args:
         given: what is taken from.
         to: what is to be trained.
+        limit: number of layers that may be transferred; None: all.
 
     Returns:
         The model, and how many convolutions it was given.
@@ -109,14 +110,7 @@ def hand_on(given: Model, to: Model) -> tuple[Model, int]:
     Raises:
         ConfigError: not even the first convolution is the same.
     """
-    same = 0
-    channels = zip(given.architecture.input_channels(), to.architecture.input_channels(), strict=False)
-    for old, new, (old_channels, new_channels) in zip(
-        given.architecture.body, to.architecture.body, channels, strict=False
-    ):
-        if old != new or old_channels != new_channels:
-            break
-        same += 1
+    same = common_layers(given.architecture, to.architecture, limit)
     parameters = tuple(
         given.parameters[i] if i < same and given.parameters[i] is not None else own
         for i, own in enumerate(to.parameters)
@@ -127,6 +121,14 @@ def hand_on(given: Model, to: Model) -> tuple[Model, int]:
     return Model(to.architecture, parameters), taken
 
 
+def common_layers(a: Architecture, b: Architecture, limit: int | None = None) -> int:
+    """Number of layers from the first on that two networks have in common, at most ``limit``."""
+    pairs = zip(a.body[:limit], b.body[:limit], a.input_channels(), b.input_channels(), strict=False)
+    different = (i for i, (row_a, row_b, in_a, in_b) in enumerate(pairs) if row_a != row_b or in_a != in_b)
+    shorter = min(len(a.body[:limit]), len(b.body[:limit]))
+    return next(different, shorter)
+
+
 def _output_channels(architecture: Architecture) -> int:
     return architecture.shapes()[-1][0] if architecture.rows else architecture.channels
 
@@ -135,7 +137,8 @@ def _scaled(filters: int, width: float) -> int:
     return max(FILTER_MULTIPLE, round(filters * width / FILTER_MULTIPLE) * FILTER_MULTIPLE)
 
 
-def _last_conv(architecture: Architecture) -> int:
+def last_conv(architecture: Architecture) -> int:
+    """Index of the last convolution."""
     return max(i for i, row in enumerate(architecture.body) if isinstance(row, Conv))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -52,24 +54,33 @@ class Network(nn.Module):
         self._sources = [layer_sources(i, row) for i, row in enumerate(architecture.body)]
         self._read_later = {source for sources in self._sources for source in sources}
 
-    def forward(self, images: Tensor, taps: tuple[int, ...] = (-1,)) -> tuple[Tensor, ...]:
+    def forward(
+        self, images: Tensor | None, taps: tuple[int, ...] = (-1,), known: Mapping[int, Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
         """Run the network.
 
         Args:
             images: (N, 3, H, W), RGB in [0, 1]; H and W multiples of the table's stride.
             taps: rows of the body whose outputs are wanted; -1 is the last.
+            known: outputs of some rows, by index: the network starts after the last of them instead of at the images.
 
         Returns:
             The output of each tap, (N, C, h, w).
         """
         wanted = [tap % len(self.layers) for tap in taps]
-        kept: dict[int, Tensor] = {}
-        x = images
-        for index, layer in enumerate(self.layers):
-            x = layer(x, *(kept[i] for i in self._sources[index]))
+        kept: dict[int, Tensor] = dict(known or {})
+        first = max(kept, default=-1) + 1
+        x = kept[first - 1] if first else images
+        for index in range(first, max(wanted) + 1):
+            x = self.layers[index](x, *(kept[i] for i in self._sources[index]))
             if index in self._read_later or index in wanted:
                 kept[index] = x
         return tuple(kept[index] for index in wanted)
+
+    def boundary(self, count: int) -> tuple[int, ...]:
+        """The first ``count`` rows' outputs that the rows after them read: what `forward` must know to start there."""
+        read = {source for sources in self._sources[count:] for source in sources if source < count}
+        return tuple(sorted(read | {count - 1}))
 
     @torch.no_grad()
     def load(self, model: Model) -> None:

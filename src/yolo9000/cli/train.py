@@ -116,7 +116,7 @@ def pseudo_boxes(
 
 def _tell_end(outcome: Outcome, notify: Notify) -> None:
     if outcome.signal is not None:
-        notify(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")
+        notify(f"stopped after step {outcome.step:,}; go on with --resume {outcome.folder}")
         return
     if outcome.images_per_second:
         notify(f"{outcome.images_per_second:.1f} images/s; {outcome.waited:.1%} of the time waiting for images")

@@ -64,7 +64,9 @@ class Header:
         return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
 
 
-def read_weights(path: str | Path, architecture: Architecture, *, partial: bool = False) -> tuple[Header, Model]:
+def read_weights(
+    path: str | Path, architecture: Architecture, *, partial: bool = False, prefix: bool = False
+) -> tuple[Header, Model]:
     """Read the weights of a network.
 
     Args:
@@ -72,6 +74,7 @@ def read_weights(path: str | Path, architecture: Architecture, *, partial: bool 
         architecture: the network that the file must fit, to the byte.
         partial: accept a file that ends where a layer ends, such as ``darknet19_448.conv.23``; the layers after it have
             None for numbers.
+        prefix: read only the layers of this network, and accept a file that goes on after them.
 
     Raises:
         WeightsError: the file cannot be read, is too short or too long, or holds numbers that are not finite; the
@@ -83,7 +86,7 @@ def read_weights(path: str | Path, architecture: Architecture, *, partial: bool 
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         header = _read_header(data)
-        model = _read_layers(data, header.size, architecture, partial)
+        model = _read_layers(data, header.size, architecture, partial, prefix)
         check_parameters(model)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
@@ -139,7 +142,7 @@ def _read_header(data: bytes) -> Header:
     return Header(major, minor, revision, seen)
 
 
-def _read_layers(data: bytes, start: int, architecture: Architecture, partial: bool) -> Model:
+def _read_layers(data: bytes, start: int, architecture: Architecture, partial: bool, prefix: bool) -> Model:
     floats = np.frombuffer(data, FLOAT, count=(len(data) - start) // 4, offset=start)
     counts, channels = architecture.parameter_counts(), architecture.input_channels()
     parameters: list[ConvParameters | None] = []
@@ -154,7 +157,7 @@ def _read_layers(data: bytes, start: int, architecture: Architecture, partial: b
         parameters.append(_take_conv(floats[at : at + counts[index]], row, channels[index]))
         at += counts[index]
     left = len(data) - start - 4 * at
-    if left:
+    if left and not prefix:
         raise WeightsError(_too_long(architecture, left))
     return Model(architecture, tuple(parameters))
 
