@@ -37,7 +37,7 @@ def random_model(architecture: Architecture) -> Model:
     rng = np.random.default_rng(0)
     channels = architecture.input_channels()
     parameters: list[ConvParameters | None] = []
-    for index, row in enumerate(architecture.rows):
+    for index, row in enumerate(architecture.layers):
         parameters.append(random_conv(row, channels[index], architecture, rng) if isinstance(row, Conv) else None)
     return Model(architecture, tuple(parameters))
 

@@ -141,7 +141,7 @@ def main() -> None:
     seconds = measure(setting, options.rounds)
     print(
         f"{options.network} at {options.size}, batch {options.batch}, {options.device}, {options.threads} threads; "
-        f"{platform.CPU() or platform.machine()}, torch {torch.__version__}, {date.today()}"
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {date.today()}"
     )
     plain = statistics.median(seconds["plain"])
     print(f"| {options.network} | images/s (median) | best | times plain PyTorch |\n|---|---|---|---|")

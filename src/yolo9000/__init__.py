@@ -29,11 +29,12 @@ if TYPE_CHECKING:
         WeightsError,
         YoloError,
     )
-    from yolo9000.evaluation.runner import Evaluation, evaluate
+    from yolo9000.evaluation.evaluate import Evaluation, evaluate
     from yolo9000.inference.classifier import Classifier
     from yolo9000.inference.detector import Detector, Prediction
     from yolo9000.inference.settings import DetectionSettings
     from yolo9000.taxonomy.wordtree import WordTree
+    from yolo9000.training.trainer import Outcome, train
     from yolo9000.types import Detections, PathStep, SourceImage, TreeAnswer
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "EngineError",
     "Evaluation",
     "LoadedModel",
+    "Outcome",
     "PathStep",
     "Prediction",
     "SourceImage",
@@ -61,6 +63,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "open_dataset",
+    "train",
 ]
 
 _MODULES = {
@@ -72,8 +75,9 @@ _MODULES = {
     "Detections": "types",
     "Detector": "inference.detector",
     "EngineError": "errors",
-    "Evaluation": "evaluation.runner",
+    "Evaluation": "evaluation.evaluate",
     "LoadedModel": "checkpoints.model",
+    "Outcome": "training.trainer",
     "PathStep": "types",
     "Prediction": "inference.detector",
     "SourceImage": "types",
@@ -83,9 +87,10 @@ _MODULES = {
     "WeightsError": "errors",
     "WordTree": "taxonomy.wordtree",
     "YoloError": "errors",
-    "evaluate": "evaluation.runner",
+    "evaluate": "evaluation.evaluate",
     "load_model": "checkpoints.load",
     "open_dataset": "data.dataset",
+    "train": "training.trainer",
 }
 _OTHER_NAMES = {"open_dataset": "open_data"}
 

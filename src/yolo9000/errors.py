@@ -6,6 +6,8 @@ Every message is one line and says what must hold, what came, and where, for exa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,3 +71,13 @@ def describe_errors(error: ValidationError, *, options: bool = False) -> str:
 def _shortened(value: object) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`` (did you mean 'X'?)`` if one of the words is close to the given one, else an empty string.
+
+    >>> nearest("cta", ["cat", "dog"])
+    " (did you mean 'cat'?)"
+    """
+    close = get_close_matches(word, list(words), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

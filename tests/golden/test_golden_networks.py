@@ -45,7 +45,7 @@ def test_parameters_are_the_programs(name: str) -> None:
 def test_geometry_is_the_programs(name: str) -> None:
     architecture = load(name).architecture
     theirs = [(layer["out_c"], layer["out_h"], layer["out_w"]) for layer in parameters("nets/nets")[name]["layers"]]
-    assert len(theirs) == len(architecture.rows)
+    assert len(theirs) == len(architecture.layers)
     body = len(architecture.body)  # the C program does not fill in the sizes of heads and costs
     assert architecture.shapes()[:body] == theirs[:body]
 
@@ -101,7 +101,7 @@ def test_layer_outputs_with_batch_norm_unfolded(name: str) -> None:
 def test_same_weights_at_another_size(name: str, run) -> None:
     golden, model = arrays(f"nets/{name}"), fold_batch_norm(load(name))
     architecture = read_cfg(FOLDER / "nets" / f"{name}_b.cfg")
-    assert architecture.rows == load(name).architecture.rows
+    assert architecture.layers == load(name).architecture.layers
     assert (architecture.height, architecture.width) == golden["b_input"].shape[2:]
     (raw,) = run(model, golden["b_input"], (-1,))
     assert_close(activated(model, raw).reshape(golden["b_gpu_out"].shape), golden["b_gpu_out"], 1e-4, 1e-4)

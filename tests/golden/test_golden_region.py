@@ -11,7 +11,7 @@ from yolo9000.architectures.head import Head
 from yolo9000.inference.head_output import DenseClassLogits, HeadOutput, LazyClassLogits, sigmoid
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.taxonomy.darknet_files import read_tree
+from yolo9000.taxonomy.files import read_tree
 
 CASES = {case["name"]: case for case in parameters("region_infer")}
 

@@ -61,7 +61,7 @@ def test_classifier(name: str, meaning: str) -> None:
         tree = tree_of("tree26")
         conditionals = tree.softmax(raw.reshape(-1))
         assert_close(conditionals, golden[f"{name}_{meaning}_cond"], 2e-5)
-        probs = tree.probabilities(conditionals, only_leaves=True)
+        probs = tree.probabilities(conditionals) * tree.leaves
     else:
         probs = activated(model, raw).reshape(-1)
     assert_close(probs, golden[f"{name}_{meaning}_probs"], 2e-5)

@@ -15,7 +15,7 @@ from support.paths import ROOT
 from support.small_models import loaded
 
 from yolo9000.architectures.layers import Conv
-from yolo9000.architectures.surgery import hand_on, initial_model
+from yolo9000.architectures.surgery import initial_model, transfer
 from yolo9000.architectures.weights import check_parameters
 from yolo9000.architectures.zoo import yolov2_lite
 from yolo9000.errors import DataError, WeightsError
@@ -115,14 +115,15 @@ def test_the_other_epsilon_matters(example: ModuleType, state: dict[str, torch.T
 
 
 def test_a_tensor_too_many_is_refused(example: ModuleType, state: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(WeightsError, match=r"^must hold 4,694,024 numbers, got 4,694,025$"):
+    with pytest.raises(WeightsError, match=r"^must hold 4,694,024 values, got 4,694,025$"):
         example.to_model(state | {"_extra.weight": torch.zeros(1)})
 
 
 def test_a_detector_starts_from_the_checkpoint(example: ModuleType, state: dict[str, torch.Tensor]) -> None:
     detector = initial_model(yolov2_lite(3, ((1.0, 2.0),)), 0)
-    model, taken = hand_on(example.to_model(state), detector)
-    assert (taken, sum(isinstance(row, Conv) for row in model.architecture.rows)) == (49, 54)
+    transferred = transfer(example.to_model(state), detector)
+    convolutions = sum(isinstance(layer, Conv) for layer in transferred.model.architecture.layers)
+    assert (transferred.convolutions, convolutions) == (49, 54)
 
 
 def test_other_files_are_refused(example: ModuleType, tmp_path: Path) -> None:

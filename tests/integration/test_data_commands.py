@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.layouts import LAYOUTS
 from support.paths import shared
 from support.small_data import CLASSES, SIZE_WH, boxes_of, write_voc_set
 from support.small_models import TREE, random_model, small_architecture, write_tree_model
@@ -17,8 +18,8 @@ from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.cli.app import run
 from yolo9000.cli.data import parse_range
-from yolo9000.data.check import find_near_duplicates, image_hash
 from yolo9000.data.dataset import open_data, splits_of
+from yolo9000.data.duplicates import find_near_duplicates, image_hash
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.inference.detector import Detector
 from yolo9000.types import Sample
@@ -170,7 +171,7 @@ class TestOpen:
             ("classes: [red]\ntrain: []", "has no split 'train'; there: none"),
             ("classes: gone.txt\ntrain: [{format: voc, path: shapes}]", "gone.txt: cannot be read"),
             ("classes: [red]\ndownload: http://example.org/x.zip\ntrain: []", "download: extra inputs"),
-            ("train: [{format: tar, path: x.tar}]", "must name its classes"),
+            ("train: [{format: tar, path: x.tar}]", "x.tar: file-unreadable"),
             ("classes: [red]\ntree: gone.tree\ntrain: [{format: voc, path: shapes}]", "gone.tree: cannot be read"),
             ("classes: !!python/object/apply:os.system [x]\ntrain: []", "must be YAML"),
         ],
@@ -409,12 +410,12 @@ class TestVal:
             ("[3]", "result 0: must be an object"),
             (
                 '[{"image_id": "p09", "category_id": 7, "bbox": [1, 2, 3, 4], "score": 1}]',
-                "category_id 7 is not one of",
+                "category_id 7 must be a category of",
             ),
-            ('[{"image_id": "p77", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "'p77' is no image of"),
-            ('[{"image_id": "p09", "category_id": true, "bbox": [1, 2, 3, 4], "score": 1}]', "must be a whole number"),
+            ('[{"image_id": "p77", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "'p77' must be an image of"),
+            ('[{"image_id": "p09", "category_id": true, "bbox": [1, 2, 3, 4], "score": 1}]', "must be an integer"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3], "score": 1}]', "bbox must be [left"),
-            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, -3, 4], "score": 1}]', "not negative"),
+            ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, -3, 4], "score": 1}]', "must have width >= 0"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3, NaN], "score": 1}]', "bbox must be"),
             ('[{"image_id": "p09", "category_id": 1, "bbox": [1, 2, 3, 4], "score": "x"}]', "score must be a number"),
         ],
@@ -436,7 +437,7 @@ class TestVal:
     def test_a_class_that_the_model_does_not_know(self, voc: Path, model: str, tmp_path: Path, capsys) -> None:
         Path(model).with_suffix(".names").write_text("rosso\nblue\ngreen\n")
         assert run(["val", model, str(voc), "-o", str(tmp_path / "val")]) == 2
-        assert "class 'red' must be one of the model's 3 labels, none has it" in capsys.readouterr().err
+        assert "class 'red' must be one of the model's 3 labels, got none with this name" in capsys.readouterr().err
 
     def test_image_level_labels_are_scored_by_the_best_box(self, model: str, tmp_path: Path, capsys) -> None:
         colors = {"red": (200, 20, 30), "blue": (10, 40, 220)}
@@ -447,10 +448,10 @@ class TestVal:
         told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
         # By hand: the class of the detection with the best score, of all that pass next to no threshold
         detector = Detector.load(model, conf_threshold=0.0, nms_iou=1.0, max_detections=9999)
-        keep = detector.labels_named(colors)
+        detector = detector.with_query(detector.query.with_classes(detector.head, colors))
         right = 0
         for name, color in colors.items():
-            found = detector.detect([np.full((9, 12, 3), color, np.uint8)], keep)[0]
+            found = detector.detect([np.full((9, 12, 3), color, np.uint8)])[0]
             right += found.names[int(found.scores.argmax())] == name
         assert float(told["top1"]) == right / 2
         assert float(told["top5"]) == 1
@@ -535,3 +536,39 @@ def test_real_data_sets(parts, splits, images, boxes, codes, tmp_path, capsys) -
     assert sum(sum(split["boxes"].values()) for split in report["splits"].values()) == boxes
     found = [issue["code"] for issue in report["issues"]]
     assert {code: found.count(code) for code in set(found)} == codes
+
+
+class TestSplitStatsDedupe:
+    def test_split_writes_a_data_set_file(self, tmp_path: Path, capsys) -> None:
+        LAYOUTS["coco in one file"].write(tmp_path / "set")
+        out = tmp_path / "lists" / "mine.yaml"
+        out.parent.mkdir()
+        assert run(["data", "split", str(tmp_path / "set"), "--val", "0.34", "--out", str(out)]) == 0
+        assert "train 4, val 2" in capsys.readouterr().out
+        names = {split: {sample.name for sample in open_data(out, split).samples()} for split in ("train", "val")}
+        assert {split: len(some) for split, some in names.items()} == {"train": 4, "val": 2}
+        assert not names["train"] & names["val"]
+        assert (tmp_path / "lists" / "mine-val.txt").read_text().splitlines() == sorted(names["val"])
+        (tmp_path / "set" / "images" / sorted(names["val"])[0]).unlink()
+        with pytest.raises(DataError, match=r"image-missing: its image .* must be one that can be read, is not"):
+            list(open_data(out, "val").samples())
+
+    def test_stats(self, tmp_path: Path, capsys) -> None:
+        LAYOUTS["yolo of ultralytics"].write(tmp_path / "set")
+        assert run(["data", "stats", str(tmp_path / "set"), "--out", str(tmp_path / "out")]) == 0
+        printed = capsys.readouterr().out
+        assert "train: 3 images, 6 boxes, 0 images without objects" in printed
+        record = json.loads((tmp_path / "out" / "stats.json").read_text())
+        assert record["splits"]["val"]["images"] == 2
+        assert set(record["drift"]) == {"train-val", "train-test", "val-test"}
+        assert "Drift" in (tmp_path / "out" / "report.html").read_text()
+
+    def test_dedupe(self, tmp_path: Path, capsys) -> None:
+        LAYOUTS["coco as downloaded"].write(tmp_path / "set")
+        assert run(["data", "dedupe", str(tmp_path / "set")]) == 0
+        shutil.copy(tmp_path / "set" / "val2017" / "part 3.png", tmp_path / "set" / "train2017" / "part 0.png")
+        out = tmp_path / "less.yaml"
+        assert run(["data", "dedupe", str(tmp_path / "set"), "--out", str(out)]) == 4
+        assert "train: part 0.png is the same as val: part 3.png" in capsys.readouterr().out
+        assert sorted(sample.name for sample in open_data(out).samples()) == ["part 1.png", "part 2.png"]
+        assert len(list(open_data(out, "val").samples())) == 2

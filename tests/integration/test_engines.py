@@ -113,7 +113,7 @@ def random_model(name: str) -> Model:
     architecture = TABLES[name]
     rng = np.random.default_rng(len(name))
     parameters: list[ConvParameters | None] = []
-    for row, channels in zip(architecture.rows, architecture.input_channels(), strict=True):
+    for row, channels in zip(architecture.layers, architecture.input_channels(), strict=True):
         if not isinstance(row, Conv):
             parameters.append(None)
             continue
@@ -391,17 +391,17 @@ def test_head_that_cannot_be_split_is_run_whole() -> None:
     architecture = TABLES["tree"]
     last = len(architecture.body) - 1
     for row in (
-        replace(architecture.rows[last], activation="leaky"),
-        replace(architecture.rows[last], size=3, padding=1),
+        replace(architecture.layers[last], activation="leaky"),
+        replace(architecture.layers[last], size=3, padding=1),
     ):
-        rows = (*architecture.rows[:last], row, *architecture.rows[last + 1 :])
+        rows = (*architecture.layers[:last], row, *architecture.layers[last + 1 :])
         numbers = random_model("tree").parameters[last]
         assert numbers is not None
         weights = np.zeros((row.filters, 24, row.size, row.size), np.float32)
         weights[:, :, :1, :1] = numbers.weights
         parameters = list(random_model("tree").parameters)
         parameters[last] = ConvParameters(weights, numbers.biases)
-        model = LoadedModel.from_weights(Model(replace(architecture, rows=rows), tuple(parameters)), TREE.names, TREE)
+        model = LoadedModel.from_weights(Model(replace(architecture, layers=rows), tuple(parameters)), TREE.names, TREE)
         assert model.class_rows is None
         (out,) = start("onnxruntime", model).run(random_images((48, 32), 1))
         assert out.shape == (1, 57, 4, 6)
@@ -876,7 +876,7 @@ WITHOUT_TORCH = [
     "yolo9000.inference.settings",
     "yolo9000.checkpoints.darknet.cfg",
     "yolo9000.checkpoints.darknet.detector",
-    "yolo9000.taxonomy.darknet_files",
+    "yolo9000.taxonomy.files",
     "yolo9000.checkpoints.darknet.weights",
     "yolo9000.io.draw",
     "yolo9000.inference.engines",

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import yolo9000.data.issues as formats
+from yolo9000.data import suspicious
 from yolo9000.data.archive import unpack
 from yolo9000.data.formats.coco import read_coco
 from yolo9000.data.formats.csv import ListColumns, read_class_table, read_list
@@ -248,6 +249,7 @@ CASES: dict[str, tuple[Reader, str]] = {
         "label-unreadable",
     ),
     "voc no box": (voc_object("<name>cat</name>"), "label-syntax"),
+    "voc fractions": (voc_box("0.1", "0.2", "0.6", "0.7"), "box-fractions"),
     "voc no name": (voc_object(""), "class-unknown"),
     "voc unknown class": (voc_object("<name>bird</name>"), "class-unknown"),
     "voc side missing": (voc_object("<name>cat</name><bndbox><xmin>1</xmin></bndbox>"), "label-syntax"),
@@ -405,7 +407,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "data no split": (data("names = x.names"), "file-syntax"),
     "data number of classes": (data("names = x.names\ntrain = list.txt\nclasses = 9"), "file-syntax"),
     "data names twice": (data("names = twice.names\ntrain = list.txt"), "class-duplicate"),
-    "data names gone": (data("names = gone.names\ntrain = list.txt"), "which is not there"),
+    "data names gone": (data("names = gone.names\ntrain = list.txt"), "file not found"),
     "data not text": (data(b"names = \xff"), "must be a text file"),
     # tables
     "table row too short": (table("bad.png"), "label-syntax"),
@@ -537,5 +539,6 @@ def test_every_code_in_the_program_is_in_the_documentation():
     text = "".join(path.read_text() for path in Path(formats.__file__).parent.rglob("*.py"))
     text = text.replace(formats.__doc__ or "", "")
     kinds = "archive|box|area|class|label|image|size|id|path|file|xml|tar"
-    others = {"class-descriptions"}  # a name of Open Images' files
+    others = set(re.findall(r"^``([a-z-]+)``", suspicious.__doc__ or "", re.MULTILINE))
+    others |= {"class-descriptions"}  # a name of Open Images' files
     assert set(re.findall(rf'"((?:{kinds})-[a-z]+)"', text)) - others == CODES

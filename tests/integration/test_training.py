@@ -129,7 +129,7 @@ def torchrun(processes: int, *arguments: str | Path) -> subprocess.Popen[str]:
 def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> None:
     settings = [
         "precision=float32",
-        "synchronise=true",
+        "sync_bn=true",
         "workers=0",
         "epochs=4",
         "ema_decay=0.9",

@@ -11,7 +11,7 @@ from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.checkpoints.model import LoadedModel
-from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
 ANCHORS = ((0.8, 1.1), (2.5, 1.7), (3.1, 3.9))
@@ -39,7 +39,8 @@ def random_model(architecture: Architecture, seed: int = 0) -> Model:
     rng = np.random.default_rng(seed)
     channels = architecture.input_channels()
     parameters = [
-        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(architecture.rows)
+        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None
+        for i, row in enumerate(architecture.layers)
     ]
     return Model(architecture, tuple(parameters))
 

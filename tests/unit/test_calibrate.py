@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from support.small_data import boxes_of, write_voc_set
 from support.small_models import ANCHORS, TREE, random_model, small_architecture
 
@@ -18,6 +19,7 @@ from yolo9000.adapt.calibrate import (
     calibrate,
     critical_probability,
     find_back_off,
+    locate_objects,
     risk_threshold,
     with_temperatures,
 )
@@ -25,10 +27,11 @@ from yolo9000.architectures.layers import Conv
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
-from yolo9000.data.dataset import open_data
+from yolo9000.data.dataset import DataSet, Ledger, OnError, open_data
 from yolo9000.errors import ConfigError
 from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
 # animal(0) thing(1); dog(2) cat(3) under animal; terrier(4) poodle(5) under dog; bus(6) under thing
 PLAIN = (1.0, 1.0, 1.0)
@@ -118,6 +121,89 @@ def test_temperatures_and_promise_hold_on_objects_that_were_not_seen() -> None:
     fresh = drawn_objects(tree, 4000, true, seed=2)
     critical = np.array([critical_probability(one, tree, back_off.temperatures) for one in fresh])
     assert (critical > back_off.hier_thresh).mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_temperatures_and_threshold_come_from_different_halves() -> None:
+    """The guarantee needs objects that the temperatures were not fitted to: even ones are fitted, odd ones tested."""
+    tree = WordTree.from_parents([-1, -1, 0, 0])
+    sure = LocatedObject(np.array([2.0, 0.0, 1.0, 0.0]), 2)
+    unsure = LocatedObject(np.array([0.5, 0.0, 0.0, 3.0]), 2)  # a wrong leaf, and sure of it
+    back_off = find_back_off([one for _ in range(40) for one in (sure, unsure)], tree, 0.2)
+    other = find_back_off([one for _ in range(40) for one in (sure, sure)], tree, 0.2)
+    assert back_off.temperatures == other.temperatures == pytest.approx((0.05, 0.05), rel=1e-6)  # as sharp as allowed
+    assert other.hier_thresh == 0
+    # odds e^(.5 / .05) and e^(3 / .05): P(leaf) = 1 / (1 + e^-10) x 1 / (1 + e^-60)
+    assert back_off.hier_thresh == pytest.approx(1 / (1 + math.exp(-10)))
+
+
+class Boxes:
+    """An engine with one box of objectness .99 at the middle of each given cell (row, column), 8 x 8 pixels."""
+
+    name = "boxes"
+
+    def __init__(self, cells: Sequence[tuple[int, int]]) -> None:
+        self.cells = cells
+
+    def run(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        out = np.full((len(images), 3, 12, 6, 9), -8.0, np.float32)
+        for row, column in self.cells:
+            side = [-math.log(side) for side in ANCHORS[0]]
+            out[:, 0, :5, row, column] = [0, 0, *side, 5.0]
+        return (out.reshape(len(images), 36, 6, 9),)
+
+
+class OneImage(DataSet):
+    """A data set of one image of 72 x 48 with the given boxes."""
+
+    def samples(self, on_error: OnError = "error", ledger: Ledger | None = None) -> Iterator[Sample]:
+        path = self.root / "a.png"
+        Image.fromarray(np.zeros((48, 72, 3), np.uint8)).save(path)
+        yield Sample("a.png", ImageFile(path), "a.png", (72, 48), boxes=BOXES)
+
+
+SQUARES = [(row, column) for row in (1, 4) for column in (1, 3, 5)]
+BOXES = BoxAnnotations(
+    np.array([[8 * c, 8 * r, 8 * c + 8, 8 * r + 8] for r, c in SQUARES], np.float32),
+    np.array([0, 1, 0, 1, 0, 1]),
+    difficult=np.array([0, 1, 0, 0, 0, 0], bool),
+    crowd=np.array([0, 0, 1, 0, 0, 0], bool),
+    areas=np.full(6, 64, np.float32),
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (SQUARES, [0, 1, 0, 1]),  # neither the difficult box nor the crowd
+        ([(1, 1), (1, 1)], [0]),
+        ([(4, 1)], [1]),
+        ([(2, 7)], []),
+    ],
+)
+def test_which_objects_are_located(tmp_path: Path, cells: list[tuple[int, int]], labels: list[int]) -> None:
+    model = LoadedModel.from_weights(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
+    detector = Detector(model.with_lazy_classes(False), Boxes(cells))
+    data_set = OneImage("one", tmp_path, ("terrier", "bus"), ())
+    located = list(locate_objects(detector, TREE, data_set))
+    nodes = [TREE.find(data_set.classes[label]) for label in labels]
+    assert [one.gt for one in located] == nodes
+
+
+def test_a_ground_truth_is_matched_once(tmp_path: Path) -> None:
+    """Two boxes on one object, IoU 1 with it but kept by NMS at IoU 1: the second finds nothing."""
+    model = LoadedModel.from_weights(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
+
+    class Twice(Boxes):
+        def run(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+            out = super().run(images)[0].reshape(-1, 3, 12, 6, 9)
+            out[:, 1] = out[:, 0]
+            for side, axis in zip(ANCHORS[1], (2, 3), strict=True):
+                out[:, 1, axis, 1, 1] = -math.log(side)
+            return (out.reshape(len(images), 36, 6, 9),)
+
+    detector = Detector(model.with_lazy_classes(False), Twice([(1, 1)])).with_settings(nms_iou=1.0)
+    located = list(locate_objects(detector, TREE, OneImage("one", tmp_path, ("terrier", "bus"), ())))
+    assert [one.gt for one in located] == [TREE.find("terrier")]
 
 
 def test_the_last_layer_is_divided_by_the_temperatures() -> None:

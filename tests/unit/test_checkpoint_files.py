@@ -40,7 +40,7 @@ def classifier() -> LoadedModel:
 
 def clean_passthrough() -> LoadedModel:
     architecture = small_architecture(5)
-    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in architecture.rows)
+    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in architecture.layers)
     return LoadedModel.from_weights(
         random_model(Architecture(rows, architecture.width, architecture.height)), FLAT_NAMES
     )

@@ -134,3 +134,9 @@ def test_the_papers_recipes_say_what_the_paper_says() -> None:
         assert (recipe.optimizer.scales, recipe.network.clusters) == ([0.1, 0.1], 5)
         assert recipe.multi_scale is not None
         assert (recipe.multi_scale.sizes, recipe.multi_scale.every) == (list(range(320, 609, 32)), 10)
+
+
+def test_a_detector_may_keep_the_anchors_of_its_architecture() -> None:
+    recipe = read_recipe("small-detector", {"data": "shapes", "network": {"anchors": "architecture"}})
+    assert isinstance(recipe, DetectRecipe)
+    assert recipe.network.anchors == "architecture"

@@ -24,7 +24,7 @@ from yolo9000.architectures.weights import ConvParameters, Model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.errors import ConfigError, DataError, TreeError
-from yolo9000.evaluation.runner import labels_among
+from yolo9000.evaluation.labels import labels_among
 from yolo9000.inference.detector import Detector, ImageHead
 from yolo9000.inference.head_output import LazyClassLogits, node_scores, softmax
 from yolo9000.taxonomy.hierarchy import slug
@@ -163,7 +163,7 @@ def with_new_child(tree: WordTree, under: int, name: str) -> tuple[WordTree, int
     if any(tree.names[child].lower() == name.lower() for child in children):
         raise TreeError(f"{tree.names[under]!r} has a child {name!r} already")
     node, node_id, number = children.stop, slug(name), 1
-    while node_id in tree.ids:
+    while node_id in tree.index_by_id:
         number += 1
         node_id = f"{slug(name)}-{number}"
     parents = np.insert(tree.parents + (tree.parents >= node), node, under)

@@ -23,7 +23,7 @@ from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.evaluation.runner import gt_labels
+from yolo9000.evaluation.labels import gt_labels
 from yolo9000.inference.detector import Detector, ImageHead
 from yolo9000.inference.head_output import softmax
 from yolo9000.taxonomy.wordtree import TreePath, WordTree

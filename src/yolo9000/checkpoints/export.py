@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from yolo9000.architectures.darknet_form import in_darknet_layers
 from yolo9000.architectures.layers import Architecture, Region
+from yolo9000.architectures.surgery import to_darknet_layers
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.checkpoints.model import LoadedModel
@@ -16,7 +16,7 @@ from yolo9000.checkpoints.onnx import WeightsDtype, onnx_file
 from yolo9000.checkpoints.openvino import openvino_files
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
-from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.taxonomy.files import write_tree
 
 __all__ = ["SUFFIXES", "ExportFormat", "export_darknet", "export_onnx", "export_openvino", "refuse_to_overwrite"]
 
@@ -67,7 +67,7 @@ def export_openvino(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "fl
 def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     """Write ``.cfg``, ``.weights`` and ``.names``, and ``.tree`` where there is one, with the same stem.
 
-    Layers that Darknet lacks are written as convolutions that compute the same; see `in_darknet_layers`.
+    Layers that Darknet lacks are written as convolutions that compute the same; see `to_darknet_layers`.
 
     Args:
         model: from a ``.cfg`` or ``.safetensors`` file. The weights of a ``.cfg`` come out byte for byte.
@@ -82,7 +82,7 @@ def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     """
     if model.weights is None:
         raise ConfigError("an exported file cannot be written as Darknet files: batch norm is folded into its weights")
-    darknet = in_darknet_layers(model.weights)
+    darknet = to_darknet_layers(model.weights)
     architecture = darknet.architecture
     trees: list[Path] = []
     tree = model.tree if isinstance(architecture.head, Region) else None
@@ -99,8 +99,8 @@ def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
 
 
 def _naming_tree(architecture: Architecture, tree: str) -> Architecture:
-    layers = (replace(layer, tree=tree) if isinstance(layer, Region) else layer for layer in architecture.rows)
-    return replace(architecture, rows=tuple(layers))
+    layers = (replace(layer, tree=tree) if isinstance(layer, Region) else layer for layer in architecture.layers)
+    return replace(architecture, layers=tuple(layers))
 
 
 def _write(files: Iterable[tuple[Path, bytes | str]]) -> list[Path]:

@@ -35,7 +35,7 @@ def graph_weights(graph: bytes, cfg: str, class_rows: ClassRows | None) -> Model
     try:
         parameters = tuple(
             ConvParameters(arrays[f"layer{i}.weights"], arrays[f"layer{i}.biases"]) if isinstance(row, Conv) else None
-            for i, row in enumerate(architecture.rows)
+            for i, row in enumerate(architecture.layers)
         )
     except KeyError as error:
         raise WeightsError(f"the graph has no {error.args[0]}, which its architecture needs") from None
@@ -58,4 +58,4 @@ def _joined(model: Model, rows: ClassRows) -> Model:
 
 
 def _last_conv(architecture: Architecture) -> int:
-    return max(i for i, row in enumerate(architecture.rows) if isinstance(row, Conv))
+    return max(i for i, row in enumerate(architecture.layers) if isinstance(row, Conv))

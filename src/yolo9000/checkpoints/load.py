@@ -10,13 +10,13 @@ from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.detector import read_detector
+from yolo9000.checkpoints.darknet.released import RELEASED, read_released, released_file
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import read_onnx
 from yolo9000.checkpoints.openvino import read_openvino
 from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import ConfigError, nearest
 from yolo9000.types import ResizeMode
 
 __all__ = ["MODEL_SUFFIXES", "is_model", "load_architecture", "load_model", "load_weights", "names_architecture"]
@@ -27,8 +27,8 @@ MODEL_SUFFIXES = (".safetensors", ".cfg", ".onnx", ".xml")
 
 
 def is_model(name: str | Path) -> bool:
-    """Whether `load_model` takes a name: that of the bundled model, or a path with the suffix of a model."""
-    return str(name) == BUNDLED or Path(name).suffix in MODEL_SUFFIXES
+    """Whether `load_model` takes a name: the bundled model's, a released one's, or a path with a model's suffix."""
+    return str(name) == BUNDLED or str(name) in RELEASED or Path(name).suffix in MODEL_SUFFIXES
 
 
 def load_model(
@@ -44,7 +44,8 @@ def load_model(
     """Load a model from its files, without an engine.
 
     Args:
-        model: a ``.safetensors``, ``.cfg``, ``.onnx`` or ``.xml`` file, or the name of the bundled model.
+        model: a ``.safetensors``, ``.cfg``, ``.onnx`` or ``.xml`` file, or the name of the bundled or a downloaded
+            model.
         weights: of a ``.cfg``: its weights; None for the file beside it with the suffix ``.weights``.
         names: of a ``.cfg``: display names; None for those that ``data`` names, else a ``.names`` file beside it, else
             VOC's for 20 classes and COCO's for 80.
@@ -62,13 +63,13 @@ def load_model(
         >>> model.kind
         'detector'
     """
-    path = bundled_file() if str(model) == BUNDLED else Path(model)
+    path = bundled_file() if str(model) == BUNDLED else released_file(str(model)) or Path(model)
     if path.suffix == ".cfg":
         return read_detector(
             path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, resize_mode=resize_mode
         )
     if path.suffix not in READERS:
-        close = nearest(str(model), (BUNDLED, *BUILT_IN))
+        close = nearest(str(model), (BUNDLED, *RELEASED, *BUILT_IN))
         raise ConfigError(f"{model}: must be {BUNDLED} or a model file ({', '.join(MODEL_SUFFIXES)}){close}")
     if any((weights, names, tree, data)):
         raise ConfigError(f"{model}: holds its own weights, names and tree; others can be given only for a .cfg")
@@ -105,13 +106,15 @@ def load_weights(path: str | Path, architecture: Architecture) -> Model:
     """Weights that training can start from: those of a model, or a Darknet ``.weights`` file, whole or partial.
 
     Args:
-        path: the model or the file.
+        path: the model, the name of a released one that was downloaded, or the file.
         architecture: what a ``.weights`` file is read for.
 
     Raises:
         ConfigError: the model is an exported file.
         WeightsError: the file cannot be read, or does not match.
     """
+    if str(path) in RELEASED:
+        return read_released(str(path))
     if is_model(path):
         return load_model(path).trained_weights
     return read_weights(path, architecture, partial=True)[1]

@@ -219,7 +219,7 @@ def _has_wide_linear_head(model: Model) -> bool:
     """Whether a detector's last convolution has more filters than input channels and is one that `split_head` takes."""
     architecture = model.architecture
     last = len(architecture.body) - 1
-    layer = architecture.rows[last]
+    layer = architecture.layers[last]
     linear = last > 0 and isinstance(layer, Conv) and layer == Conv(layer.filters, 1, 1, 0, False, "linear")
     return (
         isinstance(architecture.head, Region)

@@ -96,7 +96,7 @@ def _model_of(metadata: Metadata, tensors: dict[str, np.ndarray]) -> LoadedModel
         raise WeightsError("invalid metadata: network.form must be 'cfg'")
     architecture = parse_cfg(network.cfg, name="its cfg", batch_norm=network.batch_norm)
     architecture.shapes()
-    layers = enumerate(architecture.rows)
+    layers = enumerate(architecture.layers)
     weights = Model(architecture, tuple(_take_parameters(i, layer, tensors) for i, layer in layers))
     if tensors:
         raise WeightsError(f"has tensors that its network has not: {', '.join(sorted(tensors)[:3])}")

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from yolo9000 import __version__
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.data import anchors, data_app, val
+from yolo9000.cli.download import download
 from yolo9000.cli.options import (
     BatchNormOption,
     ConfThresholdOption,
@@ -78,6 +79,7 @@ app.add_typer(tree_app, name="tree")
 app.command()(anchors)
 app.command()(val)
 app.command()(train)
+app.command()(download)
 app.command()(curves)
 
 
@@ -329,7 +331,7 @@ def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) ->
     shapes, operations = architecture.shapes(width, height), architecture.operations(width, height)
     counts = architecture.parameter_counts()
     print(f"{'layer':>5}  {'kind':<32} {'output':>16} {'parameters':>12} {'G operations':>13}")
-    for i, row in enumerate(architecture.rows):
+    for i, row in enumerate(architecture.layers):
         c, h, w = shapes[i]
         numbers = f"{counts[i]:>12,} {operations[i] / 1e9:>13.3f}" if counts[i] else ""
         print(f"{i:>5}  {layer_name(row):<32} {f'{w}x{h}x{c}':>16} {numbers}".rstrip())

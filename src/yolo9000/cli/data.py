@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from yolo9000.checkpoints.model import LoadedModel
     from yolo9000.data.dataset import DataSet, Ledger, OnError, Split
-    from yolo9000.evaluation.runner import Evaluation
+    from yolo9000.evaluation.evaluate import Evaluation
     from yolo9000.inference.engines import EngineName, Precision
     from yolo9000.taxonomy.wordtree import WordTree
     from yolo9000.types import Detections, Sample
@@ -56,6 +56,9 @@ DataArgument = Annotated[
         show_default=False,
     ),
 ]
+BoxesFromShapesOption = Annotated[
+    bool, typer.Option("--boxes-from-shapes", help="Read polygons, rotated boxes and masks as their enclosing boxes.")
+]
 WhichSplits = Annotated[Literal["all", "train", "val", "test"], typer.Option(help="Which split.")]
 ISSUES_PRINTED = 20
 
@@ -68,13 +71,18 @@ def check(
         Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/check, ...].", show_default=False)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Print every issue, not only the first of each kind.")] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Largest width x height that is decoded [64,000,000].", show_default=False)
+    ] = None,
+    boxes_from_shapes: BoxesFromShapesOption = False,
 ) -> None:
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
     from yolo9000.evaluation.report import check_page, write_page
+    from yolo9000.io.sources import MAX_PIXELS
 
-    data_sets = _open_splits(data, split)
-    result = check_splits(data_sets)
+    data_sets = _open_splits(data, split, boxes_from_shapes)
+    result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
     issues = result.issues()
     seen: dict[str, int] = {}
     for issue in issues:
@@ -83,6 +91,8 @@ def check(
             print(printable(f"{issue}; {issue.suggestion}"))
     if issues and not every:
         print(", ".join(f"{count} x {code}" for code, count in seen.items()) + " (--all prints each)")
+    for warning in result.warnings:
+        print(printable(f"warning: {warning}; {warning.suggestion}"))
     for name, found in result.splits.items():
         print(
             f"{name}: {found.images} images, {found.boxed} with boxes ({found.boxes_of.total()}), "
@@ -97,16 +107,25 @@ def check(
         raise typer.Exit(EXIT_DATA_INVALID)
 
 
-def _open_splits(data: str, wanted: Literal["all", "train", "val", "test"]) -> dict[Split, DataSet]:
+def _open_splits(
+    data: str, wanted: Literal["all", "train", "val", "test"], boxes_from_shapes: bool = False
+) -> dict[Split, DataSet]:
     """Open the splits, and say what was recognized."""
     from yolo9000.data.dataset import open_data, open_splits
 
     opened = open_splits(data) if wanted == "all" else {wanted: open_data(data, wanted)}
     if not opened:
         raise ConfigError(f"{data}: has no split")
-    if description := next(iter(opened.values())).description:
-        print(printable(description), file=sys.stderr)
+    _say(next(iter(opened.values())))
+    if boxes_from_shapes:
+        return {name: data_set.with_boxes_from_shapes() for name, data_set in opened.items()}
     return opened
+
+
+def _say(data_set: DataSet) -> None:
+    """Say what was recognized."""
+    if data_set.description:
+        print(printable(data_set.description), file=sys.stderr)
 
 
 def _tell(ledgers: Mapping[Split, Ledger], stem: Path) -> None:
@@ -143,6 +162,7 @@ def convert(
     split: WhichSplits = "all",
     on_error: OnErrorOption = "error",
     copy: Annotated[bool, typer.Option(help="Copy the images too, or else refer to them.")] = True,
+    boxes_from_shapes: BoxesFromShapesOption = False,
 ) -> None:
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
@@ -152,13 +172,117 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: must be a new or empty folder")
     names, ledgers = OutputNames(), {}
-    for name, data_set in _open_splits(data, split).items():
+    for name, data_set in _open_splits(data, split, boxes_from_shapes).items():
         ledgers[name] = Ledger()
         count = convert_samples(
             data_set, to, out, name, on_error=on_error, copy=copy, names=names, ledger=ledgers[name]
         )
         print(f"{name}: {count} images written to {out.resolve()}")
     _tell(ledgers, out.with_name(f"{out.name}-left-out"))
+
+
+@data_app.command()
+def split(
+    data: DataArgument,
+    val: Annotated[float, typer.Option(help="Fraction of the images for validation.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Fraction of the images for testing.")] = 0.0,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Regular expression: images whose names match alike stay together.", show_default=False),
+    ] = None,
+    stratify: Annotated[bool, typer.Option("--stratify", help="Keep the frequencies of classes alike.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Data-set file to write (.yaml); its lists go beside it.")
+    ] = Path("split.yaml"),
+    on_error: OnErrorOption = "error",
+) -> None:
+    """Divide a data set; near duplicates and neighbors in a video stay together, by the images' content alone."""
+    from yolo9000.data.dataset import Ledger, open_splits
+    from yolo9000.data.duplicates import survey
+    from yolo9000.data.splitting import split_survey, write_subsets
+
+    data_set = open_splits(data)["train"]
+    _say(data_set)
+    ledger = Ledger()
+    found = survey(data_set, on_error, ledger)
+    fractions: dict[Split, float] = {"val": val}
+    if test:
+        fractions["test"] = test
+    splits = split_survey(found, fractions, group_by=group_by, classes=len(data_set.classes) if stratify else 0)
+    parts: dict[Split, list[Sample]] = {"train": [], **{name: [] for name in fractions}}
+    for sample, name in zip(found.samples, splits, strict=True):
+        parts[name].append(sample)
+    files = write_subsets(data_set, parts, out)
+    print(f"{', '.join(f'{name} {len(samples):,}' for name, samples in parts.items())}: {files[0].resolve()}")
+    _tell({"train": ledger}, out.with_name(f"{out.stem}-left-out"))
+
+
+@data_app.command()
+def stats(
+    data: DataArgument,
+    split: WhichSplits = "all",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the report [runs/stats, ...].", show_default=False)
+    ] = None,
+    on_error: OnErrorOption = "error",
+) -> None:
+    """Count what a data set holds: classes, sizes, aspects, and how far its splits differ."""
+    from yolo9000.data.dataset import Ledger
+    from yolo9000.data.stats import drift_between, stats_of
+    from yolo9000.evaluation.data_report import stats_page
+    from yolo9000.evaluation.report import write_page
+
+    data_sets = _open_splits(data, split)
+    ledgers = {name: Ledger() for name in data_sets}
+    found = stats_of(data_sets, on_error, ledgers)
+    drift = drift_between(found)
+    classes = next(iter(data_sets.values())).classes
+    for name, one in found.items():
+        print(f"{name}: {one.images:,} images, {one.boxes_of.total():,} boxes, {one.empty:,} images without objects")
+    for pair, apart in drift.items():
+        apart_by = f"classes {apart.classes:.3f}, sizes {apart.sizes:.3f}, aspects {apart.aspects:.3f}"
+        print(f"{pair[0]} and {pair[1]} differ: {apart_by}")
+    folder = out or next_run(Path("runs/stats"))
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "classes": list(classes),
+        "splits": {name: one.to_json(classes) for name, one in found.items()},
+        "drift": {f"{one}-{other}": vars(apart) for (one, other), apart in drift.items()},
+    }
+    _write(folder / "stats.json", json.dumps(record, indent=1))
+    write_page(stats_page(data, classes, found, drift), folder / "report.html")
+    _tell(ledgers, folder / "left-out")
+    print(f"Report in {(folder / 'report.html').resolve()}")
+
+
+@data_app.command()
+def dedupe(
+    data: DataArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write a data-set file without the duplicates (.yaml).", show_default=False),
+    ] = None,
+    on_error: OnErrorOption = "error",
+) -> None:
+    """Find images that are the same or nearly so, inside splits and across them; exit code 4 if there are any."""
+    from yolo9000.data.dataset import Ledger
+    from yolo9000.data.duplicates import duplicates_in, survey, without_duplicates
+    from yolo9000.data.splitting import write_subsets
+
+    data_sets = _open_splits(data, "all")
+    ledgers = {name: Ledger() for name in data_sets}
+    surveys = {name: survey(data_set, on_error, ledgers[name]) for name, data_set in data_sets.items()}
+    pairs = duplicates_in(surveys)
+    for pair in pairs:
+        print(printable(str(pair)))
+    print(f"{len(pairs):,} images are the same as an earlier one, or nearly so")
+    if out is not None:
+        kept = without_duplicates(surveys, pairs)
+        files = write_subsets(next(iter(data_sets.values())), kept, out, of=data_sets)
+        print(f"{', '.join(f'{name} {len(samples):,}' for name, samples in kept.items())}: {files[0].resolve()}")
+    _tell(ledgers, (out or Path("dedupe.yaml")).with_name("left-out"))
+    if pairs:
+        raise typer.Exit(EXIT_DATA_INVALID)
 
 
 @data_app.command()
@@ -213,7 +337,7 @@ def anchors(
     sizes_wh, images_wh = open_data(data, split).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
-    found = report(cells, parse_range(k), unit="cells", network_wh=parse_size(size), defaults=known, seed=seed)
+    found = report(cells, parse_range(k), defaults=known, seed=seed)
     print(format_report(found))
     for row in found.rows:
         if row.k == found.elbow or len(found.rows) == 1 or row.k == 5:
@@ -293,13 +417,10 @@ def val(
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.checkpoints.load import load_model
     from yolo9000.data.dataset import open_data
-    from yolo9000.evaluation.runner import (
-        category_ids_of,
-        detect_samples,
-        evaluate,
-        image_level_scores,
-        read_coco_results,
-    )
+    from yolo9000.evaluation.coco_results import read_coco_results
+    from yolo9000.evaluation.evaluate import evaluate
+    from yolo9000.evaluation.labels import category_ids_of
+    from yolo9000.evaluation.runner import detect_samples, image_level_scores
     from yolo9000.inference.detector import Detector
 
     given = [word for word in (model, data) if word is not None]
@@ -410,8 +531,8 @@ def _write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def _labels_in(file: Path | None, classes: tuple[str, ...], tree: WordTree | None) -> list[int]:
     """The labels that a file names; on a tree also by id."""
-    from yolo9000.taxonomy.class_names import nearest
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.errors import nearest
+    from yolo9000.taxonomy.files import read_names
 
     labels = []
     for name in read_names(file) if file else ():

@@ -143,14 +143,15 @@ def given_only(**options: float | None) -> dict[str, Any]:
 
 def with_labels(detector: Detector, file: Path | None) -> Detector:
     """The detector, answering with the nodes that a file names, if one is given."""
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.taxonomy.files import read_names
 
     return detector if file is None else detector.with_labels(read_names(file))
 
 
 def read_hierarchy(tables: Sequence[Path], with_wordnet: bool) -> Hierarchy:
     """WordNet, if it is wanted, with the user's tables over it."""
-    from yolo9000.taxonomy.hierarchy import Hierarchy, read_parent_table
+    from yolo9000.taxonomy.hierarchy import Hierarchy
+    from yolo9000.taxonomy.readers import read_parent_table
     from yolo9000.taxonomy.wordnet import wordnet
 
     hierarchy = Hierarchy(wordnet() if with_wordnet else None)

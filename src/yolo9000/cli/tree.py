@@ -53,11 +53,10 @@ def open_tree(path: Path, names: Path | None) -> WordTree:
         YoloError: it cannot be read; a model has no tree.
     """
     from yolo9000.checkpoints.load import is_model, load_model
-    from yolo9000.taxonomy.darknet_files import read_names
-    from yolo9000.taxonomy.files import read_tree_file
+    from yolo9000.taxonomy.files import read_names, read_tree
 
     if not is_model(path):
-        return read_tree_file(path, read_names(path.with_suffix(".names")) if _beside(path, names) else _names(names))
+        return read_tree(path, read_names(path.with_suffix(".names")) if _beside(path, names) else _names(names))
     tree = load_model(path, names=names).tree
     if tree is None:
         raise TreeError(f"{path}: must be a model with a label tree; its classes are flat")
@@ -69,7 +68,7 @@ def _beside(path: Path, names: Path | None) -> bool:
 
 
 def _names(file: Path | None) -> tuple[str, ...] | None:
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.taxonomy.files import read_names
 
     return None if file is None else read_names(file)
 
@@ -121,7 +120,7 @@ def find(
     for node in range(len(word_tree)):
         known = (word_tree.ids[node], word_tree.names[node], *(word_tree.synonyms[node] if word_tree.synonyms else ()))
         if any(wanted in word.lower() for word in known):
-            print(printable(f"{node:>6}  {word_tree.ids[node]:<12} {word_tree.way(node)}"))
+            print(printable(f"{node:>6}  {word_tree.ids[node]:<12} {word_tree.path_names(node)}"))
 
 
 @tree_app.command()
@@ -130,7 +129,7 @@ def path(
     node: Annotated[str, typer.Argument(help="Name or id of a node.", show_default=False)],
     names: NodeNamesOption = None,
 ) -> None:
-    """Print the way from the top to a node, with the number of siblings at every step."""
+    """Print the path from the root to a node, with the number of siblings at every step."""
     word_tree = open_tree(tree, names)
     for step in word_tree.path(word_tree.find(node)):
         siblings = int(word_tree.group_sizes[word_tree.groups[step]])
@@ -168,7 +167,7 @@ def lint(
 
 
 def _label_nodes(tree: WordTree, labels: Path | None, node_map: Path | None) -> dict[str, int]:
-    from yolo9000.taxonomy.darknet_files import read_map, read_names
+    from yolo9000.taxonomy.files import read_map, read_names
 
     if labels is None:
         if node_map is not None:
@@ -196,10 +195,10 @@ def diff(
     for what in ("added", "removed", "moved", "renamed"):
         for node_id in getattr(changed, what):
             tree = before if what == "removed" else after
-            print(printable(f"{what:<8} {node_id:<12} {tree.way(tree.ids.index(node_id))}"))
-    groups = ", ".join(parent or "the top" for parent in changed.regrouped)
-    print(printable(f"sibling groups that are not the same: {groups}" if groups else "all sibling groups are the same"))
-    print("nodes have other numbers" if changed.renumbered else "nodes in both have the same numbers")
+            print(printable(f"{what:<8} {node_id:<12} {tree.path_names(tree.index_by_id[node_id])}"))
+    groups = ", ".join(parent or "the roots" for parent in changed.regrouped)
+    print(printable(f"sibling groups that changed: {groups}" if groups else "all sibling groups are unchanged"))
+    print("node indices changed" if changed.reordered else "node indices are unchanged")
 
 
 @tree_app.command()
@@ -217,9 +216,9 @@ def export(
 
 def _write_tree(tree: WordTree, out: Path) -> list[Path]:
     from yolo9000.io.files import write_atomically
-    from yolo9000.taxonomy.files import write_tree_file
+    from yolo9000.taxonomy.files import write_tree
 
-    write_tree_file(out, tree)
+    write_tree(out, tree)
     if out.suffix != ".tree":
         return [out]
     names = out.with_suffix(".names")
@@ -261,7 +260,7 @@ def build(
     ambiguous = sum(match.ambiguous for match in built.matches)
     print(
         f"{len(built.nodes):,} labels, {len(built.tree):,} nodes, depth {int(built.tree.depths.max())}; "
-        f"{len(built.choices):,} choices between ways to the top; {ambiguous:,} labels to look at"
+        f"{len(built.choices):,} choices between paths to the root; {ambiguous:,} labels to look at"
     )
     print("Written: " + ", ".join(str(file) for file in files))
 
@@ -316,7 +315,7 @@ def read_labels(file: Path) -> list[str]:
     Raises:
         DataError: the file cannot be read or holds nothing.
     """
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.taxonomy.files import read_names
 
     separator = {".csv": ",", ".tsv": "\t"}.get(file.suffix)
     lines = read_names(file)
@@ -324,7 +323,7 @@ def read_labels(file: Path) -> list[str]:
 
 
 def _write_reports(built: BuiltTree, out: Path) -> list[Path]:
-    """What to look at, as a table that can be given back with --overrides; and every choice of a way to the top."""
+    """Write the labels to review, as a table for --overrides, and every choice between paths to the root."""
     from yolo9000.io.files import write_atomically
 
     text = io.StringIO()

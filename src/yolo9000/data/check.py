@@ -7,20 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt64
 
 from yolo9000.data.dataset import DataSet, Split
-from yolo9000.data.images import load_image
+from yolo9000.data.duplicates import find_near_duplicates, image_hash, unreadable
+from yolo9000.data.images import load_image, pixel_limit
+from yolo9000.data.suspicious import Seen, warnings_of
 from yolo9000.errors import DataError
 from yolo9000.io.sources import MAX_PIXELS
 from yolo9000.types import Issue, Sample
 
-__all__ = ["CheckResult", "SplitCheck", "check_splits", "find_near_duplicates", "image_hash"]
+__all__ = ["CheckResult", "SplitCheck", "check_splits"]
 
-HASH_SIDE = 16
-HASH_BITS_APART = 8  # of 256: images saved again or resized differ in less, different ones in about half
 SHOWN = 12  # images kept for a report
 
 
@@ -39,6 +38,7 @@ class SplitCheck:
         shown: some samples, spread over the split, for a report.
         hashes: for near-duplicates: one row of 256 bits for each image.
         names: of the images, in the hashes' order.
+        seen: what warnings are made from.
     """
 
     images: int = 0
@@ -51,6 +51,7 @@ class SplitCheck:
     shown: list[Sample] = field(default_factory=list)
     hashes: list[UInt64[np.ndarray, " 4"]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    seen: Seen = field(default_factory=Seen)
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ class CheckResult:
         classes: names.
         splits: what each split holds.
         near_duplicates: issues: images that stand in two splits.
+        warnings: what is probably wrong; see `suspicious`.
     """
 
     name: str
     classes: tuple[str, ...]
     splits: Mapping[Split, SplitCheck]
     near_duplicates: tuple[Issue, ...] = ()
+    warnings: tuple[Issue, ...] = ()
 
     def issues(self) -> list[Issue]:
         """All issues, split by split, then those between splits."""
@@ -89,6 +92,7 @@ class CheckResult:
                 for name, split in self.splits.items()
             },
             "issues": [vars(issue) for issue in self.issues()],
+            "warnings": [vars(issue) for issue in self.warnings],
         }
 
 
@@ -102,28 +106,26 @@ def check_splits(data_sets: Mapping[Split, DataSet], max_pixels: int = MAX_PIXEL
     Raises:
         DataError: a file cannot be understood as a whole.
     """
-    splits = {name: _check_split(data_set, max_pixels) for name, data_set in data_sets.items()}
+    with pixel_limit(max_pixels):
+        splits = {name: _check_split(data_set, max_pixels) for name, data_set in data_sets.items()}
     first = next(iter(data_sets.values()))
-    return CheckResult(first.name, first.classes, splits, tuple(_between_splits(splits)))
+    warnings = warnings_of(data_sets, {name: split.seen for name, split in splits.items()})
+    return CheckResult(first.name, first.classes, splits, tuple(_between_splits(splits)), tuple(warnings))
 
 
 def _check_split(data_set: DataSet, max_pixels: int) -> SplitCheck:
     found = SplitCheck()
     for annotation in data_set.annotations():
         found.issues += annotation.issues
+        found.seen.add(annotation, len(data_set.classes))
         if annotation.sample is not None:
             try:
                 image = load_image(annotation.sample.image, annotation.sample.name, max_pixels).pixels
             except DataError as error:
-                found.issues.append(_unreadable(annotation.sample, error))
+                found.issues.append(unreadable(annotation.sample, error))
                 continue
             _count(found, annotation.sample, image)
     return found
-
-
-def _unreadable(sample: Sample, error: DataError) -> Issue:
-    message = str(error).removeprefix(f"{sample.name}: ")
-    return Issue("image-unreadable", sample.name, message, "replace the image, or remove it and its annotation")
 
 
 def _count(found: SplitCheck, sample: Sample, image: UInt8[np.ndarray, "h w 3"]) -> None:
@@ -152,14 +154,6 @@ def _keep_spread(shown: list[Sample], sample: Sample, count: int) -> None:
         del shown[::2]
 
 
-def image_hash(image: UInt8[np.ndarray, "h w 3"]) -> UInt64[np.ndarray, " 4"]:
-    """256 bits that hardly change when an image is resized or saved again: is each cell brighter than the next?"""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    cells = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
-    bits = np.packbits(cells[:, :-1] > cells[:, 1:])
-    return bits.view(np.uint64)
-
-
 def _between_splits(splits: Mapping[Split, SplitCheck]) -> Iterator[Issue]:
     names = list(splits)
     for i, one in enumerate(names):
@@ -168,20 +162,3 @@ def _between_splits(splits: Mapping[Split, SplitCheck]) -> Iterator[Issue]:
             for left, right in find_near_duplicates(a.hashes, b.hashes):
                 message = f"must not stand in two splits, but {a.names[left]} in {one} is all but the same image"
                 yield Issue("image-in-two-splits", f"{other}: {b.names[right]}", message, "remove it from one of them")
-
-
-def find_near_duplicates(
-    one: list[UInt64[np.ndarray, " 4"]], other: list[UInt64[np.ndarray, " 4"]]
-) -> Iterator[tuple[int, int]]:
-    """Places in the two lists whose hashes differ in at most `HASH_BITS_APART` bits.
-
-    Hashes with few bits set (plain images: a wall, the sky) say too little and are left out.
-    """
-    if not one or not other:
-        return
-    left, right = np.stack(one), np.stack(other)
-    telling = np.bitwise_count(right).sum(axis=1) > 4 * HASH_BITS_APART
-    for place, bits in enumerate(left):
-        apart = np.bitwise_count(right ^ bits).sum(axis=1)
-        for match in np.flatnonzero((apart <= HASH_BITS_APART) & telling):
-            yield place, int(match)

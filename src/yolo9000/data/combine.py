@@ -8,7 +8,6 @@ Paper: §4 Dataset combination with WordTree.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,7 +22,7 @@ from yolo9000.data.format import SourceSettings
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.taxonomy.build import BuiltTree, Match, build_tree
-from yolo9000.taxonomy.files import write_tree_file
+from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.hierarchy import Hierarchy
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -116,8 +115,7 @@ def relations_of(
         alone: for each data set the node that each label has where the other sets do not speak.
     """
     tree = built.tree
-    place = {node_id: node for node, node_id in enumerate(tree.ids)}
-    nodes = {label: place[node_id] for label, node_id in built.nodes.items()}
+    nodes = {label: tree.index_by_id[node_id] for label, node_id in built.nodes.items()}
     for one, other in combinations(labels, 2):
         for label in labels[one]:
             if label in alone[other] and alone[one][label] != alone[other][label]:
@@ -139,7 +137,7 @@ def _at_or_below(
         for above in tree.path(node):
             for its in standing.get(above, ()):
                 same: Kind = "same name" if label == its else "synonyms"
-                yield Relation(same if above == node else "kind of", (one, label), (other, its), tree.way(node))
+                yield Relation(same if above == node else "kind of", (one, label), (other, its), tree.path_names(node))
 
 
 def write_combined(combined: Combined, out: Path) -> list[Path]:
@@ -149,7 +147,7 @@ def write_combined(combined: Combined, out: Path) -> list[Path]:
         DataError: one cannot be written.
     """
     tree_file, report = (out.with_name(f"{out.stem}-{what}") for what in ("tree.yaml", "report.txt"))
-    write_tree_file(tree_file, combined.built.tree)
+    write_tree(tree_file, combined.built.tree)
     try:
         write_atomically(
             out, yaml.safe_dump(_data_set_file(combined, out, tree_file), sort_keys=False, allow_unicode=True)
@@ -178,13 +176,7 @@ def _data_set_file(combined: Combined, out: Path, tree_file: Path) -> dict[str, 
 def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """A source, by its place, as it stands in the combined file: paths from there, names mapped to nodes."""
     source = data.sources[place]
-    entry = source.model_dump(exclude_defaults=True)
-    entry = {"format": source.format} | entry
-    for key in source.FILES:
-        if isinstance(entry.get(key), str):
-            entry[key] = _path_from(folder, data.root / entry[key])
-    if source.by_index:
-        entry["names"] = list(data.classes)
+    entry = data.source_entry(place, folder)
     # A map may name classes that no image has
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items() if name in nodes}
     if source.exhaustive != "none":
@@ -197,10 +189,6 @@ def _own_names(source: SourceSettings, data: DataSet) -> dict[str, str]:
     """The names that a source uses, and the data set's class of each."""
     plain = {name: name for name in data.classes if name not in source.map and name not in source.left_out}
     return plain | dict(source.map)
-
-
-def _path_from(folder: Path, path: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _report(combined: Combined) -> Iterator[str]:
@@ -216,4 +204,4 @@ def _report(combined: Combined) -> Iterator[str]:
     for match in combined.ambiguous:
         others = ", ".join(sense.node for sense in match.others) or "none"
         node = combined.built.nodes[match.label]
-        yield f"{match.label}: {node} by {match.sense.how}, {tree.way(tree.ids.index(node))}; others: {others}"
+        yield f"{match.label}: {node} by {match.sense.how}, {tree.path_names(tree.index_by_id[node])}; others: {others}"

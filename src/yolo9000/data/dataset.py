@@ -5,10 +5,11 @@ It is described by a data-set file, see `dataset_file`, or recognized from what 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -16,12 +17,13 @@ from jaxtyping import Bool, Float32, Int64
 from yolo9000.data.dataset_file import DataSetFile, Described, Source, read_description
 from yolo9000.data.format import SPLITS, SourceSettings, Split
 from yolo9000.data.formats import FORMATS, coco
+from yolo9000.data.issues import make_issue, shown
 from yolo9000.data.ledger import Ledger
 from yolo9000.data.split_names import UNDIVIDED
-from yolo9000.errors import ConfigError, DataError
-from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, nearest
-from yolo9000.taxonomy.darknet_files import read_names
-from yolo9000.taxonomy.files import read_tree_file
+from yolo9000.errors import ConfigError, DataError, nearest
+from yolo9000.io.files import read_lines
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
+from yolo9000.taxonomy.files import read_names, read_tree
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Annotation, Sample
 
@@ -82,7 +84,10 @@ class DataSet:
         """Every image's annotation, source by source, with its issues."""
         for place, source in enumerate(self.sources):
             names, numbers = self._names_of(source)
-            for annotation in FORMATS[source.format].read(self.root, source, names):
+            annotations = FORMATS[source.format].read(self.root, source, names)
+            if source.only is not None:
+                annotations = _only(annotations, self.root / source.only)
+            for annotation in annotations:
                 yield _renumbered(annotation, numbers, place)
 
     def samples(self, on_error: OnError = "error", ledger: Ledger | None = None) -> Iterator[Sample]:
@@ -101,13 +106,37 @@ class DataSet:
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
                 raise DataError(f"{issue}; {issue.suggestion} (`data check` lists all issues)")
-            used = annotation.sample is not None and (not annotation.issues or on_error == "fix")
+            fixed = on_error == "fix" and all(issue.fixable for issue in annotation.issues)
+            used = annotation.sample is not None and (not annotation.issues or fixed)
             ledger.add(annotation, used=used)
             if annotation.sample is not None and used:
                 yield annotation.sample
         if ledger and not ledger.images_out:
             first = ledger.issues[0]
             raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def source_entry(self, index: int, folder: Path) -> dict[str, Any]:
+        """A source as a data-set file in another folder would name it, labels as here."""
+        source = self.sources[index]
+        entry = {"format": source.format} | source.model_dump(exclude_defaults=True)
+        for key in (*source.FILES, "only"):
+            if isinstance(entry.get(key), str):
+                entry[key] = Path(os.path.relpath((self.root / entry[key]).absolute(), folder.resolve())).as_posix()
+        return entry | ({"names": list(self.classes)} if source.by_index else {})
+
+    def with_boxes_from_shapes(self) -> DataSet:
+        """The same, with outlines read as their enclosing boxes."""
+        return replace(
+            self, sources=tuple(source.model_copy(update={"boxes_from_shapes": True}) for source in self.sources)
+        )
+
+    def image_folders(self) -> list[Path]:
+        """The folders that its images may be in: what was recognized, else those of its sources."""
+        if self.description and Path(self.name).is_dir():
+            return [self.root]
+        keys = (getattr(source, "images", None) or source.path for source in self.sources)
+        places = [self.root / key for key in keys]
+        return [place for place in places if place.is_dir()]
 
     def category_ids(self) -> dict[int, int]:
         """COCO's category id of each label, for results files.
@@ -157,6 +186,23 @@ class DataSet:
 LEFT_OUT = -1
 
 
+def _only(annotations: Iterator[Annotation], file: Path) -> Iterator[Annotation]:
+    """The annotations of the images that a file lists; then an issue for each listed image that did not come.
+
+    Records without an image are those of other images, or come as such an issue.
+    """
+    wanted = dict.fromkeys(name for line in read_lines(file) if (name := line.strip()))
+    for annotation in annotations:
+        if annotation.sample is not None and annotation.sample.name in wanted:
+            del wanted[annotation.sample.name]
+            yield annotation
+    for name in wanted:
+        message = f"its image {shown(name)} must be one that can be read, is not"
+        yield Annotation(
+            None, (make_issue("image-missing", file, message, "look at it with data check, or take it out"),)
+        )
+
+
 def _renumbered(annotation: Annotation, numbers: Int64[np.ndarray, " n"], source: int) -> Annotation:
     """The annotation with its labels changed from the source's numbers to the data set's."""
     sample = annotation.sample
@@ -187,6 +233,18 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
     Raises:
         ConfigError: the file is wrong, or has no such split.
         DataError: a file cannot be read, or nothing is recognized.
+
+    Example:
+        A folder for each class:
+
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from yolo9000 import open_dataset
+        >>> for name in ("cat", "dog"):
+        ...     (Path("pets") / name).mkdir(parents=True)
+        ...     Image.new("RGB", (64, 48)).save(Path("pets") / name / "1.png")
+        >>> open_dataset("pets").classes
+        ('cat', 'dog')
     """
     return _open(path, read_description(path), split)
 
@@ -206,7 +264,7 @@ def _open(path: str | Path, described: Described, split: Split) -> DataSet:
     sources = tuple(described.sources.get(split) or described.sources.get(UNDIVIDED) or ())
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(described.splits) or 'none'}")
-    tree = read_tree_file(described.root / described.tree) if described.tree else None
+    tree = read_tree(described.root / described.tree) if described.tree else None
     classes = _classes(path, described)
     return DataSet(str(path), described.root, classes, sources, tree, described.description)
 

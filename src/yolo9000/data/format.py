@@ -34,6 +34,7 @@ class SourceSettings(BaseModel):
         leave_out: classes of the source whose objects are not read: these, or all others than the data set's.
         exhaustive: classes of which every object is labelled in every image of the source: all, none or these. Of any
             other class, an image without a label may still show one.
+        only: a file of names of images, one a line, that are read and no others, relative to the data-set file.
         boxes_from_shapes: polygons, rotated boxes and masks are read as their enclosing boxes; otherwise each is an
             issue.
     """
@@ -47,6 +48,7 @@ class SourceSettings(BaseModel):
     map: dict[str, str] = Field(default_factory=dict)
     leave_out: Literal["others"] | list[str] = Field(default_factory=list)
     exhaustive: Literal["all", "none"] | list[str] = "all"
+    only: str | None = None
     boxes_from_shapes: bool = False
 
     @property

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from yolo9000.errors import DataError
 from yolo9000.io.sources import MAX_PIXELS, read_image, read_size
 from yolo9000.types import ImageFile, SourceImage
 
-__all__ = ["copy_image", "image_size", "load_image", "read_image_file"]
+__all__ = ["copy_image", "image_size", "load_image", "pixel_limit", "read_image_file"]
 
+_pixel_limit: ContextVar[int] = ContextVar("_pixel_limit", default=MAX_PIXELS)
 _MAX_BYTES = 1 << 30  # of an image in a tar file, as `read_picture` has it for a file
 
 
@@ -56,7 +60,17 @@ def image_size(image: ImageFile, name: str) -> tuple[int, int]:
     Raises:
         DataError: it is not an image by its header, or cannot be read.
     """
-    return read_size(read_image_file(image), name=name)
+    return read_size(read_image_file(image), name=name, max_pixels=_pixel_limit.get())
+
+
+@contextmanager
+def pixel_limit(max_pixels: int) -> Iterator[None]:
+    """While it lasts, images of up to so many pixels are accepted by `image_size`, instead of `MAX_PIXELS`."""
+    token = _pixel_limit.set(max_pixels)
+    try:
+        yield
+    finally:
+        _pixel_limit.reset(token)
 
 
 def copy_image(image: ImageFile, to: Path) -> None:

@@ -7,6 +7,7 @@ The codes of issues:
 ``box-inverted``          a box ends before it begins
 ``box-empty``             a box has no width or no height
 ``box-outside``           a box lies partly (clipped) or wholly (left out) outside its image
+``box-fractions``         all boxes of an image lie within its first pixel
 ``box-duplicate``         the same box with the same label twice
 ``area-wrong``            an area that the image has no room for
 ``class-unknown``         a label that is not one of the classes
@@ -38,7 +39,8 @@ The codes of issues:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import NamedTuple
 
@@ -58,6 +60,7 @@ _SUGGESTIONS = {
     "box-inverted": "swap its sides, or draw the box again",
     "box-empty": "delete it: most such boxes are a slip of the mouse",
     "box-outside": "correct it; if many boxes are outside, they were drawn on an image of another size",
+    "box-fractions": "are they fractions of the image? Multiply them by its width and height (CSV: fractions: true)",
     "box-duplicate": "delete one of the two",
     "area-wrong": "correct it or leave it out; the area of the box is taken",
 }
@@ -140,7 +143,15 @@ def make_boxes(rows: Iterable[RawBox], size_wh: tuple[int, int]) -> tuple[BoxAnn
     Returns:
         The boxes in their order; issues ``box-nan``, ``box-inverted``, ``box-empty``, ``box-outside``,
         ``box-duplicate``, and ``area-wrong``, for which the area of the box is taken. All can be fixed.
+
+    Raises:
+        IssueError: ``box-fractions``: all boxes lie within the first pixel.
     """
+    rows = list(rows)
+    if _are_fractions(rows, size_wh):
+        first = rows[0]
+        message = f"boxes must be in pixels, all {len(rows)} lie within the first one: {first.written}"
+        raise IssueError(make_issue("box-fractions", first.where, message, _SUGGESTIONS["box-fractions"]))
     kept: dict[tuple[int, _Sides], tuple[RawBox, float]] = {}
     issues: list[Issue] = []
     for row in rows:
@@ -149,13 +160,39 @@ def make_boxes(rows: Iterable[RawBox], size_wh: tuple[int, int]) -> tuple[BoxAnn
         if sides is None:
             continue
         if (row.label, sides) in kept:
-            first = kept[row.label, sides][0].where
-            issues.append(_issue("box-duplicate", row, f"must be there once, is the same as {first}"))
+            earlier = kept[row.label, sides][0].where
+            issues.append(_issue("box-duplicate", row, f"must be there once, is the same as {earlier}"))
             continue
         area, problems = _area_of(row, sides, size_wh)
         issues += problems
         kept[row.label, sides] = row, area
-    return _gt_of(kept), issues
+    return _gt_of(kept), [_with_hint(issue, rows, size_wh) for issue in issues]
+
+
+def _are_fractions(rows: Sequence[RawBox], size_wh: tuple[int, int]) -> bool:
+    """Whether all sides are in 0 to 1 and not whole, in an image of which that is a small part."""
+    sides = [side for row in rows for side in (row.left, row.top, row.right, row.bottom)]
+    inside = bool(sides) and all(0 <= side <= 1 for side in sides)
+    return inside and min(size_wh) > 2 and any(side % 1 for side in sides)
+
+
+def _with_hint(issue: Issue, rows: Sequence[RawBox], size_wh: tuple[int, int]) -> Issue:
+    """An issue of a box outside its image, with what would bring all boxes of the image inside."""
+    if issue.code != "box-outside":
+        return issue
+    width, height = size_wh
+    as_corners = [row._replace(right=row.right - row.left, bottom=row.bottom - row.top) for row in rows]
+    if all(_fits(row, size_wh) for row in as_corners):
+        hint = "are the last two numbers the right and bottom side, not width and height?"
+    elif width != height and all(_fits(row, (height, width)) for row in rows):
+        hint = f"do the boxes belong to an image of {height} x {width}: were width and height swapped?"
+    else:
+        return issue
+    return replace(issue, suggestion=hint)
+
+
+def _fits(row: RawBox, size_wh: tuple[int, int]) -> bool:
+    return 0 <= row.left < row.right <= size_wh[0] and 0 <= row.top < row.bottom <= size_wh[1]
 
 
 def _sides_inside(row: RawBox, size_wh: tuple[int, int]) -> tuple[_Sides | None, list[Issue]]:

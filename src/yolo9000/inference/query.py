@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from yolo9000.architectures.head import Head
-from yolo9000.errors import ConfigError
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import ConfigError, nearest
 from yolo9000.taxonomy.wordtree import WordTree
 
 __all__ = ["Query", "Subtree", "labels_of_classes"]

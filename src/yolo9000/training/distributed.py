@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from yolo9000.errors import ConfigError
 
-__all__ = ["SynchronisedBatchNorm", "World", "join_world", "synchronise_batch_norm"]
+__all__ = ["SyncBatchNorm", "World", "join_world", "sync_batch_norm"]
 
 TIMEOUT = timedelta(minutes=30)  # the longest evaluation, which the first process does alone
 
@@ -108,22 +108,22 @@ def _device(name: str, local_rank: int | None) -> torch.device:
     return device
 
 
-def synchronise_batch_norm(network: nn.Module) -> None:
+def sync_batch_norm(network: nn.Module) -> None:
     """Let every batch norm of the network see the images of all processes."""
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, SynchronisedBatchNorm.like(child))
+                setattr(module, name, SyncBatchNorm.like(child))
 
 
-class SynchronisedBatchNorm(nn.BatchNorm2d):
+class SyncBatchNorm(nn.BatchNorm2d):
     """Batch norm whose mean and variance are those of the images of all processes.
 
     torch's own works on GPUs only. All processes must have batches of one size.
     """
 
     @classmethod
-    def like(cls, norm: nn.BatchNorm2d) -> SynchronisedBatchNorm:
+    def like(cls, norm: nn.BatchNorm2d) -> SyncBatchNorm:
         """One with the parameters and statistics of another."""
         new = cls(norm.num_features, norm.eps, norm.momentum)
         new.load_state_dict(norm.state_dict())

@@ -90,7 +90,7 @@ class FeatureCache:
             max_bytes: size of the cache; what does not fit is computed each time.
             folder: where features are stored in files; None: in memory.
         """
-        self.layers = network.boundary(frozen)
+        self.layers = network.architecture.cached_taps(range(frozen))
         self._network = network
         self._precision, self._device, self._folder = precision, device, folder
         shapes = network.architecture.shapes()

@@ -12,12 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, convert_conv2d_weight_memory_format
 
 from yolo9000.architectures.layers import Architecture
-from yolo9000.architectures.surgery import last_conv
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import Model
 from yolo9000.data.batching import Batch, batch_of
 from yolo9000.errors import ConfigError
-from yolo9000.training.distributed import World, synchronise_batch_norm
+from yolo9000.training.distributed import World, sync_batch_norm
 from yolo9000.training.features import FeatureCache
 from yolo9000.training.initialize import Initial
 from yolo9000.training.loader import BatchLoader
@@ -108,7 +107,7 @@ class Learner:
         )
         self.frozen = frozen_layers(recipe.freeze, task.architecture, initial.transferred)
         self.network = _on_device(Network(task.architecture), initial.model, recipe, world)
-        _freeze(self.network, self.frozen)
+        self.network.freeze(range(self.frozen))
         self._parallel = world.parallel(self.network)
         if recipe.compile:
             self._parallel.compile()
@@ -214,7 +213,7 @@ class Learner:
         """Add the gradient of a part of the batch, and return its loss."""
         device = self.world.device
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            (raw,) = self._parallel(None if features else self._pixels(batch), known=features)
+            (raw,) = self._parallel(None if features else self._pixels(batch), given=features)
         losses = self.task.loss(raw, batch, images_seen=(self.step + 1) * self.recipe.batch)
         # The mean over the batch; gradients are averaged over the processes afterwards, hence their number.
         (losses.total * (self.world.size / self.recipe.batch)).backward()
@@ -255,7 +254,7 @@ def frozen_layers(freeze: int | str | None, architecture: Architecture, transfer
         return 0
     layers = len(architecture.body)
     if isinstance(freeze, str):
-        return min(transferred, last_conv(architecture))
+        return transferred
     count = layers + freeze if freeze < 0 else freeze
     if not 0 <= count < layers:
         raise ConfigError(f"freeze must be less than the network's {layers} layers, got {freeze}")
@@ -266,19 +265,13 @@ def frozen_layers(freeze: int | str | None, architecture: Architecture, transfer
     return count
 
 
-def _freeze(network: Network, count: int) -> None:
-    """Keep the first layers as they are, the statistics of batch norm included."""
-    for layer in network.layers[:count]:
-        layer.requires_grad_(False).eval()
-
-
 def _on_device(network: Network, model: Model, recipe: Recipe, world: World) -> Network:
     network.load(model)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = recipe.batch_norm_momentum
-    if recipe.synchronise and world.size > 1:
-        synchronise_batch_norm(network)
+    if recipe.sync_bn and world.size > 1:
+        sync_batch_norm(network)
     network.to(world.device)
     return convert_conv2d_weight_memory_format(network, torch.channels_last).train()
 

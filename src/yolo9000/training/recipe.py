@@ -42,10 +42,9 @@ from pydantic import (
 from yolo9000.data.augment import AugmentSettings, ClassifierAugmentSettings
 from yolo9000.data.batching import SIZES
 from yolo9000.data.dataset import OnError
-from yolo9000.errors import ConfigError, describe_errors
+from yolo9000.errors import ConfigError, describe_errors, nearest
 from yolo9000.losses.region import PseudoBoxPolicy
 from yolo9000.losses.settings import LossSettings
-from yolo9000.taxonomy.class_names import nearest
 from yolo9000.types import ResizeMode
 
 __all__ = [
@@ -103,7 +102,7 @@ class DetectorNetworkSettings(NetworkSettings):
     """
 
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 416
-    anchors: Literal["clusters", "table"] | list[tuple[PositiveFloat, PositiveFloat]] = "clusters"
+    anchors: Literal["clusters", "architecture"] | list[tuple[PositiveFloat, PositiveFloat]] = "clusters"
     clusters: PositiveInt = 5
     fit: ResizeMode = "letterbox"
     initial_objectness: float = Field(default=0.5, gt=0, lt=1)
@@ -223,7 +222,7 @@ class _Common(_Settings):
             often (LVIS' repeat factor).
         repeat_below: fraction of the images, for ``repeat``.
         precision: ``auto`` is bfloat16 on devices that compute in it, else float32.
-        synchronise: batch norm over the images of all processes, instead of each its own.
+        sync_bn: batch norm over the images of all processes, instead of each its own.
         compile: run the network through torch.compile.
         workers: processes that prepare images; None: depends on the number of cores; 0: none beside training.
         on_error: what to do with faulty annotations.
@@ -248,7 +247,7 @@ class _Common(_Settings):
     sampling: Literal["uniform", "balanced", "repeat"] = "uniform"
     repeat_below: float = Field(default=0.001, gt=0, le=1)
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    synchronise: bool = False
+    sync_bn: bool = False
     compile: bool = False
     workers: int | None = Field(default=None, ge=0)
     on_error: OnError = "error"

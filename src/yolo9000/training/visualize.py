@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from yolo9000.data.batching import Batch
 from yolo9000.data.images import load_image
-from yolo9000.evaluation.runner import gt_as_detections
+from yolo9000.evaluation.draw import gt_as_detections
 from yolo9000.io.draw import annotate
 from yolo9000.types import BoxAnnotations, Detections, Sample
 

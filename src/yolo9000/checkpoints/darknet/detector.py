@@ -8,9 +8,11 @@ from yolo9000.architectures.layers import Architecture, BatchNormForm, Region
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.data.data_file import DataFile, read_data
 from yolo9000.errors import ConfigError, DataError, TreeError
+from yolo9000.io.files import find_beside
 from yolo9000.taxonomy.class_names import default_names
-from yolo9000.taxonomy.darknet_files import DataFile, find_beside, read_data, read_names, read_tree
+from yolo9000.taxonomy.files import read_darknet_tree, read_names
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import ResizeMode
 
@@ -66,7 +68,7 @@ def class_names_and_tree(
     if tree is None and head.tree is None:
         return display or default_names(head.classes), None
     file = Path(tree) if tree is not None else find_beside(cfg, str(head.tree), TreeError)
-    word_tree = read_tree(file, display)
+    word_tree = read_darknet_tree(file, display)
     if len(word_tree) != head.classes:
         raise TreeError(f"{file}: the network has {head.classes} classes and needs as many nodes, got {len(word_tree)}")
     return word_tree.names, word_tree

@@ -346,7 +346,10 @@ class _Reader:
         if file.path in self._paths:
             return Annotation(None, (duplicate_image(image.file_name, where), *issues))
         self._paths.add(file.path)
-        boxes, box_issues = make_boxes(self._raw_boxes(image.id, issues), size_wh)
+        try:
+            boxes, box_issues = make_boxes(self._raw_boxes(image.id, issues), size_wh)
+        except IssueError as error:
+            return Annotation(None, (error.issue, *issues))
         name = image.file_name.replace("\\", "/")
         sample = Sample(name, file, where, size_wh, boxes, image_id=image.id, exhaustive=self._exhaustive(image))
         return Annotation(sample, (*issues, *box_issues))

@@ -383,7 +383,10 @@ def _read_one(folders: _Folders, path: Path, named_in: str, numbers: ClassIndice
             rows.append(_read_object(element, f"{where}: object {number}", numbers, issues))
         except IssueError as error:
             issues.append(error.issue)
-    boxes, box_issues = make_boxes(rows, size_wh)
+    try:
+        boxes, box_issues = make_boxes(rows, size_wh)
+    except IssueError as error:
+        return Annotation(None, (error.issue, *issues))
     name = image.path.relative_to(folders.images).as_posix()
     return Annotation(Sample(name, image, where, size_wh, boxes), (*issues, *box_issues))
 

@@ -24,7 +24,7 @@ from yolo9000.data.yolo_yaml import read_yolo_yaml
 from yolo9000.errors import DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.io.writers import OutputNames
-from yolo9000.taxonomy.darknet_files import read_names
+from yolo9000.taxonomy.files import read_names
 from yolo9000.types import Annotation, Sample
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]
@@ -89,7 +89,12 @@ def _by_yaml(listing: Listing, name: str) -> Recognition | None:
         sources[split] = [entry | {"path": path} for path in relative]
         counts[split] = sum(_count(listing.root / path) for path in relative)
     used = frozenset(
-        [name, LABEL_FOLDER, *(PurePosixPath(one["path"]).parts[0] for found in sources.values() for one in found)]
+        [
+            name,
+            LABEL_FOLDER,
+            *_IMAGE_FOLDERS,
+            *(PurePosixPath(one["path"]).parts[0] for found in sources.values() for one in found),
+        ]
     )
     return Recognition(0.95, TITLE, f"{name} names classes and splits", sources, counts, found.names, used)
 

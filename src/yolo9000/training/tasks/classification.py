@@ -21,7 +21,8 @@ from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError
-from yolo9000.evaluation.runner import classification_scores, image_label, labels_among
+from yolo9000.evaluation.labels import labels_among
+from yolo9000.evaluation.runner import classification_scores, image_label
 from yolo9000.inference.classifier import Classifier
 from yolo9000.inference.engines import Precision
 from yolo9000.losses.classification import SiblingGroups, class_loss

@@ -22,7 +22,9 @@ from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.evaluation.runner import detect_samples, evaluate, gt_labels, labels_among
+from yolo9000.evaluation.evaluate import evaluate
+from yolo9000.evaluation.labels import gt_labels, labels_among
+from yolo9000.evaluation.runner import detect_samples
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.engines import Precision, start_engine
 from yolo9000.losses.assign import Targets, assign
@@ -308,7 +310,7 @@ def _anchors(
 ) -> tuple[tuple[float, float], ...] | None:
     """The anchors that the recipe asks for; None: those of the architecture."""
     match settings.anchors:
-        case "table":
+        case "architecture":
             return None
         case "clusters":
             return clustered_anchors(settings, data, recipe)
