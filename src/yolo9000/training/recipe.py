@@ -200,6 +200,8 @@ class _Common(_Settings):
 
     Attributes:
         data: the data set: in a recipe file relative to it, otherwise relative to the working directory.
+        hold_out: fraction of the training images to validate on if the data have no split ``val``: chosen by their
+            pixels, the same ones each time; images that are nearly the same stay together. None: no validation.
         epochs: passes over the images; may be a fraction.
         minutes: time to train for, instead of the epochs: the learning rate follows the time, and evaluations come at
             equal parts of it. Such a run cannot be repeated exactly, since no two take equal times. None: no limit.
@@ -231,6 +233,7 @@ class _Common(_Settings):
     """
 
     data: str
+    hold_out: float | None = Field(default=None, gt=0, lt=1)
     epochs: Epochs = 160.0
     minutes: PositiveFloat | None = None
     patience: PositiveInt | None = None

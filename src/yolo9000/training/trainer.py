@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ import torch
 from jaxtyping import Float64
 
 from yolo9000.architectures.surgery import initial_model
-from yolo9000.data.dataset import open_data, splits_of
+from yolo9000.data.dataset import DataSet, OnError, open_data, splits_of
+from yolo9000.data.duplicates import survey
 from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights, repeat_weights
+from yolo9000.data.splitting import hold_out
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
@@ -74,7 +76,7 @@ class Outcome:
 def train(
     data: str | Path | None = None,
     *,
-    recipe: str | Path = "small-detector",
+    recipe: str | Path = "fine-tune",
     out: str | Path | None = None,
     resume: str | Path | None = None,
     device: str = "auto",
@@ -136,6 +138,8 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
     task = prepare_task(recipe, world)
     initial = initial_weights(recipe, task)
     notify(f"{len(task.samples):,} images, {len(task.names):,} classes; {initial.origin}")
+    if task.validation is not None and task.validation.kept is not None:
+        notify(f"the data have no split val: {len(task.validation.kept):,} images are held out for validation")
     run_folder = RunFolder(folder)
     learner = make_learner(task, recipe, world, initial, threads, run_folder.features)
     if learner.frozen:
@@ -253,11 +257,26 @@ def prepare_task(recipe: Recipe, world: World) -> Task:
     Raises:
         YoloError: one of them cannot be used.
     """
-    data = open_data(recipe.data, "train")
-    validation = open_data(recipe.data, "val") if "val" in splits_of(recipe.data) else None
+    data, validation = open_data(recipe.data, "train"), None
+    if "val" in splits_of(recipe.data):
+        validation = open_data(recipe.data, "val")
+    elif recipe.hold_out is not None:
+        data, validation = without_held_out(data, recipe.hold_out, recipe.on_error)
     if isinstance(recipe, DetectRecipe):
         return DetectorTraining.prepare(recipe, data, validation, world.device)
     return ClassifierTraining.prepare(recipe, data, validation, world.device)
+
+
+def without_held_out(data: DataSet, fraction: float, on_error: OnError) -> tuple[DataSet, DataSet]:
+    """The data set without some of its images, and those images as a validation split.
+
+    Raises:
+        DataError: an annotation has an issue, or an image cannot be read.
+    """
+    images = survey(data, on_error)
+    held_out = hold_out(images, fraction, classes=len(data.classes))
+    parts = [[s for s, held in zip(images.samples, held_out, strict=True) if held == side] for side in (False, True)]
+    return data.only(parts[0]), replace(data.only(parts[1]), name=f"{data.name} (held out)")
 
 
 def initial_weights(recipe: Recipe, task: Task) -> Initial:
