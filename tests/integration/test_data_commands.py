@@ -163,14 +163,14 @@ class TestOpen:
         [
             ("a: [", "must be YAML"),
             ("just text", "must be YAML with keys such as classes, train, val"),
-            ("classes: [red, yes]\ntrain: [{format: voc, path: shapes}]", "input should be a valid string, got True"),
+            ("classes: [red, yes]\ntrain: [{format: voc, path: shapes}]", "must be a string, got True"),
             ("classes: [red, red]\ntrain: [{format: voc, path: shapes}]", "'red' is named 2 times"),
             ("train: [{format: vocc, path: shapes}]", "vocc"),
-            ("train: [{format: voc, path: shapes, lst: x}]", "lst: extra inputs are not permitted"),
-            ("train: [{format: voc}]", "path: field required"),
+            ("train: [{format: voc, path: shapes, lst: x}]", "lst: unknown key"),
+            ("train: [{format: voc}]", "path: is missing"),
             ("classes: [red]\ntrain: []", "has no split 'train'; there: none"),
             ("classes: gone.txt\ntrain: [{format: voc, path: shapes}]", "gone.txt: cannot be read"),
-            ("classes: [red]\ndownload: http://example.org/x.zip\ntrain: []", "download: extra inputs"),
+            ("classes: [red]\ndownload: http://example.org/x.zip\ntrain: []", "download: unknown key"),
             ("train: [{format: tar, path: x.tar}]", "x.tar: file-unreadable"),
             ("classes: [red]\ntree: gone.tree\ntrain: [{format: voc, path: shapes}]", "gone.tree: cannot be read"),
             ("classes: !!python/object/apply:os.system [x]\ntrain: []", "must be YAML"),
@@ -302,7 +302,7 @@ class TestAnchors:
     @pytest.mark.parametrize("k", ["0", "5-3", "x", "1-", "101", "-3"])
     def test_wrong_k(self, voc: Path, k: str, capsys) -> None:
         assert run(["anchors", str(voc), f"--k={k}"]) == 2
-        assert "--k must be numbers from 1 to 100" in capsys.readouterr().err
+        assert "--k: must be integers from 1 to 100" in capsys.readouterr().err
 
     def test_ranges(self) -> None:
         assert parse_range("1-3,9,2") == [1, 2, 3, 9]

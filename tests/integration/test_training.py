@@ -258,7 +258,7 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
         (["RECIPE", "start=nothing.weights"], "nothing.weights"),
         (["RECIPE", "network.clusters=500"], "number of different box sizes"),
         (["RECIPE", "--device", "tpu"], "tpu"),
-        (["RECIPE", "--threads", "0"], "--threads must be at least 1"),
+        (["RECIPE", "--threads", "0"], "--threads: must be at least 1"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(

@@ -59,7 +59,7 @@ def export_openvino(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "fl
         DataError: a file cannot be written.
     """
     if dtype == "int8":
-        raise ConfigError("dtype int8 is for onnx only; OpenVINO files take float16")
+        raise ConfigError("int8 is for ONNX files; OpenVINO files take float32 or float16", argument="dtype")
     xml, weights = openvino_files(model, half=dtype == "float16")
     return _write([(path, xml), (path.with_suffix(".bin"), weights)])
 
@@ -121,4 +121,4 @@ def refuse_to_overwrite(path: Path) -> None:
         ConfigError: the file exists.
     """
     if path.exists():
-        raise ConfigError(f"{path} exists already; choose another file, or allow it to be overwritten")
+        raise ConfigError(f"{path}: already exists: choose another `out`, or `overwrite`")

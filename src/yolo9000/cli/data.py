@@ -31,10 +31,10 @@ from yolo9000.cli.options import (
     given_only,
     next_run,
     parse_size,
-    printable,
     read_hierarchy,
     with_labels,
 )
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def check(
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
     from yolo9000.evaluation.report import check_page, write_page
-    from yolo9000.io.sources import MAX_PIXELS
+    from yolo9000.io.images import MAX_PIXELS
 
     data_sets = _open_splits(data, split, boxes_from_shapes)
     result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
@@ -167,10 +167,10 @@ def convert(
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
     from yolo9000.data.dataset import Ledger
-    from yolo9000.io.writers import OutputNames
+    from yolo9000.io.naming import OutputNames
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: must be a new or empty folder")
+        raise ConfigError(f"must be a new or empty folder, got {str(out)!r}", argument="out")
     names, ledgers = OutputNames(), {}
     for name, data_set in _open_splits(data, split, boxes_from_shapes).items():
         ledgers[name] = Ledger()
@@ -361,7 +361,7 @@ def parse_range(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         ends = (first, last if dash else first)
         if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
-            raise ConfigError(f"--k must be numbers from 1 to 100 such as 5, 1-15 or 3,5,9, got {text!r}")
+            raise ConfigError(f"must be integers from 1 to 100, e.g. 5, 1-15 or 3,5,9, got {text!r}", argument="k")
         numbers += range(int(ends[0]), int(ends[1]) + 1)
     return sorted(set(numbers))
 

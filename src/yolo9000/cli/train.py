@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli.options import printable
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def train(
             "--resume continues in the run's own folder with its own threads: do not give --out or --threads"
         )
     if threads is not None and threads < 1:
-        raise ConfigError(f"--threads must be at least 1, got {threads}")
+        raise ConfigError(f"must be at least 1, got {threads}", argument="threads")
     # Before torch is loaded. Threads that wait for each other by spinning stand in each other's way where anything else
     # runs: 25 % with one busy neighbour on 2 cores, nothing on a quiet machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

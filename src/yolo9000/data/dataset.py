@@ -117,7 +117,9 @@ class DataSet:
         for annotation in self.annotations():
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
-                raise DataError(f"{issue}; {issue.suggestion} (`data check` lists all issues)")
+                raise DataError(
+                    f"{issue}; {issue.suggestion} (`yolo9000 data check` lists all, `on_error` skip or fix continues)"
+                )
             fixed = on_error == "fix" and all(issue.fixable for issue in annotation.issues)
             used = annotation.sample is not None and (not annotation.issues or fixed)
             ledger.add(annotation, used=used)

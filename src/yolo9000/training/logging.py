@@ -70,7 +70,7 @@ class RunFolder:
             OSError: it cannot be made.
         """
         if (self.path / FACTS).exists():
-            raise TrainingError(f"{self.path}: holds a run already: resume it, or choose another folder")
+            raise TrainingError(f"{self.path}: already holds a run: give it to `resume`, or choose another `out`")
         self.images.mkdir(parents=True, exist_ok=True)
         surroundings = {
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
