@@ -16,7 +16,8 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from yolo9000.architectures.weights import ClassRows, WeightsDtype, dequantize, quantize, to_float16
+from yolo9000.architectures.weights import ClassRows, WeightsDtype, dequantize, fold_batch_norm, quantize, to_float16
+from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.metadata import KEY, GraphNetwork, Metadata, check_digest, seal, tree_metadata
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import EngineError, WeightsError
@@ -73,6 +74,9 @@ def graph_metadata(model: LoadedModel) -> Metadata:
         stride=model.stride,
         anchors_wh_cells=[(float(w), float(h)) for w, h in head.anchors_wh_cells],
         classes=head.classes,
+        cfg=None
+        if model.weights is None
+        else write_cfg(fold_batch_norm(model.weights).architecture, for_darknet=False),
     )
     return Metadata(
         network=network,
@@ -108,6 +112,7 @@ def exported_model(metadata: Metadata, graph: object, class_rows: ClassRows | No
         stride=network.stride,
         graph=graph,
         graph_class_rows=class_rows,
+        graph_cfg=network.cfg,
         trained=metadata.trained,
     )
 
