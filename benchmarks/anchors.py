@@ -48,8 +48,8 @@ def table_1(sizes: np.ndarray) -> None:
     print(f"| {len(sizes):,} boxes of VOC 2007 trainval, pixels | # | avg IOU, % | Table 1 | recall at .5, % |")
     print("|---|---|---|---|---|")
     for name, anchors, paper in rows:
-        found, fifty = 100 * average_iou(sizes, anchors), 100 * recall(sizes, anchors, 0.5)
-        print(f"| {name} | {len(anchors)} | {found:.1f} | {paper} | {fifty:.1f} |")
+        iou, fifty = 100 * average_iou(sizes, anchors), 100 * recall(sizes, anchors, 0.5)
+        print(f"| {name} | {len(anchors)} | {iou:.1f} | {paper} | {fifty:.1f} |")
     print()
 
 
@@ -94,8 +94,8 @@ def contenders(sizes: np.ndarray) -> dict[str, Callable[[], Answer]]:
         return runs
 
     def sklearn() -> Answer:
-        found = KMeans(K, n_init=1, tol=0, max_iter=1000, random_state=0).fit(sizes)
-        return found.cluster_centers_, found.n_iter_
+        kmeans = KMeans(K, n_init=1, tol=0, max_iter=1000, random_state=0).fit(sizes)
+        return kmeans.cluster_centers_, kmeans.n_iter_
 
     return {**runs, "scikit-learn, Euclidean, one run": sklearn}
 
@@ -109,12 +109,12 @@ def timing(sizes: np.ndarray, rounds: int) -> None:
             start = time.perf_counter()
             answers[name] = run()
             seconds[name].append(time.perf_counter() - start)
-    print(f"| {len(sizes):,} boxes, k = {K}, to convergence | median s | least s | iterations over all | avg IOU, % |")
+    print(f"| {len(sizes):,} boxes, k = {K}, to convergence | median s | min s | iterations over all | avg IOU, % |")
     print("|---|---|---|---|---|")
     for name, (anchors, iterations) in answers.items():
-        found = 100 * average_iou(sizes, anchors)
-        median, least = statistics.median(seconds[name]), min(seconds[name])
-        print(f"| {name} | {median:.2f} | {least:.2f} | {iterations} | {found:.2f} |")
+        iou = 100 * average_iou(sizes, anchors)
+        median, minimum = statistics.median(seconds[name]), min(seconds[name])
+        print(f"| {name} | {median:.2f} | {minimum:.2f} | {iterations} | {iou:.2f} |")
 
 
 def main() -> None:

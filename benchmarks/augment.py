@@ -42,7 +42,7 @@ from yolo9000.data.augment import (
     place,
 )
 from yolo9000.data.batching import Example, collate
-from yolo9000.io.sources import read_image
+from yolo9000.io.images import read_image
 from yolo9000.types import BoxAnnotations
 
 WIDTH, HEIGHT = 640, 480
@@ -225,12 +225,12 @@ def print_table(title: str, times: dict[str, tuple[list[float], list[float]]], b
 # --- Damaged files. ---
 
 
-def cut_short(data: bytes, place: int) -> bytes:
-    return data[:place]
+def cut_short(data: bytes, position: int) -> bytes:
+    return data[:position]
 
 
-def one_byte_wrong(data: bytes, place: int) -> bytes:
-    return data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
+def one_byte_wrong(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :]
 
 
 def verdict(decode: Decode, data: bytes, whole: np.ndarray) -> str:
@@ -246,9 +246,9 @@ def print_damages(data: bytes) -> None:
     print("|---|---|---|---|")
     whole = decode_opencv(data)
     for damage in (cut_short, one_byte_wrong):
-        places = [int(v) for v in np.random.default_rng(1).integers(HEADER, len(data) - 2, DAMAGED)]
+        positions = [int(v) for v in np.random.default_rng(1).integers(HEADER, len(data) - 2, DAMAGED)]
         for name, decode in {"OpenCV": decode_opencv, "Pillow": decode_pillow}.items():
-            verdicts = [verdict(decode, damage(data, place), whole) for place in places]
+            verdicts = [verdict(decode, damage(data, position), whole) for position in positions]
             counts = " | ".join(str(verdicts.count(kind)) for kind in ("refused", "wrong", "unharmed"))
             print(f"| {damage.__name__.replace('_', ' ')}: {name} | {counts} |")
 

@@ -1,6 +1,6 @@
-"""How soon the model that ships is ready, and how many images a second it looks at.
+"""How soon the bundled model is ready, and how many images a second it looks at.
 
-    python benchmarks/shipped.py [--save 200] [--starts 5]
+    python benchmarks/bundled.py [--save 200] [--starts 5]
 
 Every start is a process of its own. Loading is timed from after the imports to a detector that has warmed up; images
 are noise of 640 x 480 in memory, one at a time, from pixels to detections.

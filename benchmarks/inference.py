@@ -22,9 +22,9 @@ from yolo9000.architectures.layers import Architecture, Conv, Region
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.architectures.zoo import BUILT_IN
-from yolo9000.checkpoints.onnx import PreparedDetector
-from yolo9000.checkpoints.program import prepare
-from yolo9000.inference.decode import HeadSpec, postprocess
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.inference.decode import decode
+from yolo9000.inference.detector import head_output
 from yolo9000.inference.engines import available_cores, start_engine
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.taxonomy.wordtree import WordTree
@@ -37,7 +37,7 @@ def random_model(architecture: Architecture) -> Model:
     rng = np.random.default_rng(0)
     channels = architecture.input_channels()
     parameters: list[ConvParameters | None] = []
-    for index, row in enumerate(architecture.rows):
+    for index, row in enumerate(architecture.layers):
         parameters.append(random_conv(row, channels[index], architecture, rng) if isinstance(row, Conv) else None)
     return Model(architecture, tuple(parameters))
 
@@ -54,25 +54,23 @@ def random_conv(row: Conv, channels: int, architecture: Architecture, rng: np.ra
     return ConvParameters(weights, biases)
 
 
-def head_spec(head: Region) -> HeadSpec:
-    anchors = np.array(head.anchors_wh_cells, np.float32)
+def loaded_model(weights: Model, head: Region) -> LoadedModel:
     names = tuple(map(str, range(head.classes)))
     if head.tree is None:
-        return HeadSpec(anchors, names)
+        return LoadedModel.from_weights(weights, names)
     parents = [-1 if node < CHILDREN else node // CHILDREN - 1 for node in range(head.classes)]
-    return HeadSpec(anchors, names, "tree", WordTree.from_parents(parents))
+    return LoadedModel.from_weights(weights, names, WordTree.from_parents(parents))
 
 
-def end_to_end(model: Model, split: bool, engine: str, precision: str, images: np.ndarray) -> Callable[[], object]:
+def end_to_end(model: Model, lazy: bool, engine: str, precision: str, images: np.ndarray) -> Callable[[], object]:
     """From the fitted image to detections."""
     architecture, head = model.architecture, model.architecture.head
     assert isinstance(head, Region)
-    program, class_rows = prepare(model, split=split)
     wh = (architecture.width, architecture.height)
-    detector = PreparedDetector(program, head_spec(head), class_rows, wh, architecture.stride())
-    started = start_engine(engine, program, precision=precision)
+    loaded = loaded_model(model, head).with_lazy_classes(lazy)
+    started = start_engine(engine, loaded, precision=precision)
     settings = DetectionSettings(conf_threshold=0.1, hier_thresh=0.0)
-    return lambda: postprocess(detector.head_output(started.run(images), wh), 0, detector.spec, wh, settings)
+    return lambda: decode(head_output(loaded, started.run(images), wh), 0, loaded.detector_head, wh, settings)
 
 
 def plain_torch(model: Model, images: np.ndarray) -> Callable[[], object]:
@@ -99,9 +97,9 @@ def contenders(architecture: Architecture) -> dict[str, Callable[[], object]]:
         "openvino": ("float32", "bfloat16"),
     }.items():
         for precision in precisions:
-            for label, split in heads.items():
+            for label, lazy in heads.items():
                 name = " ".join(word for word in (engine, precision, label) if word)
-                runs[name] = end_to_end(model, split, engine, precision, images)
+                runs[name] = end_to_end(model, lazy, engine, precision, images)
     return runs
 
 

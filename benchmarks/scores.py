@@ -1,9 +1,9 @@
 """How fast scores are computed, beside pycocotools.
 
-    python benchmarks/scores.py [--images 5000] [--found 100] [--classes 80] [--rounds 3] [--without-pycocotools]
+    python benchmarks/scores.py [--images 5000] [--detections 100] [--classes 80] [--rounds 3] [--without-pycocotools]
 
-Random truths and detections, half of them near a truth. Every program takes its turn in every round: a noisy machine is
-noisy for all. Prints a table with the median of each. It fails unless both COCO programs give one result.
+Random objects and detections, half of the detections near an object. Every round times each program once, so that a
+noisy machine affects all alike. Prints a table with the median of each. It fails unless both COCO programs agree.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pycocotools.cocoeval import COCOeval
 from yolo9000.evaluation.coco import coco_scores
 from yolo9000.evaluation.curves import confusion_matrix, f1_curve
 from yolo9000.evaluation.scored import Scored
-from yolo9000.evaluation.tree import ap_by_depth, credited_ap, severity
+from yolo9000.evaluation.tree_ap import ap_by_depth, credited_ap
+from yolo9000.evaluation.tree_severity import severity
 from yolo9000.evaluation.voc import voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -40,8 +41,8 @@ def random_boxes(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([left_top, left_top + sides], axis=1)
 
 
-def random_scored(images: int, found: int, classes: int, rng: np.random.Generator) -> Scored:
-    gts, detections = images * GTS, images * found
+def random_scored(images: int, detections_per_image: int, classes: int, rng: np.random.Generator) -> Scored:
+    gts, detections = images * GTS, images * detections_per_image
     gt_images = np.sort(rng.integers(0, images, gts))
     gt_boxes = random_boxes(gts, rng)
     gt_labels = rng.integers(0, classes, gts)
@@ -99,14 +100,14 @@ def coco_files(scored: Scored) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         boxes(scored.pred_boxes_xyxy),
         scored.pred_scores.tolist(),
     )
-    found = [
+    detections = [
         {"image_id": image, "category_id": label, "bbox": box, "score": score}
         for image, label, box, score in zip(*columns, strict=True)
     ]
-    return gt, found
+    return gt, detections
 
 
-def pycocotools_numbers(scored: Scored) -> list[float]:
+def pycocotools_metrics(scored: Scored) -> list[float]:
     with contextlib.redirect_stdout(io.StringIO()):
         gt_file, pred_file = coco_files(scored)
         gt = COCO()
@@ -122,12 +123,12 @@ def pycocotools_numbers(scored: Scored) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the scores beside pycocotools.")
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--found", type=int, default=100, help="detections in an image, on average")
+    parser.add_argument("--detections", type=int, default=100, help="detections in an image, on average")
     parser.add_argument("--classes", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-pycocotools", action="store_true", help="which takes most of the time")
     options = parser.parse_args()
-    scored = random_scored(options.images, options.found, options.classes, np.random.default_rng(0))
+    scored = random_scored(options.images, options.detections, options.classes, np.random.default_rng(0))
     tree = tree_with(options.classes)
     contenders: dict[str, Callable[[], object]] = {
         "VOC AP (area) at .5": lambda: voc_ap(scored).mean,
@@ -136,10 +137,10 @@ def main() -> None:
         f"AP at {int(tree.depths.max()) + 1} depths": lambda: ap_by_depth(scored, tree),
         "credited AP": lambda: credited_ap(scored, tree).mean,
         "mistake severity": lambda: severity(scored, tree),
-        "COCO, 12 numbers": lambda: list(coco_scores(scored).metrics.values()),
+        "COCO, 12 metrics": lambda: list(coco_scores(scored).metrics.values()),
     }
     if not options.without_pycocotools:
-        contenders["pycocotools, 12 numbers"] = lambda: pycocotools_numbers(scored)
+        contenders["pycocotools, 12 metrics"] = lambda: pycocotools_metrics(scored)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     answers: dict[str, Any] = {}
     for _ in range(options.rounds):
@@ -148,14 +149,14 @@ def main() -> None:
             answers[name] = contender()
             seconds[name].append(time.perf_counter() - start)
     if not options.without_pycocotools:
-        np.testing.assert_allclose(answers["COCO, 12 numbers"], answers["pycocotools, 12 numbers"], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(answers["COCO, 12 metrics"], answers["pycocotools, 12 metrics"], rtol=0, atol=1e-12)
     print_table(seconds, scored)
 
 
 def print_table(seconds: dict[str, list[float]], scored: Scored) -> None:
     print(
-        f"\n{date.today()}, {platform.CPU() or platform.machine()}, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}: {scored.images:,} images, {len(scored.gt_labels):,} truths, "
+        f"\n{date.today()}, {platform.processor() or platform.machine()}, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}: {scored.images:,} images, {len(scored.gt_labels):,} objects, "
         f"{len(scored.pred_labels):,} detections, {scored.classes} classes\n"
     )
     print("| score | seconds, median |\n|---|---|")

@@ -34,10 +34,11 @@ from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.data.batching import Batch
 from yolo9000.inference.engines import available_cores
 from yolo9000.losses.region import region_loss
+from yolo9000.losses.settings import LossSettings
 from yolo9000.training.loader import keep_memory
+from yolo9000.training.optimizer import make_optimizer
 from yolo9000.training.recipe import OptimizerSettings
 from yolo9000.training.tasks.detection import targets_of
-from yolo9000.training.trainer import make_optimizer
 from yolo9000.types import BoxAnnotations
 
 BOXES = 5  # of an image
@@ -92,7 +93,7 @@ def trainer(contender: str, setting: Setting) -> Callable[[], None]:
         images = torch.from_numpy(batch.images).to(device).permute(0, 3, 1, 2).float().div_(255)
         with torch.autocast(device.type, torch.bfloat16, enabled=ours):
             (raw,) = network(images.contiguous(memory_format=layout))
-        (region_loss(raw, targets_of(batch, device), head).total() / setting.batch).backward()
+        (region_loss(raw, targets_of(batch, device), head, LossSettings()).total() / setting.batch).backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
@@ -140,7 +141,7 @@ def main() -> None:
     seconds = measure(setting, options.rounds)
     print(
         f"{options.network} at {options.size}, batch {options.batch}, {options.device}, {options.threads} threads; "
-        f"{platform.CPU() or platform.machine()}, torch {torch.__version__}, {date.today()}"
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {date.today()}"
     )
     plain = statistics.median(seconds["plain"])
     print(f"| {options.network} | images/s (median) | best | times plain PyTorch |\n|---|---|---|---|")

@@ -98,15 +98,15 @@ def code_nodes(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
 def mutants_of(source: str) -> list[Mutant]:
     """Every mutant of a module, in the order of its lines."""
     tree = ast.parse(source)
-    found: dict[tuple[int, int, str], Mutant] = {}
+    mutants: dict[tuple[int, int, str], Mutant] = {}
     for parent, field, index in code_nodes(tree):
         node = getattr(parent, field) if index is None else getattr(parent, field)[index]
         for variant in variants(node):
             _put(parent, field, index, variant)
             mutant = Mutant(node.lineno, ast.unparse(node), ast.unparse(variant), ast.unparse(tree))
             _put(parent, field, index, node)
-            found[node.lineno, node.col_offset, mutant.after] = mutant
-    return sorted(found.values(), key=lambda mutant: mutant.line)
+            mutants[node.lineno, node.col_offset, mutant.after] = mutant
+    return sorted(mutants.values(), key=lambda mutant: mutant.line)
 
 
 def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:

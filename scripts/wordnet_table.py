@@ -64,12 +64,12 @@ def main() -> None:
     options = parser.parse_args()
     synsets = sorted(read_synsets(options.wordnet / "data.noun"), key=lambda synset: synset.offset)
     ranks = read_ranks(options.wordnet / "index.noun")
-    place = {synset.offset: number for number, synset in enumerate(synsets)}
+    index = {synset.offset: number for number, synset in enumerate(synsets)}
     np.savez_compressed(
         options.out,
         offsets=np.array([synset.offset for synset in synsets], np.uint32),
         topics=np.array([synset.topic for synset in synsets], np.uint8),
-        hypernyms=np.array([place[offset] for synset in synsets for offset in synset.hypernyms], np.int32),
+        hypernyms=np.array([index[offset] for synset in synsets for offset in synset.hypernyms], np.int32),
         hypernym_counts=np.array([len(synset.hypernyms) for synset in synsets], np.uint8),
         names=np.frombuffer("\n".join("\t".join(synset.names) for synset in synsets).encode(), np.uint8),
         ranks=np.array([ranks[name.lower(), synset.offset] for synset in synsets for name in synset.names], np.uint8),

@@ -24,7 +24,8 @@ from yolo9000.architectures.layers import Architecture, Conv
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.architectures.zoo import efficientnet_lite0
-from yolo9000.checkpoints.safetensors import Checkpoint, write_checkpoint
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.errors import DataError, WeightsError, YoloError
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
@@ -40,7 +41,7 @@ MEAN, DEVIATION = 127 / 255, 128 / 255  # of the original's input
 State = Mapping[str, torch.Tensor]
 
 
-def checkpoint(weights: Path, ids: Path) -> Checkpoint:
+def checkpoint(weights: Path, ids: Path) -> LoadedModel:
     """The checkpoint of the two files.
 
     Raises:
@@ -52,7 +53,7 @@ def checkpoint(weights: Path, ids: Path) -> Checkpoint:
     names = [wordnet().names(synset)[0] for synset in synsets]
     tree = WordTree.from_parents([-1] * CLASSES, names, list(synsets))
     trained = {"weights": f"{weights.name} of {SOURCE}", "sha256": WEIGHTS_SHA256, "licence": "Apache-2.0"}
-    return Checkpoint(model, tree.names, tree, trained=trained)
+    return LoadedModel.from_weights(model, tree.names, tree, trained=trained)
 
 
 def read_state(path: Path) -> State:
@@ -74,18 +75,18 @@ def read_ids(path: Path) -> tuple[str, ...]:
 
 def to_model(state: State) -> Model:
     """The original's weights in our architecture."""
-    table = with_classes(efficientnet_lite0(), CLASSES, tree="labels.tree")
+    architecture = with_classes(efficientnet_lite0(), CLASSES, tree="labels.tree")
     layers = converted(state)
-    parameters = tuple(next(layers) if isinstance(row, Conv) else None for row in table.rows)
-    check_used(state, table)
-    return Model(table, parameters)
+    parameters = tuple(next(layers) if isinstance(layer, Conv) else None for layer in architecture.layers)
+    check_used(state, architecture)
+    return Model(architecture, parameters)
 
 
 def converted(state: State) -> Iterator[ConvParameters]:
     """The parameters of each convolution in order."""
     yield scale_of_input()
     for conv, norm in convolutions():
-        if f"{conv}.weight" in state:  # the first block does not widen
+        if f"{conv}.weight" in state:  # the first block has no expansion
             yield with_batch_norm(state, conv, norm)
     weights = array(state, "_fc.weight")
     yield ConvParameters(weights.reshape(*weights.shape, 1, 1), array(state, "_fc.bias"))
@@ -119,11 +120,11 @@ def array(state: State, name: str) -> np.ndarray:
     return np.array(state[name].numpy(), np.float32)
 
 
-def check_used(state: State, table: Architecture) -> None:
-    """Check that nothing of the original is left over: as many numbers as ours has, but for the scale of the input."""
+def check_used(state: State, architecture: Architecture) -> None:
+    """Check that nothing of the original is left over: as many values as ours has, without the scale of the input."""
     stored = sum(tensor.numel() for name, tensor in state.items() if not name.endswith("num_batches_tracked"))
-    if stored != (ours := sum(table.parameter_counts()[1:])):
-        raise WeightsError(f"must hold {ours:,} numbers, got {stored:,}")
+    if stored != (ours := sum(architecture.parameter_counts()[1:])):
+        raise WeightsError(f"must hold {ours:,} values, got {stored:,}")
 
 
 def main() -> None:

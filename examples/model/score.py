@@ -16,10 +16,12 @@ import numpy as np
 
 from yolo9000 import Detector
 from yolo9000.data.dataset import DataSet, Source, open_data
+from yolo9000.evaluation.evaluate import Evaluation, evaluate
 from yolo9000.evaluation.plots import plot_reliability, plot_specificity_risk
-from yolo9000.evaluation.runner import Evaluation, detect_samples, evaluate, image_level_scores
+from yolo9000.evaluation.runner import detect_samples, image_level_scores
 from yolo9000.evaluation.scored import Scored, collect
-from yolo9000.evaluation.tree import Lineage, localise
+from yolo9000.evaluation.tree_paths import Lineage
+from yolo9000.evaluation.tree_severity import localize
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections, Sample
 
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     detector = Detector.load(options.model)
-    tree = detector.prepared.spec.tree
+    tree = detector.head.tree
     assert tree is not None
     train, val, test = (open_data(options.data, split) for split in ("train", "val", "test"))
     boxed = [
@@ -135,8 +137,8 @@ def print_answers(boxed: Sequence[Part], answered: Sequence[list[tuple[Sample, D
     print("|---|---|---|---|---|")
     for one, pairs in zip(boxed, answered, strict=True):
         scored = confident(pairs, len(tree))
-        on_object = localise(scored, tree)
-        answers, gts = scored.pred_labels[on_object.found], scored.gt_labels[on_object.gts]
+        on_object = localize(scored, tree)
+        answers, gts = scored.pred_labels[on_object.preds], scored.gt_labels[on_object.gts]
         right = Lineage.of(tree).above(answers, gts)
         given, found = len(scored.pred_labels), len(answers)
         fractions = f"{found / max(1, given):.3f} | {right.mean():.3f} | {tree.depths[answers].mean():.1f}"

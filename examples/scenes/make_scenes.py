@@ -37,7 +37,7 @@ from PIL import Image
 
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.taxonomy.build import build_tree
-from yolo9000.taxonomy.files import write_tree_file
+from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.hierarchy import Hierarchy
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
@@ -95,7 +95,7 @@ def any_tile(tiles: dict[str, list[Tile]], classes: Sequence[str], rng: np.rando
 
 
 def paste(tile: Tile, canvas: np.ndarray, left: int, top: int, size: int) -> tuple[float, float, float, float]:
-    """Put an image on the canvas, so many pixels wide and high; the box of its object there."""
+    """Paste an image onto the canvas, `size` pixels wide and high; returns the box of its object."""
     small = Image.fromarray(tile.pixels).resize((size, size), Image.Resampling.BILINEAR)
     canvas[top : top + size, left : left + size] = np.asarray(small)
     return box_at(tile, left, top, size)
@@ -132,12 +132,12 @@ def scenes(tiles: dict[str, list[Tile]], classes: Sequence[str], count: int, see
         yield make_scene(tiles, classes, keyed(seed, Purpose.SAMPLE, part, number))
 
 
-def write_scenes(found: Iterator[Scene], folder: Path, classes: Sequence[str], coco: Path) -> list[tuple[str, str]]:
+def write_scenes(scenes: Iterator[Scene], folder: Path, classes: Sequence[str], coco: Path) -> list[tuple[str, str]]:
     """Write the images, and their boxes as COCO; the labels of each image, by its name."""
     folder.mkdir(parents=True)
     ids = {name: number for number, name in enumerate(classes, 1)}
     images, annotations, named = [], [], []
-    for number, scene in enumerate(found):
+    for number, scene in enumerate(scenes):
         name = f"{number:06}.jpg"
         Image.fromarray(scene.pixels).save(folder / name, quality=92)
         height, width = scene.pixels.shape[:2]
@@ -183,15 +183,15 @@ def main() -> None:
     (out / "labels.tsv").write_text("image\twnid\n" + "".join(f"{name}\t{label}\n" for name, label in named))
     write_scenes(scenes(val, classes, options.val, options.seed, 2), out / "val", classes, out / "val.json")
     tree = build_tree(classes, Hierarchy(wordnet())).tree
-    write_tree_file(out / "tree.yaml", tree)
+    write_tree(out / "tree.yaml", tree)
     coarser = {f"depth-{depth}": nodes_at(tree, depth) for depth in range(int(tree.depths.max()))}
     for name, ids in {"boxed": boxed, "label-only": label_only, "classes": classes, **coarser}.items():
         (out / f"{name}.names").write_text("".join(f"{wnid}\n" for wnid in ids))
     boxes = "{format: coco, path: boxed.json, images: boxed, exhaustive: all}"
     labels = "{format: list, path: labels.tsv, images: labelled, columns: {image: image, labels: [wnid]}}"
     the_others = "{format: coco, path: labelled.json, images: labelled, exhaustive: all}"
-    ways = {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, the_others]}
-    for name, sources in ways.items():
+    variants = {"boxes": [boxes], "joint": [boxes, labels], "all": [boxes, the_others]}
+    for name, sources in variants.items():
         (out / f"{name}.yaml").write_text(data_file(classes, sources))
     print(f"{2 * options.train:,} scenes to train, {options.val:,} to validate; a tree of {len(tree)} nodes")
 

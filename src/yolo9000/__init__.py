@@ -1,34 +1,108 @@
-"""Detect thousands of kinds of things in images: the whole system of *YOLO9000: Better, Faster, Stronger*.
+"""Real-time object detection that backs off to a parent class when it is unsure: YOLOv2, YOLO9000 and joint training.
 
->>> from yolo9000 import Detector
->>> detector = Detector.load("yolov2-voc.cfg")
->>> for prediction in detector.predict("photos/"):
-...     print(prediction.detections.names)
+    from yolo9000 import Detector
+
+    detector = Detector.load()
+    for prediction in detector.predict("photos/"):
+        print(prediction.image.name, prediction.detections.names)
+
+The names in ``__all__`` are the public interface, and what their documentation describes. Everything else may change
+between versions.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from yolo9000.checkpoints.load import load_model
+    from yolo9000.checkpoints.model import LoadedModel
+    from yolo9000.data.dataset import DataSet
+    from yolo9000.data.dataset import open_data as open_dataset
+    from yolo9000.errors import (
+        ConfigError,
+        DataError,
+        EngineError,
+        TrainingError,
+        TreeError,
+        WeightsError,
+        YoloError,
+    )
+    from yolo9000.evaluation.evaluate import Evaluation, evaluate
+    from yolo9000.inference.classifier import Classifier
     from yolo9000.inference.detector import Detector, Prediction
-    from yolo9000.types import Detections, SourceImage
+    from yolo9000.inference.settings import DetectionSettings
+    from yolo9000.taxonomy.wordtree import WordTree
+    from yolo9000.training.trainer import Outcome, train
+    from yolo9000.types import Detections, PathStep, SourceImage, TreeAnswer
 
 __version__ = "0.1.0"
-__all__ = ["Detections", "Detector", "Prediction", "SourceImage", "__version__"]
+__all__ = [
+    "Classifier",
+    "ConfigError",
+    "DataError",
+    "DataSet",
+    "DetectionSettings",
+    "Detections",
+    "Detector",
+    "EngineError",
+    "Evaluation",
+    "LoadedModel",
+    "Outcome",
+    "PathStep",
+    "Prediction",
+    "SourceImage",
+    "TrainingError",
+    "TreeAnswer",
+    "TreeError",
+    "WeightsError",
+    "WordTree",
+    "YoloError",
+    "__version__",
+    "evaluate",
+    "load_model",
+    "open_dataset",
+    "train",
+]
 
-_HOMES = {
-    "Detector": "yolo9000.inference.detector",
-    "Prediction": "yolo9000.inference.detector",
-    "Detections": "yolo9000.types",
-    "SourceImage": "yolo9000.types",
+_MODULES = {
+    "Classifier": "inference.classifier",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "DataSet": "data.dataset",
+    "DetectionSettings": "inference.settings",
+    "Detections": "types",
+    "Detector": "inference.detector",
+    "EngineError": "errors",
+    "Evaluation": "evaluation.evaluate",
+    "LoadedModel": "checkpoints.model",
+    "Outcome": "training.trainer",
+    "PathStep": "types",
+    "Prediction": "inference.detector",
+    "SourceImage": "types",
+    "TrainingError": "errors",
+    "TreeAnswer": "types",
+    "TreeError": "errors",
+    "WeightsError": "errors",
+    "WordTree": "taxonomy.wordtree",
+    "YoloError": "errors",
+    "evaluate": "evaluation.evaluate",
+    "load_model": "checkpoints.load",
+    "open_dataset": "data.dataset",
+    "train": "training.trainer",
 }
+_OTHER_NAMES = {"open_dataset": "open_data"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names when they are asked for, so that ``import yolo9000`` costs nothing."""
-    if name not in _HOMES:
+    """Import a public name when it is first used, so that ``import yolo9000`` costs nothing."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'yolo9000' has no attribute {name!r}")
-    from importlib import import_module
+    value = getattr(import_module(f"yolo9000.{_MODULES[name]}"), _OTHER_NAMES.get(name, name))
+    globals()[name] = value
+    return value
 
-    return getattr(import_module(_HOMES[name]), name)
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

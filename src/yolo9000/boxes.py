@@ -14,9 +14,9 @@ __all__ = ["clip", "cxcywh_to_xyxy", "iou", "nms", "suppress"]
 
 
 def cxcywh_to_xyxy(boxes_cxcywh: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-    """(centre x, centre y, width, height) to (left, top, right, bottom)."""
-    centres, halves = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] / 2
-    return np.concatenate([centres - halves, centres + halves], axis=1)
+    """(center x, center y, width, height) to (left, top, right, bottom)."""
+    centers, halves = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] / 2
+    return np.concatenate([centers - halves, centers + halves], axis=1)
 
 
 def clip(boxes_xyxy: Float[np.ndarray, "n 4"], size_wh: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
@@ -45,10 +45,10 @@ def _area(boxes_xyxy: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n"]:
 def nms(
     boxes_xyxy: Float[np.ndarray, "n 4"], scores: Float[np.ndarray, " n"], threshold: float
 ) -> Int64[np.ndarray, " kept"]:
-    """Greedy non-maximum suppression: a box falls if its IoU with a better one that stands is above the threshold.
+    """Greedy non-maximum suppression: a box is dropped if its IoU with a better one that is kept exceeds a limit.
 
     Returns:
-        Places of the boxes that stand, best first; of equal scores the earlier box is the better one.
+        Indices of the boxes that are kept, best first; of equal scores the earlier box is the better one.
     """
     order = np.argsort(-scores, kind="stable")
     return suppress(boxes_xyxy, order, threshold)
@@ -64,19 +64,19 @@ def suppress(
 
     Args:
         boxes_xyxy: the boxes.
-        order: places of the boxes, the ones that others yield to first.
-        threshold: IoU above which two boxes are taken for one object.
-        same: (place, other places) says which of the others may be the same object at all; None: every one.
+        order: indices of the boxes, by falling precedence.
+        threshold: IoU above which two boxes count as one object.
+        same: a function of an index and other indices: which of the others may be the same object; None for all.
 
     Returns:
-        Places of the boxes that stand, in the given order.
+        Indices of the boxes that are kept, in the given order.
     """
     kept = []
     while len(order):
         first, order = int(order[0]), order[1:]
         kept.append(first)
-        fall = iou(boxes_xyxy[first], boxes_xyxy[order]) > threshold
+        dropped = iou(boxes_xyxy[first], boxes_xyxy[order]) > threshold
         if same is not None:
-            fall &= same(first, order)
-        order = order[~fall]
+            dropped &= same(first, order)
+        order = order[~dropped]
     return np.asarray(kept, dtype=np.int64)

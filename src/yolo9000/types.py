@@ -1,8 +1,7 @@
-"""The values that cross from one part of the program to another. NumPy only, frozen, checked when made."""
+"""The values that are passed between parts of the package. NumPy only, frozen, checked on construction."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
-
-from yolo9000.io.files import write_atomically
 
 if TYPE_CHECKING:
     import supervision
@@ -23,10 +20,15 @@ __all__ = [
     "ImageFile",
     "Issue",
     "PathStep",
+    "ResizeMode",
     "Sample",
     "SourceImage",
     "TreeAnswer",
 ]
+
+
+ResizeMode = Literal["letterbox", "stretch"]
+"""How an image is fitted to a network's input: aspect ratio kept and padded, or ignored."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class SourceImage:
     """One decoded image, or one frame of a video.
 
     Attributes:
-        name: where it came from, as the user wrote it (a path, a URL, ``stdin``); for a frame the video's name.
-        pixels: RGB, 8 bits, upright (an EXIF turn is applied).
-        frame: 0-based number of the frame in its video or stream; None for a single image.
-        frames_per_second: of the video that the frame is from; None where there is none.
+        name: its source as the user wrote it (a path, a URL, ``stdin``); for a frame the name of the video.
+        pixels: RGB, 8 bits, upright (the EXIF orientation is applied).
+        frame: 0-based index of the frame in its video or stream; None for a single image.
+        frames_per_second: of the video; None for a single image.
     """
 
     name: str
@@ -54,13 +56,13 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class PathStep:
-    """One node on the way down a label tree.
+    """One node on a path down a label tree.
 
     Attributes:
         node: index of the node in its tree.
         name: display name of the node.
         conditional: P(node | its parent, object), the softmax in its sibling group.
-        probability: P(node | object), the product of the conditionals from the top down to here.
+        probability: P(node | object), the product of the conditionals from the root to here.
     """
 
     node: int
@@ -71,13 +73,13 @@ class PathStep:
 
 @dataclass(frozen=True)
 class TreeAnswer:
-    """Why a tree detection has the label that it has.
+    """Why a detection on a label tree has its label.
 
     Attributes:
-        path: from a top node down to the answer; never empty.
-        stopped: ``leaf`` where the answer has no children, ``hier_thresh`` where the best child was too unlikely.
-        next_best: the best child of the answer, which the walk refused; None at a leaf.
-        runner_up: the likeliest sibling of the answer; None where it has no siblings.
+        path: from a root to the answer; never empty.
+        stopped: ``leaf`` if the answer has no children, ``hier_thresh`` if its most probable child was too improbable.
+        next_best: the most probable child of the answer, where decoding stopped; None at a leaf.
+        runner_up: the most probable sibling of the answer; None if it has no siblings.
     """
 
     path: tuple[PathStep, ...]
@@ -88,11 +90,11 @@ class TreeAnswer:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one image, best score first.
+    """The detections in one image, highest score first.
 
     Attributes:
         boxes_xyxy: pixels of the image, (left, top, right, bottom), inside it.
-        scores: in (0, 1]: objectness x class probability; what the threshold is compared with.
+        scores: in (0, 1]: objectness x class probability; compared with the confidence threshold.
         labels: class index, or node index of the label tree.
         names: display name of each label.
         size_wh: width and height of the image in pixels.
@@ -120,15 +122,15 @@ class Detections:
         return len(self.scores)
 
     def select(self, keep: Iterable[int] | Int64[np.ndarray, " kept"]) -> Detections:
-        """The detections at the given places, in the given order."""
-        places = np.asarray(list(keep), dtype=np.int64)
+        """The detections at the given indices, in the given order."""
+        indices = np.asarray(list(keep), dtype=np.int64)
         return Detections(
-            boxes_xyxy=self.boxes_xyxy[places],
-            scores=self.scores[places],
-            labels=self.labels[places],
-            names=tuple(self.names[i] for i in places),
+            boxes_xyxy=self.boxes_xyxy[indices],
+            scores=self.scores[indices],
+            labels=self.labels[indices],
+            names=tuple(self.names[i] for i in indices),
             size_wh=self.size_wh,
-            answers=tuple(self.answers[i] for i in places) if self.answers else (),
+            answers=tuple(self.answers[i] for i in indices) if self.answers else (),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -158,7 +160,7 @@ class Detections:
         """COCO results: ``[{"image_id", "category_id", "bbox": [left, top, width, height], "score"}]``, not rounded.
 
         Args:
-            image_id: the image's id in the truth file.
+            image_id: the image's id in the ground-truth file.
             category_ids: from label to COCO category id; None keeps the label.
         """
         left_top, right_bottom = self.boxes_xyxy[:, :2], self.boxes_xyxy[:, 2:]
@@ -188,18 +190,10 @@ class Detections:
             data={"class_name": np.asarray(self.names, dtype=str)},
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write `to_json` to a file.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        write_atomically(Path(path), json.dumps(self.to_json(), indent=1) + "\n")
-
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Where the pixels of a sample are: a file, or a stretch of a tar file, which is read without unpacking.
+    """Where the pixels of a sample are: a file, or a part of a tar file, which is read without unpacking.
 
     Attributes:
         path: the image's file, or the tar file that it is in.
@@ -219,9 +213,9 @@ class BoxAnnotations:
     Attributes:
         boxes_xyxy: pixels of the image, (left, top, right, bottom), the far edges exclusive: width = right - left.
         labels: class index of each box.
-        difficult: VOC's mark: neither finding nor missing such a box counts.
+        difficult: VOC's flag: neither detecting nor missing such a box counts.
         crowd: COCO's ``iscrowd``: the box holds many objects; detections in it do not count.
-        areas: square pixels that decide COCO's small, medium, large: of the object's outline where the truth has one,
+        areas: square pixels that decide COCO's small, medium, large: of the object's outline where it is annotated,
             else of the box.
     """
 
@@ -286,9 +280,9 @@ class Issue:
     Attributes:
         code: stable name of the kind of issue, such as ``box-outside``.
         where: file, and line or object number.
-        message: what must hold and what came, one line.
+        message: what must hold and what was got, one line.
         suggestion: what to do about it, one line.
-        fixable: whether ``--on-error fix`` can mend it (clip the box, drop the line) without losing the image.
+        fixable: whether ``on_error="fix"`` can fix it (clip the box, drop the line) without losing the image.
     """
 
     code: str
@@ -303,11 +297,11 @@ class Issue:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What reading one image's annotation gave.
+    """The annotation of one image, as read.
 
     Attributes:
-        sample: the image as far as it can be used, bad objects mended or left out; None where nothing can be used.
-        issues: everything that was wrong with it; empty for a good one.
+        sample: the image as far as it can be used, invalid objects fixed or left out; None if nothing can be used.
+        issues: everything that is wrong with it; empty if nothing is.
     """
 
     sample: Sample | None

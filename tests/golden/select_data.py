@@ -18,7 +18,7 @@ HERE = Path(__file__).parent / "data"
 WHOLE = Path(__file__).parents[3] / "shared" / "golden" / "dev"
 
 NETS = ("d_yolov2", "d_yolo9000", "d_tiny", "d_darknet9000", "d_extras")
-MAPS = 3  # of the maps of a network the last so many are kept, with the passthrough of d_yolov2 among them
+MAPS = 3  # of the maps of a network this number of the last ones is kept, with the passthrough of d_yolov2 among them
 TREES = ("tree26", "chain", "flat", "split")
 REGIONS = ("low", "nosoftmax", "tree26")
 IMAGES = ("rgb", "gray", "rgba", "thin")

@@ -21,11 +21,11 @@ FILE = HERE / "later" / "layers.cfg"
 @pytest.mark.parametrize("run", [run_torch, run_onnx])
 def test_outputs_are_the_programs(run) -> None:
     architecture = read_cfg(FILE, batch_norm="eps_outside_sqrt")
-    kinds = {type(row) for row in architecture.rows}
+    kinds = {type(row) for row in architecture.layers}
     assert kinds == {Conv, Shortcut, Upsample, Route}
     model = fold_batch_norm(read_weights(FILE.with_suffix(".weights"), architecture)[1])
     with np.load(FILE.with_suffix(".npz")) as golden:
-        outputs = run(model, golden["input"], tuple(range(len(architecture.rows))))
+        outputs = run(model, golden["input"], tuple(range(len(architecture.layers))))
         for layer, output in enumerate(outputs):
             assert_close(output, golden[f"L{layer}"], 1e-5)
 

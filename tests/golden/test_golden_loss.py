@@ -11,6 +11,7 @@ from support.golden_targets import WARM_UP_IMAGES, targets_of
 from yolo9000.architectures.layers import Region
 from yolo9000.losses.classification import SiblingGroups, class_loss
 from yolo9000.losses.region import LossParts, region_loss
+from yolo9000.losses.settings import LossSettings
 from yolo9000.taxonomy.wordtree import WordTree
 
 # Sigmoids instead of a softmax: no network of the family has them, and ours are not trained so.
@@ -23,14 +24,11 @@ def region_of(case: dict) -> Region:
         anchors_wh_cells=tuple((float(w), float(h)) for w, h in anchors),
         classes=case["classes"],
         softmax=True,
-        rescore=bool(case["rescore"]),
-        object_scale=case["object_scale"],
-        noobject_scale=case["noobject_scale"],
-        class_scale=case["class_scale"],
-        coord_scale=case["coord_scale"],
-        thresh=case["thresh"],
-        bias_match=bool(case["bias_match"]),
     )
+
+
+def settings_of(case: dict) -> LossSettings:
+    return LossSettings(**{key: case[key] for key in LossSettings.model_fields if key in case})
 
 
 def tree_of(case: dict) -> WordTree | None:
@@ -49,10 +47,11 @@ def loss_of(name: str) -> tuple[LossParts, np.ndarray]:
         raw,
         targets,
         region_of(case),
+        settings_of(case),
         tree=None if tree is None else SiblingGroups.of(tree),
         warm_up=case["seen"] < WARM_UP_IMAGES,
         image_labels=image_labels,
-        pseudo="head",
+        policy="darknet-2017-07",
     )
     parts.total().backward()
     assert raw.grad is not None

@@ -14,9 +14,10 @@ from yolo9000.architectures.onnx import build_onnx
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import Model, fold_batch_norm
 from yolo9000.checkpoints.darknet.cfg import parse_cfg, read_cfg, write_cfg
-from yolo9000.checkpoints.darknet.detector import head_spec
+from yolo9000.checkpoints.darknet.detector import class_names_and_tree
 from yolo9000.checkpoints.darknet.weights import read_weights, write_weights
-from yolo9000.inference.decode import DenseClassLogits, HeadOutput
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.inference.head_output import DenseClassLogits, HeadOutput
 from yolo9000.inference.settings import DetectionSettings
 
 NETS = sorted(path.stem for path in (FOLDER / "nets").glob("d_*.npz"))
@@ -44,7 +45,7 @@ def test_parameters_are_the_programs(name: str) -> None:
 def test_geometry_is_the_programs(name: str) -> None:
     architecture = load(name).architecture
     theirs = [(layer["out_c"], layer["out_h"], layer["out_w"]) for layer in parameters("nets/nets")[name]["layers"]]
-    assert len(theirs) == len(architecture.rows)
+    assert len(theirs) == len(architecture.layers)
     body = len(architecture.body)  # the C program does not fill in the sizes of heads and costs
     assert architecture.shapes()[:body] == theirs[:body]
 
@@ -100,7 +101,7 @@ def test_layer_outputs_with_batch_norm_unfolded(name: str) -> None:
 def test_same_weights_at_another_size(name: str, run) -> None:
     golden, model = arrays(f"nets/{name}"), fold_batch_norm(load(name))
     architecture = read_cfg(FOLDER / "nets" / f"{name}_b.cfg")
-    assert architecture.rows == load(name).architecture.rows
+    assert architecture.layers == load(name).architecture.layers
     assert (architecture.height, architecture.width) == golden["b_input"].shape[2:]
     (raw,) = run(model, golden["b_input"], (-1,))
     assert_close(activated(model, raw).reshape(golden["b_gpu_out"].shape), golden["b_gpu_out"], 1e-4, 1e-4)
@@ -128,9 +129,10 @@ def test_detections_of_a_whole_network(name: str) -> None:
     golden, model = arrays(f"nets/{name}"), fold_batch_norm(load(name))
     (raw,) = run_torch(model, golden["input"], (-1,))
     architecture = model.architecture
-    spec = head_spec(architecture, FOLDER / "cfg", names=None, tree=None)
+    names, tree = class_names_and_tree(architecture, FOLDER / "cfg", names=None, tree=None)
+    head = LoadedModel.from_weights(model, names, tree).detector_head
     n, _, h, w = raw.shape
-    t = raw.reshape(n, len(spec.anchors_wh_cells), 5 + len(spec.names), h, w)
+    t = raw.reshape(n, len(head.anchors_wh_cells), 5 + len(head.names), h, w)
     output = HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), (architecture.width, architecture.height))
     for setting in parameters("nets/nets")[name]["detections"]:
         prefix = f"gpu_det{setting['index']}"
@@ -142,4 +144,4 @@ def test_detections_of_a_whole_network(name: str) -> None:
             suppression=suppression(setting["nms"]),
         )
         wh = (setting["image_w"], setting["image_h"])
-        compare_detections(output, spec, settings, wh, bool(setting["relative"]), golden, prefix, 2e-5)
+        compare_detections(output, head, settings, wh, bool(setting["relative"]), golden, prefix, 2e-5)

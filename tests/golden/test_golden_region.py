@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from support.golden import FOLDER, arrays, assert_close, parameters, suppression
 from support.golden_detections import compare_detections
 
-from yolo9000.inference.decode import (
-    DenseClassLogits,
-    HeadOutput,
-    HeadSpec,
-    LazyClassLogits,
-    sigmoid,
-)
+from yolo9000.architectures.head import Head
+from yolo9000.inference.head_output import DenseClassLogits, HeadOutput, LazyClassLogits, sigmoid
+from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.taxonomy.darknet_files import read_tree
+from yolo9000.taxonomy.files import read_tree
 
 CASES = {case["name"]: case for case in parameters("region_infer")}
 
 
-def spec_of(case: dict) -> HeadSpec:
+def head_of(case: dict) -> Head:
     anchors = np.array(case["anchors"], np.float32).reshape(-1, 2)
     names = tuple(map(str, range(case["classes"])))
     if case["tree"]:
-        return HeadSpec(anchors, names, "tree", read_tree(FOLDER / case["tree"]))
-    return HeadSpec(anchors, names, "softmax" if case["softmax"] else "sigmoid")
+        return Head(anchors, names, "tree", read_tree(FOLDER / case["tree"]))
+    return Head(anchors, names, "softmax" if case["softmax"] else "sigmoid")
 
 
 def output_of(case: dict, raw: np.ndarray, *, lazy: bool = False) -> HeadOutput:
@@ -55,10 +49,10 @@ def test_detections(name: str, index: int, lazy: bool) -> None:
     case, golden = CASES[name], arrays("region_infer")
     if lazy and case["classes"] > 1000:
         pytest.skip("identity rows of 9,418 classes would take 5 GB")
-    setting, spec = case["settings"][index], spec_of(case)
+    setting, head, query = case["settings"][index], head_of(case), Query()
     if setting["uses_map"]:
         nodes = golden[f"{name}_map"].astype(np.int64)
-        spec = replace(spec, nodes=nodes, names=tuple(map(str, range(len(nodes)))))
+        query = Query(nodes=nodes, labels=tuple(map(str, range(len(nodes)))))
     settings = DetectionSettings(
         conf_threshold=setting["thresh"],
         nms_iou=1.0 if setting["nms"] == "none" else setting["nms_thresh"],
@@ -68,7 +62,7 @@ def test_detections(name: str, index: int, lazy: bool) -> None:
     )
     output = output_of(case, golden[f"{name}_input"], lazy=lazy)
     wh = (setting["image_w"], setting["image_h"])
-    compare_detections(output, spec, settings, wh, bool(setting["relative"]), golden, f"{name}_s{index}", 5e-6)
+    compare_detections(output, head, settings, wh, bool(setting["relative"]), golden, f"{name}_s{index}", 5e-6, query)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,7 +72,7 @@ def test_activations(name: str) -> None:
     shape = (1, case["n"], 5 + case["classes"], case["h"], case["w"])
     t, theirs = raw.reshape(shape), theirs.reshape(shape)
     assert_close(sigmoid(t[:, :, [0, 1, 4]]), theirs[:, :, [0, 1, 4]], 5e-6)
-    spec = spec_of(case)
-    if spec.tree is not None:
-        ours = np.moveaxis(spec.tree.softmax(np.moveaxis(t[:, :, 5:], 2, -1)), -1, 2)
+    head = head_of(case)
+    if head.tree is not None:
+        ours = np.moveaxis(head.tree.softmax(np.moveaxis(t[:, :, 5:], 2, -1)), -1, 2)
         assert_close(ours, theirs[:, :, 5:], 5e-6)

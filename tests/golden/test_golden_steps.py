@@ -14,12 +14,15 @@ from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.losses.classification import SiblingGroups, class_loss
 from yolo9000.losses.region import region_loss
+from yolo9000.losses.settings import LossSettings
 from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.training.optimizer import make_optimizer
 from yolo9000.training.recipe import OptimizerSettings
-from yolo9000.training.trainer import make_optimizer
 
 NAMES = ("train_region", "train_region_tree", "train_softmax", "train_softmax_tree")
 STEPS = 5
+# Of a [region] section. Darknet: src/parser.c parse_region
+DARKNET_DEFAULTS = {"object_scale": 1.0, "thresh": 0.5, "rescore": False, "bias_match": False}
 
 
 def tree_of(name: str) -> SiblingGroups | None:
@@ -37,7 +40,7 @@ def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
     header, model = read_weights(FOLDER / "train" / f"{name}.weights", architecture)
     network = Network(architecture).train()
     network.load(model)
-    settings = OptimizerSettings(momentum=facts["momentum"], decay=facts["decay"])
+    settings = OptimizerSettings(momentum=facts["momentum"], weight_decay=facts["decay"])
     optimizer = make_optimizer(network, settings)
     tree, tag, batch = tree_of(name), f"sub{subdivisions}_cudnn", facts["batch"]
     seen = header.seen
@@ -57,8 +60,16 @@ def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
 def loss_of(raw: torch.Tensor, target: np.ndarray, head: object, tree: SiblingGroups | None, seen: int) -> torch.Tensor:
     if isinstance(head, Region):
         targets, image_labels = targets_of(target, None, head.classes)
+        settings = LossSettings(**DARKNET_DEFAULTS | {k: v for k, v in head.training if k in LossSettings.model_fields})
         return region_loss(
-            raw, targets, head, tree=tree, warm_up=seen < WARM_UP_IMAGES, image_labels=image_labels, pseudo="head"
+            raw,
+            targets,
+            head,
+            settings,
+            tree=tree,
+            warm_up=seen < WARM_UP_IMAGES,
+            image_labels=image_labels,
+            policy="darknet-2017-07",
         ).total()
     marked = np.where(target == 1, 1, 0)
     depths = np.zeros(target.shape[1]) if tree is None else (tree.paths >= 0).sum(1).numpy()

@@ -12,7 +12,7 @@ from support.golden_trees import tree_of
 from yolo9000.architectures.weights import fold_batch_norm
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.preprocess import center_crop, fit
-from yolo9000.io.sources import read_image
+from yolo9000.io.images import read_image
 
 PROGRAMS = parameters("e2e")
 DETECTORS = [name for name, program in PROGRAMS.items() if "nms" in program]
@@ -61,7 +61,7 @@ def test_classifier(name: str, meaning: str) -> None:
         tree = tree_of("tree26")
         conditionals = tree.softmax(raw.reshape(-1))
         assert_close(conditionals, golden[f"{name}_{meaning}_cond"], 2e-5)
-        probs = tree.probabilities(conditionals, only_leaves=True)
+        probs = tree.probabilities(conditionals) * tree.leaves
     else:
         probs = activated(model, raw).reshape(-1)
     assert_close(probs, golden[f"{name}_{meaning}_probs"], 2e-5)

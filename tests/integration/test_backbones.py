@@ -12,12 +12,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 from support.paths import ROOT
+from support.small_models import loaded
 
 from yolo9000.architectures.layers import Conv
-from yolo9000.architectures.surgery import hand_on, initial_model
+from yolo9000.architectures.surgery import initial_model, transfer
 from yolo9000.architectures.weights import check_parameters
 from yolo9000.architectures.zoo import yolov2_lite
-from yolo9000.checkpoints.program import prepare
 from yolo9000.errors import DataError, WeightsError
 from yolo9000.inference.engines import start_engine
 from yolo9000.taxonomy.wordnet import wordnet
@@ -102,7 +102,7 @@ def test_conversion_is_exact(example: ModuleType, state: dict[str, torch.Tensor]
     expected = original(state, images).numpy()
     assert np.ptp(expected - state["_fc.bias"].numpy(), axis=0).max() > 0.01  # the image makes a difference
     for engine in ("torch", "onnxruntime"):
-        (logits,) = start_engine(engine, prepare(model)[0], threads=1).run(images.numpy())
+        (logits,) = start_engine(engine, loaded(model), threads=1).run(images.numpy())
         np.testing.assert_allclose(logits[:, :, 0, 0], expected, rtol=0, atol=1e-4)
 
 
@@ -115,14 +115,15 @@ def test_the_other_epsilon_matters(example: ModuleType, state: dict[str, torch.T
 
 
 def test_a_tensor_too_many_is_refused(example: ModuleType, state: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(WeightsError, match=r"^must hold 4,694,024 numbers, got 4,694,025$"):
+    with pytest.raises(WeightsError, match=r"^must hold 4,694,024 values, got 4,694,025$"):
         example.to_model(state | {"_extra.weight": torch.zeros(1)})
 
 
 def test_a_detector_starts_from_the_checkpoint(example: ModuleType, state: dict[str, torch.Tensor]) -> None:
     detector = initial_model(yolov2_lite(3, ((1.0, 2.0),)), 0)
-    model, taken = hand_on(example.to_model(state), detector)
-    assert (taken, sum(isinstance(row, Conv) for row in model.architecture.rows)) == (49, 54)
+    transferred = transfer(example.to_model(state), detector)
+    convolutions = sum(isinstance(layer, Conv) for layer in transferred.model.architecture.layers)
+    assert (transferred.convolutions, convolutions) == (49, 54)
 
 
 def test_other_files_are_refused(example: ModuleType, tmp_path: Path) -> None:
@@ -151,5 +152,5 @@ def test_outputs_are_the_originals(example: ModuleType, size_hw: tuple[int, int]
     images = torch.rand((2, 3, *size_hw), generator=torch.Generator().manual_seed(size_hw[0]))
     with torch.no_grad():
         expected = net((images - 127 / 255) / (128 / 255)).numpy()
-    (logits,) = start_engine("torch", prepare(example.to_model(state))[0], threads=1).run(images.numpy())
+    (logits,) = start_engine("torch", loaded(example.to_model(state)), threads=1).run(images.numpy())
     np.testing.assert_allclose(logits[:, :, 0, 0], expected, rtol=0, atol=1e-4)

@@ -33,15 +33,15 @@ def test_it_is_small_and_its_head_is_lazy(detector: Detector) -> None:
     assert bundled_file().stat().st_size <= 25e6
     kinds = {tensor.data_type for tensor in load(str(bundled_file())).graph.initializer if len(tensor.dims) > 2}
     assert kinds == {TensorProto.INT8}
-    assert detector.prepared.class_rows is not None
+    assert detector.model.class_rows is not None
 
 
 def test_it_knows_the_tree_that_the_documents_tell_of(detector: Detector, capsys: pytest.CaptureFixture[str]) -> None:
-    tree = detector.prepared.spec.tree
+    tree = detector.head.tree
     assert tree is not None
-    assert tree.way(tree.find("dog")).endswith("animal > vertebrate > mammal > placental > carnivore > dog")
-    assert tree.way(tree.find("granny-smith")) == "food > edible fruit > apple > granny smith"
-    assert detector.prepared.spec.hier_thresh is not None  # it was calibrated
+    assert tree.path_names(tree.find("dog")).endswith("animal > vertebrate > mammal > placental > carnivore > dog")
+    assert tree.path_names(tree.find("granny-smith")) == "food > edible fruit > apple > granny smith"
+    assert detector.head.hier_thresh is not None  # it was calibrated
     assert run(["info", BUNDLED]) == 0
     assert f"tree of {len(tree)} nodes; class scores computed on demand" in capsys.readouterr().out
 

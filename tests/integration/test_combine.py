@@ -54,7 +54,7 @@ def test_labels_are_merged_and_each_source_keeps_its_names(sets: Path, capsys: p
     assert boxed["path"] == "../boxed"
     data = open_data(sets / "out" / "all.yaml", "train")
     assert data.tree is not None
-    assert "dog > poodle" in data.tree.way(data.tree.find(poodle))
+    assert "dog > poodle" in data.tree.path_names(data.tree.find(poodle))
     samples = list(data.samples())
     assert len(samples) == 9 + 9 + 4
     seen = {data.classes[label] for sample in samples for label in sample.image_labels}
@@ -133,8 +133,8 @@ def test_the_same_name_in_two_senses_is_a_conflict(sets: Path, capsys: pytest.Ca
 
 
 def test_the_user_settles_a_label(sets: Path, tmp_path: Path) -> None:
-    (tmp_path / "settled.csv").write_text("label,id\nmouse,n03793489\n")
-    assert combine(sets, "boxed", "other", words=("--overrides", str(tmp_path / "settled.csv"))) == 0
+    (tmp_path / "overrides.csv").write_text("label,id\nmouse,n03793489\n")
+    assert combine(sets, "boxed", "other", words=("--overrides", str(tmp_path / "overrides.csv"))) == 0
     assert "n03793489" in yaml.safe_load((sets / "out" / "all.yaml").read_text())["classes"]
 
 

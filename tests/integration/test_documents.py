@@ -13,9 +13,11 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
+import typer
 import yaml
 from PIL import Image
 from support.paths import ROOT
@@ -23,7 +25,7 @@ from support.small_data import Box, write_voc_set
 from support.small_models import write_flat, write_tree_model
 
 from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
-from yolo9000.cli.app import run
+from yolo9000.cli.app import app, run
 from yolo9000.data.dataset import DataSetFile
 from yolo9000.errors import EXIT_DATA_INVALID
 from yolo9000.taxonomy.class_names import COCO
@@ -193,7 +195,7 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 def test_every_recipe_that_comes_along_can_be_read_and_is_in_the_document() -> None:
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     for name in built_in_recipes():
-        assert read_recipe(name, ["data=somewhere"]).epochs > 0
+        assert read_recipe(name, {"data": "somewhere"}).epochs > 0
         assert f"`{name}`" in text, name
 
 
@@ -205,3 +207,18 @@ def test_the_map_of_the_paper_names_what_is_there() -> None:
         code = (ROOT / "src" / "yolo9000" / module).read_text(encoding="utf-8")
         for name in re.findall(r"`([^`]+)`", names):
             assert name in code, f"{module} has no {name}"
+
+
+def options_of(command: click.Command) -> set[str]:
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return own.union(*map(options_of, getattr(command, "commands", {}).values()))
+
+
+OPTIONS_OF_OTHERS = {"--nproc-per-node", "--rounds", "--networks", "--network"}  # torchrun, benchmarks
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_every_option_that_a_document_names_exists(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?=[\s`=|,;)]|\.\s)", text))
+    assert named <= options_of(typer.main.get_command(app)) | OPTIONS_OF_OTHERS | {"--debug"}

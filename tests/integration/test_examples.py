@@ -22,7 +22,7 @@ from support.small_data import COLORS, boxes_of, write_voc_set
 from yolo9000.cli.app import run
 from yolo9000.data.dataset import open_data
 from yolo9000.data.images import load_image
-from yolo9000.training.recipe import read_recipe
+from yolo9000.training.recipe import parse_overrides, read_recipe
 from yolo9000.types import Sample
 
 IDS = ("n01443537", "n01629819", "n02124075", "n02504458", "n03089624", "n04507155")
@@ -287,7 +287,10 @@ def steps_of_the_model() -> dict[str, list[str]]:
 def test_the_recipes_of_the_model_can_be_read() -> None:
     steps = steps_of_the_model()
     assert list(steps) == ["classifier-64", "classifier-128", "objects", "detector", "again", "longer"]
-    recipes = {step: read_recipe(EXAMPLES / "model" / file, settings) for step, (file, *settings) in steps.items()}
+    recipes = {
+        step: read_recipe(EXAMPLES / "model" / file, parse_overrides(settings))
+        for step, (file, *settings) in steps.items()
+    }
     assert {recipe.network.width for recipe in recipes.values()} == {0.375}
     assert {file for file, *_ in steps.values()} == {path.name for path in (EXAMPLES / "model").glob("*.toml")}
     assert recipes["longer"].epochs == 3 * recipes["again"].epochs
@@ -304,12 +307,12 @@ def test_the_recipes_of_scenes_train(small_images: Path, tmp_path: Path, way: st
     small = ["network.width=0.0625", "batch=4", "epochs=1", "evaluate_every=9", "workers=0"]
     assert run(["train", recipe, *small, "--out", str(tmp_path / "run"), "--threads", "1"]) == 0
     log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    (scores,) = (line for line in log if line["kind"] == "scores")
-    assert ("map50_label_only" in scores) == (way == "joint")
+    (scores,) = (line for line in log if line["kind"] == "metrics")
+    assert ("map50_label_only" in scores["metrics"]) == (way == "joint")
     assert (tmp_path / "run" / "pseudo-boxes-0.jsonl").exists() == (way == "joint")
 
 
 def test_the_recipe_of_groceries_can_be_read() -> None:
     recipe = read_recipe(EXAMPLES / "groceries" / "joint.toml")
     assert recipe.data.endswith("groceries/groceries.yaml")
-    assert read_recipe(EXAMPLES / "groceries" / "joint.toml", ["joint.ratio=0", "epochs=10"]).epochs == 10
+    assert read_recipe(EXAMPLES / "groceries" / "joint.toml", {"joint": {"ratio": 0}, "epochs": 10}).epochs == 10

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support.small_data import write_voc_set
 from support.small_models import small_architecture
-from support.training_runs import finish, log_of, start, wait_for
+from support.training_runs import finish, log_of, start, wait_for_log
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.cli.app import run
@@ -121,9 +121,7 @@ def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Pa
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert finish(start(recipe, "--out", whole, "--threads", "1"))[0] == 0
     process = start(recipe, "--out", broken, "--threads", "1")
-    wait_for(
-        lambda: (broken / "metrics.jsonl").exists() and len((broken / "metrics.jsonl").read_text().splitlines()) > 4
-    )
+    assert wait_for_log(process, broken, lines=5)
     process.kill()
     process.communicate()
     code, _, err = finish(start("--resume", broken))
@@ -154,10 +152,10 @@ def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxe
     monkeypatch.setattr(detect, "detect_samples", all_red_found)
     settings = ["workers=0", "epochs=1", "network.clusters=1", "--out", str(tmp_path / "run"), "--threads", "1"]
     assert run(["train", str(recipe), *settings]) == 0
-    (scores,) = (line for line in log_of(tmp_path / "run") if line["kind"] == "scores")
-    assert scores["map50"] == 0.5
-    assert scores["map50_boxed"] == 1
-    assert scores["map50_label_only"] == 0
+    (scores,) = (line for line in log_of(tmp_path / "run") if line["kind"] == "metrics")
+    assert scores["metrics"]["map50"] == 0.5
+    assert scores["metrics"]["map50_boxed"] == 1
+    assert scores["metrics"]["map50_label_only"] == 0
 
 
 def test_a_run_does_not_go_on_with_another_tree(
@@ -185,7 +183,7 @@ def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, caps
     page = (folder / "pseudo-boxes.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert run(["data", "pseudo-boxes", str(folder), "--labels", "purple"]) == 2
-    assert "no image taught purple" in capsys.readouterr().err
+    assert "no image has the label purple" in capsys.readouterr().err
 
 
 def test_a_run_without_image_level_labels_has_nothing_to_show(

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -408,7 +407,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "data no split": (data("names = x.names"), "file-syntax"),
     "data number of classes": (data("names = x.names\ntrain = list.txt\nclasses = 9"), "file-syntax"),
     "data names twice": (data("names = twice.names\ntrain = list.txt"), "class-duplicate"),
-    "data names gone": (data("names = gone.names\ntrain = list.txt"), "which is not there"),
+    "data names gone": (data("names = gone.names\ntrain = list.txt"), "file not found"),
     "data not text": (data(b"names = \xff"), "must be a text file"),
     # tables
     "table row too short": (table("bad.png"), "label-syntax"),
@@ -502,9 +501,7 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_each_is_told_with_its_code_in_one_line(tmp_path, case):
     reader, expected = CASES[case]
     folder = tmp_path / "set"
-    began = time.perf_counter()
     annotations, told = texts_of(reader, folder)
-    assert time.perf_counter() - began < 5
     assert told
     assert any(f": {expected}: " in text or (expected not in CODES and expected in text) for text in told), told
     for text in told:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.heads import Head, HeadRecipe, detection_settings, heads
+from support.heads import HeadCase, HeadRecipe, detection_settings, heads
 
-from yolo9000.inference.decode import find_candidates, label_candidates, postprocess
+from yolo9000.inference.decode import decode, label_candidates
+from yolo9000.inference.head_output import find_candidates
+from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.types import Detections, TreeAnswer
 
@@ -32,11 +33,11 @@ def assert_identical(ours: Detections, theirs: Detections) -> None:
 @settings(deadline=None, max_examples=25)
 @given(recipe=heads(), chosen=detection_settings())
 def test_on_demand_equals_in_full(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
-    head = recipe.make()
+    case = recipe.make()
     for image, decoding, suppression in product(range(recipe.images), DECODINGS, SUPPRESSIONS):
         how = chosen.model_copy(update={"hier_decoding": decoding, "suppression": suppression})
-        lazy = postprocess(head.lazy, image, head.spec, head.image_wh, how)
-        dense = postprocess(head.dense, image, head.spec, head.image_wh, how)
+        lazy = decode(case.lazy, image, case.head, case.image_wh, how)
+        dense = decode(case.dense, image, case.head, case.image_wh, how)
         assert_identical(lazy, dense)
 
 
@@ -46,11 +47,11 @@ def test_chosen_nodes_on_demand_equal_in_full(
     recipe: HeadRecipe, chosen: DetectionSettings, data: st.DataObject
 ) -> None:
     """A coarser set of classes: chosen nodes of the tree, in any order, some of them twice."""
-    head = recipe.make()
-    nodes = data.draw(st.lists(st.integers(0, len(head.spec.names) - 1), min_size=1, max_size=8))
-    spec = replace(head.spec, nodes=np.array(nodes, np.int64), names=tuple(f"class {i}" for i in range(len(nodes))))
-    lazy = postprocess(head.lazy, 0, spec, head.image_wh, chosen)
-    assert_identical(lazy, postprocess(head.dense, 0, spec, head.image_wh, chosen))
+    case = recipe.make()
+    nodes = data.draw(st.lists(st.integers(0, len(case.head.names) - 1), min_size=1, max_size=8))
+    query = Query(nodes=np.array(nodes, np.int64), labels=tuple(f"class {i}" for i in range(len(nodes))))
+    lazy = decode(case.lazy, 0, case.head, case.image_wh, chosen, query)
+    assert_identical(lazy, decode(case.dense, 0, case.head, case.image_wh, chosen, query))
     assert lazy.answers == ()
 
 
@@ -61,18 +62,18 @@ EVERY = {"nms_iou": 1.0, "suppression": "objectness", "max_detections": 100_000}
 @settings(deadline=None, max_examples=100)
 @given(recipe=heads("tree", images=st.just(1)), chosen=detection_settings(**EVERY))
 def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
-    head = recipe.make()
-    tree = head.spec.tree
+    case = recipe.make()
+    tree = case.head.tree
     assert tree is not None
-    found = postprocess(head.lazy, 0, head.spec, head.image_wh, chosen)
-    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, chosen.conf_threshold)
-    labelled = label_candidates(head.lazy, 0, head.spec, candidates, chosen)
+    found = decode(case.lazy, 0, case.head, case.image_wh, chosen)
+    candidates = find_candidates(case.lazy, 0, case.head, case.image_wh, chosen.conf_threshold)
+    labelled = label_candidates(case.lazy, 0, case.head, candidates, chosen)
     best_first = labelled.candidates[np.argsort(-labelled.scores, kind="stable")]
     assert len(found) == len(found.answers) == len(best_first)
-    conditionals = tree.softmax(head.logits[0, candidates.anchors[best_first]])
+    conditionals = tree.softmax(case.logits[0, candidates.anchors[best_first]])
     absolute = tree.probabilities(conditionals)
     for i, answer in enumerate(found.answers):
-        check_answer(head, answer, conditionals[i], absolute[i], chosen)
+        check_answer(case, answer, conditionals[i], absolute[i], chosen)
         objectness = float(candidates.objectness[best_first[i]])
         fraction = answer.path[-1].probability if chosen.hier_decoding == "conditional" else 1.0
         assert found.scores[i] == pytest.approx(objectness * fraction, rel=1e-5)
@@ -81,9 +82,9 @@ def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: Detect
 
 
 def check_answer(
-    head: Head, answer: TreeAnswer, conditionals: np.ndarray, absolute: np.ndarray, chosen: DetectionSettings
+    case: HeadCase, answer: TreeAnswer, conditionals: np.ndarray, absolute: np.ndarray, chosen: DetectionSettings
 ) -> None:
-    tree = head.spec.tree
+    tree = case.head.tree
     assert tree is not None
     nodes = [step.node for step in answer.path]
     label = nodes[-1]
@@ -131,13 +132,14 @@ def weight(absolute_of_path: np.ndarray, chosen: DetectionSettings) -> float:
 @given(recipe=heads("tree", images=st.just(1)), chosen=detection_settings(**EVERY))
 def test_chosen_nodes_get_their_probability(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
     """All nodes of the tree as classes: objectness x P(node) of every node."""
-    head = recipe.make()
-    tree = head.spec.tree
+    case = recipe.make()
+    tree = case.head.tree
     assert tree is not None
-    spec = replace(head.spec, nodes=np.arange(len(tree)))
-    candidates = find_candidates(head.lazy, 0, spec, head.image_wh, 0.0)
-    everything = label_candidates(head.lazy, 0, spec, candidates, chosen.model_copy(update={"conf_threshold": 0.0}))
-    absolute = tree.probabilities(tree.softmax(head.logits[0, candidates.anchors]))
+    query = Query(nodes=np.arange(len(tree)), labels=tree.names)
+    candidates = find_candidates(case.lazy, 0, case.head, case.image_wh, 0.0)
+    every = chosen.model_copy(update={"conf_threshold": 0.0})
+    everything = label_candidates(case.lazy, 0, case.head, candidates, every, query)
+    absolute = tree.probabilities(tree.softmax(case.logits[0, candidates.anchors]))
     theirs = candidates.objectness[:, None] * absolute
     ours = np.zeros_like(theirs)
     ours[everything.candidates, everything.labels] = everything.scores

@@ -17,9 +17,10 @@ from yolo9000.boxes import cxcywh_to_xyxy, iou
 from yolo9000.losses.assign import Targets
 from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities
 from yolo9000.losses.region import LossParts, PseudoBoxPolicy, region_loss
+from yolo9000.losses.settings import LossSettings
 from yolo9000.taxonomy.wordtree import WordTree
 
-NEVER = 2.0  # no IoU is above it: no box is left alone
+NEVER = 1.0  # no IoU is above it: no box is left alone
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,10 @@ class Case:
     image_labels: np.ndarray
     exhaustive: np.ndarray | None
     head: Region
+    settings: LossSettings
     tree: WordTree | None
     warm_up: bool
-    pseudo: PseudoBoxPolicy
+    policy: PseudoBoxPolicy
 
     def loss(self, raw: torch.Tensor | None = None) -> LossParts:
         raw = torch.tensor(self.raw) if raw is None else raw
@@ -41,11 +43,12 @@ class Case:
             raw,
             targets_of(self.objects),
             self.head,
+            self.settings,
             tree=None if self.tree is None else SiblingGroups.of(self.tree),
             warm_up=self.warm_up,
             exhaustive=None if self.exhaustive is None else torch.tensor(self.exhaustive),
             image_labels=torch.tensor(self.image_labels),
-            pseudo=self.pseudo,
+            policy=self.policy,
         )
 
     def gradient(self) -> np.ndarray:
@@ -86,7 +89,7 @@ class Recipe:
     some_image_level: bool
     some_exhaustive: bool
     warm_up: bool
-    pseudo: PseudoBoxPolicy
+    policy: PseudoBoxPolicy
     rescore: bool
     bias_match: bool
     thresh: float
@@ -106,6 +109,8 @@ class Recipe:
                 anchors_wh_cells=tuple((float(x), float(y)) for x, y in rng.uniform(0.3, 3, (a, 2))),
                 classes=k,
                 softmax=True,
+            ),
+            settings=LossSettings(
                 rescore=self.rescore,
                 object_scale=5.0,
                 noobject_scale=0.75,
@@ -116,7 +121,7 @@ class Recipe:
             ),
             tree=tree_of(self.parents) if self.is_tree else None,
             warm_up=self.warm_up,
-            pseudo=self.pseudo,
+            policy=self.policy,
         )
 
 
@@ -149,7 +154,7 @@ def cases(**fixed: Any) -> st.SearchStrategy[Recipe]:
         "some_image_level": st.booleans(),
         "some_exhaustive": st.just(False),
         "warm_up": st.booleans(),
-        "pseudo": st.sampled_from(["paper", "negatives", "release", "head", "class-only"]),
+        "policy": st.sampled_from(["paper", "negatives", "darknet-2017-01", "darknet-2017-07", "class-only"]),
         "rescore": st.booleans(),
         "bias_match": st.booleans(),
         "thresh": st.sampled_from([0.2, 0.6, NEVER]),
@@ -208,7 +213,7 @@ class Written:
     def write_free(self, place: tuple[int, ...]) -> None:
         own, delta = self.at(place)
         best = max([0, *(overlap(self.box(place), row[:4]) for row in self.case.objects[0])])
-        delta[4] = 0 if best > self.head.thresh else -self.head.noobject_scale * own[4]
+        delta[4] = 0 if best > self.case.settings.thresh else -self.case.settings.noobject_scale * own[4]
         if self.case.warm_up:
             delta[:4] = 0.01 * (np.array([0.5, 0.5, 0, 0]) - own[:4])
 
@@ -217,31 +222,33 @@ class Written:
         i, j = min(int(x * self.w), self.w - 1), min(int(y * self.h), self.h - 1)
         best, a = -1.0, 0
         for n, anchor in enumerate(self.anchors):
-            size = anchor / (self.w, self.h) if self.head.bias_match else self.box((n, j, i))[2:]
+            size = anchor / (self.w, self.h) if self.case.settings.bias_match else self.box((n, j, i))[2:]
             alike = overlap(np.array([0, 0, *size]), np.array([0, 0, w, h]))
             if alike > best:
                 best, a = alike, n
         own, delta = self.at((a, j, i))
         logs = np.log(np.array([w * self.w, h * self.h]) / self.anchors[a])
         target = np.array([x * self.w - i, y * self.h - j, *logs])
-        delta[:4] = self.head.coord_scale * (2 - w * h) * (target - own[:4])
-        delta[4] = self.head.object_scale * ((overlap(self.box((a, j, i)), box) if self.head.rescore else 1) - own[4])
+        delta[:4] = self.case.settings.coord_scale * (2 - w * h) * (target - own[:4])
+        delta[4] = self.case.settings.object_scale * (
+            (overlap(self.box((a, j, i)), box) if self.case.settings.rescore else 1) - own[4]
+        )
         self.write_class((a, j, i), label)
 
     def write_class(self, place: tuple[int, ...], label: int) -> None:
         own, delta = self.at(place)
         for group, node in groups_on_path(self.case, label):
             fractions = np.exp(own[5 + group]) / np.exp(own[5 + group]).sum()
-            delta[5 + group] = self.head.class_scale * ((group == node) - fractions)
+            delta[5 + group] = self.case.settings.class_scale * ((group == node) - fractions)
 
     def write_image_level(self, labels: list[int]) -> None:
         chosen = self.chosen_places(labels)
         for place in self.places():
             own, delta = self.at(place)
-            if self.case.pseudo in ("release", "head"):
-                delta[4] = -self.head.noobject_scale * own[4]
-            if self.case.pseudo == "negatives" and place not in chosen.values() and own[4] > 0.05:
-                delta[5:] = own[4] * self.head.class_scale * self.pull(own[5:], labels)
+            if self.case.policy in ("darknet-2017-01", "darknet-2017-07"):
+                delta[4] = -self.case.settings.noobject_scale * own[4]
+            if self.case.policy == "negatives" and place not in chosen.values() and own[4] > 0.05:
+                delta[5:] = own[4] * self.case.settings.class_scale * self.pull(own[5:], labels)
         for label, place in chosen.items():
             own, delta = self.at(place)
             before = delta[5:].copy()
@@ -249,8 +256,8 @@ class Written:
             self.write_class(place, label)
             delta[5:] += before  # of another label, where there are more labels than boxes
             delta[4] = 0
-            if self.case.pseudo in ("paper", "negatives", "release") and own[4] < 0.3:
-                delta[4] = self.head.object_scale * (0.3 - own[4])
+            if self.case.policy in ("paper", "negatives", "darknet-2017-01") and own[4] < 0.3:
+                delta[4] = self.case.settings.object_scale * (0.3 - own[4])
 
     def chosen_places(self, labels: list[int]) -> dict[int, tuple[int, ...]]:
         """Labels choose in the order of their best answers, of the boxes that are another object than those chosen."""
@@ -307,7 +314,7 @@ def path_probability(case: Case, scores: np.ndarray, label: int) -> float:
 @given(cases(rescore=False, bias_match=True, thresh=NEVER, grid_hw=(2, 1), most_objects=4))
 def test_gradient_is_the_slope(recipe: Recipe) -> None:
     # Nothing that is constant to the gradient moves here: no IoU is a target or a choice, no objectness a weight
-    assume(recipe.pseudo != "negatives")
+    assume(recipe.policy != "negatives")
     case = recipe.make()
     assert torch.autograd.gradcheck(
         lambda raw: case.loss(raw).total(),
@@ -322,7 +329,7 @@ def test_gradient_is_the_slope(recipe: Recipe) -> None:
 @given(cases(some_exhaustive=True, grid_hw=(2, 3)))
 def test_gradient_of_objectness_is_the_slope(recipe: Recipe) -> None:
     # No target and no share of classes depends on objectness, but the weight of what a label rules out does
-    assume(recipe.pseudo != "negatives")
+    assume(recipe.policy != "negatives")
     case = recipe.make()
     objectness = np.zeros(case.raw.shape, dtype=bool)
     objectness[:, 4 :: 5 + case.head.classes] = True
@@ -367,13 +374,13 @@ def test_exhaustive_of_all_is_as_if_nothing_were_said_and_of_none_ends_the_push(
     assert case.exhaustive is not None
     unsaid = replace(case, exhaustive=None)
     everything = replace(case, exhaustive=np.ones_like(case.exhaustive))
-    nothing = replace(case, exhaustive=np.zeros_like(case.exhaustive), pseudo="class-only")
+    nothing = replace(case, exhaustive=np.zeros_like(case.exhaustive), policy="class-only")
     np.testing.assert_array_equal(everything.gradient(), unsaid.gradient())
     assert parts(everything.loss()) == parts(unsaid.loss())
     assert parts(nothing.loss())[2] == 0
     assert 0 <= parts(case.loss())[2] <= parts(unsaid.loss())[2] + 1e-9
     assert parts(case.loss())[:2] == parts(unsaid.loss())[:2]
-    if recipe.pseudo == "negatives":  # fewer classes are ruled out
+    if recipe.policy == "negatives":  # fewer classes are ruled out
         assert parts(case.loss())[3] <= parts(unsaid.loss())[3] + 1e-9
     else:
         assert parts(case.loss())[3] == parts(unsaid.loss())[3]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.heads import (
-    Head,
+    HeadCase,
     HeadRecipe,
     detection_settings,
     heads,
@@ -22,22 +22,15 @@ from support.heads import (
     tree_of,
 )
 
+from yolo9000.architectures.head import Head
 from yolo9000.boxes import cxcywh_to_xyxy, iou, nms
-from yolo9000.inference.decode import (
-    Candidates,
-    DenseClassLogits,
-    HeadOutput,
-    HeadSpec,
-    Labelled,
-    decode_tree,
-    find_candidates,
-    flat_scores,
-    postprocess,
-    standing,
-    tree_nms,
-)
+from yolo9000.inference.decode import decode, flat_scores
+from yolo9000.inference.head_output import Candidates, DenseClassLogits, HeadOutput, find_candidates
 from yolo9000.inference.preprocess import boxes_to_image, letterbox_size
+from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
+from yolo9000.inference.suppress import LabelledBoxes, remaining, tree_nms
+from yolo9000.inference.tree_decode import decode_tree
 from yolo9000.taxonomy.wordtree import TreePath
 from yolo9000.types import Detections
 
@@ -54,66 +47,63 @@ def assert_identical(ours: Detections, theirs: Detections) -> None:
 
 def scores_of(output: HeadOutput) -> np.ndarray:
     assert isinstance(output.class_logits, DenseClassLogits)
-    return output.class_logits.scores
+    return output.class_logits.logits
 
 
 @settings(deadline=None, max_examples=40)
 @given(recipe=heads(images=st.integers(2, 4)), chosen=detection_settings())
 def test_one_by_one_is_the_batch(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
-    head = recipe.make()
+    case = recipe.make()
     for image in range(recipe.images):
         alone = slice(image, image + 1)
-        scores = DenseClassLogits(scores_of(head.dense)[alone])
-        single = HeadOutput(head.dense.boxes[alone], scores, head.dense.network_wh)
-        ours = postprocess(single, 0, head.spec, head.image_wh, chosen)
-        assert_identical(ours, postprocess(head.dense, image, head.spec, head.image_wh, chosen))
+        scores = DenseClassLogits(scores_of(case.dense)[alone])
+        single = HeadOutput(case.dense.boxes[alone], scores, case.dense.network_wh)
+        ours = decode(single, 0, case.head, case.image_wh, chosen)
+        assert_identical(ours, decode(case.dense, image, case.head, case.image_wh, chosen))
 
 
 @settings(deadline=None, max_examples=40)
 @given(recipe=heads(), chosen=detection_settings(conf_threshold=0.25), few_nodes=st.booleans())
 def test_nothing_gives_nothing(recipe: HeadRecipe, chosen: DetectionSettings, few_nodes: bool) -> None:
-    head = recipe.make()
-    boxes = head.dense.boxes.copy()
+    case = recipe.make()
+    boxes = case.dense.boxes.copy()
     boxes[:, :, 4] = -2  # sigma(-2) = 0.12
-    spec = replace(head.spec, nodes=np.zeros(1, np.int64), names=("top",)) if few_nodes else head.spec
-    if head.spec.tree is None:
-        spec = head.spec
-    found = postprocess(replace(head.lazy, boxes=boxes), 0, spec, head.image_wh, chosen)
+    one_node = Query(nodes=np.zeros(1, np.int64), labels=("root",))
+    query = one_node if few_nodes and case.head.tree is not None else Query()
+    found = decode(replace(case.lazy, boxes=boxes), 0, case.head, case.image_wh, chosen, query)
     assert len(found) == 0
     assert found.boxes_xyxy.shape == (0, 4)
-    assert (found.names, found.answers, found.size_wh) == ((), (), head.image_wh)
+    assert (found.names, found.answers, found.size_wh) == ((), (), case.image_wh)
     assert found.to_json()["detections"] == found.to_coco(7) == []
 
 
 @settings(deadline=None, max_examples=60)
 @given(recipe=heads(images=st.just(1)), chosen=detection_settings())
 def test_detections_are_sound(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
-    head = recipe.make()
-    found = postprocess(head.dense, 0, head.spec, head.image_wh, chosen)
+    case = recipe.make()
+    found = decode(case.dense, 0, case.head, case.image_wh, chosen)
     left, top, right, bottom = found.boxes_xyxy.T
-    width, height = head.image_wh
+    width, height = case.image_wh
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
     assert (np.diff(found.scores) <= 0).all()
     assert ((found.scores > chosen.conf_threshold) & (found.scores <= 1)).all()
     assert len(found) <= chosen.max_detections
-    assert found.names == tuple(head.spec.names[label] for label in found.labels)
-    assert len(found.answers) == (len(found) if head.spec.tree else 0)
-    most = postprocess(head.dense, 0, head.spec, head.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED}))
+    assert found.names == tuple(case.head.names[label] for label in found.labels)
+    assert len(found.answers) == (len(found) if case.head.tree else 0)
+    most = decode(case.dense, 0, case.head, case.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED}))
     assert_identical(found, most.select(range(min(len(most), chosen.max_detections))))
 
 
 @settings(deadline=None, max_examples=60)
 @given(recipe=heads(images=st.just(1)), chosen=detection_settings(), data=st.data())
 def test_keep_is_choosing_afterwards(recipe: HeadRecipe, chosen: DetectionSettings, data: st.DataObject) -> None:
-    head = recipe.make()
-    count = len(head.spec.names)
+    case = recipe.make()
+    count = len(case.head.names)
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
-    every = postprocess(
-        head.dense, 0, head.spec, head.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED})
-    )
+    every = decode(case.dense, 0, case.head, case.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED}))
     afterwards = every.select(np.flatnonzero(keep[every.labels])[: chosen.max_detections])
-    assert_identical(postprocess(head.dense, 0, head.spec, head.image_wh, chosen, keep), afterwards)
+    assert_identical(decode(case.dense, 0, case.head, case.image_wh, chosen, Query(keep=keep)), afterwards)
 
 
 WILD = [0.0, -0.0, 1.0, -3.0, 87.0, -87.0, 88.7, 89.0, 300.0, 1e30, -1e30, 3e38, -3e38, np.inf, -np.inf, np.nan]
@@ -124,18 +114,18 @@ WILD = [0.0, -0.0, 1.0, -3.0, 87.0, -87.0, 88.7, 89.0, 300.0, 1e30, -1e30, 3e38,
 @given(recipe=heads(images=st.just(1)), chosen=detection_settings(), wild_scores=st.booleans())
 def test_wild_numbers_never_raise(lazy: bool, recipe: HeadRecipe, chosen: DetectionSettings, wild_scores: bool) -> None:
     """Warnings are errors in the test run, so that this also says: no warning of NumPy's."""
-    head = recipe.make()
+    case = recipe.make()
     rng = np.random.default_rng(recipe.seed)
-    boxes = rng.choice(WILD, head.dense.boxes.shape).astype(np.float32)
-    output = replace(head.lazy if lazy else head.dense, boxes=boxes)
+    boxes = rng.choice(WILD, case.dense.boxes.shape).astype(np.float32)
+    output = replace(case.lazy if lazy else case.dense, boxes=boxes)
     if wild_scores:
         rows = output.class_logits
-        field = "features" if lazy else "scores"
+        field = "features" if lazy else "logits"
         wild = rng.choice(WILD, getattr(rows, field).shape).astype(np.float32)
         output = replace(output, class_logits=replace(rows, **{field: wild}))  # type: ignore[type-var]
-    found = postprocess(output, 0, head.spec, head.image_wh, chosen)
+    found = decode(output, 0, case.head, case.image_wh, chosen)
     left, top, right, bottom = found.boxes_xyxy.T
-    width, height = head.image_wh
+    width, height = case.image_wh
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
     assert ((found.scores > chosen.conf_threshold) & (found.scores <= 1)).all()
@@ -160,11 +150,11 @@ def logistic(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def oracle_of_anchors(head: Head, threshold: float) -> list[Oracle]:
+def oracle_of_anchors(case: HeadCase, threshold: float) -> list[Oracle]:
     """The formulas of §2, for images that are stretched, each class a softmax over all."""
-    t, scores = head.dense.boxes[0], scores_of(head.dense)[0]
+    t, scores = case.dense.boxes[0], scores_of(case.dense)[0]
     prior_count, _, height, width = t.shape
-    image_width, image_height = head.image_wh
+    image_width, image_height = case.image_wh
     found = []
     for prior in range(prior_count):
         for row in range(height):
@@ -176,8 +166,8 @@ def oracle_of_anchors(head: Head, threshold: float) -> list[Oracle]:
                 score = logistic(to) * exponentials[label] / sum(exponentials)
                 x = (column + logistic(tx)) / width * image_width
                 y = (row + logistic(ty)) / height * image_height
-                w = float(head.spec.anchors_wh_cells[prior, 0]) * math.exp(tw) / width * image_width
-                h = float(head.spec.anchors_wh_cells[prior, 1]) * math.exp(th) / height * image_height
+                w = float(case.head.anchors_wh_cells[prior, 0]) * math.exp(tw) / width * image_width
+                h = float(case.head.anchors_wh_cells[prior, 1]) * math.exp(th) / height * image_height
                 if score > threshold:
                     found.append(Oracle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), label, score))
     return found
@@ -200,9 +190,9 @@ def oracle_of_detections(anchors: list[Oracle], overlap: float) -> list[Oracle]:
     return stand
 
 
-def is_clear(head: Head, threshold: float, overlap: float) -> bool:
+def is_clear(case: HeadCase, threshold: float, overlap: float) -> bool:
     """Whether no comparison is so close that float32 could decide it the other way."""
-    anchors = oracle_of_anchors(head, 0.0)
+    anchors = oracle_of_anchors(case, 0.0)
     scores = sorted(one.score for one in anchors)
     overlaps = [plain_iou(a.box_xyxy, b.box_xyxy) for a in anchors for b in anchors if a is not b]
     gaps = [abs(score - threshold) for score in scores] + [abs(value - overlap) for value in overlaps]
@@ -214,19 +204,19 @@ def is_clear(head: Head, threshold: float, overlap: float) -> bool:
 @given(recipe=heads("tree", images=st.just(1), parents=st.integers(1, 12).map(lambda count: [-1] * count)))
 def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
     threshold, overlap = 0.1, 0.35
-    head = replace(recipe, resize_mode="stretch").make()
-    assume(is_clear(head, threshold, overlap))
-    found = postprocess(
-        head.dense,
+    case = replace(recipe, resize_mode="stretch").make()
+    assume(is_clear(case, threshold, overlap))
+    found = decode(
+        case.dense,
         0,
-        head.spec,
-        head.image_wh,
+        case.head,
+        case.image_wh,
         DetectionSettings(conf_threshold=threshold, nms_iou=overlap, max_detections=999),
     )
-    theirs = oracle_of_detections(oracle_of_anchors(head, threshold), overlap)
+    theirs = oracle_of_detections(oracle_of_anchors(case, threshold), overlap)
     assert found.labels.tolist() == [one.label for one in theirs]
     np.testing.assert_allclose(found.scores, [one.score for one in theirs], rtol=CLOSE)
-    size = np.array([*head.image_wh, *head.image_wh])
+    size = np.array([*case.image_wh, *case.image_wh])
     boxes = np.array([one.box_xyxy for one in theirs]).reshape(-1, 4).clip(0, size)
     np.testing.assert_allclose(found.boxes_xyxy, boxes, atol=1e-4 * size.max())
 
@@ -237,11 +227,11 @@ def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
     chosen=detection_settings(hier_decoding="conditional"),
 )
 def test_a_tree_of_one_level_scores_as_softmax(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
-    head = recipe.make()
-    assert head.spec.tree is not None
-    candidates = find_candidates(head.dense, 0, head.spec, head.image_wh, chosen.conf_threshold)
-    flat = flat_scores(head.dense, 0, replace(head.spec, classes="softmax", tree=None), candidates)
-    descents = decode_tree(head.dense, 0, head.spec.tree, candidates, chosen)
+    case = recipe.make()
+    assert case.head.tree is not None
+    candidates = find_candidates(case.dense, 0, case.head, case.image_wh, chosen.conf_threshold)
+    flat = flat_scores(case.dense, 0, replace(case.head, classes="softmax", tree=None), candidates)
+    descents = decode_tree(case.dense, 0, case.head.tree, candidates, chosen)
     assert [descent.nodes for descent in descents] == [(int(label),) for label in flat.argmax(axis=1)]
     ours = candidates.objectness * np.array([descent.conditionals[0] for descent in descents], np.float32)
     np.testing.assert_array_equal(ours, flat.max(axis=1))
@@ -252,7 +242,7 @@ def test_a_tree_of_one_level_scores_as_softmax(recipe: HeadRecipe, chosen: Detec
 
 @dataclass(frozen=True)
 class Scene:
-    """Labelled boxes at whole numbers, so that exact IoU can be had; few scores, so that many are equal."""
+    """LabelledBoxes boxes at whole numbers, so that exact IoU can be had; few scores, so that many are equal."""
 
     corners: list[tuple[int, int, int, int]]
     objectness: list[int]
@@ -264,7 +254,7 @@ class Scene:
         boxes = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1)
         return Candidates(np.arange(len(corners)), np.array(self.objectness, np.float32) / 8, boxes)
 
-    def labelled(self, *, flat: bool) -> Labelled:
+    def labelled(self, *, flat: bool) -> LabelledBoxes:
         """Each box with one label of a tree; as flat classes some with several labels and some with none."""
         rng = np.random.default_rng(self.seed)
         tree, count = tree_of(self.parents), len(self.corners)
@@ -273,7 +263,7 @@ class Scene:
         labels = np.array([label for n in each for label in rng.permutation(len(tree))[:n]], np.int64)
         scores = (rng.integers(1, 5, len(labels)) / 4).astype(np.float32)
         descents = [TreePath(path, (0.5,) * len(path), None, None) for path in map(tree.path, labels.tolist())]
-        return Labelled(places, labels, scores, () if flat else descents)
+        return LabelledBoxes(places, labels, scores, () if flat else descents)
 
 
 @st.composite
@@ -318,13 +308,13 @@ def test_suppression_within_labels(scene: Scene, overlap: float, flat: bool, dec
     boxes = [scene.corners[place] for place in found.candidates]
     order = sorted(range(len(boxes)), key=lambda i: -found.scores[i])
     theirs = plain_suppression(boxes, order, overlap, lambda a, b: found.labels[a] == found.labels[b])
-    stand = standing(candidates, found, how).tolist()
+    stand = remaining(candidates, found, how).tolist()
     assert len(stand) == len(set(stand))
     assert set(stand) == theirs
     if flat or decoding == "darknet":  # then it is what is done where nothing is asked for
-        assert standing(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
+        assert remaining(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
     if flat:  # flat classes have no paths
-        assert standing(candidates, found, how.model_copy(update={"suppression": "path"})).tolist() == stand
+        assert remaining(candidates, found, how.model_copy(update={"suppression": "path"})).tolist() == stand
 
 
 @settings(deadline=None, max_examples=150)
@@ -339,17 +329,17 @@ def test_suppression_along_paths(scene: Scene, overlap: float) -> None:
         la, lb = int(found.labels[a]), int(found.labels[b])
         return la in tree.path(lb) or lb in tree.path(la)
 
-    stand = standing(candidates, found, how).tolist()
+    stand = remaining(candidates, found, how).tolist()
     assert stand == [place for place in order if place in plain_suppression(scene.corners, order, overlap, one_path)]
-    assert standing(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
+    assert remaining(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
 
     again = [stand[i] for i in tree_nms(*tree_nms_arguments(scene, found, stand), overlap)]
     assert again == stand
 
 
-def tree_nms_arguments(scene: Scene, found: Labelled, places: list[int]) -> tuple:
+def tree_nms_arguments(scene: Scene, found: LabelledBoxes, places: list[int]) -> tuple:
     boxes = np.array([scene.corners[found.candidates[i]] for i in places], np.float32).reshape(-1, 4)
-    return boxes, found.scores[places], [found.descents[i].nodes for i in places]
+    return boxes, found.scores[places], [found.paths[i].nodes for i in places]
 
 
 @settings(deadline=None, max_examples=150)
@@ -359,7 +349,7 @@ def test_suppression_by_objectness(scene: Scene, overlap: float, flat: bool) -> 
     candidates, found = scene.candidates(), scene.labelled(flat=flat)
     order = sorted(range(len(scene.corners)), key=lambda i: -scene.objectness[i])
     best = plain_suppression(scene.corners, order, overlap, lambda a, b: True)
-    stand = standing(candidates, found, DetectionSettings(nms_iou=overlap, suppression="objectness"))
+    stand = remaining(candidates, found, DetectionSettings(nms_iou=overlap, suppression="objectness"))
     assert stand.tolist() == [i for i, place in enumerate(found.candidates) if place in best]
 
 
@@ -439,4 +429,4 @@ def test_corners_are_half_a_side_from_the_centre(box: tuple[float, float, float,
 def test_a_head_without_the_named_anchors_is_no_head() -> None:
     """The shapes in the signatures are checked while tests run; here is the proof."""
     with pytest.raises(TypeError):
-        HeadSpec(np.zeros((2, 3), np.float32), ("dog",))
+        Head(np.zeros((2, 3), np.float32), ("dog",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +11,11 @@ from hypothesis import strategies as st
 from support.heads import HeadRecipe, heads, parents_of_trees, tree_of
 
 from yolo9000.errors import TreeError
-from yolo9000.inference.decode import decode_tree, decode_within, find_candidates, node_scores, postprocess
+from yolo9000.inference.decode import decode
+from yolo9000.inference.head_output import find_candidates, node_scores
+from yolo9000.inference.query import Query, Subtree
 from yolo9000.inference.settings import DetectionSettings
+from yolo9000.inference.tree_decode import decode_tree, decode_within
 
 EVERYTHING = DetectionSettings(conf_threshold=0.0, hier_thresh=0.0)
 
@@ -31,49 +33,50 @@ def parts_of(tree_size: int, parents: list[int], data: st.DataObject) -> tuple[i
 @settings(deadline=None, max_examples=60)
 @given(recipe=heads("tree", images=st.just(1)), data=st.data())
 def test_a_part_has_the_whole_trees_probabilities_over_its_own(recipe: HeadRecipe, data: st.DataObject) -> None:
-    head = recipe.make()
-    tree = head.spec.tree
+    case = recipe.make()
+    tree = case.head.tree
     assert tree is not None
     roots = parts_of(len(tree), recipe.parents, data)
-    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, 0.0)
-    objectness, descents = decode_within(head.lazy, 0, tree, roots, candidates, EVERYTHING)
-    of_all = node_scores(head.dense, 0, tree, candidates, np.arange(len(tree)))  # objectness x P(node)
+    candidates = find_candidates(case.lazy, 0, case.head, case.image_wh, 0.0)
+    objectness, paths = decode_within(case.lazy, 0, tree, Subtree.of(tree, roots), candidates, EVERYTHING)
+    of_all = node_scores(case.dense, 0, tree, candidates, np.arange(len(tree)))  # objectness x P(node)
     inside = of_all[:, sorted(roots)].sum(axis=1)
     np.testing.assert_allclose(objectness, inside, rtol=1e-4)
-    for row, descent in enumerate(descents):
-        assert descent.nodes[0] in roots
-        assert tree.path(descent.nodes[-1])[-len(descent.nodes) :] == descent.nodes
-        assert tree.leaves[descent.nodes[-1]]  # nothing is too unlikely here
-        ours = objectness[row] * math.prod(descent.conditionals)
-        assert ours == pytest.approx(of_all[row, descent.nodes[-1]], rel=1e-3, abs=1e-7)
+    for row, path in enumerate(paths):
+        assert path.nodes[0] in roots
+        assert tree.path(path.nodes[-1])[-len(path.nodes) :] == path.nodes
+        assert tree.leaves[path.nodes[-1]]  # nothing is too unlikely here
+        ours = objectness[row] * math.prod(path.conditionals)
+        assert ours == pytest.approx(of_all[row, path.nodes[-1]], rel=1e-3, abs=1e-7)
         best_top = max(roots, key=lambda node, row=row: of_all[row, node])
-        assert of_all[row, descent.nodes[0]] == pytest.approx(of_all[row, best_top], rel=1e-4)
+        assert of_all[row, path.nodes[0]] == pytest.approx(of_all[row, best_top], rel=1e-4)
 
 
 @settings(deadline=None, max_examples=40)
 @given(recipe=heads("tree", images=st.just(1)))
 def test_asking_for_all_top_nodes_asks_for_the_tree(recipe: HeadRecipe) -> None:
-    head = recipe.make()
-    tree = head.spec.tree
+    case = recipe.make()
+    tree = case.head.tree
     assert tree is not None
-    candidates = find_candidates(head.dense, 0, head.spec, head.image_wh, 0.0)
-    plain = decode_tree(head.dense, 0, tree, candidates, EVERYTHING)
-    objectness, descents = decode_within(head.dense, 0, tree, tuple(tree.children(-1)), candidates, EVERYTHING)
+    candidates = find_candidates(case.dense, 0, case.head, case.image_wh, 0.0)
+    plain = decode_tree(case.dense, 0, tree, candidates, EVERYTHING)
+    every_root = Subtree.of(tree, tuple(tree.children(-1)))
+    objectness, paths = decode_within(case.dense, 0, tree, every_root, candidates, EVERYTHING)
     np.testing.assert_allclose(objectness, candidates.objectness, rtol=1e-5)
-    for ours, theirs in zip(descents, plain, strict=True):
+    for ours, theirs in zip(paths, plain, strict=True):
         np.testing.assert_allclose(ours.conditionals, theirs.conditionals, rtol=1e-4)
 
 
 @settings(deadline=None, max_examples=40)
 @given(recipe=heads("tree", images=st.just(1)), data=st.data())
 def test_the_scores_of_a_level_that_divides_the_tree_sum_to_objectness(recipe: HeadRecipe, data: st.DataObject) -> None:
-    head = recipe.make()
-    tree = head.spec.tree
+    case = recipe.make()
+    tree = case.head.tree
     assert tree is not None
     depth = data.draw(st.integers(0, int(tree.depths.max())))
     level = np.flatnonzero((tree.depths == depth) | ((tree.depths < depth) & tree.leaves))
-    candidates = find_candidates(head.lazy, 0, head.spec, head.image_wh, 0.0)
-    scores = node_scores(head.lazy, 0, tree, candidates, level)
+    candidates = find_candidates(case.lazy, 0, case.head, case.image_wh, 0.0)
+    scores = node_scores(case.lazy, 0, tree, candidates, level)
     np.testing.assert_allclose(scores.sum(axis=1), candidates.objectness, rtol=1e-4)
 
 
@@ -82,12 +85,12 @@ def test_the_scores_of_a_level_that_divides_the_tree_sum_to_objectness(recipe: H
 def test_a_detection_within_a_part_lies_there_and_its_path_begins_there(
     recipe: HeadRecipe, data: st.DataObject
 ) -> None:
-    head = recipe.make()
-    tree = head.spec.tree
+    case = recipe.make()
+    tree = case.head.tree
     assert tree is not None
     roots = parts_of(len(tree), recipe.parents, data)
-    spec = replace(head.spec, within=roots)
-    found = postprocess(head.dense, 0, spec, head.image_wh, DetectionSettings(conf_threshold=0.01))
+    query = Query(within=Subtree.of(tree, roots))
+    found = decode(case.dense, 0, case.head, case.image_wh, DetectionSettings(conf_threshold=0.01), query)
     assume(len(found))
     for label, name, answer in zip(found.labels, found.names, found.answers, strict=True):
         assert any(tree.below(top)[label] for top in roots)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.golden import FOLDER, parameters
-from yolo9000.taxonomy.darknet_files import read_tree
+from yolo9000.taxonomy.files import read_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
 TREES = parameters("tree")

@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 from hypothesis import strategies as st
 
-from yolo9000.inference.decode import DenseClassLogits, HeadOutput, HeadSpec, LazyClassLogits
-from yolo9000.inference.preprocess import ResizeMode
+from yolo9000.architectures.head import Head
+from yolo9000.inference.head_output import DenseClassLogits, HeadOutput, LazyClassLogits
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.types import ResizeMode
 
 CELL = 32  # pixels of the network's input that a cell spans
 
@@ -43,19 +44,19 @@ def tree_of(parents: list[int]) -> WordTree:
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadCase:
     """A head's output twice, with class scores on demand and computed in full, and all that goes with it."""
 
     lazy: HeadOutput
     dense: HeadOutput
-    spec: HeadSpec
+    head: Head
     image_wh: tuple[int, int]
 
     @property
     def logits(self) -> np.ndarray:
         """(N, anchors, K), anchors numbered as in `Candidates`."""
         assert isinstance(self.dense.class_logits, DenseClassLogits)
-        scores = self.dense.class_logits.scores
+        scores = self.dense.class_logits.logits
         n, _, k = scores.shape[:3]
         return scores.transpose(0, 1, 3, 4, 2).reshape(n, -1, k)
 
@@ -75,7 +76,7 @@ class HeadRecipe:
     image_wh: tuple[int, int]
     seed: int
 
-    def make(self) -> Head:
+    def make(self) -> HeadCase:
         rng = np.random.default_rng(self.seed)
         n, a, c, k = self.images, self.anchors, self.channels, len(self.parents)
         h, w = self.grid_hw
@@ -87,10 +88,10 @@ class HeadRecipe:
         tree = tree_of(self.parents) if self.kind == "tree" else None
         names = tree.names if tree else tuple(f"class {i}" for i in range(k))
         anchors_wh = rng.uniform(0.2, 3.0, (a, 2)).astype(np.float32)
-        return Head(
+        return HeadCase(
             lazy=HeadOutput(boxes, LazyClassLogits(features, weights, biases), network_wh),
             dense=HeadOutput(boxes, DenseClassLogits(logits), network_wh),
-            spec=HeadSpec(anchors_wh, names, self.kind, tree, self.resize_mode),
+            head=Head(anchors_wh, names, self.kind, tree, self.resize_mode),
             image_wh=self.image_wh,
         )
 

@@ -41,11 +41,11 @@ class Object(NamedTuple):
 
 def objects_of(number: int) -> list[Object]:
     """One to three objects of image ``number``, never the same in two images."""
-    found = []
+    objects = []
     for i in range(1 + number % 3):
         left, top = 2 + 4 * i + number, 3 + 5 * i
-        found.append(Object(CLASSES[(number + i) % 3], left, top, left + 12 + number, top + 9 + i))
-    return found
+        objects.append(Object(CLASSES[(number + i) % 3], left, top, left + 12 + number, top + 9 + i))
+    return objects
 
 
 def name_of(number: int) -> str:
@@ -97,10 +97,10 @@ def voc_xml(number: int, file_name: str | None = None) -> str:
     return f"<annotation><filename>{file_name or name_of(number)}</filename>{size}{objects}</annotation>"
 
 
-def coco_json(numbers: Sequence[int], prefix: str = "") -> dict[str, Any]:
+def coco_json(indices: Sequence[int], prefix: str = "") -> dict[str, Any]:
     width, height = SIZE_WH
-    images = [{"id": n + 1, "file_name": prefix + name_of(n), "width": width, "height": height} for n in numbers]
-    objects = [(n, o) for n in numbers for o in objects_of(n)]
+    images = [{"id": n + 1, "file_name": prefix + name_of(n), "width": width, "height": height} for n in indices]
+    objects = [(n, o) for n in indices for o in objects_of(n)]
     annotations = [
         {
             "id": i,
@@ -126,11 +126,11 @@ def yolo_lines(number: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cvat_xml(numbers: Sequence[int]) -> str:
+def cvat_xml(indices: Sequence[int]) -> str:
     width, height = SIZE_WH
     labels = "".join(f"<label><name>{name}</name><type>any</type></label>" for name in CLASSES)
     images = ""
-    for n in numbers:
+    for n in indices:
         boxes = "".join(
             f'<box label="{o.name}" source="manual" occluded="0" xtl="{o.left}.00" ytl="{o.top}.00" xbr="{o.right}.00" '
             f'ybr="{o.bottom}.00" z_order="0"></box>'
@@ -150,10 +150,10 @@ def labelstudio_value(o: Object) -> dict[str, Any]:
     return value | {"rotation": 0, "rectanglelabels": [o.name]}
 
 
-def labelstudio_tasks(numbers: Sequence[int]) -> list[dict[str, Any]]:
+def labelstudio_tasks(indices: Sequence[int]) -> list[dict[str, Any]]:
     width, height = SIZE_WH
     tasks = []
-    for n in numbers:
+    for n in indices:
         size = {"original_width": width, "original_height": height, "image_rotation": 0}
         results = [
             size | {"type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": labelstudio_value(o)}
@@ -164,9 +164,9 @@ def labelstudio_tasks(numbers: Sequence[int]) -> list[dict[str, Any]]:
     return tasks
 
 
-def via_records(numbers: Sequence[int], *, first_version: bool = False) -> dict[str, Any]:
+def via_records(indices: Sequence[int], *, first_version: bool = False) -> dict[str, Any]:
     records: dict[str, Any] = {}
-    for n in numbers:
+    for n in indices:
         regions: Any = []
         for o in objects_of(n):
             x, y, w, h = o.xywh
@@ -197,8 +197,8 @@ def labelme_json(number: int) -> dict[str, Any]:
 # --- Layouts. ---
 
 
-def draw_all(folder: Path, numbers: Sequence[int]) -> None:
-    for n in numbers:
+def draw_all(folder: Path, indices: Sequence[int]) -> None:
+    for n in indices:
         draw(folder / name_of(n), n)
 
 
@@ -206,17 +206,17 @@ def voc(root: Path) -> None:
     draw_all(root / "JPEGImages", ALL)
     for n in ALL:
         put(root / "Annotations" / f"part {n}.xml", voc_xml(n))
-    for split, numbers in SPLITS.items():
-        put(root / "ImageSets" / "Main" / f"{split}.txt", "".join(f"part {n}\n" for n in numbers))
+    for split, indices in SPLITS.items():
+        put(root / "ImageSets" / "Main" / f"{split}.txt", "".join(f"part {n}\n" for n in indices))
 
 
 def voc_devkit(root: Path) -> None:
-    for year, numbers in (("VOC2007", (0, 3, 5)), ("VOC2012", (1, 2, 4))):
-        draw_all(root / year / "JPEGImages", numbers)
-        for n in numbers:
+    for year, indices in (("VOC2007", (0, 3, 5)), ("VOC2012", (1, 2, 4))):
+        draw_all(root / year / "JPEGImages", indices)
+        for n in indices:
             put(root / year / "Annotations" / f"part {n}.xml", voc_xml(n))
         for split, members in SPLITS.items():
-            lines = "".join(f"part {n}\n" for n in numbers if n in members)
+            lines = "".join(f"part {n}\n" for n in indices if n in members)
             put(root / year / "ImageSets" / "Main" / f"{split}.txt", lines)
 
 
@@ -228,10 +228,10 @@ def voc_kaggle(root: Path) -> None:
 
 def voc_roboflow(root: Path) -> None:
     put(root / "README.dataset.txt", "parts")
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         folder = root / split.replace("val", "valid")
-        draw_all(folder, numbers)
-        for n in numbers:
+        draw_all(folder, indices)
+        for n in indices:
             put(folder / f"part {n}.xml", voc_xml(n))
 
 
@@ -243,21 +243,21 @@ def voc_labelimg(root: Path) -> None:
 
 def voc_names_with_suffix(root: Path) -> None:
     voc(root)
-    for split, numbers in SPLITS.items():
-        put(root / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{name_of(n)}\n" for n in numbers))
+    for split, indices in SPLITS.items():
+        put(root / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{name_of(n)}\n" for n in indices))
 
 
 def imagenet_det(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        draw_all(root / "Data" / "DET" / split, numbers)
-        for n in numbers:
+    for split, indices in SPLITS.items():
+        draw_all(root / "Data" / "DET" / split, indices)
+        for n in indices:
             put(root / "Annotations" / "DET" / split / f"part {n}.xml", voc_xml(n))
 
 
 def coco_official(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        draw_all(root / f"{split}2017", numbers)
-        put_json(root / "annotations" / f"instances_{split}2017.json", coco_json(numbers))
+    for split, indices in SPLITS.items():
+        draw_all(root / f"{split}2017", indices)
+        put_json(root / "annotations" / f"instances_{split}2017.json", coco_json(indices))
         put_json(root / "annotations" / f"captions_{split}2017.json", {"images": [], "annotations": [], "info": {}})
 
 
@@ -268,10 +268,10 @@ def coco_one_file(root: Path) -> None:
 
 def coco_roboflow(root: Path) -> None:
     put(root / "README.roboflow.txt", "parts")
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         folder = root / split.replace("val", "valid")
-        draw_all(folder, numbers)
-        put_json(folder / "_annotations.coco.json", coco_json(numbers))
+        draw_all(folder, indices)
+        put_json(folder / "_annotations.coco.json", coco_json(indices))
 
 
 def coco_labelstudio(root: Path) -> None:
@@ -285,19 +285,19 @@ def coco_cvat(root: Path) -> None:
 
 
 def lvis(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        record = coco_json(numbers)
+    for split, indices in SPLITS.items():
+        record = coco_json(indices)
         for image in record["images"]:
             image["coco_url"] = f"http://images.example/{split}2017/{image.pop('file_name').replace(' ', '_')}"
             image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
-        for n in numbers:
+        for n in indices:
             draw(root / f"{split}2017" / name_of(n).replace(" ", "_"), n)
         put_json(root / f"lvis_v1_{split}.json", record)
 
 
 def yolo_yaml(root: Path, train: str = "images/train", **other: str) -> str:
-    places = {split: train.replace("train", split) for split in SPLITS} | other
-    lines = [f"{split}: {place}" for split, place in places.items()]
+    folders = {split: train.replace("train", split) for split in SPLITS} | other
+    lines = [f"{split}: {folder}" for split, folder in folders.items()]
     return "\n".join([*lines, f"nc: {len(CLASSES)}", f"names: [{', '.join(CLASSES)}]"]) + "\n"
 
 
@@ -309,9 +309,9 @@ def yolo_ultralytics(root: Path) -> None:
 
 def yolo_plain(root: Path) -> None:
     put(root / "classes.txt", "\n".join(CLASSES))
-    for split, numbers in SPLITS.items():
-        draw_all(root / "images" / split, numbers)
-        for n in numbers:
+    for split, indices in SPLITS.items():
+        draw_all(root / "images" / split, indices)
+        for n in indices:
             put(root / "labels" / split / f"part {n}.txt", yolo_lines(n))
 
 
@@ -319,17 +319,17 @@ def yolo_lists(root: Path) -> None:
     draw_all(root / "images", ALL)
     for n in ALL:
         put(root / "labels" / f"part {n}.txt", yolo_lines(n))
-    for split, numbers in SPLITS.items():
-        put(root / f"{split}.txt", "".join(f"./images/{name_of(n)}\n" for n in numbers))
+    for split, indices in SPLITS.items():
+        put(root / f"{split}.txt", "".join(f"./images/{name_of(n)}\n" for n in indices))
     put(root / "data.yaml", yolo_yaml(root, "train.txt"))
 
 
 def yolo_roboflow(root: Path) -> None:
     put(root / "README.roboflow.txt", "parts")
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         folder = root / split.replace("val", "valid")
-        draw_all(folder / "images", numbers)
-        for n in numbers:
+        draw_all(folder / "images", indices)
+        for n in indices:
             put(folder / "labels" / f"part {n}.txt", yolo_lines(n))
     put(root / "data.yaml", yolo_yaml(root, "../train/images", val="../valid/images"))
 
@@ -372,11 +372,11 @@ def yolo_mark(root: Path) -> None:
 
 
 def darknet_roboflow(root: Path) -> None:
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         folder = root / split.replace("val", "valid")
-        draw_all(folder, numbers)
+        draw_all(folder, indices)
         put(folder / "_darknet.labels", "\n".join(CLASSES))
-        for n in numbers:
+        for n in indices:
             put(folder / f"part {n}.txt", yolo_lines(n))
 
 
@@ -432,17 +432,17 @@ def via_project(root: Path) -> None:
 
 
 def via_first(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        draw_all(root / split, numbers)
-        put_json(root / split / "via_region_data.json", via_records(numbers, first_version=True))
+    for split, indices in SPLITS.items():
+        draw_all(root / split, indices)
+        put_json(root / split / "via_region_data.json", via_records(indices, first_version=True))
 
 
 def supervisely(root: Path) -> None:
     put_json(root / "meta.json", {"classes": [{"title": name, "shape": "rectangle"} for name in CLASSES], "tags": []})
     width, height = SIZE_WH
-    for split, numbers in SPLITS.items():
-        draw_all(root / split / "img", numbers)
-        for n in numbers:
+    for split, indices in SPLITS.items():
+        draw_all(root / split / "img", indices)
+        for n in indices:
             objects = [
                 {
                     "classTitle": o.name,
@@ -461,14 +461,14 @@ def openimages(root: Path) -> None:
     header = (
         "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
     )
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         rows: list[Sequence[object]] = [header.split(",")]
-        for n in numbers:
+        for n in indices:
             for o in objects_of(n):
                 sides = (o.left / width, o.right / width, o.top / height, o.bottom / height)
                 rows.append([f"part {n}", "xclick", f"/m/0{o.label}", 1, *sides, 0, 0, 0, 0, 0])
         word = {"val": "validation"}.get(split, split)
-        draw_all(root / word, numbers)
+        draw_all(root / word, indices)
         put_rows(root / f"{word}-annotations-bbox.csv", rows)
 
 
@@ -483,11 +483,11 @@ def kitti(root: Path) -> None:
 
 
 def widerface(root: Path) -> None:
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         if split == "test":
             continue
         lines = []
-        for n in numbers:
+        for n in indices:
             lines += [f"0--Parts/{name_of(n)}", str(len(objects_of(n)))]
             lines += [" ".join(map(str, [*o.xywh, 0, 0, 0, 0, 0, 0])) for o in objects_of(n)]
             draw(root / f"WIDER_{split}" / "images" / "0--Parts" / name_of(n), n)
@@ -496,42 +496,42 @@ def widerface(root: Path) -> None:
 
 def retinanet_csv(root: Path) -> None:
     draw_all(root / "images", ALL)
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         rows = [
-            (f"images/{name_of(n)}", o.left, o.top, o.right, o.bottom, o.name) for n in numbers for o in objects_of(n)
+            (f"images/{name_of(n)}", o.left, o.top, o.right, o.bottom, o.name) for n in indices for o in objects_of(n)
         ]
         put_rows(root / f"{split}_annotations.csv", rows)
 
 
 def csv_roboflow(root: Path) -> None:
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         folder = root / split.replace("val", "valid")
-        draw_all(folder, numbers)
+        draw_all(folder, indices)
         rows: list[Sequence[object]] = [("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")]
         rows += [
-            (name_of(n), *SIZE_WH, o.name, o.left, o.top, o.right, o.bottom) for n in numbers for o in objects_of(n)
+            (name_of(n), *SIZE_WH, o.name, o.left, o.top, o.right, o.bottom) for n in indices for o in objects_of(n)
         ]
         put_rows(folder / "_annotations.csv", rows)
 
 
 def imagefolder(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        draw_all(root / split, numbers)
+    for split, indices in SPLITS.items():
+        draw_all(root / split, indices)
         records = [
             {
                 "file_name": name_of(n),
                 "objects": {"bbox": [o.xywh for o in objects_of(n)], "categories": [o.name for o in objects_of(n)]},
             }
-            for n in numbers
+            for n in indices
         ]
         put(root / split / "metadata.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
 
 def webdataset(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    for split, numbers in SPLITS.items():
+    for split, indices in SPLITS.items():
         with tarfile.open(root / f"{split}-000000.tar", "w") as tar:
-            for n in numbers:
+            for n in indices:
                 draw(root / "x.png", n)
                 boxes = [[o.left, o.top, o.right, o.bottom] for o in objects_of(n)]
                 record = json.dumps({"boxes": boxes, "labels": [o.name for o in objects_of(n)]}).encode()
@@ -543,8 +543,8 @@ def webdataset(root: Path) -> None:
 
 
 def class_folders(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        for n in numbers:
+    for split, indices in SPLITS.items():
+        for n in indices:
             draw(root / split / objects_of(n)[0].name / name_of(n), n)
 
 
@@ -554,17 +554,17 @@ def class_folders_alone(root: Path) -> None:
 
 
 def imagefolder_labels(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        draw_all(root / split, numbers)
-        rows = [("file_name", "label"), *((name_of(n), objects_of(n)[0].name) for n in numbers)]
+    for split, indices in SPLITS.items():
+        draw_all(root / split, indices)
+        rows = [("file_name", "label"), *((name_of(n), objects_of(n)[0].name) for n in indices)]
         put_rows(root / split / "metadata.csv", rows)
 
 
 def multilabel_roboflow(root: Path) -> None:
-    for split, numbers in SPLITS.items():
-        draw_all(root / split.replace("val", "valid"), numbers)
+    for split, indices in SPLITS.items():
+        draw_all(root / split.replace("val", "valid"), indices)
         rows: list[Sequence[object]] = [("filename", *CLASSES)]
-        for n in numbers:
+        for n in indices:
             there = {o.name for o in objects_of(n)}
             rows.append((name_of(n), *(int(name in there) for name in CLASSES)))
         put_rows(root / split.replace("val", "valid") / "_classes.csv", rows)
@@ -582,7 +582,7 @@ class Layout:
 
     Attributes:
         write: makes it in a folder.
-        splits: the numbers of the images in each split.
+        splits: the indices of the images in each split.
         known: ``boxes``; ``first`` the class of the first object as image-level label; ``labels`` the classes of all.
         files: what else can be pointed at, with the splits that it has.
         classes: the only class that objects have, where it is not their own.

@@ -30,8 +30,8 @@ def write_voc_set(folder: Path, train: int = 9, val: int = 5, boxes: Boxes = box
         (folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(train + val):
         _write_image(folder, number, boxes(number))
-    for split, numbers in {"train": range(train), "val": range(train, train + val)}.items():
-        names = "".join(f"p{number:02}\n" for number in numbers)
+    for split, indices in {"train": range(train), "val": range(train, train + val)}.items():
+        names = "".join(f"p{number:02}\n" for number in indices)
         (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(names)
     return folder
 

@@ -10,7 +10,8 @@ from yolo9000.architectures.layers import Architecture, Conv, MaxPool, Region, R
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
-from yolo9000.taxonomy.darknet_files import write_tree
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
 ANCHORS = ((0.8, 1.1), (2.5, 1.7), (3.1, 3.9))
@@ -38,9 +39,17 @@ def random_model(architecture: Architecture, seed: int = 0) -> Model:
     rng = np.random.default_rng(seed)
     channels = architecture.input_channels()
     parameters = [
-        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None for i, row in enumerate(architecture.rows)
+        random_conv(row, channels[i], rng) if isinstance(row, Conv) else None
+        for i, row in enumerate(architecture.layers)
     ]
     return Model(architecture, tuple(parameters))
+
+
+def loaded(weights: Model) -> LoadedModel:
+    """A model whose classes are named by their indices."""
+    architecture = weights.architecture
+    classes = architecture.head.classes if isinstance(architecture.head, Region) else architecture.shapes()[-1][0]
+    return LoadedModel.from_weights(weights, tuple(map(str, range(classes))))
 
 
 def random_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:

@@ -12,8 +12,9 @@ from support.paths import shared
 
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.build import BuiltTree, build_tree
-from yolo9000.taxonomy.hierarchy import Entry, Hierarchy, read_parent_table, slug
+from yolo9000.taxonomy.hierarchy import Entry, Hierarchy, slug
 from yolo9000.taxonomy.match import read_overrides
+from yolo9000.taxonomy.readers import read_parent_table
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -32,10 +33,10 @@ def parents_of(tree: WordTree) -> dict[str, str | None]:
 
 def path_of(built: BuiltTree, label: str) -> list[str]:
     tree = built.tree
-    return [tree.names[step] for step in tree.path(tree.ids.index(built.nodes[label]))]
+    return [tree.names[step] for step in tree.path(tree.index_by_id[built.nodes[label]])]
 
 
-def test_what_has_one_way_comes_first_then_the_way_that_adds_least() -> None:
+def test_nodes_with_one_path_come_first_then_the_path_that_adds_the_fewest_nodes() -> None:
     # x is a c and a p. c is in the tree because of `y`; p would come with q: c adds 1 node, p adds 3
     built = build_tree(["x", "y"], graph(top="", c="top", y="c", q="top", p="q", x="c p"), keep="all")
     assert parents_of(built.tree) == {"top": None, "c": "top", "x": "c", "y": "c"}
@@ -43,7 +44,7 @@ def test_what_has_one_way_comes_first_then_the_way_that_adds_least() -> None:
     assert (choice.node, choice.taken, choice.growth, choice.others) == ("x", ("x", "c"), 1, (("x", "p", "q", "top"),))
 
 
-def test_of_equal_growth_the_deeper_place_wins() -> None:
+def test_of_equal_growth_the_deeper_position_wins() -> None:
     hierarchy = graph(
         animal="", pet="animal", carnivore="animal", canine="carnivore", dog="pet canine", cat="canine", p="pet"
     )
@@ -63,7 +64,7 @@ def test_nodes_at_which_nothing_forks_go_and_so_does_a_lone_top() -> None:
     assert only.removed == ("a", "b", "entity", "thing")
 
 
-def test_a_label_keeps_its_place_though_it_has_one_child_unless_that_is_lifted() -> None:
+def test_a_label_with_one_child_is_kept_unless_only_children_are_collapsed() -> None:
     hierarchy = graph(melon="", muskmelon="melon", cantaloupe="muskmelon", water="melon")
     labels = ["melon", "muskmelon", "cantaloupe", "water"]
     assert parents_of(build_tree(labels, hierarchy).tree)["cantaloupe"] == "muskmelon"
@@ -92,12 +93,12 @@ class TestSenses:
         assert [sense.node for sense in banana.others] == ["n12352287"]
 
     def test_the_user_settles(self, tmp_path: Path) -> None:
-        file = tmp_path / "settled.csv"
+        file = tmp_path / "overrides.csv"
         file.write_text("label,id,remark\nmouse,n03793489,the computer's\n")
         built = build_tree(["mouse", "cat", "dog"], Hierarchy(wordnet()), overrides=read_overrides(file))
         assert built.nodes["mouse"] == "n03793489"
         (mouse,) = [match for match in built.matches if match.label == "mouse"]
-        assert (mouse.sense.how, mouse.ambiguous) == ("settled", False)
+        assert (mouse.sense.how, mouse.ambiguous) == ("override", False)
 
     @pytest.mark.parametrize(
         ("label", "how", "node"),
@@ -106,12 +107,12 @@ class TestSenses:
             ("Apples", "plural", "n07739125"),
             ("wine glass", "spelling", "n04592099"),  # wineglass
             ("diningtable", "spelling", "n03201208"),  # dining table
-            ("sports ball", "kind", "sports-ball"),
-            ("tvmonitor", "kind", "tvmonitor"),
-            ("xyzzy", "nowhere", "xyzzy"),
+            ("sports ball", "new-child", "sports-ball"),
+            ("tvmonitor", "new-child", "tvmonitor"),
+            ("xyzzy", "unmatched", "xyzzy"),
         ],
     )
-    def test_a_label_is_found(self, label: str, how: str, node: str) -> None:
+    def test_a_label_is_matched(self, label: str, how: str, node: str) -> None:
         built = build_tree([label, "pizza", "chair", "dog"], Hierarchy(wordnet()))
         (match,) = [match for match in built.matches if match.label == label]
         assert (match.sense.how, match.sense.node) == (how, node)
@@ -120,7 +121,7 @@ class TestSenses:
         built = build_tree(["sports ball", "tennis racket", "baseball bat"], Hierarchy(wordnet()), keep="all")
         assert path_of(built, "sports ball")[-2:] == ["ball", "sports ball"]
 
-    def test_what_is_nowhere_stands_at_the_top(self) -> None:
+    def test_an_unmatched_label_is_a_root(self) -> None:
         built = build_tree(["xyzzy", "dog", "chair"], Hierarchy(wordnet()))
         assert path_of(built, "xyzzy") == ["xyzzy"]
 
@@ -181,15 +182,15 @@ class TestTables:
     @pytest.mark.parametrize(
         ("name", "text", "message"),
         [
-            ("a.csv", "child,parent\nx,y\n", r"a.csv:1: must be a header with name"),
+            ("a.csv", "child,parent\nx,y\n", r"a.csv:1: the header must have name"),
             ("a.csv", "name,parent\nx\n", r"a.csv:2: must have 2 fields"),
             ("a.csv", "name,parent\n,y\n", r"a.csv:2: name must not be empty"),
             ("a.csv", "name,id\nx,two words\n", r"a.csv:2: id must be one word"),
             ("a.yaml", "name: x\n", r"a.yaml: must be a list of entries"),
-            ("a.yaml", "- {name: x, kind: y}\n", r"a.yaml: entry 1: must have keys of"),
+            ("a.yaml", "- {name: x, kind: y}\n", r"a.yaml: entry 1: keys must be name"),
             ("a.yaml", "- {name: yes}\n", r"a.yaml: entry 1: name must be text .* got True"),
             ("a.yaml", "- !!python/object/apply:os.system [ls]\n", r"a.yaml: must be YAML"),
-            ("a.txt", "x\n", r"a.txt: must be a table of parents"),
+            ("a.txt", "x\n", r"a.txt: must be a parent table"),
         ],
     )
     def test_a_issuey_table_is_refused(self, tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -203,9 +204,9 @@ class TestTables:
         assert [match.label for match in built.matches if match.ambiguous] == ["nobody"]
 
     def test_circles_are_refused(self) -> None:
-        with pytest.raises(TreeError, match="'a' must not be a kind of itself"):
+        with pytest.raises(TreeError, match="'a' must not be its own ancestor"):
             build_tree(["a"], graph(a="b", b="a"))
-        with pytest.raises(TreeError, match="the id 'a' must stand for one name"):
+        with pytest.raises(TreeError, match="the id 'a' must have one name"):
             graph(a="").add(Entry("a", "other", where="test"))
 
 
@@ -233,4 +234,4 @@ def test_coco_and_tiny_imagenet_build_without_a_hand() -> None:
     assert len(built.nodes) == 280
     assert path_of(built, "zebra")[-3:-1] == ["equine"] or "placental" in path_of(built, "zebra")
     assert built.nodes["toaster"] == "n04442312"  # the appliance, not the one who drinks to somebody
-    assert sum(match.sense.how == "nowhere" for match in built.matches) == 0
+    assert sum(match.sense.how == "unmatched" for match in built.matches) == 0

@@ -32,7 +32,7 @@ from yolo9000.errors import ConfigError
 
 NET = "[net]\nwidth=96\nheight=64\n"  # three lines: the first line of a layer is line 4
 
-# Every kind of row but the classifier's. 96x64 -> 48x32 -> reorg 24x16, joined with a 2/2 pool of the same map:
+# Every kind of layer but the classifier's. 96x64 -> 48x32 -> reorg 24x16, joined with a 2/2 pool of the same map:
 # 8 * 4 + 8 = 40 channels; 2 anchors x (5 + 3 classes) = 16 filters.
 WHOLE = """\
 [net]
@@ -96,7 +96,7 @@ tree=data/three.tree
 def test_whole_file() -> None:
     architecture = parse_cfg(WHOLE)
     assert architecture == Architecture(
-        rows=(
+        layers=(
             Conv(8, size=3, stride=2, padding=1, batch_normalize=True, activation="leaky"),
             Reorg(2, "darknet"),
             Route((-2,)),
@@ -104,7 +104,13 @@ def test_whole_file() -> None:
             Dropout(0.25),
             Route((-1, 1)),
             Conv(16, size=1, stride=1, padding=0, batch_normalize=False, activation="linear"),
-            Region(((1.5, 2.0), (3.0, 4.25)), classes=3, softmax=True, tree="data/three.tree", jitter=0.3, thresh=0.6),
+            Region(
+                ((1.5, 2.0), (3.0, 4.25)),
+                classes=3,
+                softmax=True,
+                tree="data/three.tree",
+                training=(("jitter", 0.3), ("thresh", 0.6)),
+            ),
         ),
         width=96,
         height=64,
@@ -129,8 +135,8 @@ def test_whole_file() -> None:
 
 def one(section: str) -> Layer:
     """The only layer of a network of 96 x 64."""
-    (row,) = parse_cfg(NET + section).rows
-    return row
+    (layer,) = parse_cfg(NET + section).layers
+    return layer
 
 
 def test_defaults_are_darknets() -> None:
@@ -149,14 +155,15 @@ def test_defaults_are_darknets() -> None:
 
 
 def test_defaults_of_later_layers() -> None:
-    rows = parse_cfg(layers("[conv]\nfilters=3\n[shortcut]\nfrom=0\n[upsample]\n[conv]\nactivation=silu\n")).rows
-    assert rows[1:3] == (Shortcut(0, "linear"), Upsample(2))
-    assert rows[3] == Conv(1, 1, 1, 0, False, "swish", groups=1, end_padding=0)
+    text = layers("[conv]\nfilters=3\n[shortcut]\nfrom=0\n[upsample]\n[conv]\nactivation=silu\n")
+    _, *later, last = parse_cfg(text).layers
+    assert later == [Shortcut(0, "linear"), Upsample(2)]
+    assert last == Conv(1, 1, 1, 0, False, "swish", groups=1, end_padding=0)
 
 
 def test_region_defaults_are_darknets() -> None:
     architecture = parse_cfg(NET + "[convolutional]\nfilters=25\n[region]\n")  # 1 x (5 + 20)
-    assert architecture.head == Region(((0.5, 0.5),), 20, softmax=False, jitter=0.2, thresh=0.5, rescore=False)
+    assert architecture.head == Region(((0.5, 0.5),), 20, softmax=False, training=())
     architecture = parse_cfg(NET + "[convolutional]\nfilters=75\n[region]\nnum=3\n")
     assert architecture.head == Region(((0.5, 0.5),) * 3)
 
@@ -245,7 +252,7 @@ BAD = {
     "layer first": ("[convolutional]\n" + NET, "cfg: must begin with the section [net]"),
     "only net": (NET, "cfg: must have at least one layer after [net]"),
     "no layer but a comment": (NET + "#[avgpool]\n", "cfg: must have at least one layer after [net]"),
-    "option before a section": ("width=3\n[net]\n", "cfg:1: 'width' must stand inside a section"),
+    "option before a section": ("width=3\n[net]\n", "cfg:1: 'width' must be inside a section"),
     "prose": ("# a\nhello world\n", "cfg:2: must be key=value or [section], got 'hello world'"),
     "prose inside": (NET + "hello world\n", "cfg:4: must be key=value or [section], got 'hello world'"),
     "no key": (NET + " = 3\n", "cfg:4: must be key=value or [section], got '= 3'"),
@@ -338,31 +345,31 @@ BAD = {
     ),
     "route of two sizes": (
         layers("[maxpool]\nstride=2\n[maxpool]\nstride=3\n[route]\nlayers=0,1\n"),
-        "cfg: layer 2 (route 0, 1): must join maps of one size, got 48x32, 16x11",  # (32 + 2 - 3) // 3 + 1 = 11
+        "cfg: layer 2 (route 0, 1): must join maps of the same size, got 48x32, 16x11",  # (32 + 2 - 3) // 3 + 1 = 11
     ),
     "reorg of an odd map": (
         layers("[conv]\nsize=2\nfilters=4\n[reorg]\nstride=2\n"),
-        "cfg: layer 1 (reorg /2): needs width and height that are multiples of 2, got 95x63",
+        "cfg: layer 1 (reorg /2): width and height must be multiples of 2, got 95x63",
     ),
     "reorg of 3 channels": (
         layers("[reorg]\nstride=2\n"),
-        "cfg: layer 0 (reorg /2): needs channels that are a multiple of 4, got 3",
+        "cfg: layer 0 (reorg /2): channels must be a multiple of 4, got 3",
     ),
     "input too small": (
         layers("[conv]\nsize=65\nfilters=2\n"),
-        "cfg: layer 0 (convolutional 65x65, 2 filters): leaves nothing of a side of 64 cells: the network's input",
+        "cfg: layer 0 (convolutional 65x65, 2 filters): output of a side of 64 cells would be empty",
     ),
     "pool too large": (
         layers("[maxpool]\nsize=99\nstride=2\npadding=0\n"),
-        "layer 0 (maxpool 99x99/2): leaves nothing",
+        "layer 0 (maxpool 99x99/2): output of a side",
     ),
     "layer after the head": (
         DETECTOR + "classes=11\n[conv]\nfilters=6\n",
-        "cfg: layer 2 (convolutional 1x1, 6 filters): must stand before the region, which ends the network",
+        "cfg: layer 2 (convolutional 1x1, 6 filters): must come before the region, which ends the network",
     ),
     "region after a softmax": (
         layers("[conv]\nfilters=25\n[softmax]\n[region]\n"),
-        "cfg: layer 2 (region): must stand before the softmax, which ends the network",
+        "cfg: layer 2 (region): must come before the softmax, which ends the network",
     ),
     # [region]
     "num without anchors": (
@@ -387,7 +394,7 @@ BAD = {
     "newer region": (DETECTOR + "ignore_thresh=.7\n", "cfg:7: [region] has no option 'ignore_thresh'"),
     "filters do not fit": (
         DETECTOR + "num=2\nclasses=4\n",
-        "cfg: layer 1 (region): 2 anchors x (5 + 4 classes) need 18 filters in the layer before, got 16",
+        "cfg: layer 1 (region): 2 anchors x (5 + 4 classes) need 18 filters in the previous layer, got 16",
     ),
 }
 
@@ -412,8 +419,8 @@ def test_malformed(name: str) -> None:
 
 def test_the_same_put_right() -> None:
     """The same texts with a detail put right do parse: it is the issue named that is refused."""
-    assert parse_cfg(DETECTOR + "num=2\nclasses=3\nanchors=1,2,3,4\n").rows[0] == Conv(16, 1, 1, 0, False, "logistic")
-    assert parse_cfg(DETECTOR + "classes=11\n[cost]\n").rows[2] == Cost()
+    assert parse_cfg(DETECTOR + "num=2\nclasses=3\nanchors=1,2,3,4\n").layers[0] == Conv(16, 1, 1, 0, False, "logistic")
+    assert parse_cfg(DETECTOR + "classes=11\n[cost]\n").layers[2] == Cost()
     assert parse_cfg(layers("[conv]\nsize=64\nfilters=2\n")).shapes() == [(2, 1, 33)]
     assert parse_cfg(layers("[conv]\nfilters=4\n[reorg]\nstride=2\n")).shapes()[1] == (16, 32, 48)
     assert parse_cfg(layers("[softmax]\n[cost]\n")).head == Softmax()
@@ -421,11 +428,11 @@ def test_the_same_put_right() -> None:
 
 BAD_FILES = {
     "missing": (None, "cannot be read: No such file or directory"),
-    "binary": (bytes(range(256)), "must be a text file, but holds bytes that are not text"),
-    "weights": (b"\0\0\0\0\2\0\0\0\0\0\0\0\x80\xff\xff\xff", "must be a text file, but holds bytes that are not text"),
+    "binary": (bytes(range(256)), "must be a text file in UTF-8"),
+    "weights": (b"\0\0\0\0\2\0\0\0\0\0\0\0\x80\xff\xff\xff", "must be a text file in UTF-8"),
     "zeros": (bytes(100), "must begin with the section [net]"),
     "nothing": (b"", "must begin with the section [net]"),
-    "utf-16": ("[net]\n".encode("utf-16"), "must be a text file, but holds bytes that are not text"),
+    "utf-16": ("[net]\n".encode("utf-16"), "must be a text file in UTF-8"),
     "line": (b"[net]\r\nwidth=96\r\nheight=x\r\n", "[net] height must be a whole number"),
 }
 
@@ -453,7 +460,7 @@ def test_folder_instead_of_a_file(tmp_path) -> None:
 
 def test_written_text() -> None:
     architecture = Architecture(
-        rows=(
+        layers=(
             Conv(6, size=3, stride=2, padding=1),
             Conv(12, size=3, padding=0, batch_normalize=False, activation="relu"),
             MaxPool(2, 2),
@@ -487,11 +494,11 @@ def test_what_cannot_be_written() -> None:
     with pytest.raises(ConfigError, match=r"^layer 1: Darknet has no reorg in the order 'space_to_depth'$"):
         write_cfg(architecture)
     padded = Architecture((Conv(4, stride=2, padding=0, end_padding=1),), width=8, height=6)
-    with pytest.raises(ConfigError, match=r"^layer 0: Darknet pads convolutions alike on all sides"):
+    with pytest.raises(ConfigError, match=r"^layer 0: Darknet pads convolutions equally on all sides"):
         write_cfg(padded)
     assert parse_cfg(write_cfg(padded, for_darknet=False)) == padded
     for tree in ("my data/9k.tree", "a\nb.tree", "a\t"):
-        with pytest.raises(ConfigError, match=r"^a value must have no blanks to stand in a \.cfg, got '"):
+        with pytest.raises(ConfigError, match=r"^a value in a \.cfg must not contain blanks, got '"):
             write_cfg(Architecture((Softmax(tree=tree),), width=8, height=6))
 
 
@@ -499,15 +506,17 @@ def test_what_cannot_be_written() -> None:
 def test_built_in_networks_survive(name: str) -> None:
     architecture = BUILT_IN[name]()
     assert parse_cfg(write_cfg(architecture, for_darknet=False)) == architecture
-    if any(needs_our_keys(row) for row in architecture.rows):
+    if any(needs_our_keys(layer) for layer in architecture.layers):
         with pytest.raises(ConfigError, match=r"Darknet (has no reorg|pads convolutions)"):
             write_cfg(architecture)
     else:
         assert parse_cfg(write_cfg(architecture)) == architecture
 
 
-def needs_our_keys(row: Layer) -> bool:
-    return (isinstance(row, Reorg) and row.order != "darknet") or (isinstance(row, Conv) and row.end_padding > 0)
+def needs_our_keys(layer: Layer) -> bool:
+    if isinstance(layer, Reorg):
+        return layer.order != "darknet"
+    return isinstance(layer, Conv) and layer.end_padding > 0
 
 
 def test_darknets_own_files_survive() -> None:
@@ -526,12 +535,12 @@ flags = st.booleans()
 
 
 def options(kind: type, **strategies: st.SearchStrategy) -> st.SearchStrategy[tuple[type, dict]]:
-    """A row still to be made: making it checks its types, which beartype does with random numbers of its own."""
+    """A layer yet to be made: making it checks its types, for which beartype draws random numbers."""
     return st.tuples(st.just(kind), st.fixed_dictionaries(strategies))
 
 
 SIZE = st.integers(1, 5)
-PLAIN_ROWS = st.one_of(
+PLAIN_LAYERS = st.one_of(
     options(
         Conv,
         filters=st.integers(1, 9),
@@ -543,22 +552,28 @@ PLAIN_ROWS = st.one_of(
         groups=st.integers(1, 3),
         end_padding=st.integers(0, 1),
     ),
-    options(Shortcut, layer=st.integers(-4, 3), activation=st.sampled_from(ACTIVATIONS)),
+    options(Shortcut, source=st.integers(-4, 3), activation=st.sampled_from(ACTIVATIONS)),
     options(Upsample, stride=st.integers(1, 2)),
     options(MaxPool, size=SIZE, stride=st.integers(1, 2), padding=st.integers(0, 5)),
     options(Dropout, probability=finite),
     options(Reorg, stride=st.integers(1, 2)),
     options(AvgPool),
-    options(Route, layers=st.lists(st.integers(-4, 3), min_size=1, max_size=2).map(tuple)),
+    options(Route, sources=st.lists(st.integers(-4, 3), min_size=1, max_size=2).map(tuple)),
 )
+TRAINING = {
+    **dict.fromkeys(("bias_match", "rescore", "absolute", "random"), flags),
+    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), finite),
+}
 REGION = options(
     Region,
     anchors_wh_cells=st.lists(st.tuples(positive, positive), min_size=1, max_size=3).map(tuple),
     classes=st.integers(1, 9),
     tree=st.none() | words,
     map=st.none() | words,
-    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), finite),
-    **dict.fromkeys(("softmax", "rescore", "bias_match", "absolute", "random"), flags),
+    softmax=flags,
+    training=st.fixed_dictionaries({}, optional=TRAINING).map(
+        lambda chosen: tuple((key, chosen[key]) for key in TRAINING if key in chosen)
+    ),
 )
 SOFTMAX = options(Softmax, groups=st.integers(1, 9), tree=st.none() | words, temperature=finite)
 SCHEDULE = {
@@ -573,7 +588,7 @@ SCHEDULE = {
 }
 PLANS = st.fixed_dictionaries(
     {
-        "rows": st.lists(PLAIN_ROWS, max_size=6),
+        "layers": st.lists(PLAIN_LAYERS, max_size=6),
         "head": st.none() | REGION | SOFTMAX,
         "cost": st.none() | words,
         "net": st.fixed_dictionaries(
@@ -584,28 +599,28 @@ PLANS = st.fixed_dictionaries(
 )
 
 
-def table_of(plan: dict) -> Architecture:
-    """The table of a plan, less the rows that do not fit what stands before them."""
-    rows: tuple[Layer, ...] = ()
-    for kind, values in plan["rows"]:
-        rows = fitting(rows, kind(**values), plan["net"])
+def architecture_of(plan: dict) -> Architecture:
+    """The architecture of a plan, without the layers that do not fit those before them."""
+    layers: tuple[Layer, ...] = ()
+    for kind, values in plan["layers"]:
+        layers = fitting(layers, kind(**values), plan["net"])
     if plan["head"] is not None:
         head = plan["head"][0](**plan["head"][1])
         if isinstance(head, Region):
-            rows += (Conv(head.filters, 1, 1, 0, False, "linear"),)
-        rows += (head,)
+            layers += (Conv(head.filters, 1, 1, 0, False, "linear"),)
+        layers += (head,)
     if plan["cost"] is not None:
-        rows += (Cost(plan["cost"]),)
-    assume(rows)
-    return Architecture(rows, **plan["net"], schedule=Schedule(**plan["schedule"]))
+        layers += (Cost(plan["cost"]),)
+    assume(layers)
+    return Architecture(layers, **plan["net"], schedule=Schedule(**plan["schedule"]))
 
 
-def fitting(rows: tuple[Layer, ...], row: Layer, net: dict[str, int]) -> tuple[Layer, ...]:
+def fitting(layers: tuple[Layer, ...], layer: Layer, net: dict[str, int]) -> tuple[Layer, ...]:
     try:
-        Architecture((*rows, row), **net).shapes()
+        Architecture((*layers, layer), **net).shapes()
     except ConfigError:
-        return rows
-    return (*rows, row)
+        return layers
+    return (*layers, layer)
 
 
 def test_plans_name_every_option() -> None:
@@ -615,14 +630,14 @@ def test_plans_name_every_option() -> None:
 @settings(max_examples=150, deadline=None)
 @given(PLANS)
 def test_round_trip(plan: dict) -> None:
-    architecture = table_of(plan)
+    architecture = architecture_of(plan)
     text = write_cfg(architecture, for_darknet=False)
     assert parse_cfg(text) == architecture
     assert write_cfg(parse_cfg(text), for_darknet=False) == text
 
 
 def outcome(text: str) -> Architecture | str:
-    """The table, or the message of a ConfigError; any other error fails the test."""
+    """The architecture, or the message of a ConfigError; any other error fails the test."""
     try:
         return parse_cfg(text)
     except ConfigError as error:
@@ -635,7 +650,7 @@ def check_only_config_errors(text: str) -> None:
         assert len(result.splitlines()) == 1
         assert result.startswith("cfg")
     else:
-        assert len(result.shapes()) == len(result.rows) > 0
+        assert len(result.shapes()) == len(result.layers) > 0
 
 
 @settings(max_examples=150, deadline=None)
@@ -655,8 +670,8 @@ def mutated(draw: st.DrawFn) -> str:
     """A good file with lines dropped, doubled, moved or replaced, and some characters changed."""
     lines = list(LINES)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(lines) - 1))
-        lines[place : place + draw(st.integers(0, 2))] = draw(st.lists(TOKENS, max_size=2))
+        position = draw(st.integers(0, len(lines) - 1))
+        lines[position : position + draw(st.integers(0, 2))] = draw(st.lists(TOKENS, max_size=2))
     text = list("\n".join(lines))
     for _ in range(draw(st.integers(0, 3))):
         text[draw(st.integers(0, len(text) - 1))] = draw(st.characters(codec="utf-8") | st.sampled_from("0159-.=[],\n"))
@@ -675,7 +690,7 @@ def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> 
     file = tmp_path_factory.getbasetemp() / "random.cfg"
     file.write_bytes(data)
     try:
-        assert read_cfg(file).rows
+        assert read_cfg(file).layers
         return
     except ConfigError as error:
         message = str(error)

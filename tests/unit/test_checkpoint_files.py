@@ -14,39 +14,49 @@ from yolo9000.architectures.layers import Architecture, Reorg
 from yolo9000.architectures.surgery import initial_model, scale_width, with_classes
 from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import darknet19
-from yolo9000.checkpoints.safetensors import Checkpoint, read_checkpoint, write_checkpoint
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.errors import ConfigError, WeightsError
 from yolo9000.inference.detector import Detector
 
 
-def flat() -> Checkpoint:
-    return Checkpoint(random_model(small_architecture(5)), FLAT_NAMES, trained={"step": 3, "scores": {"map50": 0.25}})
+def flat() -> LoadedModel:
+    return LoadedModel.from_weights(
+        random_model(small_architecture(5)), FLAT_NAMES, trained={"step": 3, "scores": {"map50": 0.25}}
+    )
 
 
-def with_tree() -> Checkpoint:
-    return Checkpoint(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE, "stretch")
+def with_tree() -> LoadedModel:
+    return LoadedModel.from_weights(
+        random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE, resize_mode="stretch"
+    )
 
 
-def classifier() -> Checkpoint:
+def classifier() -> LoadedModel:
     architecture = replace(scale_width(with_classes(darknet19(), 5), 0.125), width=64, height=32)
-    return Checkpoint(initial_model(architecture, 1), FLAT_NAMES)
+    return LoadedModel.from_weights(initial_model(architecture, 1), FLAT_NAMES)
 
 
-def clean_passthrough() -> Checkpoint:
+def clean_passthrough() -> LoadedModel:
     architecture = small_architecture(5)
-    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in architecture.rows)
-    return Checkpoint(random_model(Architecture(rows, architecture.width, architecture.height)), FLAT_NAMES)
+    rows = tuple(replace(row, order="space_to_depth") if isinstance(row, Reorg) else row for row in architecture.layers)
+    return LoadedModel.from_weights(
+        random_model(Architecture(rows, architecture.width, architecture.height)), FLAT_NAMES
+    )
 
 
-def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:
-    assert found.model.architecture == wanted.model.architecture
-    assert (found.names, found.resize_mode, found.trained) == (wanted.names, wanted.resize_mode, wanted.trained)
+def assert_same(found: LoadedModel, wanted: LoadedModel) -> None:
+    assert found.trained_weights.architecture == wanted.trained_weights.architecture
+    assert (found.names, found.kind, found.trained) == (wanted.names, wanted.kind, wanted.trained)
+    assert (found.head is None) == (wanted.head is None)
+    if found.head is not None and wanted.head is not None:
+        assert found.head.resize_mode == wanted.head.resize_mode
     assert (found.tree is None) == (wanted.tree is None)
     if found.tree is not None and wanted.tree is not None:
         assert (found.tree.parents == wanted.tree.parents).all()
         assert found.tree.ids == wanted.tree.ids
-    for own, other in zip(found.model.parameters, wanted.model.parameters, strict=True):
+    for own, other in zip(found.trained_weights.parameters, wanted.trained_weights.parameters, strict=True):
         assert (own is None) == (other is None)
         if own is not None and other is not None:
             assert (own.weights == other.weights).all()
@@ -73,7 +83,7 @@ def test_it_detects_what_its_cfg_and_weights_detect(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     darknet = Detector.load(cfg, engine="onnxruntime", conf_threshold=0.01)
     path = tmp_path / "model.safetensors"
-    write_checkpoint(path, Checkpoint(random_model(small_architecture(5)), darknet.names))
+    write_checkpoint(path, LoadedModel.from_weights(random_model(small_architecture(5)), darknet.names))
     ours = Detector.load(path, engine="onnxruntime", conf_threshold=0.01)
     (found,), (wanted,) = ours.detect([image]), darknet.detect([image])
     assert len(wanted) > 3
@@ -104,22 +114,22 @@ def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
     write_checkpoint(path, classifier())
     assert run(["predict", "x.jpg", "--model", str(path)]) == 2
-    assert "must be a detector; this model is a classifier" in capsys.readouterr().err
+    assert "must be a detector, got a classifier" in capsys.readouterr().err
 
 
 def test_a_model_without_all_its_numbers_is_not_written(tmp_path: Path) -> None:
-    model = flat().model
+    model = flat().trained_weights
     partial = Model(model.architecture, (model.parameters[0], *[None] * (len(model.parameters) - 1)))
-    with pytest.raises(WeightsError, match="must have numbers for all its convolutions"):
-        write_checkpoint(tmp_path / "a.safetensors", Checkpoint(partial, FLAT_NAMES))
+    with pytest.raises(WeightsError, match="every convolution must have weights"):
+        write_checkpoint(tmp_path / "a.safetensors", LoadedModel.from_weights(partial, FLAT_NAMES))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_detectors_have_a_head_spec() -> None:
-    assert flat().head_spec().classes == "softmax"
-    assert with_tree().head_spec().classes == "tree"
+    assert flat().detector_head.classes == "softmax"
+    assert with_tree().detector_head.classes == "tree"
     with pytest.raises(ConfigError, match="must be a detector"):
-        classifier().head_spec()
+        _ = classifier().detector_head
 
 
 def damaged(path: Path, kind: str) -> None:
@@ -140,7 +150,7 @@ def damaged(path: Path, kind: str) -> None:
         case "names":
             meta = meta.replace('"cup",', "")
         case "version":
-            meta = meta.replace('"version":1', '"version":2')
+            meta = meta.replace('"version":2', '"version":3')
         case "metadata":
             meta = meta[:-5]
     save_file(tensors, path, {"yolo9000": meta} if kind != "foreign" else {})
@@ -181,7 +191,7 @@ def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
         except WeightsError:
             continue
         # Only what no number hangs on, such as a name, may have changed
-        for own, other in zip(found.model.parameters, wanted.model.parameters, strict=True):
+        for own, other in zip(found.trained_weights.parameters, wanted.trained_weights.parameters, strict=True):
             assert own is None or (other is not None and (own.weights == other.weights).all())
 
 
@@ -191,7 +201,7 @@ def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
-    with pytest.raises(WeightsError, match="must be a"):
+    with pytest.raises(WeightsError, match="not a safetensors file"):
         read_checkpoint(path)
     with pytest.raises(WeightsError, match="cannot be read: No such file"):
         read_checkpoint(tmp_path / "nothing.safetensors")

@@ -18,18 +18,12 @@ from yolo9000.architectures.weights import ConvParameters, Model
 from yolo9000.checkpoints.darknet.cfg import read_cfg, write_cfg
 from yolo9000.checkpoints.darknet.detector import read_detector
 from yolo9000.checkpoints.darknet.weights import read_weights, write_weights
+from yolo9000.data.data_file import read_data
 from yolo9000.errors import ConfigError, DataError, TreeError, WeightsError, YoloError
-from yolo9000.taxonomy import darknet_files as files
+from yolo9000.io import files
+from yolo9000.io.files import find_beside, read_lines
 from yolo9000.taxonomy.class_names import COCO, VOC
-from yolo9000.taxonomy.darknet_files import (
-    find_beside,
-    read_data,
-    read_lines,
-    read_map,
-    read_names,
-    read_tree,
-    write_tree,
-)
+from yolo9000.taxonomy.files import read_darknet_tree, read_map, read_names, read_tree, write_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
 
@@ -101,7 +95,7 @@ def test_file_of_data(tmp_path) -> None:
     data = read_data(write(tmp_path / "cfg" / "coco.data", "names = data/coco.names\nmap=x/coco.map\n"))
     assert data.file("names") == names
     assert message_of(DataError, lambda: data.file("map")).startswith(
-        f"{tmp_path / 'cfg' / 'coco.data'}: names the file 'x/coco.map', which is not there (looked in "
+        f"{tmp_path / 'cfg' / 'coco.data'}: file not found: 'x/coco.map' (searched "
     )
 
 
@@ -143,7 +137,7 @@ def test_tree_round_trip(tmp_path_factory: pytest.TempPathFactory, children: lis
 def test_ids_that_a_tree_file_cannot_hold(node_id: str, tmp_path) -> None:
     tree = WordTree.from_parents([-1, 0], ids=["n1", node_id])
     assert message_of(TreeError, lambda: write_tree(tmp_path / "x.tree", tree)) == (
-        f"{tmp_path / 'x.tree'}: node 1: its id must be one word to stand in a .tree, got {node_id!r}"
+        f"{tmp_path / 'x.tree'}: node 1: an id in a .tree file must be one word, got {node_id!r}"
     )
     assert not (tmp_path / "x.tree").exists()
 
@@ -156,7 +150,7 @@ def test_tree_that_cannot_be_written(tmp_path) -> None:
 
 def test_tree_with_other_names(tmp_path) -> None:
     path = write(tmp_path / "x.tree", "a -1\nb 0\n")
-    message = message_of(TreeError, lambda: read_tree(path, ["one", "two", "three"]))
+    message = message_of(TreeError, lambda: read_darknet_tree(path, ["one", "two", "three"]))
     assert message == f"{path}: 2 nodes need as many names, got 3"
 
 
@@ -166,27 +160,27 @@ READERS: dict[str, tuple[Callable[[Path], object], type[YoloError]]] = {
     "names": (read_names, DataError),
     "map": (lambda path: read_map(path, nodes=13), DataError),
     "data": (read_data, DataError),
-    "tree": (read_tree, TreeError),
+    "tree": (read_darknet_tree, TreeError),
 }
-NOT_TEXT = ": must be a text file, but holds bytes that are not text"
-ZERO_BYTE = ": must be a text file, but holds a zero byte"
-NODE = "must be the number of a node, 0 to 12, got"
-PAIR = "must be a node's id and its parent's number, got"
+NOT_TEXT = ": must be a text file in UTF-8, but contains bytes that are not text"
+ZERO_BYTE = ": must be a text file, but contains a zero byte"
+NODE = "must be the index of a node, 0 to 12, got"
+PAIR = "must be a node's id and the index of its parent, got"
 BAD = [
-    ("names", b"", ": must hold a name a line, got an empty file"),
-    ("names", b"\xef\xbb\xbf", ": must hold a name a line, got an empty file"),
-    ("names", b"\n \n\t\n", ": must hold a name a line, got an empty file"),
-    ("names", b"cat\n\ndog\n", ":2: must hold a name, got an empty line"),
-    ("names", b"\ncat\ndog\n", ":1: must hold a name, got an empty line"),
-    ("names", b"cat\r\ndog\r\n  \t\r\nbird\r\n", ":3: must hold a name, got an empty line"),
+    ("names", b"", ": must have one name per line, got an empty file"),
+    ("names", b"\xef\xbb\xbf", ": must have one name per line, got an empty file"),
+    ("names", b"\n \n\t\n", ": must have one name per line, got an empty file"),
+    ("names", b"cat\n\ndog\n", ":2: must be a name, got an empty line"),
+    ("names", b"\ncat\ndog\n", ":1: must be a name, got an empty line"),
+    ("names", b"cat\r\ndog\r\n  \t\r\nbird\r\n", ":3: must be a name, got an empty line"),
     ("names", b"cat\n\xff\xfe\n", NOT_TEXT),
     ("names", "cat\n".encode("utf-16"), NOT_TEXT),
     ("names", "chauve-souris\nhibou\nécureuil\n".encode("latin-1"), NOT_TEXT),
     ("names", b"\x89PNG\r\n\x1a\n", NOT_TEXT),
     ("names", b"cat\0\ndog\n", ZERO_BYTE),
     ("names", bytes(64), ZERO_BYTE),
-    ("map", b"", ": must hold the number of a node a line, got an empty file"),
-    ("map", b" \r\n\r\n", ": must hold the number of a node a line, got an empty file"),
+    ("map", b"", ": must have one node index per line, got an empty file"),
+    ("map", b" \r\n\r\n", ": must have one node index per line, got an empty file"),
     ("map", b"\n1\n", f":1: {NODE} ''"),
     ("map", b"1\n\n2\n", f":2: {NODE} ''"),
     ("map", b"1\n2\n13\n", f":3: {NODE} '13'"),
@@ -223,11 +217,11 @@ BAD = [
     ("tree", b"a 0\n", ": node 0 (a): its parent must be -1 or a node before it, got 0"),
     ("tree", b"a -1\nb 2\nc 0\n", ": node 1 (b): its parent must be -1 or a node before it, got 2"),
     ("tree", b"a -1\nb -2\n", ": node 1 (b): its parent must be -1 or a node before it, got -2"),
-    ("tree", b"a -1\nb 0\na 0\n", ": ids must be unique, 'a' stands 2 times"),
+    ("tree", b"a -1\nb 0\na 0\n", ": ids must be unique, got 'a' 2 times"),
     (
         "tree",
         b"a -1\nb 0\nc 1\nd 0\n",
-        ": node 3 (d): children of one parent must stand side by side, but its parent 0 has others further up",
+        ": node 3 (d): the children of a node must be contiguous, but parent 0 has other children before it",
     ),
     ("tree", b"a -1\nb\xff 0\n", NOT_TEXT),
     ("tree", b"a -1\n\0", ZERO_BYTE),
@@ -251,8 +245,8 @@ def test_files_that_cannot_be_read(kind: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("kind", READERS)
 def test_files_that_are_too_large(kind: str, tmp_path, monkeypatch) -> None:
-    assert files.MAX_BYTES == 64_000_000
-    monkeypatch.setattr(files, "MAX_BYTES", 1200)
+    assert files.MAX_TEXT_BYTES == 64_000_000
+    monkeypatch.setattr(files, "MAX_TEXT_BYTES", 1200)
     read, error = READERS[kind]
     good = {"names": b"cat\n", "map": b"12\n", "data": b"a=1\n", "tree": b"a -1\n"}[kind]
     read(write(tmp_path / "fits", good.ljust(1200, b"\n")))
@@ -264,7 +258,7 @@ def test_map_without_a_tree(tmp_path) -> None:
     assert read_map(write(tmp_path / "x.map", "999999999\n")).tolist() == [999_999_999]
     path = write(tmp_path / "x.map", "1\n1000000000\n")
     assert message_of(DataError, lambda: read_map(path)) == (
-        f"{path}:2: must be the number of a node, 0 or more, got '1000000000'"
+        f"{path}:2: must be the index of a node, 0 or more, got '1000000000'"
     )
 
 
@@ -290,27 +284,26 @@ def test_lines(tmp_path) -> None:
 # Where a file is looked for
 
 
-def test_order_of_places(tmp_path, monkeypatch) -> None:
+def test_order_of_locations(tmp_path, monkeypatch) -> None:
     origin = write(tmp_path / "darknet" / "cfg" / "net.cfg", "")
     working = tmp_path / "elsewhere"
     working.mkdir()
     monkeypatch.chdir(working)
-    places = [
+    locations = [
         write(tmp_path / "darknet" / "cfg" / "data" / "9k.tree", "1"),
         write(tmp_path / "darknet" / "data" / "9k.tree", "2"),
         write(working / "data" / "9k.tree", "3"),
         write(tmp_path / "darknet" / "cfg" / "9k.tree", "4"),
     ]
-    for number, place in enumerate(places, 1):
-        found = find_beside(origin, "data/9k.tree", TreeError)
-        assert found.read_text() == str(number)
-        assert found.resolve() == place.resolve()
-        place.unlink()
+    for number, location in enumerate(locations, 1):
+        file = find_beside(origin, "data/9k.tree", TreeError)
+        assert file.read_text() == str(number)
+        assert file.resolve() == location.resolve()
+        location.unlink()
     message = message_of(TreeError, lambda: find_beside(origin, "data/9k.tree", TreeError))
     cfg, above = tmp_path / "darknet" / "cfg", tmp_path / "darknet"
     assert message == (
-        f"{origin}: names the file 'data/9k.tree', which is not there "
-        f"(looked in {cfg / 'data'}, {above / 'data'}, data, {cfg})"
+        f"{origin}: file not found: 'data/9k.tree' (searched {cfg / 'data'}, {above / 'data'}, data, {cfg})"
     )
 
 
@@ -318,7 +311,7 @@ def test_absolute_names_and_folders(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     file = write(tmp_path / "far" / "x.names", "cat")
     assert find_beside(tmp_path / "a" / "b.data", str(file), DataError) == file
-    with pytest.raises(DataError, match="names the file 'far', which is not there"):
+    with pytest.raises(DataError, match="file not found: 'far'"):
         find_beside(tmp_path / "b.data", "far", DataError)  # a folder is no file
 
 
@@ -331,7 +324,7 @@ def test_relative_origin(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
 def test_names_that_no_file_can_have(name: str, tmp_path) -> None:
-    with pytest.raises(DataError, match=r"b\.data: names the file '"):
+    with pytest.raises(DataError, match=r"b\.data: file not found: '"):
         find_beside(tmp_path / "b.data", name, DataError)
 
 
@@ -350,7 +343,7 @@ def zeros(architecture: Architecture) -> Model:
         shape = row.filters, channels, row.size, row.size
         return ConvParameters(np.zeros(shape, np.float32), np.zeros(row.filters, np.float32))
 
-    rows = zip(architecture.rows, architecture.input_channels(), strict=True)
+    rows = zip(architecture.layers, architecture.input_channels(), strict=True)
     return Model(architecture, tuple(parameters(row, c) if isinstance(row, Conv) else None for row, c in rows))
 
 
@@ -363,24 +356,26 @@ def save(folder: Path, architecture: Architecture, name: str = "net") -> Path:
 
 def test_detector(tmp_path) -> None:
     architecture = detector_architecture(4)
-    model, spec = read_detector(save(tmp_path, architecture))
+    loaded = read_detector(save(tmp_path, architecture))
+    model, head = loaded.trained_weights, loaded.detector_head
     assert model.architecture == architecture
     assert model.missing() == []
-    assert spec.anchors_wh_cells.tolist() == [[1.0, 2.0], [3.0, 1.5]]
-    assert (spec.classes, spec.tree, spec.nodes, spec.resize_mode) == ("softmax", None, None, "letterbox")
-    assert spec.names == ("class 0", "class 1", "class 2", "class 3")
+    assert head.anchors_wh_cells.tolist() == [[1.0, 2.0], [3.0, 1.5]]
+    assert (head.classes, head.tree, head.resize_mode) == ("softmax", None, "letterbox")
+    assert head.names == ("class 0", "class 1", "class 2", "class 3")
 
 
 def test_choices_that_no_file_records(tmp_path) -> None:
     cfg = save(tmp_path, detector_architecture(4, softmax=False))
-    model, spec = read_detector(str(cfg), batch_norm="eps_outside_sqrt", resize_mode="stretch")
+    loaded = read_detector(str(cfg), batch_norm="eps_outside_sqrt", resize_mode="stretch")
+    model, head = loaded.trained_weights, loaded.detector_head
     assert model.architecture.batch_norm == "eps_outside_sqrt"
-    assert (spec.classes, spec.resize_mode) == ("sigmoid", "stretch")
+    assert (head.classes, head.resize_mode) == ("sigmoid", "stretch")
 
 
 @pytest.mark.parametrize(("classes", "names"), [(20, VOC), (80, COCO), (1, ("class 0",))])
 def test_default_names(classes: int, names: tuple[str, ...], tmp_path) -> None:
-    assert read_detector(save(tmp_path, detector_architecture(classes)))[1].names == names
+    assert read_detector(save(tmp_path, detector_architecture(classes))).names == names
 
 
 def test_names_in_order_of_preference(tmp_path) -> None:
@@ -389,18 +384,18 @@ def test_names_in_order_of_preference(tmp_path) -> None:
     write(tmp_path / "data" / "data.names", "from data\nnames\n")
     labels = write(tmp_path / "data" / "data.labels", "from data\nlabels\n")
     asked = write(tmp_path / "asked.names", "asked\nfor\n")
-    assert read_detector(cfg)[1].names == ("class 0", "class 1")
+    assert read_detector(cfg).names == ("class 0", "class 1")
     write(tmp_path / "net.names", "beside\nthe cfg\n")
-    assert read_detector(cfg)[1].names == ("beside", "the cfg")
-    assert read_detector(cfg, data=data)[1].names == ("from data", "names")
-    assert read_detector(cfg, data=data, names=asked)[1].names == ("asked", "for")
+    assert read_detector(cfg).names == ("beside", "the cfg")
+    assert read_detector(cfg, data=data).names == ("from data", "names")
+    assert read_detector(cfg, data=data, names=asked).names == ("asked", "for")
     write(data, "labels = data/data.labels\n")
-    assert read_detector(cfg, data=data)[1].names == ("from data", "labels")
+    assert read_detector(cfg, data=data).names == ("from data", "labels")
     write(data, "classes=2\n")
-    assert read_detector(cfg, data=data)[1].names == ("beside", "the cfg")
+    assert read_detector(cfg, data=data).names == ("beside", "the cfg")
     labels.unlink()
     write(data, "labels = data/data.labels\n")
-    assert "names the file 'data/data.labels'" in message_of(DataError, lambda: read_detector(cfg, data=data))
+    assert "file not found: 'data/data.labels'" in message_of(DataError, lambda: read_detector(cfg, data=data))
 
 
 def test_wrong_number_of_names(tmp_path) -> None:
@@ -418,9 +413,9 @@ def test_weights(tmp_path) -> None:
     cfg = save(tmp_path, architecture)
     beside = (tmp_path / "net.weights").rename(tmp_path / "other.weights")
     assert message_of(ConfigError, lambda: read_detector(cfg)) == (
-        f"{cfg}: needs weights: name them (--weights FILE) or put them at {tmp_path / 'net.weights'}"
+        f"{cfg}: needs weights: give `weights`, or put them at {tmp_path / 'net.weights'}"
     )
-    assert read_detector(cfg, beside)[0].architecture == architecture
+    assert read_detector(cfg, beside).trained_weights.architecture == architecture
     none = tmp_path / "none.weights"
     assert message_of(WeightsError, lambda: read_detector(cfg, none)) == (
         f"{none}: cannot be read: No such file or directory"
@@ -452,32 +447,32 @@ TREE = "n1 -1\nn2 -1\nn3 0\nn4 0\n"
 def test_tree_that_the_cfg_names(tmp_path) -> None:
     cfg = save(tmp_path / "cfg", detector_architecture(4, tree="data/four.tree"))
     write(tmp_path / "data" / "four.tree", TREE)
-    _, spec = read_detector(cfg)
-    assert spec.classes == "tree"
-    assert spec.tree is not None
-    assert spec.tree.parents.tolist() == [-1, -1, 0, 0]
-    assert spec.names == spec.tree.ids == ("n1", "n2", "n3", "n4")
+    head = read_detector(cfg).detector_head
+    assert head.classes == "tree"
+    assert head.tree is not None
+    assert head.tree.parents.tolist() == [-1, -1, 0, 0]
+    assert head.names == head.tree.ids == ("n1", "n2", "n3", "n4")
     names = write(tmp_path / "four.names", "animal\nthing\ndog\ncat\n")
-    _, spec = read_detector(cfg, names=names)
-    assert spec.tree is not None
-    assert spec.names == spec.tree.names == ("animal", "thing", "dog", "cat")
-    assert spec.tree.ids == ("n1", "n2", "n3", "n4")
+    head = read_detector(cfg, names=names).detector_head
+    assert head.tree is not None
+    assert head.names == head.tree.names == ("animal", "thing", "dog", "cat")
+    assert head.tree.ids == ("n1", "n2", "n3", "n4")
 
 
 def test_tree_given_instead(tmp_path) -> None:
     cfg = save(tmp_path, detector_architecture(4, tree="data/none.tree"))
     other = write(tmp_path / "other.tree", "a -1\nb 0\nc 1\nd 2\n")
-    assert read_detector(cfg, tree=other)[1].names == ("a", "b", "c", "d")
+    assert read_detector(cfg, tree=other).names == ("a", "b", "c", "d")
     flat = save(tmp_path, detector_architecture(4), "flat")
-    _, spec = read_detector(flat, tree=str(other))
-    assert spec.classes == "tree"
-    assert spec.names == ("a", "b", "c", "d")
+    head = read_detector(flat, tree=str(other)).detector_head
+    assert head.classes == "tree"
+    assert head.names == ("a", "b", "c", "d")
 
 
 def test_trees_that_do_not_fit(tmp_path) -> None:
     cfg = save(tmp_path, detector_architecture(4, tree="data/four.tree"))
     assert message_of(TreeError, lambda: read_detector(cfg)).startswith(
-        f"{cfg}: names the file 'data/four.tree', which is not there (looked in {tmp_path / 'data'}, "
+        f"{cfg}: file not found: 'data/four.tree' (searched {tmp_path / 'data'}, "
     )
     none = tmp_path / "none.tree"
     assert message_of(TreeError, lambda: read_detector(cfg, tree=none)) == (
@@ -536,9 +531,10 @@ def test_darknets_data_files() -> None:
 
 
 def test_real_network() -> None:
-    model, spec = read_detector(shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg"))
-    assert spec.names == VOC
-    assert len(spec.anchors_wh_cells) == 5
+    loaded = read_detector(shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg"))
+    model, head = loaded.trained_weights, loaded.detector_head
+    assert head.names == VOC
+    assert len(head.anchors_wh_cells) == 5
     assert model.missing() == []
 
 
@@ -553,5 +549,5 @@ def test_real_weights_of_another_network() -> None:
         "it would fit without batch_normalize=1"
     )
     assert weights.stat().st_size == 16 + 2_289_268
-    plain = tuple(replace(row, batch_normalize=False) if isinstance(row, Conv) else row for row in architecture.rows)
-    assert read_weights(weights, replace(architecture, rows=plain))[1].missing() == []  # the hint is true
+    plain = tuple(replace(row, batch_normalize=False) if isinstance(row, Conv) else row for row in architecture.layers)
+    assert read_weights(weights, replace(architecture, layers=plain))[1].missing() == []  # the hint is true

@@ -1,4 +1,4 @@
-"""The layers in torch against loops that go through them number by number, and networks of a few rows."""
+"""The layers in torch against loops over single values, and networks of a few layers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from yolo9000.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 
-from yolo9000.architectures.torch import Network  # noqa: E402
-from yolo9000.architectures.torch_layers import (  # noqa: E402
+from yolo9000.architectures.torch import (  # noqa: E402
     BATCH_NORM_MOMENTUM,
     ConvLayer,
     MaxPoolLayer,
+    Network,
     ReorgLayer,
     activate,
     darknet_reorg,
@@ -40,7 +40,7 @@ from yolo9000.architectures.torch_layers import (  # noqa: E402
 )
 
 
-def numbers(*shape: int) -> np.ndarray:
+def random_array(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
@@ -48,7 +48,7 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 def reorg_by_index(x: np.ndarray, s: int) -> np.ndarray:
-    """Darknet's loop (src/blas.c reorg_cpu with forward = 0): each output number and the place it is read from."""
+    """Darknet's loop (src/blas.c reorg_cpu with forward = 0): each output value and the position it is read from."""
     n, c, h, w = x.shape
     source, out = x.reshape(-1), np.empty(x.size, x.dtype)
     out_c = c // s**2
@@ -58,8 +58,8 @@ def reorg_by_index(x: np.ndarray, s: int) -> np.ndarray:
                 for i in range(w):
                     c2, offset = k % out_c, k // out_c
                     w2, h2 = i * s + offset % s, j * s + offset // s
-                    place = w2 + w * s * (h2 + h * s * (c2 + out_c * b))
-                    out[i + w * (j + h * (k + c * b))] = source[place]
+                    position = w2 + w * s * (h2 + h * s * (c2 + out_c * b))
+                    out[i + w * (j + h * (k + c * b))] = source[position]
     return out.reshape(n, c * s**2, h // s, w // s)
 
 
@@ -79,16 +79,16 @@ REORG_SHAPES = [(1, 4, 2, 6, 2), (2, 8, 4, 6, 2), (3, 16, 6, 2, 2), (2, 9, 3, 6,
 def test_darknet_reorg(n: int, c: int, h: int, w: int, s: int) -> None:
     x = np.arange(n * c * h * w, dtype=np.float32).reshape(n, c, h, w)
     np.testing.assert_array_equal(darknet_reorg(torch.from_numpy(x), s).numpy(), reorg_by_index(x, s))
-    row = ReorgLayer(s, "darknet")
-    np.testing.assert_array_equal(row(torch.from_numpy(x)).numpy(), reorg_by_index(x, s))
+    layer = ReorgLayer(s, "darknet")
+    np.testing.assert_array_equal(layer(torch.from_numpy(x)).numpy(), reorg_by_index(x, s))
 
 
 @pytest.mark.parametrize(("n", "c", "h", "w", "s"), [*REORG_SHAPES, (2, 3, 4, 6, 2)])
 def test_space_to_depth(n: int, c: int, h: int, w: int, s: int) -> None:
     x = np.arange(n * c * h * w, dtype=np.float32).reshape(n, c, h, w)
     np.testing.assert_array_equal(space_to_depth(torch.from_numpy(x), s).numpy(), blocks_by_index(x, s))
-    row = ReorgLayer(s, "space_to_depth")
-    np.testing.assert_array_equal(row(torch.from_numpy(x)).numpy(), blocks_by_index(x, s))
+    layer = ReorgLayer(s, "space_to_depth")
+    np.testing.assert_array_equal(layer(torch.from_numpy(x)).numpy(), blocks_by_index(x, s))
 
 
 def test_the_two_orders_differ() -> None:
@@ -97,7 +97,7 @@ def test_the_two_orders_differ() -> None:
 
 
 def test_reorg_of_other_memory_orders() -> None:
-    x = torch.from_numpy(numbers(2, 8, 4, 6))
+    x = torch.from_numpy(random_array(2, 8, 4, 6))
     last = x.to(memory_format=torch.channels_last)
     for reorg in (darknet_reorg, space_to_depth):
         assert torch.equal(reorg(last, 2), reorg(x, 2))
@@ -106,15 +106,15 @@ def test_reorg_of_other_memory_orders() -> None:
 # Pooling
 
 
-def max_pool_by_index(x: np.ndarray, row: MaxPool) -> np.ndarray:
+def max_pool_by_index(x: np.ndarray, layer: MaxPool) -> np.ndarray:
     """Windows begin ``padding // 2`` above and left of the map; what lies outside it does not count."""
     n, c, h, w = x.shape
-    before = row.padding // 2
-    out_h, out_w = ((length + row.padding - row.size) // row.stride + 1 for length in (h, w))
+    before = layer.padding // 2
+    out_h, out_w = ((length + layer.padding - layer.size) // layer.stride + 1 for length in (h, w))
     out = np.full((n, c, out_h, out_w), -np.inf, x.dtype)
     for b, k, i, j in np.ndindex(n, c, out_h, out_w):
-        for y in range(i * row.stride - before, i * row.stride - before + row.size):
-            for z in range(j * row.stride - before, j * row.stride - before + row.size):
+        for y in range(i * layer.stride - before, i * layer.stride - before + layer.size):
+            for z in range(j * layer.stride - before, j * layer.stride - before + layer.size):
                 if 0 <= y < h and 0 <= z < w:
                     out[b, k, i, j] = max(out[b, k, i, j], x[b, k, y, z])
     return out
@@ -137,15 +137,15 @@ POOLS = [
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (5, 8), (7, 3)])
-@pytest.mark.parametrize("row", POOLS, ids=lambda row: f"{row.size}/{row.stride}+{row.padding}")
-def test_max_pool(row: MaxPool, size: tuple[int, int]) -> None:
-    if min(size) + row.padding < row.size:
+@pytest.mark.parametrize("layer", POOLS, ids=lambda layer: f"{layer.size}/{layer.stride}+{layer.padding}")
+def test_max_pool(layer: MaxPool, size: tuple[int, int]) -> None:
+    if min(size) + layer.padding < layer.size:
         pytest.skip("the window is larger than the map")
-    x = numbers(2, 3, *size) - 3  # mostly negative, so that a padding of zeros would win
-    expected = max_pool_by_index(x, row)
-    out = MaxPoolLayer(row)(torch.from_numpy(x)).numpy()
+    x = random_array(2, 3, *size) - 3  # mostly negative, so that a padding of zeros would win
+    expected = max_pool_by_index(x, layer)
+    out = MaxPoolLayer(layer)(torch.from_numpy(x)).numpy()
     np.testing.assert_array_equal(out, expected)
-    assert Architecture((row,), *reversed(size)).shapes() == [(3, *expected.shape[2:])]
+    assert Architecture((layer,), *reversed(size)).shapes() == [(3, *expected.shape[2:])]
 
 
 # Convolution
@@ -177,11 +177,11 @@ ACTIVATED = {
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, 1), (1, 1, 0), (3, 2, 1), (3, 1, 0), (5, 2, 2)])
 @pytest.mark.parametrize("batch_normalize", [False, True])
 def test_convolution(size: int, stride: int, padding: int, batch_normalize: bool, activation: Activation) -> None:
-    row = Conv(4, size, stride, padding, batch_normalize, activation)
-    layer = ConvLayer(row, 3).eval()
+    layer = Conv(4, size, stride, padding, batch_normalize, activation)
+    layer = ConvLayer(layer, 3).eval()
     assert (layer.conv.bias is None) == batch_normalize
-    x, biases = numbers(2, 3, 5, 7), numbers(4)
-    scales, mean, variance = numbers(4, 1)[:, 0], numbers(4, 2)[:, 0], numbers(4, 3)[:, 0] ** 2 + 0.5
+    x, biases = random_array(2, 3, 5, 7), random_array(4)
+    scales, mean, variance = random_array(4, 1)[:, 0], random_array(4, 2)[:, 0], random_array(4, 3)[:, 0] ** 2 + 0.5
     raw = conv_by_index(x, layer.conv.weight.detach().numpy(), stride, padding)
     if layer.norm is None:
         layer.conv.bias.data = torch.from_numpy(biases)
@@ -195,15 +195,15 @@ def test_convolution(size: int, stride: int, padding: int, batch_normalize: bool
         np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
 
 
-def grouped_by_index(x: np.ndarray, weights: np.ndarray, row: Conv) -> np.ndarray:
+def grouped_by_index(x: np.ndarray, weights: np.ndarray, layer: Conv) -> np.ndarray:
     """Each part of the filters over its own part of the channels, the zeros at the end laid out by hand."""
-    end = row.end_padding
-    parts = zip(np.split(x, row.groups, axis=1), np.split(weights, row.groups), strict=True)
+    end = layer.end_padding
+    parts = zip(np.split(x, layer.groups, axis=1), np.split(weights, layer.groups), strict=True)
     outs = []
     for part, kernels in parts:
-        sides = (row.padding, row.padding + end)
+        sides = (layer.padding, layer.padding + end)
         padded = np.pad(part, ((0, 0), (0, 0), sides, sides))
-        outs.append(conv_by_index(padded, kernels, row.stride, 0))
+        outs.append(conv_by_index(padded, kernels, layer.stride, 0))
     return np.concatenate(outs, axis=1)
 
 
@@ -217,17 +217,19 @@ GROUPED = [
 ]
 
 
-@pytest.mark.parametrize("row", GROUPED, ids=lambda row: f"{row.size}/{row.stride} g{row.groups} f{row.filters}")
-def test_grouped_convolution(row: Conv) -> None:
-    layer, x, biases = ConvLayer(row, 4).eval(), numbers(2, 4, 6, 10), numbers(row.filters)
-    weights = numbers(*row.kernel_shape(4))
-    assert layer.conv.weight.shape == weights.shape
-    layer.conv.weight.data, layer.conv.bias.data = torch.from_numpy(weights), torch.from_numpy(biases)
-    expected = ACTIVATED[row.activation](grouped_by_index(x, weights, row) + biases[:, None, None])
+@pytest.mark.parametrize(
+    "layer", GROUPED, ids=lambda layer: f"{layer.size}/{layer.stride} g{layer.groups} f{layer.filters}"
+)
+def test_grouped_convolution(layer: Conv) -> None:
+    module, x, biases = ConvLayer(layer, 4).eval(), random_array(2, 4, 6, 10), random_array(layer.filters)
+    weights = random_array(*layer.kernel_shape(4))
+    assert module.conv.weight.shape == weights.shape
+    module.conv.weight.data, module.conv.bias.data = torch.from_numpy(weights), torch.from_numpy(biases)
+    expected = ACTIVATED[layer.activation](grouped_by_index(x, weights, layer) + biases[:, None, None])
     with torch.no_grad():
-        out = layer(torch.from_numpy(x)).numpy()
+        out = module(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(out, expected, atol=1e-5)
-    assert Architecture((row,), width=10, height=6, channels=4).shapes() == [expected.shape[1:]]
+    assert Architecture((layer,), width=10, height=6, channels=4).shapes() == [expected.shape[1:]]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -239,11 +241,11 @@ def test_activations(activation: Activation) -> None:
 
 
 def test_batch_norm_remembers_as_darknet_does() -> None:
-    """Rolling numbers are .99 of the old and .01 of the batch's; the variance kept is the unbiased one."""
+    """Rolling statistics are .99 of the old and .01 of the batch's; the variance is the unbiased one."""
     assert BATCH_NORM_MOMENTUM == 0.01
     layer = ConvLayer(Conv(2, 1, padding=0, activation="linear"), 2).train()
     layer.conv.weight.data = torch.eye(2)[:, :, None, None]
-    x = numbers(3, 2, 4, 5)
+    x = random_array(3, 2, 4, 5)
     layer(torch.from_numpy(x))
     np.testing.assert_allclose(layer.norm.running_mean, 0.01 * x.mean(axis=(0, 2, 3)), atol=1e-6)
     variance = x.var(axis=(0, 2, 3), ddof=1)
@@ -257,7 +259,7 @@ def conv(filters: int, size: int = 3, **rest) -> Conv:
     return Conv(filters, size, padding=size // 2, **rest)
 
 
-ROWS: tuple[Layer, ...] = (
+LAYERS: tuple[Layer, ...] = (
     conv(8),  # 0
     MaxPool(),  # 1
     conv(8),  # 2: 24 x 16 where the input is 48 x 32
@@ -272,7 +274,7 @@ ROWS: tuple[Layer, ...] = (
     Conv(14, 1, 1, 0, False, "linear"),  # 11
     Region(((1.0, 2.0), (3.0, 1.0)), classes=2),
 )
-ARCHITECTURE = Architecture(ROWS, width=48, height=32)
+ARCHITECTURE = Architecture(LAYERS, width=48, height=32)
 
 
 def seeded(architecture: Architecture, seed: int = 1) -> Network:
@@ -284,14 +286,14 @@ def random_input(n: int = 2, channels: int = 3, height: int = 32, width: int = 4
     return torch.rand((n, channels, height, width), generator=torch.Generator().manual_seed(7))
 
 
-def test_taps_give_the_rows_outputs() -> None:
+def test_taps_give_the_outputs_of_layers() -> None:
     network, images = seeded(ARCHITECTURE).eval(), random_input()
     taps = tuple(range(len(ARCHITECTURE.body)))
     with torch.no_grad():
         outs = network(images, taps)
         assert [tuple(out.shape) for out in outs] == [(2, *shape) for shape in ARCHITECTURE.shapes()[:-1]]
         before = dict(enumerate(outs))
-        for index in (1, 2, 3, 4, 6, 7, 9, 10, 11):  # every row but routes reads the row before it
+        for index in (1, 2, 3, 4, 6, 7, 9, 10, 11):  # all but routes read the layer before
             assert torch.equal(network.layers[index](before[index - 1].clone()), outs[index])
         assert torch.equal(outs[5], outs[2])
         assert torch.equal(outs[8], torch.cat([outs[7], outs[4]], dim=1))
@@ -304,10 +306,10 @@ def test_taps_give_the_rows_outputs() -> None:
         assert torch.equal(again, last)
 
 
-def test_later_rows_do_not_write_into_taps() -> None:
-    """Activations write into their input; that must never be another row's output."""
-    rows = (conv(4, activation="linear", batch_normalize=False), Route((0,)), Dropout(), conv(4, 1), Route((0, 3)))
-    network, images = seeded(Architecture(rows, width=6, height=4)).eval(), random_input(1, 3, 4, 6)
+def test_later_layers_do_not_write_into_taps() -> None:
+    """Activations write into their input; that must never be another layer's output."""
+    layers = (conv(4, activation="linear", batch_normalize=False), Route((0,)), Dropout(), conv(4, 1), Route((0, 3)))
+    network, images = seeded(Architecture(layers, width=6, height=4)).eval(), random_input(1, 3, 4, 6)
     with torch.no_grad():
         first, joined = network(images, (0, 4))
         assert torch.equal(first, network(images, (0,))[0])
@@ -360,7 +362,7 @@ def test_light_layers_out_and_in_again() -> None:
     check_parameters(model)
     other = trained(LIGHT, 2)
     other.load(model)
-    assert_same_numbers(other.to_model(), model)
+    assert_same_parameters(other.to_model(), model)
 
 
 def test_input_of_another_size_and_batch() -> None:
@@ -372,7 +374,7 @@ def test_input_of_another_size_and_batch() -> None:
         torch.testing.assert_close(alone[0], out[1])
 
 
-def test_classifier_rows() -> None:
+def test_classifier_layers() -> None:
     architecture = Architecture((conv(6), Conv(5, 1, 1, 0, False, "linear"), AvgPool(), Softmax()), width=10, height=6)
     network = seeded(architecture).eval()
     with torch.no_grad():
@@ -391,7 +393,7 @@ def test_dropout_in_training_only() -> None:
         assert torch.equal(before, after)
 
 
-def assert_same_numbers(ours: Model, theirs: Model) -> None:
+def assert_same_parameters(ours: Model, theirs: Model) -> None:
     assert ours.architecture == theirs.architecture
     for a, b in zip(ours.parameters, theirs.parameters, strict=True):
         assert (a is None) == (b is None)
@@ -413,14 +415,14 @@ def trained(architecture: Architecture, seed: int) -> Network:
     return network.eval()
 
 
-def test_numbers_out_and_in_again() -> None:
+def test_parameters_out_and_in_again() -> None:
     network = trained(ARCHITECTURE, 1)
     model = network.to_model()
-    assert len(model.parameters) == len(ARCHITECTURE.rows)
+    assert len(model.parameters) == len(ARCHITECTURE.layers)
     assert model.missing() == []
     other = trained(ARCHITECTURE, 2)
     other.load(model)
-    assert_same_numbers(other.to_model(), model)
+    assert_same_parameters(other.to_model(), model)
     with torch.no_grad():
         assert torch.equal(other(random_input())[0], network(random_input())[0])
 
@@ -431,7 +433,7 @@ def test_model_is_a_copy() -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-    assert_same_numbers(model, before)
+    assert_same_parameters(model, before)
     network.load(model)
     model.parameters[0].weights[:] = 0  # nor do layers share memory with what they were loaded from
     assert network.layers[0].conv.weight.abs().max() > 0
@@ -440,7 +442,7 @@ def test_model_is_a_copy() -> None:
 def test_partial_model_leaves_the_rest() -> None:
     network, donor = trained(ARCHITECTURE, 1), trained(ARCHITECTURE, 2).to_model()
     before = network.to_model()
-    network.load(replace(donor, parameters=(*donor.parameters[:3], *[None] * (len(ROWS) - 3))))
+    network.load(replace(donor, parameters=(*donor.parameters[:3], *[None] * (len(LAYERS) - 3))))
     after = network.to_model()
     np.testing.assert_array_equal(after.parameters[2].weights, donor.parameters[2].weights)
     np.testing.assert_array_equal(after.parameters[4].weights, before.parameters[4].weights)
@@ -449,24 +451,24 @@ def test_partial_model_leaves_the_rest() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        replace(ARCHITECTURE, rows=(conv(9), *ROWS[1:])),
-        replace(ARCHITECTURE, rows=ROWS[1:]),
-        replace(ARCHITECTURE, rows=(*ROWS[:9], Dropout(0.25), *ROWS[10:])),
+        replace(ARCHITECTURE, layers=(conv(9), *LAYERS[1:])),
+        replace(ARCHITECTURE, layers=LAYERS[1:]),
+        replace(ARCHITECTURE, layers=(*LAYERS[:9], Dropout(0.25), *LAYERS[10:])),
         replace(ARCHITECTURE, channels=1),
     ],
-    ids=["filters", "rows", "dropout", "channels"],
+    ids=["filters", "layers", "dropout", "channels"],
 )
-def test_model_of_another_table_is_refused(other: Architecture) -> None:
+def test_model_of_another_architecture_is_refused(other: Architecture) -> None:
     network = seeded(ARCHITECTURE)
-    parameters = (None,) * len(other.rows) if other.rows != ROWS else seeded(other).to_model().parameters
-    with pytest.raises(ConfigError, match="the model's rows, input channels and form of batch norm must be"):
+    parameters = (None,) * len(other.layers) if other.layers != LAYERS else seeded(other).to_model().parameters
+    with pytest.raises(ConfigError, match="the model's layers, input channels and form of batch norm must be"):
         network.load(Model(other, parameters))
 
 
 def test_model_for_another_size_is_taken() -> None:
-    """The size of the input and the head's settings are not numbers of the network."""
-    region = replace(ROWS[-1], classes=2, jitter=0.3)
-    donor = trained(replace(ARCHITECTURE, rows=(*ROWS[:-1], region), width=96, height=32), 3).to_model()
+    """The size of the input and the head's settings are not parameters of the network."""
+    region = replace(LAYERS[-1], classes=2, training=(("jitter", 0.3),))
+    donor = trained(replace(ARCHITECTURE, layers=(*LAYERS[:-1], region), width=96, height=32), 3).to_model()
     network = seeded(ARCHITECTURE)
     network.load(donor)
     np.testing.assert_array_equal(network.to_model().parameters[0].weights, donor.parameters[0].weights)
@@ -486,10 +488,10 @@ def test_gradients_reach_every_parameter() -> None:
     assert torch.isfinite(images.grad).all()
 
 
-@pytest.mark.parametrize("row", POOLS, ids=lambda row: f"{row.size}/{row.stride}+{row.padding}")
-def test_gradients_through_padding_are_finite(row: MaxPool) -> None:
-    x = torch.from_numpy(numbers(2, 3, 5, 7)).requires_grad_()
-    out = MaxPoolLayer(row)(x)
+@pytest.mark.parametrize("layer", POOLS, ids=lambda layer: f"{layer.size}/{layer.stride}+{layer.padding}")
+def test_gradients_through_padding_are_finite(layer: MaxPool) -> None:
+    x = torch.from_numpy(random_array(2, 3, 5, 7)).requires_grad_()
+    out = MaxPoolLayer(layer)(x)
     out.sum().backward()
     assert torch.isfinite(x.grad).all()
     assert x.grad.sum() == out.numel()  # each window hands its gradient to one pixel
@@ -502,6 +504,6 @@ def test_the_older_batch_norm_must_be_folded() -> None:
     assert len(Network(without).layers) == 1
 
 
-def test_a_table_that_does_not_fit_is_refused() -> None:
+def test_an_architecture_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="layer 2"):
         Network(Architecture((conv(4), MaxPool(), Route((0, 1))), width=12, height=8))

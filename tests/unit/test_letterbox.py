@@ -7,17 +7,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from yolo9000.inference import preprocess as module
 from yolo9000.inference.preprocess import (
     boxes_to_image,
     center_crop,
     fit,
     letterbox,
     letterbox_size,
-    resize,
-    resize_shorter_side,
     stretch,
 )
+from yolo9000.io import resample as module
+from yolo9000.io.resample import resize
 
 
 def row(*values: float) -> np.ndarray:
@@ -229,11 +228,3 @@ def test_center_crop() -> None:
     image = ramp(3, 8)
     np.testing.assert_allclose(center_crop(image, (3, 3)) * 255, image[2:5], atol=1e-4)
     assert center_crop(image, (9, 5)).shape == (5, 9, 3)
-
-
-@pytest.mark.parametrize(
-    ("image_wh", "shape"),
-    [((300, 200), (10, 15)), ((200, 301), (15, 10)), ((40, 40), (10, 10)), ((1, 3), (30, 10)), ((7, 2), (10, 35))],
-)
-def test_resize_shorter_side(image_wh: tuple[int, int], shape: tuple[int, int]) -> None:
-    assert resize_shorter_side(noise(*image_wh), 10).shape == (*shape, 3)

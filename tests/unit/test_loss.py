@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from yolo9000.architectures.layers import Region
 from yolo9000.losses.assign import Assignment, Targets, assign, best_ious, box_iou, last_of_each, size_iou
 from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities
 from yolo9000.losses.region import LossParts, PseudoBoxPolicy, region_loss
+from yolo9000.losses.settings import LossSettings
 from yolo9000.taxonomy.wordtree import WordTree
 
 A, K, H, W = 3, 5, 2, 3
 ANCHORS = ((1.0, 1.0), (2.0, 1.0), (1.0, 2.0))  # in cells
 ANCHORS_WH = torch.tensor(ANCHORS) / torch.tensor([W, H])
 TX, TY, TW, TH, TO = range(5)
-NEVER = 2.0  # no IoU is above it: no box is left alone
+NEVER = 1.0  # no IoU is above it: no box is left alone
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 # Groups: [0, 1] at the top, [2, 3] under 0, [4] under 2
@@ -41,8 +43,11 @@ def targets_of(*objects: tuple[int, float, float, float, float, int]) -> Targets
     )
 
 
-def region(**options: Any) -> Region:
-    return Region(**({"anchors_wh_cells": ANCHORS, "classes": K, "softmax": True, "bias_match": True} | options))
+HEAD = Region(anchors_wh_cells=ANCHORS, classes=K, softmax=True)
+
+
+def loss(**options: Any) -> LossSettings:
+    return LossSettings(**({"object_scale": 1.0, "rescore": False, "thresh": 0.5} | options))
 
 
 def zeros(images: int = 1, anchors: int = A, grid_hw: tuple[int, int] = (H, W)) -> torch.Tensor:
@@ -133,10 +138,10 @@ class TestParts:
 
     @pytest.mark.parametrize(("rescore", "target"), [(True, IOU), (False, 1.0)])
     def test_one_object(self, rescore: bool, target: float) -> None:
-        head = region(
+        settings = loss(
             rescore=rescore, coord_scale=3.0, object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER
         )
-        parts = region_loss(zeros(), targets_of(self.OBJECT), head)
+        parts = region_loss(zeros(), targets_of(self.OBJECT), HEAD, settings)
         coordinates = 3 / 2 * (2 - self.AREA) * ((0.5 - 0.75) ** 2 + (0.5 - 0.25) ** 2 + math.log(1.5 / 2) ** 2)
         expected = [
             coordinates,
@@ -149,7 +154,7 @@ class TestParts:
 
     def test_gradient_of_one_object(self) -> None:
         raw = zeros(2).requires_grad_()
-        region_loss(raw, targets_of(self.OBJECT), region(object_scale=5.0, thresh=NEVER)).total().backward()
+        region_loss(raw, targets_of(self.OBJECT), HEAD, loss(object_scale=5.0, thresh=NEVER)).total().backward()
         assert raw.grad is not None
         gradient = raw.grad[0, 10:20, 0, 1]  # anchor 1 of 10 numbers each
         scale = 2 - self.AREA
@@ -170,7 +175,7 @@ class TestParts:
         raw[at(1, 0, TO, 1, 2)] = logit(0.75)
         # In image 1 an object in the middle of cell (1, 2) with the very size of anchor 0
         targets = targets_of(self.OBJECT, (1, 2.5 / W, 1.5 / H, 1 / W, 1 / H, 4))
-        seen = region_loss(raw, targets, region()).statistics
+        seen = region_loss(raw, targets, HEAD, loss()).statistics
         assert seen.objects == 2
         assert float(seen.iou) == pytest.approx(self.IOU + 1)
         assert float(seen.probability) == pytest.approx(0.2 + 0.5)
@@ -180,7 +185,7 @@ class TestParts:
         assert float(seen.all_objectness) == pytest.approx(35 * 0.5 + 0.75)
 
     def test_without_any_object(self) -> None:
-        parts = region_loss(zeros(2), targets_of(), region(noobject_scale=0.5, rescore=True))
+        parts = region_loss(zeros(2), targets_of(), HEAD, loss(noobject_scale=0.5, rescore=True))
         assert parts_of(parts) == [0, 0, 0.5 / 2 * 2 * A * H * W / 4, 0]
         assert parts.statistics.objects == 0
         assert parts.image_level is None
@@ -191,14 +196,16 @@ class TestParts:
         targets = targets_of((0, 2.5 / 4, 1.5 / 2, 1 / 4, 1 / 2, 0))
         counts = []
         for thresh in (0.4999, 0.5):
-            parts = region_loss(zeros(grid_hw=(2, 4)), targets, region(thresh=thresh))
+            parts = region_loss(zeros(grid_hw=(2, 4)), targets, HEAD, loss(thresh=thresh))
             counts.append(float(parts.no_objectness) / (0.5 * 0.25))
         assert counts == [A * 2 * 4 - 3, A * 2 * 4 - 1]
 
     def test_the_last_of_two_objects_at_one_place_is_learnt(self) -> None:
         first = (0, 1.2 / W, 0.9 / H, 1.9 / W, 0.8 / H, 1)
-        head = region(rescore=True, thresh=NEVER)
-        both, last = (region_loss(zeros(), targets_of(*some), head) for some in ([first, self.OBJECT], [self.OBJECT]))
+        settings = loss(rescore=True, thresh=NEVER)
+        both, last = (
+            region_loss(zeros(), targets_of(*some), HEAD, settings) for some in ([first, self.OBJECT], [self.OBJECT])
+        )
         assert parts_of(both) == parts_of(last)
         assert both.statistics.objects == 2
 
@@ -206,9 +213,11 @@ class TestParts:
         raw = zeros(2)
         raw[:, TW] = 2.0  # anchor 0 of all cells
         raw[at(1, 2, TX, 1, 0)] = logit(0.9)
-        head = region(thresh=0.0)
+        settings = loss(thresh=0.0)
         targets = targets_of(self.OBJECT)
-        before, after = (float(region_loss(raw, targets, head, warm_up=on).coordinates) for on in (False, True))
+        before, after = (
+            float(region_loss(raw, targets, HEAD, settings, warm_up=on).coordinates) for on in (False, True)
+        )
         # The box that learns the object is one of anchor 1, and learns that alone
         assert after - before == pytest.approx(0.01 / 2 * (2 * H * W * 2.0**2 + (0.9 - 0.5) ** 2), rel=1e-5)
 
@@ -216,16 +225,16 @@ class TestParts:
         raw = zeros()
         raw[at(0, 1, TW, 0, 1)] = 2.0
         before, after = (
-            region_loss(raw, targets_of(self.OBJECT), region(), warm_up=on).coordinates for on in (False, True)
+            region_loss(raw, targets_of(self.OBJECT), HEAD, loss(), warm_up=on).coordinates for on in (False, True)
         )
         assert before == after
 
     def test_half_precision_is_computed_in_single(self) -> None:
         raw = torch.randn(zeros(2).shape, generator=torch.Generator().manual_seed(4)).bfloat16()
-        targets, head = targets_of(self.OBJECT), region(rescore=True)
-        parts = region_loss(raw, targets, head)
+        targets, settings = targets_of(self.OBJECT), loss(rescore=True)
+        parts = region_loss(raw, targets, HEAD, settings)
         assert parts.total().dtype == torch.float32
-        assert parts_of(parts) == parts_of(region_loss(raw.float(), targets, head))
+        assert parts_of(parts) == parts_of(region_loss(raw.float(), targets, HEAD, settings))
 
 
 class TestImageLevel:
@@ -244,11 +253,11 @@ class TestImageLevel:
         raw[at(1, 2, TO, 1, 2)] = logit(self.OBJECTNESS)
         return raw
 
-    def loss(self, pseudo: PseudoBoxPolicy, raw: torch.Tensor | None = None) -> LossParts:
-        head = region(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER)
+    def loss(self, policy: PseudoBoxPolicy, raw: torch.Tensor | None = None) -> LossParts:
+        settings = loss(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER)
         raw = self.raw() if raw is None else raw
         return region_loss(
-            raw, targets_of(TestParts.OBJECT), head, image_labels=self.LABELS, pseudo=pseudo, warm_up=True
+            raw, targets_of(TestParts.OBJECT), HEAD, settings, image_labels=self.LABELS, policy=policy, warm_up=True
         )
 
     def test_which_box_learns(self) -> None:
@@ -260,25 +269,26 @@ class TestImageLevel:
         assert found.probability.tolist() == pytest.approx([2 / 6, 1 / 5])
         assert found.objectness.tolist() == pytest.approx([self.OBJECTNESS, 0.5])
 
-    @pytest.mark.parametrize("pseudo", ["paper", "negatives", "release", "head", "class-only"])
-    def test_parts(self, pseudo: PseudoBoxPolicy) -> None:
+    @pytest.mark.parametrize("policy", ["paper", "negatives", "darknet-2017-01", "darknet-2017-07", "class-only"])
+    def test_parts(self, policy: PseudoBoxPolicy) -> None:
         alone = region_loss(
             zeros(),
             targets_of(TestParts.OBJECT),
-            region(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER),
+            HEAD,
+            loss(object_scale=5.0, noobject_scale=0.5, class_scale=2.0, thresh=NEVER),
         )
-        added = np.subtract(parts_of(self.loss(pseudo)), parts_of(alone))
+        added = np.subtract(parts_of(self.loss(policy)), parts_of(alone))
         up = 5 / 2 * (self.OBJECTNESS - 0.3) ** 2  # the box of image 2 is above .3
         down = 0.5 / 2 * 17 * (0.1**2 + 0.5**2)
         expected = {
             "paper": (up, 0),
             "negatives": (up, 0),
-            "release": (up, down),
-            "head": (0, down),
+            "darknet-2017-01": (up, down),
+            "darknet-2017-07": (0, down),
             "class-only": (0, 0),
-        }[pseudo]
+        }[policy]
         classes = math.log(6 / 2) + math.log(5)
-        if pseudo == "negatives":
+        if policy == "negatives":
             # The first box of image 1 gives its label 5/9; its 16 others and the 17 of image 2 give theirs 1/5
             classes += 0.1 * (math.log(9 / 5) + 16 * math.log(5)) + 0.5 * 17 * math.log(5)
         assert added == pytest.approx([0, *expected, 2 * classes], abs=1e-5)
@@ -288,22 +298,22 @@ class TestImageLevel:
         assert seen.objects == 1
         assert seen.boxes == A * H * W
 
-    @pytest.mark.parametrize("pseudo", ["paper", "class-only"])
-    def test_other_boxes_learn_nothing(self, pseudo: PseudoBoxPolicy) -> None:
+    @pytest.mark.parametrize("policy", ["paper", "class-only"])
+    def test_other_boxes_learn_nothing(self, policy: PseudoBoxPolicy) -> None:
         raw = self.raw().requires_grad_()
-        self.loss(pseudo, raw).total().backward()
+        self.loss(policy, raw).total().backward()
         assert raw.grad is not None
         gradient = raw.grad.reshape(3, A, 5 + K, H, W)[1].movedim(1, -1)
         own = gradient[2, 1, 2].clone()
         assert own[:4].tolist() == [0, 0, 0, 0]
-        assert float(own[TO]) == pytest.approx(5 * (0.2 - 0.3) * 0.2 * 0.8 if pseudo == "paper" else 0)
+        assert float(own[TO]) == pytest.approx(5 * (0.2 - 0.3) * 0.2 * 0.8 if policy == "paper" else 0)
         assert own[5:].tolist() == pytest.approx([2 / 6, 2 / 6, 2 / 6, 2 * (2 / 6 - 1), 2 / 6])
         gradient[2, 1, 2] = 0
         assert gradient.count_nonzero() == 0
 
     def test_class_along_the_path_of_a_tree(self) -> None:
         labels = torch.arange(K)[None] == 4
-        parts = region_loss(zeros(), targets_of(), region(), tree=GROUPS, image_labels=labels, pseudo="class-only")
+        parts = region_loss(zeros(), targets_of(), HEAD, loss(), tree=GROUPS, image_labels=labels, policy="class-only")
         # Node 4 is the one child of 2, one of two under 0, one of two at the top
         assert parts_of(parts) == pytest.approx([0, 0, 0, math.log(2 * 2)])
         assert parts.image_level is not None
@@ -316,7 +326,7 @@ class TestSeveralImageLabels:
     LABELS = torch.isin(torch.arange(K), torch.tensor([1, 3]))[None]
 
     def loss(self, raw: torch.Tensor, **options: Any) -> LossParts:
-        return region_loss(raw, targets_of(), region(thresh=NEVER), image_labels=self.LABELS, **options)
+        return region_loss(raw, targets_of(), HEAD, loss(thresh=NEVER), image_labels=self.LABELS, **options)
 
     def chosen(self, raw: torch.Tensor) -> dict[int, int]:
         found = self.loss(raw).image_level
@@ -347,9 +357,9 @@ class TestSeveralImageLabels:
         assert self.chosen(raw) == {3: 0 * H * W + 1 * W + 1, 1: 0}
 
     def test_more_labels_than_boxes(self) -> None:
-        head = region(anchors_wh_cells=((1.0, 1.0),))
+        head = replace(HEAD, anchors_wh_cells=((1.0, 1.0),))
         labels = torch.ones((1, K), dtype=torch.bool)
-        found = region_loss(zeros(1, 1, (1, 2)), targets_of(), head, image_labels=labels).image_level
+        found = region_loss(zeros(1, 1, (1, 2)), targets_of(), head, loss(), image_labels=labels).image_level
         assert found is not None
         assert sorted(found.boxes.tolist()) == [0, 0, 0, 1, 1]
 
@@ -366,27 +376,38 @@ class TestSeveralImageLabels:
     def test_what_the_labels_rule_out(self, tree: SiblingGroups | None, exhaustive: list[int], left: float) -> None:
         known = torch.isin(torch.arange(K), torch.tensor(exhaustive))[None]
         paper, ruled = (
-            self.loss(zeros(), pseudo=pseudo, exhaustive=known, tree=tree) for pseudo in ("paper", "negatives")
+            self.loss(zeros(), policy=policy, exhaustive=known, tree=tree) for policy in ("paper", "negatives")
         )
         others = A * H * W - 2
         assert parts_of(ruled)[3] - parts_of(paper)[3] == pytest.approx(-0.5 * others * math.log(left), abs=1e-5)
 
     def test_a_label_above_rules_out_nothing_below(self) -> None:
         above = torch.arange(K)[None] == 0
-        parts = region_loss(zeros(), targets_of(), region(), tree=GROUPS, image_labels=above, pseudo="negatives")
+        parts = region_loss(zeros(), targets_of(), HEAD, loss(), tree=GROUPS, image_labels=above, policy="negatives")
         # The chosen box learns 0 of 0 and 1; leaves 3 and 4 are below 0, leaf 1 is ruled out
         assert parts_of(parts)[3] == pytest.approx(math.log(2) + 0.5 * (A * H * W - 1) * math.log(2), abs=1e-5)
+
+    def test_ruling_out_classes_trains_no_objectness(self) -> None:
+        raw = zeros().requires_grad_()
+        self.loss(raw, policy="negatives").total().backward()
+        assert raw.grad is not None
+        chosen = list(self.chosen(zeros()).values())
+        to = raw.grad.reshape(A, 5 + K, H * W)[:, TO].flatten()
+        others = torch.ones(len(to), dtype=torch.bool)
+        others[chosen] = False
+        assert not bool(to[others].any())
+        assert bool(raw.grad.reshape(A, 5 + K, H * W)[:, 5:].any())
 
     def test_boxes_that_are_taken_for_nothing_have_no_part(self) -> None:
         raw = zeros()
         raw[:, TO :: 5 + K] = logit(0.04)
-        assert parts_of(self.loss(raw, pseudo="negatives")) == parts_of(self.loss(raw, pseudo="paper"))
+        assert parts_of(self.loss(raw, policy="negatives")) == parts_of(self.loss(raw, policy="paper"))
 
     def test_what_is_ruled_out_for_certain_still_has_a_loss(self) -> None:
         raw = zeros().requires_grad_()
         with torch.no_grad():
             raw[:, 5 :: 5 + K] = 200  # class 0: the others have a probability of 0 in float32
-        total = self.loss(raw, pseudo="negatives").total()
+        total = self.loss(raw, policy="negatives").total()
         total.backward()
         assert math.isfinite(float(total.detach()))
         assert raw.grad is not None
@@ -415,7 +436,7 @@ class TestExhaustive:
         exhaustive[1] = torch.isin(torch.arange(K), torch.tensor(marked))
         targets = targets_of((1, *TestParts.OBJECT[1:]))
         whole, part = (
-            region_loss(zeros(2), targets, region(thresh=NEVER), tree=tree, exhaustive=given)
+            region_loss(zeros(2), targets, HEAD, loss(thresh=NEVER), tree=tree, exhaustive=given)
             for given in (None, exhaustive)
         )
         pushes = [1 / 2 / 4 * (18 + fraction * 17)]
@@ -426,13 +447,13 @@ class TestExhaustive:
         raw = zeros()
         raw[at(0, 2, 5 + 1, 1, 0)] = math.log(6)  # class 1 gets 6 / 10 there
         exhaustive = torch.tensor([[False, True, False, False, False]])
-        parts = region_loss(raw, targets_of(), region(), exhaustive=exhaustive)
+        parts = region_loss(raw, targets_of(), HEAD, loss(), exhaustive=exhaustive)
         assert float(parts.no_objectness) == pytest.approx(1 / 2 / 4 * (17 * 0.2 + 0.6))
 
     def test_fraction_teaches_classes_nothing(self) -> None:
         raw = zeros().requires_grad_()
         exhaustive = torch.tensor([[False, True, True, False, False]])
-        region_loss(raw, targets_of(), region(), exhaustive=exhaustive).total().backward()
+        region_loss(raw, targets_of(), HEAD, loss(), exhaustive=exhaustive).total().backward()
         assert raw.grad is not None
         gradient = raw.grad.reshape(A, 5 + K, H, W)
         assert gradient[:, 5:].count_nonzero() == 0
@@ -487,8 +508,8 @@ class TestObjectsOnATree:
 
     def classes(self, *objects: tuple[float, int]) -> float:
         targets = targets_of(*((0, x / W, 0.5 / H, 0.3, 0.4, label) for x, label in objects))
-        head = region(anchors_wh_cells=((1.0, 1.0),))
-        return float(region_loss(zeros(anchors=1), targets, head, tree=self.GROUPS).classes)
+        head = replace(HEAD, anchors_wh_cells=((1.0, 1.0),))
+        return float(region_loss(zeros(anchors=1), targets, head, loss(), tree=self.GROUPS).classes)
 
     def test_neighbours_learn_each_their_path(self) -> None:
         # 3 and 4: a group of 2 at the top and another; 1: the one at the top. Groups are told apart by the places of

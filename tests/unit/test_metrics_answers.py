@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.small_tree import CAT, CUP, DOG, HOUND, TERRIER, TREE, answer, nodes
 
-from yolo9000.evaluation.calibration import brier, path_steps, reliability, reliability_by_depth
-from yolo9000.evaluation.classification import accuracy_by_depth, roll_up_scores, top_k_accuracy
+from yolo9000.evaluation.calibration import path_steps, reliability, reliability_by_depth
+from yolo9000.evaluation.classification import accuracy_by_depth, top_k_accuracy
 
 # --- accuracy
 
@@ -33,17 +33,6 @@ def test_top_k_refuses_what_has_no_meaning() -> None:
         top_k_accuracy(np.full((1, 3), np.nan), nodes(1))
 
 
-def test_coarse_scores_are_sums() -> None:
-    # classes: terrier, cup, hound, cat
-    scores = np.array([[0.3, 0.35, 0.2, 0.15], [0.0, 0.25, 0.25, 0.5]], np.float32)
-    coarse, at = roll_up_scores(scores, nodes(TERRIER, CUP, HOUND, CAT), TREE, TREE.depths <= 1)
-    assert at.tolist() == [DOG, CAT, CUP]
-    np.testing.assert_allclose(coarse, [[0.5, 0.15, 0.35], [0.25, 0.5, 0.25]], atol=1e-7)
-    # the fine answer is a cup, the coarse one a dog
-    assert top_k_accuracy(scores[:1], nodes(1)) == 1
-    assert top_k_accuracy(coarse[:1], nodes(0)) == 1
-
-
 def test_accuracy_by_depth() -> None:
     answers, gts = nodes(HOUND, CAT, CUP, DOG), nodes(TERRIER, DOG, CUP, TERRIER)
     # depth 0: all; depth 1: not the cat; depth 2: only the cup
@@ -64,8 +53,6 @@ def test_reliability_by_hand() -> None:
     assert bins.accuracy.tolist() == pytest.approx([1 / 3, 2 / 3])
     # gaps 1/3 - .2 = 2/15 and .8 - 2/3 = 2/15
     assert (bins.ece, bins.mce) == pytest.approx((2 / 15, 2 / 15))
-    # (.01 + .64 + .09 + .01 + .04 + .49) / 6
-    assert brier(confidence, correct) == pytest.approx(1.28 / 6)
 
 
 def test_bins_hold_their_upper_edge() -> None:
@@ -99,14 +86,14 @@ def test_bins_of_equal_count_of_the_surest() -> None:
 def test_calibration_of_nothing(scheme: str) -> None:
     bins = reliability(np.empty(0), np.empty(0, bool), 3, scheme)  # type: ignore[arg-type]
     assert bins.counts.sum() == 0
-    assert np.isnan([bins.ece, bins.mce, brier(np.empty(0), np.empty(0, bool))]).all()
+    assert np.isnan([bins.ece, bins.mce]).all()
 
 
 def test_calibration_refuses_what_has_no_meaning() -> None:
     with pytest.raises(ValueError, match=r"confidences must be in \[0, 1\], got 0.5 to 1.5"):
         reliability(np.array([0.5, 1.5]), np.ones(2, bool))
     with pytest.raises(ValueError, match="confidences must be"):
-        brier(np.array([np.nan]), np.ones(1, bool))
+        reliability(np.array([np.nan]), np.ones(1, bool))
     with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
         reliability(np.array([0.5]), np.ones(1, bool), bins=0)
 

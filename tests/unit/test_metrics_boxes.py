@@ -76,11 +76,11 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, np.ndarray], m
 def test_lengths_are_checked_without_the_checks_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     scored = scored_of([(0, A)], [(0, A, 0.5)])
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(ValueError, match=r"must be as many, got \{'pred_images': 1, .*'pred_scores': 2"):
+    with pytest.raises(ValueError, match=r"lengths must be equal, got \{'pred_images': 1, .*'pred_scores': 2"):
         replace(scored, pred_scores=np.ones(2, np.float32))
 
 
-# --- which detection found which truth
+# --- which prediction matches which object
 
 
 def test_iou_of_exactly_the_threshold_is_enough() -> None:
@@ -96,13 +96,13 @@ def test_exclusive_edges_give_the_iou_of_vocs_inclusive_ones() -> None:
 
 
 def test_second_detection_of_a_gt_is_false_even_where_another_gt_is_free() -> None:
-    # Truths overlap; both detections lie on the first: IoU 1 with it, 30 x 20 / (50 x 20) = .6 with the other.
+    # Objects overlap; both detections lie on the first: IoU 1 with it, 30 x 20 / (50 x 20) = .6 with the other.
     scored = scored_of([(0, A), (0, (10, 0, 50, 20))], [(0, A, 0.7), (0, A, 0.9)])
     assert match(scored).gts.tolist() == [-1, 0]
     assert match(scored).ignored.tolist() == [False, False]
 
 
-def test_of_two_gts_in_one_place_the_earlier_is_chosen() -> None:
+def test_of_two_gts_in_one_position_the_earlier_is_chosen() -> None:
     first_difficult = match(scored_of([(0, A, "difficult"), (0, A)], [(0, A, 0.9)]))
     assert (first_difficult.gts.tolist(), first_difficult.ignored.tolist()) == ([-1], [True])
     assert match(scored_of([(0, A), (0, A, "difficult")], [(0, A, 0.9)])).gts.tolist() == [0]
@@ -113,7 +113,7 @@ def test_classes_and_images_do_not_mix() -> None:
     assert match(scored).gts.tolist() == [-1, -1]
 
 
-def test_difficult_gt_counts_neither_way_however_often_it_is_found() -> None:
+def test_difficult_gt_counts_neither_way_however_often_it_is_matched() -> None:
     scored = scored_of([(0, A, "difficult"), (0, B)], [(0, A, 0.9), (0, A, 0.8), (0, B, 0.7)])
     matches = match(scored)
     assert matches.gts.tolist() == [-1, -1, 1]
@@ -125,14 +125,14 @@ def test_difficult_gt_counts_neither_way_however_often_it_is_found() -> None:
 
 def test_false_positives_in_a_crowd_do_not_count() -> None:
     crowd: Box = (0, 0, 200, 100)
-    found = [
+    preds = [
         (0, (20, 10, 60, 30), 0.9),  # inside the crowd; IoU with it only 800 / 20,000
-        (0, A, 0.8),  # inside too, but it finds a truth of its own
-        (0, A, 0.7),  # a second one of that truth, in the crowd
+        (0, A, 0.8),  # inside too, but it finds a ground truth of its own
+        (0, A, 0.7),  # a second one of that ground truth, in the crowd
         (0, (190, 0, 230, 20), 0.6),  # a quarter of it is inside: false
         (1, (20, 10, 60, 30), 0.5),  # another class: false
     ]
-    matches = match(scored_of([(0, crowd, "crowd"), (0, A)], found))
+    matches = match(scored_of([(0, crowd, "crowd"), (0, A)], preds))
     assert matches.gts.tolist() == [-1, 1, -1, -1, -1]
     assert matches.ignored.tolist() == [True, False, True, False, False]
 
@@ -144,10 +144,10 @@ def test_boxes_without_area_find_nothing() -> None:
 
 
 def test_any_label_own_label_first() -> None:
-    # The detection of class 1 overlaps the truth of class 0 better, 1 against .6, but takes its own.
+    # The detection of class 1 overlaps the ground truth of class 0 better, 1 against .6, but takes its own.
     scored = scored_of([(0, A), (1, (10, 0, 50, 20))], [(1, A, 0.9), (1, B, 0.8)])
     assert match(scored, 0.5, prefer_same_label).gts.tolist() == [1, -1]
-    # A truth goes to its own class, though the other detection has the higher score.
+    # A ground truth goes to its own class, though the other detection has the higher score.
     scored = scored_of([(0, A)], [(1, A, 0.9), (0, A, 0.3)])
     assert match(scored, 0.5, prefer_same_label).gts.tolist() == [-1, 0]
 
@@ -168,7 +168,7 @@ def test_join_gives_every_pair_in_blocks(at_once: int, monkeypatch: pytest.Monke
 
 # --- average precision
 
-TWO_OF_THREE = [(0, A, 0.9), (0, NOWHERE, 0.8), (0, B, 0.7)]  # found, false, found
+TWO_OF_THREE = [(0, A, 0.9), (0, NOWHERE, 0.8), (0, B, 0.7)]  # true, false, true positive
 
 
 def test_three_detections() -> None:
@@ -183,7 +183,7 @@ def test_three_detections() -> None:
     assert ap(scored, method="eleven_point") == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
 
 
-def test_a_gt_that_is_never_found_limits_recall() -> None:
+def test_a_gt_that_is_never_matched_limits_recall() -> None:
     scored = scored_of([(0, A), (0, B), (0, C)], TWO_OF_THREE)
     # recall 1/3, 1/3, 2/3
     assert ap(scored) == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3)
@@ -237,7 +237,6 @@ def test_coco_metrics_by_hand() -> None:
     assert metrics == pytest.approx(expected, nan_ok=True)
     scores = coco_scores(scored)
     np.testing.assert_allclose(scores.by_class.values, [0.3, np.nan])
-    np.testing.assert_allclose(scores.by_class_at_50.values, [1, np.nan])
     np.testing.assert_allclose(scores.by_class_and_size, [[0.3, np.nan, 0.3, np.nan], [np.nan] * 4])
 
 
@@ -249,18 +248,18 @@ def test_coco_size_is_that_of_the_outline() -> None:
 
 
 def test_coco_leaves_out_difficult_gts() -> None:
-    found = [(0, A, 0.9), (0, B, 0.8)]
-    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], found)).metrics["map"] == 1
+    preds = [(0, A, 0.9), (0, B, 0.8)]
+    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], preds)).metrics["map"] == 1
     # without the detection of the difficult one nothing changes; with no mark it would be missed
-    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], found[1:])).metrics["map"] == 1
+    assert coco_scores(scored_of([(0, A, "difficult"), (0, B)], preds[1:])).metrics["map"] == 1
     # recall 1/2 reaches 51 of the 101 levels
-    assert coco_scores(scored_of([(0, A), (0, B)], found[1:])).metrics["map"] == pytest.approx(51 / 101)
+    assert coco_scores(scored_of([(0, A), (0, B)], preds[1:])).metrics["map"] == pytest.approx(51 / 101)
 
 
 def test_coco_leaves_out_what_lies_in_crowds() -> None:
     crowd: Truth = (0, (0, 0, 90, 60), "crowd")
-    found = [(0, (5, 5, 45, 25), 0.9), (0, (40, 30, 80, 50), 0.8), (0, B, 0.7)]
-    assert coco_scores(scored_of([crowd, (0, B)], found)).metrics["map"] == 1
+    preds = [(0, (5, 5, 45, 25), 0.9), (0, (40, 30, 80, 50), 0.8), (0, B, 0.7)]
+    assert coco_scores(scored_of([crowd, (0, B)], preds)).metrics["map"] == 1
 
 
 def test_coco_in_batches_of_classes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +284,7 @@ def test_coco_says_nothing(capfd: pytest.CaptureFixture[str], caplog: pytest.Log
 
 def test_f1_at_every_threshold() -> None:
     curve = f1_curve(scored_of([(0, A), (0, B)], TWO_OF_THREE))
-    # 2 found / (given + truths): 2 x 1 / (1 + 2), 2 x 1 / (2 + 2), 2 x 2 / (3 + 2)
+    # 2 x true positives / (predictions + objects): 2 x 1 / (1 + 2), 2 x 1 / (2 + 2), 2 x 2 / (3 + 2)
     assert curve.f1.tolist() == pytest.approx([2 / 3, 1 / 2, 4 / 5])
     assert curve.precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3])
     assert curve.recall.tolist() == pytest.approx([1 / 2, 1 / 2, 1])
@@ -294,7 +293,7 @@ def test_f1_at_every_threshold() -> None:
 
 def test_f1_pools_classes_or_takes_one() -> None:
     scored = scored_of([(0, A), (1, B)], [(0, A, 0.9), (1, NOWHERE, 0.8), (0, C, 0.5)])
-    # all: given 1, 2, 3 of 2 truths, one found; class 0: given 1, 2 of 1 truth; class 1: one given, none found
+    # all: given 1, 2, 3 of 2 objects, one matched; class 0: given 1, 2 of 1 object; class 1: one given, none matched
     assert f1_curve(scored).f1.tolist() == pytest.approx([2 / 3, 2 / 4, 2 / 5])
     assert f1_curve(scored, label=0).f1.tolist() == pytest.approx([2 / 2, 2 / 3])
     assert f1_curve(scored, label=1).f1.tolist() == [0]
@@ -307,9 +306,9 @@ def test_f1_takes_equal_scores_together() -> None:
 
 
 def test_f1_without_detections_or_gts() -> None:
-    nothing_found = f1_curve(scored_of([(0, A)], []))
-    assert len(nothing_found.f1) == 0
-    assert np.isnan([nothing_found.best_f1, nothing_found.best_threshold]).all()
+    no_predictions = f1_curve(scored_of([(0, A)], []))
+    assert len(no_predictions.f1) == 0
+    assert np.isnan([no_predictions.best_f1, no_predictions.best_threshold]).all()
     nothing_there = f1_curve(scored_of([(0, A, "difficult")], [(0, B, 0.5)]))
     assert nothing_there.f1.tolist() == [0]
     assert np.isnan(nothing_there.recall).all()
@@ -317,21 +316,21 @@ def test_f1_without_detections_or_gts() -> None:
 
 def test_confusion_by_hand() -> None:
     gts: list[Truth] = [(0, A), (0, B), (1, C), (2, (0, 100, 40, 120), "difficult")]
-    found = [
+    preds = [
         (0, A, 0.9),  # right
         (0, A, 0.8),  # second one of it: background taken for 0
         (2, B, 0.7),  # 0 taken for 2
         (1, NOWHERE, 0.6),  # background taken for 1
         (2, (0, 100, 40, 120), 0.5),  # difficult: left out
-        (1, C, 0.2),  # below the threshold: the truth is missed
+        (1, C, 0.2),  # below the threshold: the ground truth is missed
     ]
-    assert confusion_matrix(scored_of(gts, found, classes=3)).tolist() == [
+    assert confusion_matrix(scored_of(gts, preds, classes=3)).tolist() == [
         [1, 0, 1, 0],
         [0, 0, 0, 1],
         [0, 0, 0, 0],
         [1, 1, 0, 0],
     ]
-    assert confusion_matrix(scored_of(gts, found, classes=3), min_score=0.1)[1].tolist() == [0, 1, 0, 0]
+    assert confusion_matrix(scored_of(gts, preds, classes=3), min_score=0.1)[1].tolist() == [0, 1, 0, 0]
 
 
 def test_confusion_without_gts_or_detections() -> None:

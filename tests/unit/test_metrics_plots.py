@@ -21,7 +21,7 @@ from yolo9000.evaluation.plots import (
     plot_reliability,
     plot_specificity_risk,
 )
-from yolo9000.evaluation.tree import SpecificityRisk
+from yolo9000.evaluation.tree_severity import SpecificityRisk
 from yolo9000.evaluation.voc import PrecisionRecall, precision_recall
 
 SCORED = scored_of([(0, A), (0, B)], [(0, A, 0.9), (0, NOWHERE, 0.8), (0, B, 0.7)])
@@ -34,7 +34,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def blueness(image: np.ndarray) -> float:
-    """Share of pixels of a strong blue: the full end of the colors of a confusion matrix."""
+    """Fraction of pixels of a strong blue: the full end of the colors of a confusion matrix."""
     red, _, blue = np.moveaxis(image, 2, 0)
     return float(((blue > 90) & (red < 40)).mean())
 
@@ -104,7 +104,8 @@ def test_plots_leave_matplotlibs_state_alone() -> None:
 
 
 def test_other_scores_do_without_matplotlib_and_the_coco_package() -> None:
-    modules = ["calibration", "classification", "curves", "match", "scored", "tree", "voc"]
+    modules = ["calibration", "classification", "curves", "match", "scored", "voc"]
+    modules += ["label_only", "metric_names", "tree_ap", "tree_paths", "tree_severity"]
     imports = "".join(f"import yolo9000.evaluation.{name}; " for name in modules)
     program = f"import sys; {imports}assert not {{'matplotlib', 'faster_coco_eval', 'torch'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -11,25 +11,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from yolo9000.inference.decode import (
+from yolo9000.architectures.head import Head
+from yolo9000.inference.decode import decode, flat_scores, label_candidates
+from yolo9000.inference.head_output import (
     Candidates,
     ClassLogits,
     DenseClassLogits,
     HeadOutput,
-    HeadSpec,
     LazyClassLogits,
     decode_boxes,
-    decode_tree,
     find_candidates,
-    flat_scores,
-    label_candidates,
     node_scores,
-    postprocess,
     sigmoid,
     softmax,
-    tree_nms,
 )
+from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
+from yolo9000.inference.suppress import tree_nms
+from yolo9000.inference.tree_decode import decode_tree
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections, PathStep
 
@@ -56,8 +55,8 @@ def head_output(objects: dict[int, tuple[list[float], list[float]]], classes: in
     return HeadOutput(boxes, DenseClassLogits(scores), NETWORK_WH)
 
 
-def spec_of(names: tuple[str, ...], classes: str = "softmax", **rest: object) -> HeadSpec:
-    return HeadSpec(ANCHORS, names, classes, resize_mode="stretch", **rest)  # type: ignore[arg-type]
+def head_of(names: tuple[str, ...], classes: str = "softmax", **rest: object) -> Head:
+    return Head(ANCHORS, names, classes, resize_mode="stretch", **rest)  # type: ignore[arg-type]
 
 
 #          0 animal     1 furniture
@@ -68,7 +67,7 @@ PETS = WordTree.from_parents(
     names=["animal", "furniture", "dog", "cat", "sofa", "terrier", "poodle"],
     ids=[f"n{i}" for i in range(7)],
 )
-PET_SPEC = spec_of(PETS.names, "tree", tree=PETS)
+PET_HEAD = head_of(PETS.names, "tree", tree=PETS)
 ANIMAL, DOG, SOFA, TERRIER, POODLE = (0,), (0, 2), (1, 4), (0, 2, 5), (0, 2, 6)
 
 
@@ -126,24 +125,24 @@ def test_no_anchors_give_no_boxes() -> None:
 def test_anchors_are_numbered_by_prior_row_and_column() -> None:
     here = [anchor(0, 1, 0), anchor(1, 0, 2)]  # 3 and 8
     output = head_output({number: ([0, 0, 0, 0, LN3], [0, 0]) for number in here}, 2)
-    found = find_candidates(output, 0, spec_of(("a", "b")), (300, 200), 0.5)
+    found = find_candidates(output, 0, head_of(("a", "b")), (300, 200), 0.5)
     assert found.anchors.tolist() == here == [3, 8]
     np.testing.assert_allclose(found.objectness, [0.75, 0.75], rtol=1e-6)
 
 
 def test_objectness_must_be_above_the_threshold() -> None:
     output = head_output({0: ([0, 0, 0, 0, 0], [0, 0])}, 2)  # sigma(0) is exactly .5
-    assert len(find_candidates(output, 0, spec_of(("a", "b")), (300, 200), 0.5).anchors) == 0
-    assert len(find_candidates(output, 0, spec_of(("a", "b")), (300, 200), 0.499).anchors) == 1
+    assert len(find_candidates(output, 0, head_of(("a", "b")), (300, 200), 0.5).anchors) == 0
+    assert len(find_candidates(output, 0, head_of(("a", "b")), (300, 200), 0.499).anchors) == 1
 
 
 def test_boxes_of_a_letterboxed_image() -> None:
     """300 x 100 in 96 x 64 is 96 x 32 with 16 free rows above and below."""
     output = head_output({anchor(0, 0, 1): ([0, LN3, 0, -LN2, LN9], [0])}, 1)
-    spec = replace(spec_of(("thing",)), resize_mode="letterbox")
+    head = replace(head_of(("thing",)), resize_mode="letterbox")
     # on the network's input: centre (1.5/3, .75/2) = (48, 24) pixels, 1/3 x 1/2 of it = 32 x 32 pixels;
     # in the image 3.125 times as large: centre (150, (24 - 16) * 3.125 = 25), 100 x 100: top at -25, clipped to 0
-    found = postprocess(output, 0, spec, (300, 100), DetectionSettings())
+    found = decode(output, 0, head, (300, 100), DetectionSettings())
     np.testing.assert_allclose(found.boxes_xyxy, [[100, 0, 200, 75]], atol=1e-4)
     assert found.scores[0] == pytest.approx(0.9)
     assert found.size_wh == (300, 100)
@@ -155,7 +154,7 @@ def test_boxes_of_a_letterboxed_image() -> None:
 def test_softmax_gives_a_box_every_class_above_the_threshold() -> None:
     # probabilities 5/8, 2/8, 1/8; objectness .75: scores .46875, .1875, .09375
     output = head_output({anchor(1, 1, 2): ([0, 0, 0, 0, LN3], [math.log(5), LN2, 0])}, 3)
-    found = postprocess(output, 0, spec_of(("a", "b", "c")), (300, 200), DetectionSettings(conf_threshold=0.1))
+    found = decode(output, 0, head_of(("a", "b", "c")), (300, 200), DetectionSettings(conf_threshold=0.1))
     np.testing.assert_allclose(found.scores, [0.46875, 0.1875], rtol=1e-6)
     assert found.labels.tolist() == [0, 1]
     assert found.names == ("a", "b")
@@ -167,9 +166,7 @@ def test_softmax_gives_a_box_every_class_above_the_threshold() -> None:
 def test_sigmoid_takes_each_class_by_itself() -> None:
     # sigma: 3/4, 1/2, 1/4; objectness .75: .5625, .375, .1875
     output = head_output({0: ([0, 0, 0, 0, LN3], [LN3, 0, -LN3])}, 3)
-    found = postprocess(
-        output, 0, spec_of(("a", "b", "c"), "sigmoid"), (300, 200), DetectionSettings(conf_threshold=0.2)
-    )
+    found = decode(output, 0, head_of(("a", "b", "c"), "sigmoid"), (300, 200), DetectionSettings(conf_threshold=0.2))
     np.testing.assert_allclose(found.scores, [0.5625, 0.375], rtol=1e-6)
     assert found.labels.tolist() == [0, 1]
 
@@ -177,13 +174,13 @@ def test_sigmoid_takes_each_class_by_itself() -> None:
 def test_flat_scores_of_no_candidates() -> None:
     output = head_output({}, 3)
     nobody = Candidates(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, 4), np.float32))
-    assert flat_scores(output, 0, spec_of(("a", "b", "c")), nobody).shape == (0, 3)
+    assert flat_scores(output, 0, head_of(("a", "b", "c")), nobody).shape == (0, 3)
 
 
 def test_labels_above_the_threshold_only() -> None:
     output = head_output({0: ([0, 0, 0, 0, LN3], [0, 0])}, 2)  # .75 x .5 for both
     for threshold, labels in ((0.375, []), (0.374, [0, 1])):
-        found = postprocess(output, 0, spec_of(("a", "b")), (300, 200), DetectionSettings(conf_threshold=threshold))
+        found = decode(output, 0, head_of(("a", "b")), (300, 200), DetectionSettings(conf_threshold=threshold))
         assert found.labels.tolist() == labels
 
 
@@ -192,11 +189,11 @@ def test_keep_leaves_out_after_suppression_and_before_counting() -> None:
         anchor(0, 0, 0): ([0, 0, 0, 0, LN9], [0.0, 20.0]),  # b, .9
         anchor(0, 1, 2): ([0, 0, 0, 0, LN3], [20.0, 0.0]),  # a, .75
     }
-    output, spec = head_output(objects, 2), spec_of(("a", "b"))
+    output, head = head_output(objects, 2), head_of(("a", "b"))
     only_one = DetectionSettings(max_detections=1)
-    assert postprocess(output, 0, spec, (300, 200), only_one).names == ("b",)
-    assert postprocess(output, 0, spec, (300, 200), only_one, np.array([True, False])).names == ("a",)
-    assert len(postprocess(output, 0, spec, (300, 200), only_one, np.array([False, False]))) == 0
+    assert decode(output, 0, head, (300, 200), only_one).names == ("b",)
+    assert decode(output, 0, head, (300, 200), only_one, Query(keep=np.array([True, False]))).names == ("a",)
+    assert len(decode(output, 0, head, (300, 200), only_one, Query(keep=np.array([False, False])))) == 0
 
 
 def test_rows_on_demand_are_a_matrix_product() -> None:
@@ -228,7 +225,7 @@ def test_rows_computed_already_are_looked_up() -> None:
 def test_answer_tells_the_whole_walk() -> None:
     # animal 9/10, dog 3/4 of it, terrier 1/2 of that: .9, .675, .3375 <= .5, so the answer is dog
     output = head_output({0: ([0, 0, 0, 0, LN3], pet_logits(LN9, LN3, 0))}, 7)
-    found = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings())
+    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
     assert found.names == ("dog",)
     assert found.labels.tolist() == [2]
     assert found.scores[0] == pytest.approx(0.75 * 0.675)
@@ -244,7 +241,7 @@ def test_answer_tells_the_whole_walk() -> None:
 def test_answer_at_a_leaf() -> None:
     # furniture 3/4, sofa 1: a leaf, and nothing beside it
     output = head_output({0: ([0, 0, 0, 0, LN3], pet_logits(-LN3))}, 7)
-    found = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings())
+    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
     (answer,) = found.answers
     assert found.names == ("sofa",)
     assert found.scores[0] == pytest.approx(0.75 * 0.75)
@@ -256,7 +253,7 @@ def test_answer_at_a_leaf() -> None:
 def test_top_node_is_accepted_however_unlikely() -> None:
     # animal 1/2 is not above .5; it is the answer nevertheless, and the walk ends there without a look further down
     output = head_output({0: ([0, 0, 0, 0, LN9], pet_logits())}, 7)
-    found = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings())
+    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
     (answer,) = found.answers
     assert found.names == ("animal",)
     assert found.scores[0] == pytest.approx(0.45)
@@ -274,8 +271,8 @@ def test_darknets_walk_stops_higher_and_scores_objectness() -> None:
     # animal, dog, terrier at .9 each: P is .9, .81, .729, and Darknet multiplies these: .9, .729, .531
     everything = pet_logits(LN9, LN9, LN9)
     output = head_output({0: ([0, 0, 0, 0, LN3], everything)}, 7)
-    paper = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(hier_thresh=0.6))
-    darknet = postprocess(output, 0, PET_SPEC, (300, 200), DetectionSettings(hier_thresh=0.6, hier_decoding="darknet"))
+    paper = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings(hier_thresh=0.6))
+    darknet = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings(hier_thresh=0.6, hier_decoding="darknet"))
     assert paper.names == ("terrier",)
     assert paper.scores[0] == pytest.approx(0.75 * 0.729)
     assert darknet.names == ("dog",)
@@ -287,10 +284,8 @@ def test_score_on_a_tree_must_pass_the_threshold() -> None:
     # objectness .75 passes .5, but .75 x P(animal) = .75 x .5 does not; Darknet's score is .75
     output = head_output({0: ([0, 0, 0, 0, LN3], pet_logits())}, 7)
     settings = DetectionSettings(conf_threshold=0.5)
-    assert len(postprocess(output, 0, PET_SPEC, (300, 200), settings)) == 0
-    assert (
-        len(postprocess(output, 0, PET_SPEC, (300, 200), settings.model_copy(update={"hier_decoding": "darknet"}))) == 1
-    )
+    assert len(decode(output, 0, PET_HEAD, (300, 200), settings)) == 0
+    assert len(decode(output, 0, PET_HEAD, (300, 200), settings.model_copy(update={"hier_decoding": "darknet"}))) == 1
 
 
 def test_each_object_walks_its_own_way() -> None:
@@ -302,10 +297,10 @@ def test_each_object_walks_its_own_way() -> None:
         },
         7,
     )
-    candidates = find_candidates(output, 0, PET_SPEC, (300, 200), 0.5)
+    candidates = find_candidates(output, 0, PET_HEAD, (300, 200), 0.5)
     descents = decode_tree(output, 0, PETS, candidates, DetectionSettings())
     assert [descent.nodes for descent in descents] == [(0, 2, 6), (1, 4), (0, 3)]
-    labelled = label_candidates(output, 0, PET_SPEC, candidates, DetectionSettings(conf_threshold=0.55))
+    labelled = label_candidates(output, 0, PET_HEAD, candidates, DetectionSettings(conf_threshold=0.55))
     assert labelled.candidates.tolist() == [1]  # .75 x .729 = .547, .75 x .75 = .5625, .75 x .675 = .506
     assert labelled.labels.tolist() == [4]
 
@@ -313,11 +308,11 @@ def test_each_object_walks_its_own_way() -> None:
 def test_chosen_nodes_as_classes() -> None:
     # animal .9, dog .675, sofa .1 x 1, terrier .675 x .5; objectness .75; in any order, a node may stand twice
     output = head_output({0: ([0, 0, 0, 0, LN3], pet_logits(LN9, LN3, 0))}, 7)
-    candidates = find_candidates(output, 0, PET_SPEC, (300, 200), 0.5)
+    candidates = find_candidates(output, 0, PET_HEAD, (300, 200), 0.5)
     scores = node_scores(output, 0, PETS, candidates, np.array([5, 0, 4, 2, 5]))
     np.testing.assert_allclose(scores, [[0.253125, 0.675, 0.075, 0.50625, 0.253125]], rtol=1e-5)
-    spec = replace(PET_SPEC, nodes=np.array([5, 2]), names=("small dog", "any dog"))
-    found = postprocess(output, 0, spec, (300, 200), DetectionSettings(conf_threshold=0.25))
+    query = Query(nodes=np.array([5, 2]), labels=("small dog", "any dog"))
+    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings(conf_threshold=0.25), query)
     assert found.names == ("any dog", "small dog")
     assert found.labels.tolist() == [1, 0]
     assert found.answers == ()
@@ -382,8 +377,8 @@ def pets_on_one_spot(suppression: str | None, decoding: str = "conditional") -> 
         anchor(2, 1, 1): ([0, 0, 0, 0, LN9 + 1], pet_logits(-9)),  # sofa, objectness .96
     }
     output = head_output(objects, 7, priors=3)
-    spec = replace(PET_SPEC, anchors_wh_cells=np.ones((3, 2), np.float32))
-    return postprocess(output, 0, spec, (300, 200), DetectionSettings(suppression=suppression, hier_decoding=decoding))  # type: ignore[arg-type]
+    head = replace(PET_HEAD, anchors_wh_cells=np.ones((3, 2), np.float32))
+    return decode(output, 0, head, (300, 200), DetectionSettings(suppression=suppression, hier_decoding=decoding))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def log_step(folder: RunFolder, step: int, total: float) -> None:
-    values = {"epoch": step / 2, "seconds": 3.0 * step, "rate": 0.1 / step, "total": total, "images": 4, "width": 96}
-    folder.log("step", step, values)
+    values = {"epoch": step / 2, "seconds": 3.0 * step, "lr": 0.1 / step, "images": 4, "width": 96}
+    folder.log_step(step, values | {"losses": {"total": total}})
 
 
 def results_of(folder: RunFolder) -> list[dict[str, str]]:
@@ -77,7 +77,7 @@ def test_without_git_a_run_starts_all_the_same(tmp_path: Path, monkeypatch: pyte
 
 def test_a_folder_holds_one_run(folder: RunFolder) -> None:
     before = (folder.path / "run.json").read_bytes()
-    with pytest.raises(TrainingError, match=r"holds a run already: go on with --resume .*run, or name another --out"):
+    with pytest.raises(TrainingError, match=r"already holds a run: give it to `resume`, or choose another `out`"):
         RunFolder(folder.path).start(FACTS | {"seed": 8})
     assert (folder.path / "run.json").read_bytes() == before
 
@@ -101,10 +101,12 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, text: str | None,
 
 
 def test_the_log_has_kinds_and_null_for_what_is_no_number(folder: RunFolder) -> None:
-    folder.log("step", 1, {"total": 0.1 + 0.2, "objectness": math.inf})
-    folder.log("scores", 1, {"map50": math.nan})
-    assert folder.lines("step") == [{"kind": "step", "step": 1, "total": 0.1 + 0.2, "objectness": None}]
-    assert folder.lines("scores") == [{"kind": "scores", "step": 1, "map50": None}]
+    folder.log_step(1, {"losses": {"total": 0.1 + 0.2, "objectness": math.inf}})
+    folder.log_metrics(1, 0.5, 3.0, {"map50": math.nan})
+    assert folder.lines("step") == [{"kind": "step", "step": 1, "losses": {"total": 0.1 + 0.2, "objectness": None}}]
+    assert folder.lines("metrics") == [
+        {"kind": "metrics", "step": 1, "epoch": 0.5, "seconds": 3.0, "metrics": {"map50": None}}
+    ]
 
 
 @given(cut=st.integers(0, 10_000), step=st.integers(0, 6))
@@ -147,20 +149,20 @@ def test_results_hold_the_mean_losses_since_the_scoring_before(folder: RunFolder
     for step, total in enumerate([8.0, 6.0, math.nan, 3.0, 1.0], 1):
         log_step(folder, step, total)
         if step in (2, 5):
-            folder.log("scores", step, {"epoch": step / 2, "seconds": 3.0 * step + 1, "map50": step / 10})
+            folder.log_metrics(step, step / 2, 3.0 * step + 1, {"map50": step / 10})
     folder.write_results()
     first, second = results_of(folder)
     # (8 + 6) / 2; then (3 + 1) / 2, for what is no number does not count. The rate is that of the last step: 0.1 / step
-    assert first == {"epoch": "1.0", "step": "2", "seconds": "7.0", "rate": "0.05", "mean total": "7.0", "map50": "0.2"}
+    assert first == {"epoch": "1.0", "step": "2", "seconds": "7.0", "lr": "0.05", "mean_total": "7.0", "map50": "0.2"}
     assert second == {
-        "epoch": "2.5", "step": "5", "seconds": "16.0", "rate": "0.02", "mean total": "2.0", "map50": "0.5",
+        "epoch": "2.5", "step": "5", "seconds": "16.0", "lr": "0.02", "mean_total": "2.0", "map50": "0.5",
     }  # fmt: skip
 
 
 def test_results_go_back_with_the_log(folder: RunFolder) -> None:
     for step in (1, 2):
         log_step(folder, step, 1.0)
-        folder.log("scores", step, {"epoch": step, "seconds": step, "map50": 0.5})
+        folder.log_metrics(step, float(step), float(step), {"map50": 0.5})
     folder.write_results()
     folder.rewind(1)
     assert [row["step"] for row in results_of(folder)] == ["1"]
@@ -196,11 +198,11 @@ def test_tensorboard_is_told_where_it_is_installed(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     BOARDS.clear()
     folder.rewind(4)
-    folder.log("step", 5, {"total": 1.5, "rate": 0.1})
-    folder.log("scores", 5, {"map50": 0.25})
+    folder.log_step(5, {"losses": {"total": 1.5}, "lr": 0.1})
+    folder.log_metrics(5, 1.0, 9.0, {"map50": 0.25})
     (board,) = BOARDS
     assert board.made == (str(folder.path / "tensorboard"), 5)  # what it was told of steps from 5 on is void
-    assert board.told == [("step/total", 1.5, 5), ("step/rate", 0.1, 5), ("scores/map50", 0.25, 5)]
+    assert board.told == [("step/lr", 0.1, 5), ("step/total", 1.5, 5), ("metrics/map50", 0.25, 5)]
     assert board.flushed == 3
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo9000.data.batching import epoch_order
-from yolo9000.data.sampler import Stream, balanced_weights, joint_weights, repeat_weights, weighted_order
+from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights, repeat_weights, weighted_order
 from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
 
@@ -24,8 +24,8 @@ def sample(*labels: int, boxed: bool = True) -> Sample:
 
 
 def test_a_stream_shows_each_image_once_an_epoch_and_goes_over_its_end() -> None:
-    stream = Stream(seed=3, count=7)
-    places = [stream.image(place) for place in range(5, 16)]
+    sampler = ImageSampler(seed=3, count=7)
+    places = [sampler.sample(position) for position in range(5, 16)]
     assert [(epoch, index) for epoch, index, _ in places] == [
         (0, 5),
         (0, 6),
@@ -38,9 +38,9 @@ def test_a_stream_shows_each_image_once_an_epoch_and_goes_over_its_end() -> None
 
 
 def test_a_stream_can_be_entered_anywhere() -> None:
-    forward = [Stream(5, 4, np.array([1.0, 2, 3, 4])).image(place) for place in range(12)]
-    stream = Stream(5, 4, np.array([1.0, 2, 3, 4]))
-    assert [stream.image(place) for place in reversed(range(12))] == forward[::-1]
+    forward = [ImageSampler(5, 4, np.array([1.0, 2, 3, 4])).sample(position) for position in range(12)]
+    sampler = ImageSampler(5, 4, np.array([1.0, 2, 3, 4]))
+    assert [sampler.sample(position) for position in reversed(range(12))] == forward[::-1]
 
 
 def test_equal_weights_show_each_image_once() -> None:
@@ -54,6 +54,16 @@ def test_a_image_comes_as_often_as_its_weight_says_to_within_one(weights: list[f
     counts = np.bincount(order, minlength=len(weights))
     fractions = np.array(weights) / sum(weights) * len(weights)
     assert (np.abs(counts - fractions) < 1 + 1e-9).all()
+
+
+def test_weighted_images_are_shuffled_anew_each_epoch() -> None:
+    weights = np.repeat([1.0, 3.0], 40)  # 40 images of one kind, then 40 of another that come three times as often
+    first, second = (weighted_order(4, epoch, weights) for epoch in (0, 1))
+    assert first.tolist() != second.tolist()
+    for order in (first, second):
+        kinds = "".join("ab"[int(image >= 40)] for image in order)
+        assert max(map(len, kinds.replace("b", " ").split())) < 8  # unshuffled: 20 and 60 in a row
+        assert max(map(len, kinds.replace("a", " ").split())) < 30
 
 
 def test_over_many_epochs_weights_are_met_in_the_mean() -> None:
@@ -82,8 +92,8 @@ def test_image_level_images_come_in_the_stated_ratio() -> None:
     weights = joint_weights(samples, 4.0)
     # 2 boxed images of weight 1 each, so that 6 labelled ones share 8
     np.testing.assert_allclose(weights, [1, 1, *[8 / 6] * 6])
-    stream = Stream(3, len(samples), weights)
-    seen = Counter(stream.image(place)[2] < 2 for place in range(8 * 500))
+    sampler = ImageSampler(3, len(samples), weights)
+    seen = Counter(sampler.sample(position)[2] < 2 for position in range(8 * 500))
     assert seen[True] == pytest.approx(8 * 500 / 5, rel=0.05)
 
 
@@ -96,5 +106,5 @@ def test_within_either_kind_weights_stay_as_they_were() -> None:
 @pytest.mark.parametrize("kind", ["boxed", "labelled"])
 def test_a_ratio_of_one_kind_is_refused(kind: str) -> None:
     samples = [sample(0, boxed=kind == "boxed")] * 2
-    with pytest.raises(ValueError, match="there must be images with boxes and images without"):
+    with pytest.raises(ValueError, match="samples must have images with boxes and images without"):
         joint_weights(samples, 1.0)

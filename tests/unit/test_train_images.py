@@ -10,7 +10,7 @@ from PIL import Image
 
 from yolo9000.data.batching import Batch
 from yolo9000.io.draw import label_color
-from yolo9000.training.visualize import GAP, GREY, MAX_DRAWN, TILE, WIDE_GAP, Marks, draw_batch, draw_validation
+from yolo9000.training.visualize import GAP, GREY, MAX_DETECTIONS, TILE, WIDE_GAP, Marks, draw_batch, draw_validation
 from yolo9000.types import BoxAnnotations, Detections, ImageFile, Sample
 
 NAMES = ("ant", "bee", "cow", "dog", "eel")
@@ -168,9 +168,9 @@ def test_without_a_threshold_nothing_is_drawn(sample: Sample) -> None:
 
 
 def test_of_hundreds_of_detections_the_best_are_drawn(sample: Sample) -> None:
-    scores = np.linspace(0.9, 0.5, MAX_DRAWN + 5).tolist()
+    scores = np.linspace(0.9, 0.5, MAX_DETECTIONS + 5).tolist()
     many = draw_validation([(sample, found(scores))], NAMES, 0.1)
-    np.testing.assert_array_equal(many, draw_validation([(sample, found(scores[:MAX_DRAWN]))], NAMES, 0.1))
+    np.testing.assert_array_equal(many, draw_validation([(sample, found(scores[:MAX_DETECTIONS]))], NAMES, 0.1))
 
 
 def test_pairs_stand_apart(sample: Sample) -> None:

@@ -65,7 +65,7 @@ def test_on_a_terminal_the_line_moves_below_what_is_told() -> None:
     console = Console(file=out, force_terminal=True, width=200, color_system=None, legacy_windows=False)
     with ProgressLine(console, 0, 40, 4, clock) as live:
         train(live, clock, first=0, count=3, seconds=1.0)
-        live.tell("epoch 1: [map50] 0.5")
+        live.write("epoch 1: [map50] 0.5")
         train(live, clock, first=3, count=1, seconds=1.0)
     text = out.getvalue()
     assert "epoch 1: [map50] 0.5\n" in text

@@ -13,9 +13,8 @@ from support.paths import shared
 from support.small_models import TREE
 
 from yolo9000.errors import TreeError
-from yolo9000.taxonomy.darknet_files import read_map, read_names, read_tree
 from yolo9000.taxonomy.diff import tree_diff
-from yolo9000.taxonomy.files import read_tree_file, write_tree_file
+from yolo9000.taxonomy.files import read_map, read_names, read_tree, write_tree
 from yolo9000.taxonomy.lint import lint
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
@@ -33,7 +32,7 @@ def codes(tree: WordTree, **labels: int) -> list[tuple[str, tuple[int, ...]]]:
 
 
 class TestLint:
-    def test_nothing_is_found_in_a_sound_tree(self) -> None:
+    def test_a_sound_tree_has_no_findings(self) -> None:
         assert codes(SOUND, dog=2, cat=3, bus=6) == []
 
     def test_siblings_apart(self) -> None:
@@ -52,23 +51,23 @@ class TestLint:
         assert codes(SOUND, animal=0, poodle=5, bus=6) == [("label-above-label", (5, 0))]
 
     def test_a_label_that_its_node_is_not_called(self) -> None:
-        assert codes(SOUND, sofa=3) == [("doubtful-sense", (3,))]
+        assert codes(SOUND, sofa=3) == [("ambiguous-sense", (3,))]
 
     def test_a_label_in_a_rare_sense(self) -> None:
         tree = WordTree.from_parents([-1, -1], names=["mouse", "keyboard"], ids=["n03793489", "n03614007"])
         (finding,) = lint(tree, {"mouse": 0, "keyboard": 1}, wordnet())
-        assert finding.code == "doubtful-sense"
+        assert finding.code == "ambiguous-sense"
         assert "artifact; the most frequent sense is n02330245, animal" in finding.message
 
     def test_9k_with_coco(self) -> None:
         folder = shared("data", "labels")
         tree = read_tree(folder / "9k.tree", read_names(folder / "9k.names"))
         labels = dict(zip(read_names(folder / "coco.names"), read_map(folder / "coco9k.map").tolist(), strict=True))
-        found = lint(tree, labels, wordnet())
-        assert sum(finding.code == "single-child" for finding in found) == 46
-        above = {tree.names[finding.nodes[0]] for finding in found if finding.code == "label-above-label"}
+        findings = lint(tree, labels, wordnet())
+        assert sum(finding.code == "single-child" for finding in findings) == 46
+        above = {tree.names[finding.nodes[0]] for finding in findings if finding.code == "label-above-label"}
         assert above == {"hotdog", "parking meter"}
-        odd = {finding.message.split("'")[1] for finding in found if "is not called that" in finding.message}
+        odd = {finding.message.split("'")[1] for finding in findings if "does not have this name" in finding.message}
         assert {"sink", "toilet", "pottedplant", "cake", "boat"} <= odd
         assert not {"dog", "person", "pizza"} & odd
 
@@ -88,7 +87,7 @@ class TestDiff:
         assert (changed.added, changed.removed) == (("n9",), ("n3",))
         assert (changed.moved, changed.renamed) == (("n5",), ("n6",))
         assert set(changed.regrouped) == {"n0", "n2", "n1"}
-        assert changed.renumbered
+        assert changed.reordered
 
     def test_names_do_not_change_the_fingerprint_but_parents_do(self) -> None:
         renamed = replace(SOUND, names=tuple("abcdefgh"))
@@ -99,8 +98,8 @@ class TestDiff:
 class TestFiles:
     def test_yaml_keeps_everything(self, tmp_path: Path) -> None:
         tree = replace(SOUND, synonyms=(("beast",), (), ("hound", "yes"), *[()] * 5), notes=("", "null", *[""] * 6))
-        write_tree_file(tmp_path / "a.yaml", tree)
-        again = read_tree_file(tmp_path / "a.yaml")
+        write_tree(tmp_path / "a.yaml", tree)
+        again = read_tree(tmp_path / "a.yaml")
         assert (again.ids, again.names) == (tree.ids, tree.names)
         assert (again.synonyms, again.notes) == (tree.synonyms, tree.notes)
         np.testing.assert_array_equal(again.parents, tree.parents)
@@ -108,23 +107,23 @@ class TestFiles:
     @given(st.lists(st.text(min_size=1).filter(lambda name: name.strip() == name), min_size=3, max_size=3))
     def test_yaml_keeps_any_name(self, tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
         file = tmp_path_factory.mktemp("tree") / "a.yaml"
-        write_tree_file(file, WordTree.from_parents([-1, -1, 0], names=names, ids=["no", "1e3", "true"]))
-        assert read_tree_file(file).names == tuple(names)
-        assert read_tree_file(file).ids == ("no", "1e3", "true")
+        write_tree(file, WordTree.from_parents([-1, -1, 0], names=names, ids=["no", "1e3", "true"]))
+        assert read_tree(file).names == tuple(names)
+        assert read_tree(file).ids == ("no", "1e3", "true")
 
     def test_a_dot_tree_has_ids_and_parents(self, tmp_path: Path) -> None:
-        write_tree_file(tmp_path / "a.tree", SOUND)
-        assert read_tree_file(tmp_path / "a.tree").fingerprint == SOUND.fingerprint
-        assert read_tree_file(tmp_path / "a.tree", SOUND.names).names == SOUND.names
+        write_tree(tmp_path / "a.tree", SOUND)
+        assert read_tree(tmp_path / "a.tree").fingerprint == SOUND.fingerprint
+        assert read_tree(tmp_path / "a.tree", SOUND.names).names == SOUND.names
 
     @pytest.mark.parametrize(
         ("text", "message"),
         [
             ("- {id: a, name: x, parent: b}\n- {id: b, name: y}\n", "entry 1: its parent 'b' must be .* before it"),
-            ("- {id: a, name: x}\n- {id: a, name: y}\n", "entry 2: its id 'a' must stand once"),
+            ("- {id: a, name: x}\n- {id: a, name: y}\n", "entry 2: its id 'a' must be unique"),
             (
                 "- {id: a, name: x}\n- {id: b, name: y}\n- {id: c, name: z, parent: a}\n- {id: d, name: w}\n",
-                "must stand side by side",
+                "must be contiguous",
             ),
             ("[]\n", "a tree must have at least one node"),
         ],
@@ -132,10 +131,10 @@ class TestFiles:
     def test_a_issuey_yaml_is_refused(self, tmp_path: Path, text: str, message: str) -> None:
         (tmp_path / "a.yaml").write_text(text)
         with pytest.raises(TreeError, match=message):
-            read_tree_file(tmp_path / "a.yaml")
+            read_tree(tmp_path / "a.yaml")
 
     def test_another_suffix_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(TreeError, match=r"must be a label tree: a \.tree or \.yaml"):
-            read_tree_file(tmp_path / "a.txt")
+            read_tree(tmp_path / "a.txt")
         with pytest.raises(TreeError, match=r"must be written as \.tree or \.yaml"):
-            write_tree_file(tmp_path / "a.txt", SOUND)
+            write_tree(tmp_path / "a.txt", SOUND)

@@ -1,4 +1,4 @@
-"""``.weights`` files byte by byte, and what is done to the numbers before a network runs."""
+"""``.weights`` files byte by byte; folding batch norm, splitting heads, quantization."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from yolo9000.architectures.weights import (
 from yolo9000.checkpoints.darknet.weights import Header, read_weights, write_weights
 from yolo9000.errors import ConfigError, WeightsError
 
-NARROW = bytes.fromhex("00000000 01000000 00000000 07000000")  # version 0.1, 7 images in 32 bits
-WIDE = bytes.fromhex("00000000 02000000 00000000 01000000 01000000")  # version 0.2, 2^32 + 1 images in 64
+SHORT = bytes.fromhex("00000000 01000000 00000000 07000000")  # version 0.1, 7 images in 32 bits
+LONG = bytes.fromhex("00000000 02000000 00000000 01000000 01000000")  # version 0.2, 2^32 + 1 images in 64
 
-# 6 x 4 pixels of 2 channels. Layer 0: 3 x 2 x 2 x 2 = 24 kernel numbers and 4 x 3; layer 2: 2 x 3 and 2.
+# 6 x 4 pixels of 2 channels. Layer 0: 3 x 2 x 2 x 2 = 24 kernel weights and 4 x 3; layer 2: 2 x 3 and 2.
 ARCHITECTURE = Architecture(
     (Conv(3, size=2, padding=0), MaxPool(), Conv(2, 1, 1, 0, False, "linear")), width=6, height=4, channels=2
 )
@@ -56,8 +56,8 @@ def failure(folder: Path, data: bytes, architecture: Architecture = ARCHITECTURE
     return message.removeprefix(f"{file}: ")
 
 
-def test_order_of_the_numbers(tmp_path) -> None:
-    header, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), ARCHITECTURE)
+def test_order_of_the_values(tmp_path) -> None:
+    header, model = read_weights(save(tmp_path, LONG + floats().tobytes()), ARCHITECTURE)
     assert header == Header(0, 2, 0, 2**32 + 1)
     first, pool, last = model.parameters
     assert pool is None
@@ -102,7 +102,7 @@ def test_headers(version: tuple[int, int, int], size: int, seen: int, tmp_path) 
 
 
 def test_new_files_have_darknets_version(tmp_path) -> None:
-    _, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), ARCHITECTURE)
+    _, model = read_weights(save(tmp_path, LONG + floats().tobytes()), ARCHITECTURE)
     write_weights(tmp_path / "new.weights", model)
     assert (tmp_path / "new.weights").read_bytes() == struct.pack("<3iQ", 0, 2, 0, 0) + floats().tobytes()
 
@@ -111,16 +111,16 @@ def test_new_files_have_darknets_version(tmp_path) -> None:
     ("data", "message"),
     [
         (b"", "must begin with a header of 16 or 20 bytes, the file has 0"),
-        (NARROW[:15], "must begin with a header of 16 or 20 bytes, the file has 15"),
-        (WIDE[:16], "must begin with a header of 20 bytes, the file has 16"),
-        (WIDE[:19], "must begin with a header of 20 bytes, the file has 19"),
+        (SHORT[:15], "must begin with a header of 16 or 20 bytes, the file has 15"),
+        (LONG[:16], "must begin with a header of 20 bytes, the file has 16"),
+        (LONG[:19], "must begin with a header of 20 bytes, the file has 19"),
         (
             struct.pack("<3iQ", 0, 1000, 0, 0),
-            "must begin with Darknet's version, such as 0.1 or 0.2, got 0.1000: not a",
+            "must begin with Darknet's version, e.g. 0.1 or 0.2, got 0.1000: not a",
         ),
         (
             struct.pack("<3iQ", -1, 2, 0, 0),
-            "must begin with Darknet's version, such as 0.1 or 0.2, got -1.2: not a .wei",
+            "must begin with Darknet's version, e.g. 0.1 or 0.2, got -1.2: not a .wei",
         ),
         (b"[net]\nwidth=416\nheight=416\n", f"got {0x74656E5B}.{0x69770A5D}: not a .weights file?"),
     ],
@@ -129,7 +129,7 @@ def test_bad_headers(data: bytes, message: str, tmp_path) -> None:
     assert message in failure(tmp_path, data)
 
 
-@pytest.mark.parametrize("head", [NARROW, WIDE], ids=["scale_width", "wide"])
+@pytest.mark.parametrize("head", [SHORT, LONG], ids=["short", "long"])
 def test_header_only(head: bytes, tmp_path) -> None:
     message = (
         "layer 0 (convolutional 2x2, 3 filters) needs 144 bytes, 0 are left: "
@@ -143,82 +143,86 @@ def test_short_files_name_the_layer_and_the_bytes(tmp_path) -> None:
     data = floats().tobytes()
     needs = "the network needs 176 bytes after the header, the file has"
     first, last = "layer 0 (convolutional 2x2, 3 filters)", "layer 2 (convolutional 1x1, 2 filters)"
-    assert failure(tmp_path, WIDE + data[:3]) == f"{first} needs 144 bytes, 3 are left: {needs} 3"
-    assert failure(tmp_path, WIDE + data[:143]) == f"{first} needs 144 bytes, 143 are left: {needs} 143"
-    assert failure(tmp_path, WIDE + data[:172]) == f"{last} needs 32 bytes, 28 are left: {needs} 172"
-    assert failure(tmp_path, WIDE + data[:175]) == f"{last} needs 32 bytes, 31 are left: {needs} 175"
-    assert failure(tmp_path, NARROW + data[:144]) == (
+    assert failure(tmp_path, LONG + data[:3]) == f"{first} needs 144 bytes, 3 are left: {needs} 3"
+    assert failure(tmp_path, LONG + data[:143]) == f"{first} needs 144 bytes, 143 are left: {needs} 143"
+    assert failure(tmp_path, LONG + data[:172]) == f"{last} needs 32 bytes, 28 are left: {needs} 172"
+    assert failure(tmp_path, LONG + data[:175]) == f"{last} needs 32 bytes, 31 are left: {needs} 175"
+    assert failure(tmp_path, SHORT + data[:144]) == (
         f"{last} needs 32 bytes, 0 are left: {needs} 144; it ends where a layer ends, so it may be partial weights"
     )
 
 
 def test_bytes_are_written_with_commas(tmp_path) -> None:
-    architecture = Architecture((Conv(500, size=3),), width=6, height=4)  # 500 * 27 + 4 * 500 = 15,500 numbers
-    assert "needs 62,000 bytes, 1,004 are left" in failure(tmp_path, WIDE + floats(251).tobytes(), architecture)
+    architecture = Architecture((Conv(500, size=3),), width=6, height=4)  # 500 * 27 + 4 * 500 = 15,500 parameters
+    assert "needs 62,000 bytes, 1,004 are left" in failure(tmp_path, LONG + floats(251).tobytes(), architecture)
 
 
 @pytest.mark.parametrize("extra", [1, 3, 4, 20, 1000])
 def test_long_files(extra: int, tmp_path) -> None:
-    assert failure(tmp_path, NARROW + floats().tobytes() + bytes(extra)) == (
+    assert failure(tmp_path, SHORT + floats().tobytes() + bytes(extra)) == (
         f"{extra:,} bytes are left after the last layer, 2 (convolutional 1x1, 2 filters): "
         "the network needs 176 bytes after the header"
     )
 
 
-def test_wide_numbers_behind_a_narrow_header(tmp_path) -> None:
+def test_64_bit_values_after_a_short_header(tmp_path) -> None:
     """A file that says 0.1 but counts in 64 bits is 4 bytes too long, and one that says 0.2 too short."""
-    assert failure(tmp_path, NARROW + bytes(4) + floats().tobytes()).startswith("4 bytes are left after the last layer")
-    assert "needs 32 bytes, 28 are left" in failure(tmp_path, WIDE[:16] + floats().tobytes())
+    assert failure(tmp_path, SHORT + bytes(4) + floats().tobytes()).startswith("4 bytes are left after the last layer")
+    assert "needs 32 bytes, 28 are left" in failure(tmp_path, LONG[:16] + floats().tobytes())
 
 
-def without_batch_norm(architecture: Architecture, *places: int) -> Architecture:
-    rows = [replace(row, batch_normalize=False) if i in places else row for i, row in enumerate(architecture.rows)]
-    return replace(architecture, rows=tuple(rows))
+def without_batch_norm(architecture: Architecture, *indices: int) -> Architecture:
+    layers = [
+        replace(layer, batch_normalize=False) if i in indices else layer for i, layer in enumerate(architecture.layers)
+    ]
+    return replace(architecture, layers=tuple(layers))
 
 
 # Three convolutions, so that "every layer but the last" is more than one: 5 * 2 * 9 = 90, 5 * 5 = 25, 4 * 5 = 20.
-THREE = replace(ARCHITECTURE, rows=(Conv(5), Conv(5, size=1, padding=0), MaxPool(), Conv(4, 1, 1, 0, False, "linear")))
+THREE = replace(
+    ARCHITECTURE, layers=(Conv(5), Conv(5, size=1, padding=0), MaxPool(), Conv(4, 1, 1, 0, False, "linear"))
+)
 
 
 def test_hint_that_batch_norm_is_too_much(tmp_path) -> None:
     plain = without_batch_norm(THREE, 0, 1)
     count = 90 + 5 + 25 + 5 + 20 + 4
     assert sum(plain.parameter_counts()) == count
-    read_weights(save(tmp_path, WIDE + floats(count).tobytes()), plain)
-    assert failure(tmp_path, WIDE + floats(count).tobytes(), THREE) == (
+    read_weights(save(tmp_path, LONG + floats(count).tobytes()), plain)
+    assert failure(tmp_path, LONG + floats(count).tobytes(), THREE) == (
         # of the 596 bytes layer 0 takes 4 * (90 + 20) = 440
         "layer 1 (convolutional 1x1, 5 filters) needs 180 bytes, 156 are left: the network needs 716 bytes "
         "after the header, the file has 596; it would fit without batch_normalize=1"
     )
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count + 1).tobytes(), THREE)
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count - 1).tobytes(), THREE)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count + 1).tobytes(), THREE)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count - 1).tobytes(), THREE)
 
 
 def test_hint_that_batch_norm_is_missing(tmp_path) -> None:
     plain = without_batch_norm(THREE, 0, 1)
     count = 90 + 20 + 25 + 20 + 20 + 4
     assert sum(THREE.parameter_counts()) == count
-    read_weights(save(tmp_path, WIDE + floats(count).tobytes()), THREE)
-    assert failure(tmp_path, WIDE + floats(count).tobytes(), plain) == (
+    read_weights(save(tmp_path, LONG + floats(count).tobytes()), THREE)
+    assert failure(tmp_path, LONG + floats(count).tobytes(), plain) == (
         "120 bytes are left after the last layer, 3 (convolutional 1x1, 4 filters): the network needs 596 bytes "
         "after the header; it would fit with batch_normalize=1 in every layer but the last"
     )
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count + 1).tobytes(), plain)
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count - 1).tobytes(), plain)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count + 1).tobytes(), plain)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count - 1).tobytes(), plain)
 
 
-def test_network_without_numbers(tmp_path) -> None:
+def test_network_without_parameters(tmp_path) -> None:
     architecture = Architecture((MaxPool(), AvgPool()), width=6, height=4)
-    header, model = read_weights(save(tmp_path, WIDE), architecture)
+    header, model = read_weights(save(tmp_path, LONG), architecture)
     assert (header.seen, model.parameters) == (2**32 + 1, (None, None))
-    assert failure(tmp_path, WIDE + bytes(8), architecture) == (
-        "8 bytes are left after the header, and the network has no layer that stores numbers"
+    assert failure(tmp_path, LONG + bytes(8), architecture) == (
+        "8 bytes are left after the header, and the network has no layer with parameters"
     )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
-    ("place", "layer", "name", "size"),
+    ("index", "layer", "name", "size"),
     [
         (1, "layer 0 (convolutional 2x2, 3 filters)", "biases", 3),
         (4, "layer 0 (convolutional 2x2, 3 filters)", "scales", 3),
@@ -229,27 +233,27 @@ def test_network_without_numbers(tmp_path) -> None:
         (43, "layer 2 (convolutional 1x1, 2 filters)", "weights", 6),
     ],
 )
-def test_numbers_that_are_not_finite(place: int, layer: str, name: str, size: int, bad: float, tmp_path) -> None:
-    numbers = floats()
-    numbers[place] = bad
-    assert failure(tmp_path, WIDE + numbers.tobytes()) == (
-        f"{layer}: {name} must be finite, got 1 of {size} numbers (4 bytes) that are not"
+def test_values_that_are_not_finite(index: int, layer: str, name: str, size: int, bad: float, tmp_path) -> None:
+    values = floats()
+    values[index] = bad
+    assert failure(tmp_path, LONG + values.tobytes()) == (
+        f"{layer}: {name} must be finite, got 1 of {size} values (4 bytes) that are not"
     )
 
 
-def test_all_numbers_bad(tmp_path) -> None:
-    message = failure(tmp_path, WIDE + b"\xff" * 176)
-    assert message.endswith("weights must be finite, got 24 of 24 numbers (96 bytes) that are not")
+def test_no_value_is_finite(tmp_path) -> None:
+    message = failure(tmp_path, LONG + b"\xff" * 176)
+    assert message.endswith("weights must be finite, got 24 of 24 values (96 bytes) that are not")
 
 
 def test_negative_variance(tmp_path) -> None:
-    numbers = floats()
-    numbers[10] = -0.25
-    assert failure(tmp_path, WIDE + numbers.tobytes()) == (
+    values = floats()
+    values[10] = -0.25
+    assert failure(tmp_path, LONG + values.tobytes()) == (
         "layer 0 (convolutional 2x2, 3 filters): rolling_variance must not be negative, got -0.25"
     )
-    numbers[10] = -0.0  # no less than 0
-    _, model = read_weights(save(tmp_path, WIDE + numbers.tobytes()), ARCHITECTURE)
+    values[10] = -0.0  # no less than 0
+    _, model = read_weights(save(tmp_path, LONG + values.tobytes()), ARCHITECTURE)
     assert model.missing() == []
 
 
@@ -261,7 +265,7 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from([b"", NARROW, WIDE, NARROW + floats().tobytes()[:144]]), st.binary(max_size=200), st.booleans())
+@given(st.sampled_from([b"", SHORT, LONG, SHORT + floats().tobytes()[:144]]), st.binary(max_size=200), st.booleans())
 def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, data: bytes, partial: bool) -> None:
     file = save(tmp_path_factory.getbasetemp(), head + data)
     try:
@@ -280,25 +284,25 @@ def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, dat
 
 
 def test_partial_file_ends_where_a_layer_ends(tmp_path) -> None:
-    data = NARROW + floats(36).tobytes()
+    data = SHORT + floats(36).tobytes()
     header, model = read_weights(save(tmp_path, data), ARCHITECTURE, partial=True)
-    assert [numbers is not None for numbers in model.parameters] == [True, False, False]
+    assert [parameters is not None for parameters in model.parameters] == [True, False, False]
     assert model.missing() == [2]
     write_weights(tmp_path / "again.weights", model, header)
     assert (tmp_path / "again.weights").read_bytes() == data
 
 
 def test_whole_file_may_be_read_as_partial(tmp_path) -> None:
-    _, model = read_weights(save(tmp_path, NARROW + floats().tobytes()), ARCHITECTURE, partial=True)
+    _, model = read_weights(save(tmp_path, SHORT + floats().tobytes()), ARCHITECTURE, partial=True)
     assert model.missing() == []
 
 
 def test_partial_file_must_still_fit(tmp_path) -> None:
-    message = failure(tmp_path, NARROW + floats(37).tobytes(), partial=True)
+    message = failure(tmp_path, SHORT + floats(37).tobytes(), partial=True)
     assert message.startswith("layer 2 (convolutional 1x1, 2 filters) needs 32 bytes, 4 are left")
-    assert "needs 144 bytes, 140 are left" in failure(tmp_path, NARROW + floats(35).tobytes(), partial=True)
-    assert "4 bytes are left after" in failure(tmp_path, NARROW + floats(45).tobytes(), partial=True)
-    assert "2 are left" in failure(tmp_path, NARROW + floats(36).tobytes() + b"\0\0", partial=True)
+    assert "needs 144 bytes, 140 are left" in failure(tmp_path, SHORT + floats(35).tobytes(), partial=True)
+    assert "4 bytes are left after" in failure(tmp_path, SHORT + floats(45).tobytes(), partial=True)
+    assert "2 are left" in failure(tmp_path, SHORT + floats(36).tobytes() + b"\0\0", partial=True)
 
 
 # Writing
@@ -313,23 +317,23 @@ def model_of(architecture: Architecture, seed: int = 0) -> Model:
         return np.where(np.isfinite(values), values, np.float32(1))
 
     parameters: list[ConvParameters | None] = []
-    for row, channels in zip(architecture.rows, architecture.input_channels(), strict=True):
-        if not isinstance(row, Conv):
+    for layer, channels in zip(architecture.layers, architecture.input_channels(), strict=True):
+        if not isinstance(layer, Conv):
             parameters.append(None)
             continue
-        n = row.filters
-        norm = BatchNorm(bits(n), bits(n), np.abs(bits(n))) if row.batch_normalize else None
-        parameters.append(ConvParameters(bits(*row.kernel_shape(channels)), bits(n), norm))
+        n = layer.filters
+        norm = BatchNorm(bits(n), bits(n), np.abs(bits(n))) if layer.batch_normalize else None
+        parameters.append(ConvParameters(bits(*layer.kernel_shape(channels)), bits(n), norm))
     return Model(architecture, tuple(parameters))
 
 
 def arrays(model: Model) -> list[np.ndarray]:
-    found = []
-    for numbers in model.parameters:
-        if numbers is not None:
-            found += [numbers.weights, numbers.biases]
-            found += vars(numbers.batch_norm).values() if numbers.batch_norm is not None else []
-    return found
+    arrays = []
+    for parameters in model.parameters:
+        if parameters is not None:
+            arrays += [parameters.weights, parameters.biases]
+            arrays += vars(parameters.batch_norm).values() if parameters.batch_norm is not None else []
+    return arrays
 
 
 ROWS = st.lists(
@@ -344,14 +348,14 @@ ROWS = st.lists(
 
 
 def table_of(plan: list[tuple]) -> Architecture:
-    rows: list[Layer] = [Conv(2)]
+    layers: list[Layer] = [Conv(2)]
     for kind, *values in plan:
         if kind is Conv:
             filters, size, normalize = values
-            rows.append(Conv(filters, size, 1, size // 2, normalize))
+            layers.append(Conv(filters, size, 1, size // 2, normalize))
         else:
-            rows.append(MaxPool(2, 1) if kind is MaxPool else Route((-1, -1)))
-    return Architecture(tuple(rows), width=7, height=5, channels=2)
+            layers.append(MaxPool(2, 1) if kind is MaxPool else Route((-1, -1)))
+    return Architecture(tuple(layers), width=7, height=5, channels=2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -380,7 +384,7 @@ def test_grouped_kernels_read_their_own_channels(tmp_path) -> None:
         channels=2,
     )
     assert architecture.parameter_counts() == [2 + 2, 2 + 3 * 2 + 2 * 9, 0]
-    _, model = read_weights(save(tmp_path, WIDE + floats(30).tobytes()), architecture)
+    _, model = read_weights(save(tmp_path, LONG + floats(30).tobytes()), architecture)
     scale, depthwise, shortcut = model.parameters
     assert scale is not None
     assert depthwise is not None
@@ -403,7 +407,7 @@ def test_arrays_need_not_be_contiguous(tmp_path) -> None:
     assert data[20:] == struct.pack("<3f", 1, 1, 1) + struct.pack("<24f", *weights.reshape(-1).tolist())
 
 
-def test_numbers_missing_in_the_middle(tmp_path) -> None:
+def test_parameters_missing_in_the_middle(tmp_path) -> None:
     model = model_of(THREE)
     holed = replace(model, parameters=(model.parameters[0], None, None, model.parameters[3]))
     assert holed.missing() == [1]
@@ -450,10 +454,10 @@ def test_check_parameters() -> None:
     assert str(caught.value) == (
         "layer 0 (convolutional 2x2, 3 filters): weights must have shape (3, 2, 2, 2), got (3, 1, 2, 2)"
     )
-    with pytest.raises(WeightsError, match=r"^layer 0 .*: must have batch norm exactly where its row says so$"):
+    with pytest.raises(WeightsError, match=r"^layer 0 .*: must have batch norm exactly if the architecture says so$"):
         check_parameters(replace(model, parameters=(replace(first, batch_norm=None), None, last)))
     normalised = replace(last, batch_norm=BatchNorm(*np.ones((3, 2), np.float32)))
-    with pytest.raises(WeightsError, match=r"^layer 2 .*: must have batch norm exactly where its row says so$"):
+    with pytest.raises(WeightsError, match=r"^layer 2 .*: must have batch norm exactly if the architecture says so$"):
         check_parameters(replace(model, parameters=(first, None, normalised)))
     check_parameters(replace(model, parameters=(None, None, last)))  # what is not there is not checked
 
@@ -478,8 +482,8 @@ def normalised_model(form: str) -> Model:
 def test_folding_is_batch_norm(form: str) -> None:
     model = normalised_model(form)
     folded = fold_batch_norm(model)
-    assert folded.architecture.rows == (replace(model.architecture.rows[0], batch_normalize=False),)
-    assert folded.architecture == replace(model.architecture, rows=folded.architecture.rows)
+    assert folded.architecture.layers == (replace(model.architecture.layers[0], batch_normalize=False),)
+    assert folded.architecture == replace(model.architecture, layers=folded.architecture.layers)
     (before,), (after,) = model.parameters, folded.parameters
     assert before is not None
     assert before.batch_norm is not None
@@ -507,14 +511,14 @@ def test_folding_is_batch_norm(form: str) -> None:
 def test_folding_by_hand(form: str, factors: list[float]) -> None:
     architecture = Architecture((Conv(2, size=1, padding=0),), width=6, height=4, channels=1, batch_norm=form)
     norm = BatchNorm(*np.array([[3, 3], [0.5, 0.5], [4, 0]], np.float32))  # scales, means, variances
-    numbers = ConvParameters(np.full((2, 1, 1, 1), 2, np.float32), np.full(2, 7, np.float32), norm)
-    (after,) = fold_batch_norm(Model(architecture, (numbers,))).parameters
+    parameters = ConvParameters(np.full((2, 1, 1, 1), 2, np.float32), np.full(2, 7, np.float32), norm)
+    (after,) = fold_batch_norm(Model(architecture, (parameters,))).parameters
     assert after is not None
     np.testing.assert_allclose(after.weights.reshape(-1), [2 * factor for factor in factors], rtol=1e-7)
     np.testing.assert_allclose(after.biases, [7 - 0.5 * factor for factor in factors], rtol=1e-7)
 
 
-def test_the_two_forms_differ_most_where_variance_is_tiny() -> None:
+def test_the_two_forms_differ_where_variance_is_tiny() -> None:
     (inside,) = fold_batch_norm(normalised_model("eps_inside_sqrt")).parameters
     (outside,) = fold_batch_norm(normalised_model("eps_outside_sqrt")).parameters
     assert inside is not None
@@ -526,29 +530,29 @@ def test_the_two_forms_differ_most_where_variance_is_tiny() -> None:
 
 def test_folding_leaves_the_rest_alone() -> None:
     model = model_of(THREE)
-    small = replace(model, parameters=tuple(gentle(numbers) for numbers in model.parameters))
+    small = replace(model, parameters=tuple(gentle(parameters) for parameters in model.parameters))
     folded = fold_batch_norm(small)
     assert folded.parameters[2] is None
     assert folded.parameters[3] is small.parameters[3]
-    assert folded.architecture.rows[2:] == THREE.rows[2:]
-    assert [row.batch_normalize for row in folded.architecture.rows if isinstance(row, Conv)] == [False] * 3
+    assert folded.architecture.layers[2:] == THREE.layers[2:]
+    assert [layer.batch_normalize for layer in folded.architecture.layers if isinstance(layer, Conv)] == [False] * 3
     again = fold_batch_norm(folded)
     assert all(ours is theirs for ours, theirs in zip(again.parameters, folded.parameters, strict=True))
     assert again.architecture == folded.architecture
 
 
-def gentle(numbers: ConvParameters | None) -> ConvParameters | None:
+def gentle(parameters: ConvParameters | None) -> ConvParameters | None:
     """Ones instead of random bits, which overflow."""
-    if numbers is None:
+    if parameters is None:
         return None
-    norm = numbers.batch_norm
+    norm = parameters.batch_norm
     ones = BatchNorm(*(np.ones_like(values) for values in vars(norm).values())) if norm is not None else None
-    return ConvParameters(np.ones_like(numbers.weights), np.ones_like(numbers.biases), ones)
+    return ConvParameters(np.ones_like(parameters.weights), np.ones_like(parameters.biases), ones)
 
 
-def test_folding_needs_numbers() -> None:
+def test_folding_needs_parameters() -> None:
     with pytest.raises(WeightsError, match=r"^layer 3 \(convolutional 1x1, 4 filters\): has no weights$"):
-        fold_batch_norm(Model(THREE, (*(gentle(numbers) for numbers in model_of(THREE).parameters[:3]), None)))
+        fold_batch_norm(Model(THREE, (*(gentle(parameters) for parameters in model_of(THREE).parameters[:3]), None)))
 
 
 # The head in two parts
@@ -561,7 +565,7 @@ DETECTOR = Architecture((Conv(4), LAST, REGION), width=6, height=4)
 def test_split_head() -> None:
     model = model_of(DETECTOR)
     body, class_rows = split_head(model)
-    assert body.architecture == replace(DETECTOR, rows=(Conv(4), replace(LAST, filters=10)))
+    assert body.architecture == replace(DETECTOR, layers=(Conv(4), replace(LAST, filters=10)))
     check_parameters(body)
     assert body.parameters[0] is model.parameters[0]
     whole, boxes = model.parameters[1], body.parameters[1]
@@ -592,7 +596,7 @@ def test_split_head_loses_nothing(anchors: int, classes: int, channels: int, see
 
 
 @pytest.mark.parametrize(
-    "rows",
+    "layers",
     [
         (Conv(4), LAST, Softmax()),
         (Conv(4), LAST),
@@ -605,12 +609,12 @@ def test_split_head_loses_nothing(anchors: int, classes: int, channels: int, see
         (LAST, MaxPool(2, 1), REGION),
     ],
 )
-def test_heads_that_cannot_be_split(rows: tuple[Layer, ...]) -> None:
-    with pytest.raises(ConfigError, match="only where a linear 1x1 convolution stands before"):
-        split_head(model_of(Architecture(rows, width=6, height=4)))
+def test_heads_that_cannot_be_split(layers: tuple[Layer, ...]) -> None:
+    with pytest.raises(ConfigError, match="only if a linear 1x1 convolution comes before"):
+        split_head(model_of(Architecture(layers, width=6, height=4)))
 
 
-def test_head_without_numbers_cannot_be_split() -> None:
+def test_head_without_parameters_cannot_be_split() -> None:
     model = model_of(DETECTOR)
     with pytest.raises(ConfigError, match="split off"):
         split_head(replace(model, parameters=(model.parameters[0], None, None)))

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo9000.errors import TreeError
-from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names, nearest
+from yolo9000.errors import TreeError, nearest
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, VOC, default_names
 from yolo9000.taxonomy.wordtree import TreePath, WordTree
 
-# Two top nodes. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].
+# Two roots. Groups: [animal, thing], [dog, cat, bird], [cup], [terrier, hound].
 #
 #   animal 0            thing 1
 #   dog 2  cat 3  bird 4    cup 5
@@ -59,9 +59,9 @@ def test_single_node() -> None:
     tree = WordTree.from_parents([-1])
     assert (tree.names, tree.ids) == (("0",), ("0",))
     assert tree.softmax(np.array([-3.0])).tolist() == [1.0]
-    assert tree.probabilities(np.array([1.0]), only_leaves=True).tolist() == [1.0]
-    (descent,) = decode(tree, np.ones((1, 1)), 0.5)
-    assert descent == TreePath((0,), (1.0,), None, None)
+    assert tree.probabilities(np.array([1.0])).tolist() == [1.0]
+    (path,) = decode(tree, np.ones((1, 1)), 0.5)
+    assert path == TreePath((0,), (1.0,), None, None)
 
 
 def test_names_and_ids() -> None:
@@ -120,13 +120,6 @@ def test_probabilities() -> None:
     assert absolute[TREE.leaves].sum() == 1.0
 
 
-def test_only_leaves() -> None:
-    leaves = TREE.probabilities(CONDITIONALS, only_leaves=True)
-    # leaves: cat, bird, cup, terrier, hound
-    assert leaves.tolist() == [0, 0, 0, 0.28125, 0.09375, 0.25, 0.09375, 0.28125]
-    assert leaves.sum() == 1.0
-
-
 def test_probabilities_of_a_batch() -> None:
     batch = np.stack([CONDITIONALS, np.array([0.5, 0.5, 1, 0, 0, 1, 0.5, 0.5])]).reshape(2, 1, 8)
     absolute = TREE.probabilities(batch)
@@ -145,21 +138,21 @@ def asker(tree: WordTree, conditionals: np.ndarray) -> Callable[[np.ndarray, int
     return of_group
 
 
-def decode(tree: WordTree, conditionals: np.ndarray, least: float, rule: str = "conditional") -> list[TreePath]:
-    return tree.decode(asker(tree, conditionals), len(conditionals), least, rule)
+def decode(tree: WordTree, conditionals: np.ndarray, threshold: float, rule: str = "conditional") -> list[TreePath]:
+    return tree.decode(asker(tree, conditionals), len(conditionals), threshold, rule)
 
 
 # The likeliest way: animal .75, dog .5, hound .75. Paths: .75, .375, .28125.
 # Rule ``darknet``: weights .75, .75 * .375 = .28125, .28125 * .28125 = .0791015625.
 @pytest.mark.parametrize(
-    ("rule", "least", "nodes", "refused", "runner_up"),
+    ("rule", "threshold", "nodes", "refused", "runner_up"),
     [
         ("conditional", 0.0, (0, 2, 7), None, (6, 0.25)),
         ("conditional", 0.28, (0, 2, 7), None, (6, 0.25)),
         ("conditional", 0.28125, (0, 2), (7, 0.75), (3, 0.375)),  # above, not at
         ("conditional", 0.375, (0,), (2, 0.5), (1, 0.25)),
         ("conditional", 0.74, (0,), (2, 0.5), (1, 0.25)),
-        ("conditional", 0.75, (0,), None, (1, 0.25)),  # the top node itself is too unlikely: nobody looks below
+        ("conditional", 0.75, (0,), None, (1, 0.25)),  # the root itself is too unlikely: nobody looks below
         ("conditional", 0.9, (0,), None, (1, 0.25)),
         ("darknet", 0.079, (0, 2, 7), None, (6, 0.25)),
         ("darknet", 0.08, (0, 2), (7, 0.75), (3, 0.375)),
@@ -169,51 +162,51 @@ def decode(tree: WordTree, conditionals: np.ndarray, least: float, rule: str = "
     ],
 )
 def test_walk(
-    rule: str, least: float, nodes: tuple[int, ...], refused: tuple[int, float] | None, runner_up: tuple[int, float]
+    rule: str, threshold: float, nodes: tuple[int, ...], refused: tuple[int, float] | None, runner_up: tuple[int, float]
 ) -> None:
-    (descent,) = decode(TREE, CONDITIONALS[None], least, rule)
-    assert descent.nodes == nodes
-    assert descent.conditionals == tuple(CONDITIONALS[list(nodes)])
-    assert descent.refused == refused
-    assert descent.runner_up == runner_up
+    (path,) = decode(TREE, CONDITIONALS[None], threshold, rule)
+    assert path.nodes == nodes
+    assert path.conditionals == tuple(CONDITIONALS[list(nodes)])
+    assert path.refused == refused
+    assert path.runner_up == runner_up
 
 
 def test_only_child_has_no_runner_up() -> None:
     conditionals = np.array([[0.25, 0.75, 0.5, 0.375, 0.125, 1.0, 0.25, 0.75]])
-    (descent,) = decode(TREE, conditionals, 0.5)
-    assert descent == TreePath((1, 5), (0.75, 1.0), None, None)
+    (path,) = decode(TREE, conditionals, 0.5)
+    assert path == TreePath((1, 5), (0.75, 1.0), None, None)
 
 
 def test_runner_up_without_any_probability_is_still_another_node() -> None:
-    (descent,) = decode(TREE, np.array([[1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]]), 0.5)
-    assert (descent.nodes, descent.runner_up) == ((0, 2, 6), (7, 0.0))
+    (path,) = decode(TREE, np.array([[1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]]), 0.5)
+    assert (path.nodes, path.runner_up) == ((0, 2, 6), (7, 0.0))
 
 
 def test_runner_up_at_a_refusal_belongs_to_the_answer() -> None:
     # dog .5 is entered (.75 * .5 = .375 > .3); hound is refused (.28125); the rival of dog is cat
-    (descent,) = decode(TREE, CONDITIONALS[None], 0.3)
-    assert (descent.nodes, descent.refused, descent.runner_up) == ((0, 2), (7, 0.75), (3, 0.375))
+    (path,) = decode(TREE, CONDITIONALS[None], 0.3)
+    assert (path.nodes, path.refused, path.runner_up) == ((0, 2), (7, 0.75), (3, 0.375))
 
 
 @pytest.mark.parametrize("rule", ["conditional", "darknet"])
 def test_ties_go_to_the_first(rule: str) -> None:
     conditionals = np.array([[0.5, 0.5, 0.375, 0.25, 0.375, 1.0, 0.5, 0.5]])
-    (descent,) = decode(TREE, conditionals, 0.0, rule)
-    assert descent.nodes == (0, 2, 6)
-    assert descent.runner_up == (7, 0.5)
-    (descent,) = decode(TREE, conditionals, 0.18 if rule == "conditional" else 0.09, rule)
-    assert descent.nodes == (0, 2)  # .5 * .375 = .1875, or .5 * .1875 = .09375; terrier is half of that or less
-    assert descent.runner_up == (4, 0.375)
-    assert descent.refused == (6, 0.5)
+    (path,) = decode(TREE, conditionals, 0.0, rule)
+    assert path.nodes == (0, 2, 6)
+    assert path.runner_up == (7, 0.5)
+    (path,) = decode(TREE, conditionals, 0.18 if rule == "conditional" else 0.09, rule)
+    assert path.nodes == (0, 2)  # .5 * .375 = .1875, or .5 * .1875 = .09375; terrier is half of that or less
+    assert path.runner_up == (4, 0.375)
+    assert path.refused == (6, 0.5)
 
 
 @pytest.mark.parametrize("rule", ["conditional", "darknet"])
-@pytest.mark.parametrize("least", [0.5, 0.999, 1.0, 2.0])
-def test_a_top_node_is_accepted_however_unlikely(rule: str, least: float) -> None:
+@pytest.mark.parametrize("threshold", [0.5, 0.999, 1.0, 2.0])
+def test_a_top_node_is_accepted_however_unlikely(rule: str, threshold: float) -> None:
     tree = WordTree.from_parents([-1] * 5 + [3, 3])
     conditionals = np.array([[0.1, 0.2, 0.2, 0.3, 0.2, 0.5, 0.5]])
-    (descent,) = decode(tree, conditionals, least, rule)
-    assert descent == TreePath((3,), (0.3,), None, (1, 0.2))
+    (path,) = decode(tree, conditionals, threshold, rule)
+    assert path == TreePath((3,), (0.3,), None, (1, 0.2))
 
 
 def test_a_group_is_asked_once_and_only_on_the_way() -> None:
@@ -231,8 +224,8 @@ def test_a_group_is_asked_once_and_only_on_the_way() -> None:
         asked.append((group, objects.tolist()))
         return asker(TREE, conditionals)(objects, group)
 
-    descents = TREE.decode(of_group, 4, 0.1)
-    assert [descent.nodes for descent in descents] == [(0, 2, 7), (1, 5), (0, 3), (0, 2, 6)]
+    paths = TREE.decode(of_group, 4, 0.1)
+    assert [path.nodes for path in paths] == [(0, 2, 7), (1, 5), (0, 3), (0, 2, 6)]
     assert asked == [(0, [0, 1, 2, 3]), (1, [0, 2, 3]), (2, [1]), (3, [0, 3])]
 
 
@@ -254,14 +247,14 @@ def chain() -> WordTree:
     return WordTree.from_parents(parents)
 
 
-def levels_entered(conditional: Fraction, least: Fraction, rule: str) -> int:
+def levels_entered(conditional: Fraction, threshold: Fraction, rule: str) -> int:
     """How deep the walk goes, in exact arithmetic and powers alone.
 
     At level n the path has probability q^n. The paper's rule compares that. Darknet's multiplies the probabilities of
-    all the nodes passed: q^1 q^2 ... q^n = q^(n (n + 1) / 2). The top node is entered in any case.
+    all the nodes passed: q^1 q^2 ... q^n = q^(n (n + 1) / 2). The root is entered in any case.
     """
     power = (lambda n: n) if rule == "conditional" else (lambda n: n * (n + 1) // 2)
-    entered = [n for n in range(1, LEVELS + 1) if conditional ** power(n) > least]
+    entered = [n for n in range(1, LEVELS + 1) if conditional ** power(n) > threshold]
     return max(entered, default=1)
 
 
@@ -280,14 +273,14 @@ def test_how_far_down_a_chain(percent: int, rule: str, level: int) -> None:
     q, tree = percent / 100, chain()
     assert levels_entered(Fraction(percent, 100), Fraction(1, 2), rule) == level
     conditionals = np.tile([q, 1 - q], LEVELS)[None]
-    (descent,) = decode(tree, conditionals, 0.5, rule)
-    assert descent.nodes == tuple(range(0, 2 * level, 2))
-    assert tree.depths[descent.nodes[-1]] == level - 1
-    assert descent.conditionals == (q,) * level
-    assert descent.runner_up == (2 * level - 1, 1 - q)
-    assert descent.refused == (None if level == LEVELS else (2 * level, q))
+    (path,) = decode(tree, conditionals, 0.5, rule)
+    assert path.nodes == tuple(range(0, 2 * level, 2))
+    assert tree.depths[path.nodes[-1]] == level - 1
+    assert path.conditionals == (q,) * level
+    assert path.runner_up == (2 * level - 1, 1 - q)
+    assert path.refused == (None if level == LEVELS else (2 * level, q))
     if level < LEVELS:
-        assert q ** len(descent.nodes) == pytest.approx(tree.probabilities(conditionals)[0, descent.nodes[-1]])
+        assert q ** len(path.nodes) == pytest.approx(tree.probabilities(conditionals)[0, path.nodes[-1]])
 
 
 def random_tree(choices: Sequence[int]) -> WordTree:
@@ -306,18 +299,18 @@ def random_tree(choices: Sequence[int]) -> WordTree:
     st.floats(0, 1),
     st.sampled_from(["conditional", "darknet"]),
 )
-def test_walk_against_plain_arithmetic(choices: list[int], seed: int, least: float, rule: str) -> None:
+def test_walk_against_plain_arithmetic(choices: list[int], seed: int, threshold: float, rule: str) -> None:
     tree = random_tree(choices)
     tree.check_groups_contiguous()
     logits = 3 * np.random.default_rng(seed).normal(size=(3, len(tree)))
     conditionals = tree.softmax(logits)
-    assert [descent.nodes for descent in decode(tree, conditionals, least, rule)] == [
-        plain_walk(tree, row.tolist(), least, rule) for row in conditionals
+    assert [path.nodes for path in decode(tree, conditionals, threshold, rule)] == [
+        plain_walk(tree, row.tolist(), threshold, rule) for row in conditionals
     ]
 
 
-def plain_walk(tree: WordTree, conditional: list[float], least: float, rule: str) -> tuple[int, ...]:
-    """The rule as a sentence: go to the likeliest child while the product so far is above the least."""
+def plain_walk(tree: WordTree, conditional: list[float], threshold: float, rule: str) -> tuple[int, ...]:
+    """The rule as a sentence: go to the likeliest child while the product so far is above the threshold."""
     nodes: list[int] = []
     probability = weight = 1.0
     while True:
@@ -328,7 +321,7 @@ def plain_walk(tree: WordTree, conditional: list[float], least: float, rule: str
         best = max(children, key=lambda node: conditional[node])
         probability *= conditional[best]
         weight *= conditional[best] if rule == "conditional" else probability
-        if weight > least:
+        if weight > threshold:
             nodes.append(best)
         else:
             return tuple(nodes) or (best,)
@@ -362,8 +355,8 @@ def test_laws(choices: list[int], seed: int) -> None:
         ([-1, 0], ["one"], None, "2 nodes need as many names and ids, got 1 and 2"),
         ([-1, 0], None, ["a", "b", "c"], "2 nodes need as many names and ids, got 3 and 3"),
         ([-1, 0], ["a", "b"], ["a"], "2 nodes need as many names and ids, got 2 and 1"),
-        ([-1, 0, 0], None, ["a", "b", "b"], "ids must be unique, 'b' stands 2 times"),
-        ([-1, 0, 0], ["x", "y", "z"], ["b", "b", "b"], "ids must be unique, 'b' stands 3 times"),
+        ([-1, 0, 0], None, ["a", "b", "b"], "ids must be unique, got 'b' 2 times"),
+        ([-1, 0, 0], ["x", "y", "z"], ["b", "b", "b"], "ids must be unique, got 'b' 3 times"),
     ],
 )
 def test_what_is_no_tree(parents: list[int], names: list[str] | None, ids: list[str] | None, message: str) -> None:
@@ -377,9 +370,9 @@ def test_split_siblings() -> None:
     with pytest.raises(TreeError) as caught:
         tree.check_groups_contiguous()
     assert str(caught.value) == (
-        "node 4 (e): children of one parent must stand side by side, but its parent 0 has others further up"
+        "node 4 (e): the children of a node must be contiguous, but parent 0 has other children before it"
     )
-    with pytest.raises(TreeError, match=r"^node 2 \(2\): .* its parent -1 has others further up$"):
+    with pytest.raises(TreeError, match=r"^node 2 \(2\): .* parent -1 has other children before it$"):
         WordTree.from_parents([-1, 0, -1]).check_groups_contiguous()
     TREE.check_groups_contiguous()
 
@@ -389,6 +382,100 @@ def test_split_siblings_keep_darknets_meaning() -> None:
     assert tree.group_sizes.tolist() == [1, 2, 1, 1]
     assert tree.child_groups.tolist() == [3, 2, -1, -1, -1]  # of node 0 only the last run is found
     assert tree.softmax(np.zeros(5)).tolist() == [1, 0.5, 0.5, 1, 1]
+
+
+# Index
+
+
+class CountedName(str):
+    """A name that counts how often it is compared with another or hashed."""
+
+    operations = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedName.operations += 1
+        return str.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        CountedName.operations += 1
+        return str.__hash__(self)
+
+    def lower(self) -> str:
+        CountedName.operations += 1
+        return CountedName(str.lower(self))
+
+
+def lookups(count: int) -> int:
+    """Operations on names for finding every node of a flat tree by its id and by its name."""
+    tree = WordTree.from_parents(
+        [-1] * count,
+        [CountedName(f"Name {node}") for node in range(count)],
+        [CountedName(f"id-{node}") for node in range(count)],
+    )
+    CountedName.operations = 0
+    for node in range(count):
+        assert tree.find(CountedName(f"id-{node}")) == node
+        assert tree.find(CountedName(f"name {node}")) == node
+    return CountedName.operations
+
+
+def test_a_lookup_takes_a_constant_number_of_operations() -> None:
+    assert 0 < lookups(800) < 2 * 2.5 * lookups(400)  # a scan of all names would take 4 times as many
+    assert lookups(800) < 40 * 800
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["bat", "Bat", "ball", "club"]), min_size=1, max_size=8), st.data())
+def test_index_against_scans(names: list[str], data: st.DataObject) -> None:
+    synonyms = [tuple(data.draw(st.lists(st.sampled_from(["BAT", "stick"]), max_size=2))) for _ in names]
+    tree = WordTree.from_parents([-1] * len(names), names, synonyms=synonyms, ids=[f"n{i}" for i in range(len(names))])
+    for node, (node_id, name) in enumerate(zip(tree.ids, names, strict=True)):
+        assert tree.find(node_id) == tree.index_by_id[node_id] == node
+        assert tree.index_by_name[name] == tuple(i for i, other in enumerate(names) if other == name)
+    for name in ("bat", "stick", "none"):
+        by_name = [i for i, other in enumerate(names) if other.lower() == name]
+        by_synonym = [i for i, several in enumerate(synonyms) if name in map(str.lower, several)]
+        assert list(tree.nodes_named(name)) == (by_name or by_synonym)
+
+
+def test_find_answers_with_the_nearest_name_or_the_ids() -> None:
+    tree = WordTree.from_parents([-1, 0, 0], ["toy", "bat", "bat"], ["n1", "n2", "n3"])
+    with pytest.raises(TreeError, match=r"^'tyo' must be the id or name of a node \(did you mean 'toy'\?\)$"):
+        tree.find("tyo")
+    with pytest.raises(TreeError, match=r"^'bat' is the name of 2 nodes; use an id instead: n2 \(toy > bat\), n3"):
+        tree.find("bat")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=12), st.data())
+def test_subtree_keeps_everything_at_or_below_its_roots(choices: list[int], data: st.DataObject) -> None:
+    tree = random_tree(choices)
+    count = range(len(tree))
+    tree = WordTree.from_parents(
+        tree.parents.tolist(), [f"name {i}" for i in count], [f"n{i}" for i in count],
+        [(f"synonym {i}",) for i in count], [f"note {i}" for i in count],
+    )  # fmt: skip
+    roots = data.draw(st.lists(st.sampled_from(count), min_size=1, max_size=4, unique=True))
+    if any(step in roots for node in roots for step in tree.path(node)[:-1]):
+        with pytest.raises(TreeError, match="must not be the same as, or below"):
+            tree.subtree(roots)
+        return
+    part, nodes = tree.subtree(roots)
+    assert sorted(nodes.tolist()) == [node for node in count if set(tree.path(node)) & set(roots)]
+    assert nodes[: len(roots)].tolist() == sorted(roots)
+    assert [part.path_names(i) for i in range(len(part))] == [
+        " > ".join(f"name {step}" for step in tree.path(node) if set(tree.path(step)) & set(roots))
+        for node in nodes.tolist()
+    ]
+    for field in ("names", "ids", "synonyms", "notes"):
+        assert getattr(part, field) == tuple(getattr(tree, field)[node] for node in nodes)
+
+
+def test_subtree_refuses_a_node_named_twice() -> None:
+    with pytest.raises(TreeError, match="'dog' must not be the same as, or below, 'dog'"):
+        TREE.subtree([2, 2])
+    with pytest.raises(TreeError, match="at least one node"):
+        TREE.subtree([])
 
 
 # Names

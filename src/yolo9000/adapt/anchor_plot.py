@@ -22,7 +22,7 @@ __all__ = ["plot_report"]
 _INCHES, _DOTS_PER_INCH = (12.0, 5.2), 120
 _IOU, _EUCLIDEAN, _DEFAULT = "tab:blue", "tab:orange", "tab:green"
 _MARGIN = 0.02  # of average IoU above and below the curves
-_UNIT_NAMES: dict[Unit, str] = {"cells": "cells", "pixels": "pixels", "relative": "fractions of the image"}
+_UNIT_NAMES: dict[Unit, str] = {"cells": "cells", "pixels": "pixels"}
 
 
 def plot_report(report: AnchorReport, path: str | Path, *, k: int | None = None) -> None:

@@ -39,11 +39,10 @@ __all__ = [
 ]
 
 Distance = Literal["iou", "euclidean"]
-Unit = Literal["cells", "pixels", "relative"]
+Unit = Literal["cells", "pixels"]
 
 STRIDE = 32  # pixels of the network's input in a cell (§2)
 COCO_AREAS = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # least square pixels of COCO's three sizes
-COCO_IMAGE = (640, 480)  # what relative sizes are taken for where no network size is given
 
 _RESTARTS = 10
 _MAX_ITERATIONS = 1000  # k-means with means under 1 - IoU may walk in a circle; real data needed at most a few hundred
@@ -396,22 +395,19 @@ def report(
     ks: Iterable[int],
     *,
     unit: Unit = "cells",
-    network_wh: tuple[int, int] | None = None,
     defaults: Mapping[str, Float[np.ndarray, "_ 2"]] | None = None,
     restarts: int = _RESTARTS,
     seed: int = 0,
 ) -> AnchorReport:
     """Cluster with every k, under 1 - IoU and under the Euclidean distance, and tell how well the anchors fit.
 
-    Small, medium and large are COCO's, less than 32 x 32 pixels, less than 96 x 96, and the rest: of the images
-    where the unit is pixels, of the network's input where it is cells, and of an image of ``network_wh`` where sizes
-    are relative.
+    Small, medium and large are COCO's, less than 32 x 32 pixels, less than 96 x 96, and the rest: of the images if the
+    unit is pixels, of the network's input if it is cells.
 
     Args:
         sizes_wh: the boxes.
         ks: the numbers of anchors, in any order.
         unit: of the sizes.
-        network_wh: width and height that relative sizes are fractions of; None: 640 x 480, as most COCO images.
         defaults: anchors to compare with, in the same unit, and what they are called.
         restarts: as in `cluster`.
         seed: as in `cluster`.
@@ -425,7 +421,7 @@ def report(
     numbers = sorted(set(ks))
     if not numbers:
         raise ConfigError("there must be at least one k, got none")
-    areas = _square_pixels(_checked(sizes_wh, "box"), unit, network_wh)
+    areas = _checked(sizes_wh, "box").prod(axis=1) * (STRIDE * STRIDE if unit == "cells" else 1)
     rows = []
     for k in numbers:
         iou = cluster(sizes_wh, k, distance="iou", restarts=restarts, seed=seed)
@@ -436,14 +432,6 @@ def report(
         for name, anchors in (defaults or {}).items()
     )
     return AnchorReport(unit, tuple(rows), elbow(numbers, [row.iou.average_iou for row in rows]), others)
-
-
-def _square_pixels(
-    sizes_wh: Float64[np.ndarray, "n 2"], unit: Unit, network_wh: tuple[int, int] | None
-) -> Float64[np.ndarray, " n"]:
-    width, height = network_wh or COCO_IMAGE
-    unit_area = {"pixels": 1, "cells": STRIDE * STRIDE, "relative": width * height}[unit]
-    return np.asarray(sizes_wh[:, 0] * sizes_wh[:, 1] * unit_area)
 
 
 def _coverage(

@@ -1,48 +1,58 @@
-"""Back-off with a promise: how sure a node must be, so that answers are wrong as rarely as was asked.
+"""Risk-controlled back-off: how probable a node must be, so that answers are wrong at most as often as allowed.
 
-First every sibling group's softmax is brought to honest probabilities by a temperature for each depth of the tree, on
-one half of the objects (Guo et al. 2017, "On Calibration of Modern Neural Networks"). Then, on the other half, the
-least probability that a node must have is set by conformal risk control (Angelopoulos et al. 2022): for one more object
-like those, the chance of a wrong answer is at most what was asked for. An answer is wrong if it is neither the truth,
-nor above it, nor below it; as it moves up it can only become right.
+First the softmax of every sibling group is calibrated with a temperature for each depth of the tree, on one half of
+the objects (Guo et al. 2017, "On Calibration of Modern Neural Networks"). Then, on the other half, the minimum
+probability of a node is set by conformal risk control (Angelopoulos et al. 2022): for one more object like those, the
+probability of a wrong answer is at most the allowed error. An answer is wrong if it is neither the true node, nor above
+it, nor below it; moving up the tree can only make it right.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from yolo9000.architectures.layers import Conv, Region
 from yolo9000.architectures.weights import Model
 from yolo9000.boxes import clip, cxcywh_to_xyxy, iou, nms
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import load_image
-from yolo9000.errors import ConfigError
-from yolo9000.evaluation.runner import gt_labels
-from yolo9000.inference.decode import Candidates, HeadOutput, find_candidates
-from yolo9000.inference.detector import Detector
-from yolo9000.inference.preprocess import fit
-from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.errors import ConfigError, DataError
+from yolo9000.evaluation.labels import gt_labels
+from yolo9000.inference.detector import Detector, ImageHead
+from yolo9000.inference.head_output import softmax
+from yolo9000.taxonomy.wordtree import TreePath, WordTree
+from yolo9000.types import Sample
 
-__all__ = ["BackOff", "Calibration", "FoundObject", "calibrate", "critical_probability", "find_back_off", "promised"]
+__all__ = [
+    "BackOff",
+    "Calibration",
+    "LocatedObject",
+    "calibrate",
+    "critical_probability",
+    "find_back_off",
+    "risk_threshold",
+    "with_temperatures",
+]
 
 MIN_OBJECTNESS = 0.05
 MIN_IOU = 0.5
-TEMPERATURES = (0.05, 20.0)  # least and greatest that are tried
+BATCH = 8
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
 @dataclass(frozen=True)
-class FoundObject:
-    """An object that a box was found for.
+class LocatedObject:
+    """An annotated object that the detector puts a box on.
 
     Attributes:
-        logits: scores of all nodes, before any softmax.
-        gt: the node that it is.
+        logits: class logits of all nodes.
+        gt: the true node.
     """
 
     logits: Float64[np.ndarray, " nodes"]
@@ -51,11 +61,11 @@ class FoundObject:
 
 @dataclass(frozen=True)
 class BackOff:
-    """When a walk down the tree stops.
+    """When decoding stops on its way down the tree.
 
     Attributes:
-        temperatures: of the sibling groups at each depth, from the top.
-        hier_thresh: how probable a node must be to be answered with.
+        temperatures: of the sibling groups at each depth, from the root.
+        hier_thresh: minimum probability of a node that is answered with.
     """
 
     temperatures: tuple[float, ...]
@@ -64,13 +74,13 @@ class BackOff:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration found.
+    """The outcome of a calibration.
 
     Attributes:
-        back_off: when walks stop from now on.
-        objects: how many it rests on.
-        error: share of wrong answers among them with the new back-off.
-        error_before: the same with the model as it was, at a least probability of .5.
+        back_off: the new rule.
+        objects: number of objects that it is based on.
+        error: fraction of wrong answers among them with the new rule.
+        error_before: the same without temperatures at ``hier_thresh`` .5.
         depth, depth_before: mean depth of those answers.
     """
 
@@ -83,214 +93,233 @@ class Calibration:
 
 
 def calibrate(
-    file: Checkpoint, detector: Detector, data_set: DataSet, *, max_error: float = 0.05, on_error: OnError = "error"
-) -> tuple[Checkpoint, Calibration]:
+    model: LoadedModel,
+    detector: Detector,
+    data_set: DataSet,
+    *,
+    max_error: float = 0.05,
+    on_error: OnError = "error",
+    on_unreadable: Callable[[DataError], None] | None = None,
+) -> tuple[LoadedModel, Calibration]:
     """Calibrate a model on images with boxes that it was not trained on.
 
     Args:
-        file: the model.
-        detector: the same, in an engine.
+        model: with weights and a label tree.
+        detector: the same model, in an engine.
         data_set: the images.
-        max_error: share of answers that may be wrong.
-        on_error: what to do with faulty annotations.
+        max_error: allowed fraction of wrong answers.
+        on_error: what to do with issues in annotations.
+        on_unreadable: called with the error of each image that cannot be read; None raises it.
 
     Returns:
-        The model with its last layer divided by the temperatures, and the least probability beside it; what was found.
+        The model with its last layer divided by the temperatures and the new ``hier_thresh``; and the outcome.
 
     Raises:
-        ConfigError: the classes are flat; the objects are too few, or even top nodes are wrong too often.
-        DataError: an image cannot be read.
+        ConfigError: the classes are flat; there are too few objects, or even root nodes are wrong too often.
+        DataError: an image cannot be read and ``on_unreadable`` is None.
     """
-    tree = file.tree
+    tree = model.tree
     if tree is None:
-        raise ConfigError("calibrate needs a model with a label tree; the classes of this one are flat")
-    found = list(find_objects(detector, tree, data_set, on_error))
-    back_off = find_back_off(found, tree, max_error)
-    as_it_was = BackOff((1.0,) * len(back_off.temperatures), 0.5)
+        raise ConfigError("calibration needs a model with a label tree; the classes of this one are flat")
+    objects = list(locate_objects(detector, tree, data_set, on_error, on_unreadable))
+    back_off = find_back_off(objects, tree, max_error)
+    before = BackOff((1.0,) * len(back_off.temperatures), 0.5)
     (error_before, depth_before), (error, depth) = (
-        _rates(_answers(found, tree, rule), tree) for rule in (as_it_was, back_off)
+        _rates(_answers(objects, tree, rule), tree) for rule in (before, back_off)
     )
-    calibration = Calibration(back_off, len(found), error, error_before, depth, depth_before)
-    changed = replace(file, model=with_temperatures(file.model, tree, back_off.temperatures))
+    calibration = Calibration(back_off, len(objects), error, error_before, depth, depth_before)
     known = {"max_error": max_error, "data": data_set.name, "temperatures": list(back_off.temperatures)}
-    trained = {**file.trained, "calibration": known}
-    return replace(changed, hier_thresh=back_off.hier_thresh, trained=trained), calibration
+    calibrated = model.changed(
+        weights=with_temperatures(model.trained_weights, tree, back_off.temperatures),
+        hier_thresh=back_off.hier_thresh,
+        trained={"calibration": known},
+    )
+    return calibrated, calibration
 
 
-def find_objects(detector: Detector, tree: WordTree, data_set: DataSet, on_error: OnError) -> Iterator[FoundObject]:
-    """The objects of a data set that the detector puts a box on, whatever it calls them, in the order of the data."""
-    labels = gt_labels(detector.prepared.spec, data_set)
-    for sample in data_set.samples(on_error):
-        if sample.boxes is None:
-            continue
+def locate_objects(
+    detector: Detector,
+    tree: WordTree,
+    data_set: DataSet,
+    on_error: OnError = "error",
+    on_unreadable: Callable[[DataError], None] | None = None,
+) -> Iterator[LocatedObject]:
+    """The objects of a data set that the detector puts a box on, whatever label it gives them, in the data's order.
+
+    Boxes that are difficult or crowds are left out.
+    """
+    labels = gt_labels(detector, data_set)
+    boxed = ((sample, sample.boxes) for sample in data_set.samples(on_error) if sample.boxes is not None)
+    images = ((boxes, image) for sample, boxes in boxed for image in readable_image(sample, on_unreadable))
+    for annotated, one in detector.heads_of(images, batch=BATCH, min_objectness=MIN_OBJECTNESS):
+        gts = annotated.select(~(annotated.difficult | annotated.crowd))
+        for candidate, gt in _matches(one, gts.boxes_xyxy, detector.settings.nms_iou):
+            yield LocatedObject(_logits(one, candidate, len(tree)), int(labels[gts.labels[gt]]))
+
+
+def readable_image(
+    sample: Sample, on_unreadable: Callable[[DataError], None] | None
+) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
+    """The image of a sample; nothing where it cannot be read.
+
+    Raises:
+        DataError: it cannot be read and ``on_unreadable`` is None.
+    """
+    try:
         image = load_image(sample.image, sample.name).pixels
-        spec, size_wh = detector.prepared.spec, (image.shape[1], image.shape[0])
-        arrays = detector.engine.run(fit(image, detector.network_wh, spec.resize_mode)[None])
-        output = detector.prepared.head_output(arrays, detector.network_wh)
-        candidates = find_candidates(output, 0, spec, size_wh, MIN_OBJECTNESS)
-        boxes = clip(cxcywh_to_xyxy(candidates.boxes_cxcywh) * np.array([*size_wh, *size_wh], np.float32), size_wh)
-        plain = sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
-        for place, gt in _matches(boxes, candidates, plain.boxes_xyxy, detector.settings.nms_iou):
-            yield FoundObject(_logits(output, candidates, place, len(tree)), int(labels[plain.labels[gt]]))
+    except DataError as error:
+        if on_unreadable is None:
+            raise
+        on_unreadable(error)
+    else:
+        yield image
 
 
-def _matches(
-    boxes_xyxy: np.ndarray, candidates: Candidates, gts_xyxy: np.ndarray, overlap: float
-) -> Iterator[tuple[int, int]]:
-    """Boxes that stand, best objectness first, each with the truth that it overlaps most; a truth once."""
+def _matches(one: ImageHead, gts_xyxy: np.ndarray, nms_iou: float) -> Iterator[tuple[int, int]]:
+    """Candidates left by NMS, highest objectness first, each with the free ground truth of highest IoU."""
+    size = np.array([*one.size_wh, *one.size_wh], np.float32)
+    boxes_xyxy = clip(cxcywh_to_xyxy(one.candidates.boxes_cxcywh) * size, one.size_wh)
     free = np.ones(len(gts_xyxy), dtype=bool)
-    for place in nms(boxes_xyxy, candidates.objectness, overlap):
+    for candidate in nms(boxes_xyxy, one.candidates.objectness, nms_iou):
         if not free.any():
             return
-        overlaps = np.where(free, iou(boxes_xyxy[place], gts_xyxy), 0)
+        overlaps = np.where(free, iou(boxes_xyxy[candidate], gts_xyxy), 0)
         best = int(overlaps.argmax())
         if overlaps[best] >= MIN_IOU:
             free[best] = False
-            yield int(place), best
+            yield int(candidate), best
 
 
-def _logits(output: HeadOutput, candidates: Candidates, place: int, nodes: int) -> Float64[np.ndarray, " nodes"]:
-    rows = output.class_logits.rows(0, candidates.anchors[place : place + 1], 0, nodes)
-    return np.asarray(rows[0], np.float64)
+def _logits(one: ImageHead, candidate: int, nodes: int) -> Float64[np.ndarray, " nodes"]:
+    anchor = one.candidates.anchors[candidate : candidate + 1]
+    return np.asarray(one.output.class_logits.rows(one.index, anchor, 0, nodes)[0], np.float64)
 
 
-def find_back_off(found: Sequence[FoundObject], tree: WordTree, max_error: float) -> BackOff:
-    """Temperatures from every other object, the least probability from those between.
+def find_back_off(objects: Sequence[LocatedObject], tree: WordTree, max_error: float) -> BackOff:
+    """Temperatures from every other object, ``hier_thresh`` from the rest: the guarantee needs separate objects.
 
     Raises:
-        ConfigError: see `promised`.
+        ConfigError: see `risk_threshold`.
     """
-    temperatures = tuple(_best_temperature(*_groups_at(found[0::2], tree, depth)) for depth in range(_depths(tree)))
-    rest = found[1::2]
-    critical = [critical_probability(one, tree, temperatures) for one in rest]
-    return BackOff(temperatures, promised(np.array(critical, np.float64), max_error))
-
-
-def _depths(tree: WordTree) -> int:
-    return int(tree.depths.max()) + 1
+    depths = int(tree.depths.max()) + 1
+    temperatures = tuple(_best_temperature(*_groups_at(objects[0::2], tree, depth)) for depth in range(depths))
+    critical = [critical_probability(one, tree, temperatures) for one in objects[1::2]]
+    return BackOff(temperatures, risk_threshold(np.array(critical, np.float64), max_error))
 
 
 def _groups_at(
-    found: Sequence[FoundObject], tree: WordTree, depth: int
+    objects: Sequence[LocatedObject], tree: WordTree, depth: int
 ) -> tuple[Float64[np.ndarray, "m size"], Int64[np.ndarray, " m"]]:
-    """Scores of the sibling group at a depth of each object's true path, filled up with -inf; which is the true one."""
-    rows, own = [], []
-    for one in found:
+    """Logits of the sibling group at a depth of each object's true path, padded with -inf; index of the true node."""
+    groups, true = [], []
+    for one in objects:
         path = tree.path(one.gt)
         if len(path) > depth:
             siblings = tree.children(int(tree.parents[path[depth]]))
-            rows.append(one.logits[siblings.start : siblings.stop])
-            own.append(path[depth] - siblings.start)
-    filled = np.full((len(rows), max(map(len, rows), default=1)), -np.inf)
-    for place, row in enumerate(rows):
-        filled[place, : len(row)] = row
-    return filled, np.array(own, np.int64)
+            groups.append(one.logits[siblings.start : siblings.stop])
+            true.append(path[depth] - siblings.start)
+    padded = np.full((len(groups), max(map(len, groups), default=1)), -np.inf)
+    for row, group in enumerate(groups):
+        padded[row, : len(group)] = group
+    return padded, np.array(true, np.int64)
 
 
-def _best_temperature(logits: Float64[np.ndarray, "m size"], own: Int64[np.ndarray, " m"]) -> float:
-    """The temperature with the least cross-entropy, which is convex in its inverse; 1 without objects or siblings."""
-    if not len(own) or logits.shape[1] < 2:
+def _best_temperature(logits: Float64[np.ndarray, "m size"], true: Int64[np.ndarray, " m"]) -> float:
+    """The temperature of minimum cross-entropy, which is convex in its inverse; 1 without objects or siblings."""
+    if not len(true) or logits.shape[1] < 2:
         return 1.0
 
     def loss(sharpness: float) -> float:
         scaled = logits * sharpness
-        highest = scaled.max(axis=1)
-        totals = np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) + highest
-        return float((totals - scaled[np.arange(len(own)), own]).mean())
+        maximum = scaled.max(axis=1)
+        totals = np.log(np.exp(scaled - maximum[:, None]).sum(axis=1)) + maximum
+        return float((totals - scaled[np.arange(len(true)), true]).mean())
 
-    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
-    for _ in range(60):  # a third less each time: to 1e-10 of where it began
+    low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
+    for _ in range(60):  # ternary search, to 1e-10 of the initial interval
         left, right = low + (high - low) / 3, high - (high - low) / 3
         low, high = (low, right) if loss(left) < loss(right) else (left, high)
     return 2 / (low + high)
 
 
-def _walk(
-    one: FoundObject, tree: WordTree, temperatures: Sequence[float]
-) -> tuple[list[int], Float64[np.ndarray, " steps"]]:
-    """The walk down to a leaf, and P(node | object) of each step."""
-    nodes: list[int] = []
-    probabilities: list[float] = []
-    children = tree.children(-1)
-    while children:
-        scores = one.logits[children.start : children.stop] / temperatures[len(nodes)]
-        fractions = np.exp(scores - scores.max())
-        best = int(fractions.argmax())
-        above = probabilities[-1] if probabilities else 1.0
-        nodes.append(children.start + best)
-        probabilities.append(above * float(fractions[best] / fractions.sum()))
-        children = tree.children(nodes[-1])
-    return nodes, np.array(probabilities)
+def _path(one: LocatedObject, tree: WordTree, temperatures: Sequence[float], hier_thresh: float = 0.0) -> TreePath:
+    """The path of an object down the tree with calibrated probabilities."""
+
+    def conditionals(_: Int64[np.ndarray, " m"], group: int) -> Float64[np.ndarray, "1 size"]:
+        first = int(tree.group_offsets[group])
+        logits = one.logits[first : first + int(tree.group_sizes[group])]
+        return np.asarray(softmax((logits / temperatures[int(tree.depths[first])])[None]))
+
+    return tree.decode(conditionals, 1, hier_thresh)[0]
 
 
-def critical_probability(one: FoundObject, tree: WordTree, temperatures: Sequence[float]) -> float:
-    """The least ``hier_thresh`` with which the answer for an object is right; 0: any, inf: none."""
-    nodes, probabilities = _walk(one, tree, temperatures)
-    right = _right(nodes, one.gt, tree)
+def critical_probability(one: LocatedObject, tree: WordTree, temperatures: Sequence[float]) -> float:
+    """The least ``hier_thresh`` with which the answer for an object is right; 0 if any is, inf if none is."""
+    path = _path(one, tree, temperatures)
+    right = _right(path.nodes, one.gt, tree)
     if right.all():
         return 0.0
     first_wrong = int((~right).argmax())
-    return math.inf if first_wrong == 0 else float(probabilities[first_wrong])
+    return math.inf if first_wrong == 0 else float(np.cumprod(path.conditionals)[first_wrong])
 
 
-def _right(nodes: Sequence[int], gt: int, tree: WordTree) -> np.ndarray:
+def _right(nodes: Sequence[int], gt: int, tree: WordTree) -> Bool[np.ndarray, " nodes"]:
     path = tree.path(gt)
     return np.array([node in path or gt in tree.path(node) for node in nodes])
 
 
-def promised(critical: Float64[np.ndarray, " n"], max_error: float) -> float:
-    """The least threshold with which the expected share of wrong answers is at most the asked one.
+def risk_threshold(critical: Float64[np.ndarray, " n"], max_error: float) -> float:
+    """The least threshold with which the expected fraction of wrong answers is at most the allowed one.
 
     With n objects, k of which stay wrong, the bound for the next one is (k + 1) / (n + 1).
 
     Args:
         critical: see `critical_probability`.
-        max_error: the share that may be wrong.
+        max_error: the allowed fraction of wrong answers.
 
     Raises:
-        ConfigError: there are too few objects, or too many are wrong at the top.
+        ConfigError: there are too few objects, or too many are wrong at the root.
     """
     count = len(critical)
     allowed = math.floor(max_error * (count + 1) - 1 + 1e-9)
     if allowed < 0:
         raise ConfigError(
             f"an error of at most {max_error:g} needs {math.ceil(1 / max_error) - 1} objects or more "
-            f"in the second half of those that are found, got {count}"
+            f"in the second half of those that are located, got {count}"
         )
-    falling = np.sort(critical)[::-1]
-    threshold = float(falling[allowed]) if allowed < count else 0.0
+    descending = np.sort(critical)[::-1]
+    threshold = float(descending[allowed]) if allowed < count else 0.0
     if math.isinf(threshold):
         wrong = float(np.isinf(critical).mean())
         raise ConfigError(
-            f"an error of at most {max_error:g} cannot be promised: even the top node is wrong for {wrong:.1%}"
+            f"an error of at most {max_error:g} cannot be guaranteed: even the root node is wrong for {wrong:.1%}"
         )
     return min(threshold, float(np.nextafter(1, 0)))
 
 
-def _answers(found: Sequence[FoundObject], tree: WordTree, back_off: BackOff) -> list[tuple[int, int]]:
-    """For each object the node that is answered with, and its truth."""
-    answers = []
-    for one in found:
-        nodes, probabilities = _walk(one, tree, back_off.temperatures)
-        deepest = max(0, int((probabilities > back_off.hier_thresh).sum()) - 1)
-        answers.append((nodes[deepest], one.gt))
-    return answers
+def _answers(objects: Sequence[LocatedObject], tree: WordTree, back_off: BackOff) -> list[tuple[int, int]]:
+    """For each object the node that is answered with, and the true node."""
+    paths = (_path(one, tree, back_off.temperatures, back_off.hier_thresh) for one in objects)
+    return [(path.nodes[-1], one.gt) for path, one in zip(paths, objects, strict=True)]
 
 
 def _rates(answers: Sequence[tuple[int, int]], tree: WordTree) -> tuple[float, float]:
-    """The share of wrong answers, and the mean depth."""
+    """The fraction of wrong answers, and the mean depth."""
     wrong = [not _right([node], gt, tree)[0] for node, gt in answers]
     return float(np.mean(wrong)), float(np.mean([tree.depths[node] for node, _ in answers]))
 
 
-def with_temperatures(model: Model, tree: WordTree, temperatures: Sequence[float]) -> Model:
-    """The model with the class rows of its last layer divided by the temperature of their depth."""
-    architecture = model.architecture
-    last = max(i for i, row in enumerate(architecture.body) if isinstance(row, Conv))
-    numbers = model.parameters[last]
-    assert isinstance(architecture.head, Region) and numbers is not None  # noqa: S101, PT018  a detector's model file has both
+def with_temperatures(weights: Model, tree: WordTree, temperatures: Sequence[float]) -> Model:
+    """The weights with the class rows of the last layer divided by the temperature of their depth."""
+    architecture = weights.architecture
+    last = max(i for i, layer in enumerate(architecture.body) if isinstance(layer, Conv))
+    parameters = weights.parameters[last]
+    assert isinstance(architecture.head, Region) and parameters is not None  # noqa: S101, PT018  true of a detector
     anchors = len(architecture.head.anchors_wh_cells)
-    divisors = np.concatenate([np.ones(5), np.array(temperatures)[tree.depths]])
-    rows = np.tile(divisors, anchors).astype(np.float32)
-    scaled = replace(numbers, weights=numbers.weights / rows[:, None, None, None], biases=numbers.biases / rows)
-    return replace(model, parameters=(*model.parameters[:last], scaled, *model.parameters[last + 1 :]))
+    divisors = np.tile(np.concatenate([np.ones(5), np.array(temperatures)[tree.depths]]), anchors).astype(np.float32)
+    scaled = replace(
+        parameters,
+        weights=parameters.weights / divisors[:, None, None, None],
+        biases=parameters.biases / divisors,
+    )
+    return replace(weights, parameters=(*weights.parameters[:last], scaled, *weights.parameters[last + 1 :]))

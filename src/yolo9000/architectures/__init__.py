@@ -1,1 +1,1 @@
-"""One description of a network, a table of layer rows, and what runs it. Only `layers` and `network` import torch."""
+"""The description of networks as layers, their weights, and what runs them. Only `.torch` imports torch."""

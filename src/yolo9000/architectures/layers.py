@@ -1,12 +1,12 @@
-"""A network as a table of layer rows: the one description that ``.cfg`` files, torch and ONNX all share.
+"""The description of a network that ``.cfg`` files, torch and ONNX all share: a sequence of layers.
 
-A row describes a layer; an `Architecture` is a sequence of rows and answers what follows from them alone: the shape of
-every layer's output, the number of parameters, the number of operations.
+An `Architecture` answers what follows from its layers alone: the shape of every output, the number of parameters and of
+operations, which outputs stay fixed while some layers are frozen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import lcm, prod
 from typing import Literal
@@ -57,12 +57,12 @@ class Conv:
         size: side of the square kernel.
         stride: step of the kernel, both ways.
         padding: zeros on each of the four sides.
-        batch_normalize: whether the layer has batch norm (§2: every one but the last).
+        batch_normalize: whether the layer has batch norm (§2: all but the last have).
         activation: ``leaky`` is x for x > 0, else 0.1 x; ``relu6`` is min(max(x, 0), 6); ``swish`` (SiLU) is
             x sigmoid(x).
-        groups: the channels are split into this many equal parts, and so are the filters; each part of the filters
-            reads its own part of the channels. As many groups as channels: a depthwise convolution.
-        end_padding: further rows and columns of zeros at the bottom and the right. TensorFlow's padding "SAME" of an
+        groups: number of equal parts into which channels and filters are split; each part of the filters reads the
+            corresponding part of the channels. With as many groups as channels, a depthwise convolution.
+        end_padding: additional rows and columns of zeros at the bottom and right. TensorFlow's "SAME" padding of an
             even map at stride 2 is ``padding=0, end_padding=1`` for a 3x3 kernel and ``1, 1`` for 5x5.
     """
 
@@ -76,23 +76,23 @@ class Conv:
     end_padding: int = 0
 
     def kernel_shape(self, channels: int) -> tuple[int, int, int, int]:
-        """Shape of the kernels that read so many channels: (output, input channels of its group, row, column)."""
+        """Shape of the kernels for an input of ``channels``: (output, input channels of its group, row, column)."""
         return self.filters, channels // self.groups, self.size, self.size
 
     def is_depthwise(self, channels: int) -> bool:
-        """Whether each filter reads one channel of its own."""
+        """Whether each filter reads exactly one channel."""
         return self.groups == self.filters == channels
 
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Maximum over windows; what lies outside the map counts as minus infinity.
+    """Maximum over windows; values outside the map count as minus infinity.
 
     Attributes:
         size: side of the square window.
         stride: step of the window, both ways.
         padding: rows and columns added **in total**, not per side; ``padding // 2`` of them left and top.
-            Darknet's default is ``size - 1``, so that 2/2 rounds up and 2/1 keeps the size.
+            Darknet's default is ``size - 1``: 2x2/2 rounds up, 2x2/1 keeps the size.
     """
 
     size: int = 2
@@ -107,33 +107,33 @@ class AvgPool:
 
 @dataclass(frozen=True)
 class Route:
-    """Channels of earlier layers, concatenated in the listed order.
+    """Concatenation of the channels of earlier layers, in the given order.
 
     Attributes:
-        layers: index of each source row; negative counts back from this row.
+        sources: index of each layer to read; negative counts back from this layer.
     """
 
-    layers: tuple[int, ...]
+    sources: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """Residual addition: the output of the layer before plus that of an earlier layer, then the activation.
+    """Residual addition: the output of the previous layer plus that of an earlier one, then the activation.
 
-    Both must have the same shape. (Darknet also adds maps of different shapes, in the part that they share.)
+    Both must have the same shape. (Darknet also adds maps of different shapes, over the part they have in common.)
 
     Attributes:
-        layer: index of the earlier layer; negative counts back from this one.
-        activation: as of `Conv`.
+        source: index of the earlier layer; negative counts back from this one.
+        activation: see `Conv`.
     """
 
-    layer: int
+    source: int
     activation: Activation = "linear"
 
 
 @dataclass(frozen=True)
 class Upsample:
-    """Enlarges the map: each cell becomes stride x stride cells of the same value."""
+    """Nearest-neighbor enlargement: each cell becomes stride x stride cells of the same value."""
 
     stride: int = 2
 
@@ -144,9 +144,9 @@ class Reorg:
 
     Attributes:
         stride: s.
-        order: ``space_to_depth`` stacks each s x s block of neighbours, as the paper says it. ``darknet`` is what the
-            C program computes, and what every released set of weights was trained with; no permutation of weights
-            turns one into the other.
+        order: ``space_to_depth`` stacks each s x s block of neighbors, as in the paper. ``darknet`` is what the C
+            program computes and what all released weights were trained with; no permutation of weights turns one into
+            the other.
     """
 
     stride: int = 2
@@ -155,19 +155,19 @@ class Reorg:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Drops values with the given probability in training; nothing otherwise."""
+    """Drops values with the given probability in training; the identity otherwise."""
 
     probability: float = 0.5
 
 
 @dataclass(frozen=True)
 class Softmax:
-    """End of a classifier: softmax over all classes, over equal parts of them, or over each sibling group of a tree.
+    """Head of a classifier: softmax over all classes, over equal parts of them, or over each sibling group of a tree.
 
     Attributes:
         groups: number of equal parts.
-        tree: file of the label tree, as the ``.cfg`` names it; None for flat classes.
-        temperature: what the logits are divided by.
+        tree: file of the label tree, as named in the ``.cfg``; None for flat classes.
+        temperature: divisor of the logits.
     """
 
     groups: int = 1
@@ -177,7 +177,7 @@ class Softmax:
 
 @dataclass(frozen=True)
 class Cost:
-    """Darknet's training cost after a classifier; plays no part in inference."""
+    """Darknet's training cost after a classifier; not used in inference."""
 
     type: str = "sse"
 
@@ -192,8 +192,7 @@ class Region:
         softmax: softmax over the classes; a sigmoid each otherwise.
         tree: file of the label tree, as the ``.cfg`` names it; None for flat classes.
         map: file that gives the tree node of each class of the boxed data.
-        jitter, random: augmentation and multi-scale training.
-        rescore, object_scale, noobject_scale, class_scale, coord_scale, thresh, bias_match, absolute: of the loss.
+        training: Darknet's training options, by name, as the ``.cfg`` states them; not used here.
     """
 
     anchors_wh_cells: tuple[tuple[float, float], ...] = ((0.5, 0.5),)
@@ -201,20 +200,11 @@ class Region:
     softmax: bool = False
     tree: str | None = None
     map: str | None = None
-    jitter: float = 0.2
-    rescore: bool = False
-    object_scale: float = 1.0
-    noobject_scale: float = 1.0
-    class_scale: float = 1.0
-    coord_scale: float = 1.0
-    thresh: float = 0.5
-    bias_match: bool = False
-    absolute: bool = False
-    random: bool = False
+    training: tuple[tuple[str, float | bool], ...] = ()
 
     @property
     def filters(self) -> int:
-        """Channels that the layer before must give: A (5 + K)."""
+        """Channels that the previous layer must give: A (5 + K)."""
         return len(self.anchors_wh_cells) * (5 + self.classes)
 
 
@@ -223,7 +213,7 @@ Layer = Conv | MaxPool | AvgPool | Route | Shortcut | Upsample | Reorg | Dropout
 
 @dataclass(frozen=True)
 class Schedule:
-    """The training half of a ``.cfg``'s ``[net]`` section; None where the file says nothing. Not used in inference."""
+    """Training options of a ``.cfg``'s ``[net]`` section; None for those not given. Not used in inference."""
 
     batch: int | None = None
     subdivisions: int | None = None
@@ -251,19 +241,19 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A whole network: its input and its rows.
+    """A network: its input and its layers.
 
     Attributes:
-        rows: the layers in order; row i reads row i-1, or the input.
+        layers: in order; layer i reads layer i-1, or the input, unless it names others.
         width: of the input in pixels.
         height: of the input in pixels.
         channels: of the input.
-        batch_norm: where epsilon is added: ``eps_inside_sqrt`` is (x-m)/sqrt(v+1e-5), torch's, cuDNN's and Darknet's on
-            a GPU since March 2017; ``eps_outside_sqrt`` is (x-m)/(sqrt(v)+1e-6), Darknet's before, and on a CPU.
-        schedule: how Darknet would train it.
+        batch_norm: where epsilon is added: ``eps_inside_sqrt`` is (x-m)/sqrt(v+1e-5), as in torch, cuDNN and Darknet on
+            GPUs since March 2017; ``eps_outside_sqrt`` is (x-m)/(sqrt(v)+1e-6), as in Darknet before that and on CPUs.
+        schedule: Darknet's training options.
     """
 
-    rows: tuple[Layer, ...]
+    layers: tuple[Layer, ...]
     width: int = 416
     height: int = 416
     channels: int = 3
@@ -272,74 +262,105 @@ class Architecture:
 
     @property
     def head(self) -> Region | Softmax | None:
-        """The row that gives the numbers their meaning; None for a network without one."""
-        return next((row for row in reversed(self.rows) if isinstance(row, Region | Softmax)), None)
+        """The layer that defines what the outputs mean; None for a network without one."""
+        return next((layer for layer in reversed(self.layers) if isinstance(layer, Region | Softmax)), None)
 
     @property
     def body(self) -> tuple[Layer, ...]:
-        """The rows that compute: all before the head."""
-        ends = (i for i, row in enumerate(self.rows) if isinstance(row, Region | Softmax | Cost))
-        return self.rows[: next(ends, len(self.rows))]
+        """The layers that compute: all before the head."""
+        ends = (i for i, layer in enumerate(self.layers) if isinstance(layer, Region | Softmax | Cost))
+        return self.layers[: next(ends, len(self.layers))]
 
     def shapes(self, width: int | None = None, height: int | None = None) -> list[Shape]:
-        """(channels, height, width) of every row's output, for an input of the given size or else the table's own.
+        """(channels, height, width) of every layer's output, for an input of the given or the network's own size.
 
         Raises:
-            ConfigError: a layer does not fit what comes before it.
+            ConfigError: a layer does not fit its input.
         """
         self._check_end()
         shapes: list[Shape] = []
         shape = (self.channels, height or self.height, width or self.width)
-        for index, row in enumerate(self.rows):
+        for index, layer in enumerate(self.layers):
             try:
-                shape = _output_shape(index, row, shape, shapes)
+                shape = _output_shape(index, layer, shape, shapes)
             except ConfigError as error:
-                raise ConfigError(f"layer {index} ({layer_name(row)}): {error}") from None
+                raise ConfigError(f"layer {index} ({layer_name(layer)}): {error}") from None
             shapes.append(shape)
         return shapes
 
     def _check_end(self) -> None:
         end = len(self.body)
-        for index, row in enumerate(self.rows[end + 1 :], end + 1):
-            if not isinstance(row, Cost):
-                head = layer_name(self.rows[end])
+        for index, layer in enumerate(self.layers[end + 1 :], end + 1):
+            if not isinstance(layer, Cost):
+                head = layer_name(self.layers[end])
                 raise ConfigError(
-                    f"layer {index} ({layer_name(row)}): must stand before the {head}, which ends the network"
+                    f"layer {index} ({layer_name(layer)}): must come before the {head}, which ends the network"
                 )
 
     def parameter_counts(self) -> list[int]:
-        """Numbers that each row stores: kernels, biases and batch norm's scales, means and variances."""
+        """Number of parameters of each layer: kernels, biases and batch norm's scales, means and variances."""
         channels = self.input_channels()
         return [
-            prod(row.kernel_shape(channels[i])) + row.filters * (4 if row.batch_normalize else 1)
-            if isinstance(row, Conv)
+            prod(layer.kernel_shape(channels[i])) + layer.filters * (4 if layer.batch_normalize else 1)
+            if isinstance(layer, Conv)
             else 0
-            for i, row in enumerate(self.rows)
+            for i, layer in enumerate(self.layers)
         ]
 
     def operations(self, width: int | None = None, height: int | None = None) -> list[int]:
-        """Operations of each row: 2 x multiply-adds of convolutions, the paper's count (Darknet-19 at 224: 5.58 G)."""
+        """Operations of each layer: 2 x multiply-adds of convolutions, the paper's count (Darknet-19: 5.58 G)."""
         shapes = self.shapes(width, height)
         channels = self.input_channels()
         return [
-            2 * prod(row.kernel_shape(channels[i])) * shapes[i][1] * shapes[i][2] if isinstance(row, Conv) else 0
-            for i, row in enumerate(self.rows)
+            2 * prod(layer.kernel_shape(channels[i])) * shapes[i][1] * shapes[i][2] if isinstance(layer, Conv) else 0
+            for i, layer in enumerate(self.layers)
         ]
 
     def input_channels(self) -> list[int]:
-        """Channels that each row reads from the row before it."""
+        """Channels of each layer's input, the output of the previous layer."""
         return [self.channels, *(shape[0] for shape in self.shapes()[:-1])]
 
-    def stride(self) -> int:
-        """Pixels of the input that a cell of the last map spans (32, §2).
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the layers that each layer of the body reads; -1 is the network's input.
 
         Raises:
-            ConfigError: an upsampling makes cells that are no whole number of pixels.
+            ConfigError: a layer reads one that is not before it.
+        """
+        return tuple(_inputs(index, layer) for index, layer in enumerate(self.body))
+
+    def fixed(self, frozen: Collection[int]) -> tuple[int, ...]:
+        """Layers of the body whose outputs depend on the image alone while some layers do not learn.
+
+        Args:
+            frozen: indices of the convolutions that do not learn, and of dropouts that are off.
+        """
+        fixed = {-1}
+        for index, (layer, sources) in enumerate(zip(self.body, self.inputs(), strict=True)):
+            learns = isinstance(layer, Conv | Dropout) and index not in frozen
+            if not learns and fixed.issuperset(sources):
+                fixed.add(index)
+        return tuple(sorted(fixed - {-1}))
+
+    def cached_taps(self, frozen: Collection[int]) -> tuple[int, ...]:
+        """Layers whose outputs a feature cache must hold: the `fixed` ones that others read.
+
+        Args:
+            frozen: see `fixed`.
+        """
+        fixed = set(self.fixed(frozen))
+        read = {source for index, sources in enumerate(self.inputs()) if index not in fixed for source in sources}
+        return tuple(sorted(fixed & read))
+
+    def stride(self) -> int:
+        """Pixels of the input per cell of the last map (32, §2).
+
+        Raises:
+            ConfigError: an upsampling would make cells of a fraction of a pixel.
         """
         return self._strides()[-1]
 
     def size_multiple(self) -> int:
-        """What width and height of the input must be multiples of: `stride`, or more where maps are upsampled.
+        """What width and height of the input must be multiples of: `stride`, or more if maps are upsampled.
 
         Raises:
             ConfigError: see `stride`.
@@ -349,68 +370,73 @@ class Architecture:
     def _strides(self) -> list[int]:
         strides: list[int] = []
         stride = 1
-        for index, row in enumerate(self.body):
-            match row:
+        for index, layer in enumerate(self.body):
+            match layer:
                 case Conv() | MaxPool() | Reorg():
-                    stride *= row.stride
+                    stride *= layer.stride
                 case Upsample():
-                    if stride % row.stride:
+                    if stride % layer.stride:
                         raise ConfigError(
-                            f"layer {index} ({layer_name(row)}): needs cells of a multiple of {row.stride} pixels, "
-                            f"got {stride}"
+                            f"layer {index} ({layer_name(layer)}): must read cells of a multiple of "
+                            f"{layer.stride} pixels, got {stride}"
                         )
-                    stride //= row.stride
+                    stride //= layer.stride
                 case Route():
-                    stride = strides[route_sources(index, row)[0]]
+                    stride = strides[route_sources(index, layer)[0]]
                 case _:
                     pass
             strides.append(stride)
         return strides or [1]
 
 
-def layer_name(row: Layer) -> str:
-    """What Darknet calls the layer, with its size where it has one: ``convolutional 3x3, 125 filters``.
+def layer_name(layer: Layer) -> str:
+    """Darknet's name of the layer, with its size if it has one, e.g. ``convolutional 3x3, 125 filters``.
 
-    Convolutions with groups are called ``depthwise`` where each filter is a group of its own, else ``grouped``.
+    Convolutions with groups are called ``depthwise`` if each filter is a group, else ``grouped``.
     """
-    match row:
+    match layer:
         case Conv():
-            kind = "convolutional" if row.groups == 1 else "depthwise" if row.groups == row.filters else "grouped"
-            return f"{kind} {row.size}x{row.size}, {row.filters} filters"
+            kind = "convolutional" if layer.groups == 1 else "depthwise" if layer.groups == layer.filters else "grouped"
+            return f"{kind} {layer.size}x{layer.size}, {layer.filters} filters"
         case MaxPool():
-            return f"maxpool {row.size}x{row.size}/{row.stride}"
+            return f"maxpool {layer.size}x{layer.size}/{layer.stride}"
         case Route():
-            return "route " + ", ".join(map(str, row.layers))
+            return "route " + ", ".join(map(str, layer.sources))
         case Shortcut():
-            return f"shortcut {row.layer}"
+            return f"shortcut {layer.source}"
         case Upsample():
-            return f"upsample x{row.stride}"
+            return f"upsample x{layer.stride}"
         case Reorg():
-            return f"reorg /{row.stride}"
+            return f"reorg /{layer.stride}"
         case _:
-            return type(row).__name__.lower()
+            return type(layer).__name__.lower()
 
 
-def route_sources(index: int, row: Route) -> tuple[int, ...]:
-    """Absolute row numbers that the route at ``index`` reads.
+def _inputs(index: int, layer: Layer) -> tuple[int, ...]:
+    earlier = layer_sources(index, layer)
+    return earlier if isinstance(layer, Route) else (index - 1, *earlier)
+
+
+def route_sources(index: int, layer: Route) -> tuple[int, ...]:
+    """Indices of the layers that the route at ``index`` reads.
 
     Raises:
         ConfigError: one of them is not before the route.
     """
-    return tuple(_source(index, layer) for layer in row.layers)
+    return tuple(_source(index, source) for source in layer.sources)
 
 
-def layer_sources(index: int, row: Layer) -> tuple[int, ...]:
-    """Absolute numbers of the earlier layers that the layer at ``index`` names; () for all but routes and shortcuts.
+def layer_sources(index: int, layer: Layer) -> tuple[int, ...]:
+    """Indices of the earlier layers that the layer at ``index`` names; () for all but routes and shortcuts.
 
     Raises:
         ConfigError: one of them is not before the layer.
     """
-    match row:
+    match layer:
         case Route():
-            return route_sources(index, row)
+            return route_sources(index, layer)
         case Shortcut():
-            return (_source(index, row.layer),)
+            return (_source(index, layer.source),)
         case _:
             return ()
 
@@ -422,62 +448,62 @@ def _source(index: int, layer: int) -> int:
     return source
 
 
-def _output_shape(index: int, row: Layer, shape: Shape, before: Sequence[Shape]) -> Shape:
+def _output_shape(index: int, layer: Layer, shape: Shape, before: Sequence[Shape]) -> Shape:
     channels, height, width = shape
-    match row:
+    match layer:
         case Conv():
-            _check_groups(row, channels)
-            return row.filters, _conv_length(row, height), _conv_length(row, width)
+            _check_groups(layer, channels)
+            return layer.filters, _conv_length(layer, height), _conv_length(layer, width)
         case MaxPool():
-            return channels, _pool_length(row, height), _pool_length(row, width)
+            return channels, _pool_length(layer, height), _pool_length(layer, width)
         case AvgPool():
             return channels, 1, 1
         case Route():
-            return _route_shape([before[i] for i in route_sources(index, row)])
+            return _route_shape([before[i] for i in route_sources(index, layer)])
         case Shortcut():
-            return _shortcut_shape(shape, before[_source(index, row.layer)])
+            return _shortcut_shape(shape, before[_source(index, layer.source)])
         case Upsample():
-            return channels, height * row.stride, width * row.stride
+            return channels, height * layer.stride, width * layer.stride
         case Reorg():
-            return _reorg_shape(row, shape)
+            return _reorg_shape(layer, shape)
         case Region():
-            if channels != row.filters:
+            if channels != layer.filters:
                 raise ConfigError(
-                    f"{len(row.anchors_wh_cells)} anchors x (5 + {row.classes} classes) need {row.filters} filters "
-                    f"in the layer before, got {channels}"
+                    f"{len(layer.anchors_wh_cells)} anchors x (5 + {layer.classes} classes) need {layer.filters} "
+                    f"filters in the previous layer, got {channels}"
                 )
             return shape
         case Softmax() | Cost() | Dropout():
             return shape
 
 
-def _check_groups(row: Conv, channels: int) -> None:
-    if channels % row.groups or row.filters % row.groups:
+def _check_groups(layer: Conv, channels: int) -> None:
+    if channels % layer.groups or layer.filters % layer.groups:
         raise ConfigError(
-            f"groups must divide channels and filters, got {row.groups} groups, {channels} channels, "
-            f"{row.filters} filters"
+            f"groups must divide channels and filters, got {layer.groups} groups, {channels} channels, "
+            f"{layer.filters} filters"
         )
 
 
-def _conv_length(row: Conv, length: int) -> int:
-    out = (length + 2 * row.padding + row.end_padding - row.size) // row.stride + 1
+def _conv_length(layer: Conv, length: int) -> int:
+    out = (length + 2 * layer.padding + layer.end_padding - layer.size) // layer.stride + 1
     return _positive(out, length)
 
 
-def _pool_length(row: MaxPool, length: int) -> int:
-    return _positive((length + row.padding - row.size) // row.stride + 1, length)
+def _pool_length(layer: MaxPool, length: int) -> int:
+    return _positive((length + layer.padding - layer.size) // layer.stride + 1, length)
 
 
 def _positive(out: int, length: int) -> int:
     if out < 1:
-        raise ConfigError(f"leaves nothing of a side of {length} cells: the network's input is too small")
+        raise ConfigError(f"output of a side of {length} cells would be empty: the network's input is too small")
     return out
 
 
 def _route_shape(shapes: Sequence[Shape]) -> Shape:
     if len({shape[1:] for shape in shapes}) > 1:
         maps = ", ".join(f"{width}x{height}" for _, height, width in shapes)
-        raise ConfigError(f"must join maps of one size, got {maps}")
+        raise ConfigError(f"must join maps of the same size, got {maps}")
     return sum(shape[0] for shape in shapes), shapes[0][1], shapes[0][2]
 
 
@@ -488,11 +514,11 @@ def _shortcut_shape(shape: Shape, other: Shape) -> Shape:
     return shape
 
 
-def _reorg_shape(row: Reorg, shape: Shape) -> Shape:
+def _reorg_shape(layer: Reorg, shape: Shape) -> Shape:
     channels, height, width = shape
-    s = row.stride
+    s = layer.stride
     if height % s or width % s:
-        raise ConfigError(f"needs width and height that are multiples of {s}, got {width}x{height}")
-    if row.order == "darknet" and channels % s**2:
-        raise ConfigError(f"needs channels that are a multiple of {s**2}, got {channels}")
+        raise ConfigError(f"width and height must be multiples of {s}, got {width}x{height}")
+    if layer.order == "darknet" and channels % s**2:
+        raise ConfigError(f"channels must be a multiple of {s**2}, got {channels}")
     return channels * s**2, height // s, width // s

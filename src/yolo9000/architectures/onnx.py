@@ -1,6 +1,6 @@
-"""A model as an ONNX graph, built straight from its rows and NumPy numbers: no torch, no tracing.
+"""A model as an ONNX graph, built from its layers and NumPy weights without torch and without tracing.
 
-The graph takes ``images`` (N, 3, H, W), float32 RGB in [0, 1], any N, H and W; N, H and W stay free throughout.
+The graph's input is ``images`` (N, 3, H, W), float32 RGB in [0, 1]; N, H and W are dynamic throughout.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from yolo9000.errors import WeightsError
 __all__ = ["INPUT", "build_onnx"]
 
 INPUT = "images"
-OPSET = 17  # old enough for every runtime of the last years; nothing newer is needed
+OPSET = 17  # supported by all recent runtimes; nothing newer is needed
 IR_VERSION = 8
 
 
@@ -40,17 +40,17 @@ def build_onnx(model: Model, outputs: Sequence[tuple[str, int]]) -> ModelProto:
     """Build the graph of a model's body.
 
     Args:
-        model: folded, with numbers for every convolution.
-        outputs: name and row of each output; -1 is the last row of the body.
+        model: with batch norm folded, and parameters for every convolution.
+        outputs: name and layer index of each output; -1 is the last layer of the body.
 
     Raises:
-        WeightsError: a convolution has batch norm left, or no numbers.
+        WeightsError: a convolution has batch norm or no parameters.
     """
     graph = _Graph()
     body = model.architecture.body
     names: list[str] = []
-    for index, row in enumerate(body):
-        names.append(graph.add_layer(index, row, names, model))
+    for index, layer in enumerate(body):
+        names.append(graph.add_layer(index, layer, names, model))
     shapes = model.architecture.shapes()
     infos = []
     for name, tap in outputs:
@@ -73,7 +73,7 @@ def _free_map(name: str, channels: int, height: str | None = None, width: str | 
 
 
 class _Graph:
-    """Nodes and constants as they come."""
+    """Nodes and constants, collected layer by layer."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
@@ -87,49 +87,49 @@ class _Graph:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def add_layer(self, index: int, row: Layer, before: Sequence[str], model: Model) -> str:
-        """Add the nodes of one row; the name of its output."""
+    def add_layer(self, index: int, layer: Layer, before: Sequence[str], model: Model) -> str:
+        """Add the nodes of a layer; returns the name of its output."""
         x = before[-1] if before else INPUT
         name = f"layer{index}"
-        match row:
+        match layer:
             case Conv():
-                return self._conv(name, index, row, x, model)
+                return self._conv(name, index, layer, x, model)
             case MaxPool():
-                begin = row.padding // 2
-                end = row.padding - begin
-                sizes = {"kernel_shape": [row.size] * 2, "strides": [row.stride] * 2}
+                begin = layer.padding // 2
+                end = layer.padding - begin
+                sizes = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2}
                 return self.add("MaxPool", [x], name, pads=[begin, begin, end, end], **sizes)
             case Route():
-                return self.add("Concat", [before[i] for i in layer_sources(index, row)], name, axis=1)
+                return self.add("Concat", [before[i] for i in layer_sources(index, layer)], name, axis=1)
             case Shortcut():
-                return self._shortcut(name, row, x, before[layer_sources(index, row)[0]])
+                return self._shortcut(name, layer, x, before[layer_sources(index, layer)[0]])
             case Upsample():
-                return self._upsample(name, row, x)
+                return self._upsample(name, layer, x)
             case Reorg():
-                return self._reorg(name, row, x, model.architecture.shapes()[index][0] // row.stride**2)
+                return self._reorg(name, layer, x, model.architecture.shapes()[index][0] // layer.stride**2)
             case AvgPool():
                 return self.add("GlobalAveragePool", [x], name)
             case Dropout():
                 return x
             case _:
-                raise TypeError(f"{layer_name(row)} is a head, not part of a body")
+                raise TypeError(f"{layer_name(layer)} is a head, not part of a body")
 
-    def _conv(self, name: str, index: int, row: Conv, x: str, model: Model) -> str:
-        numbers = model.parameters[index]
-        if numbers is None or numbers.batch_norm is not None:
+    def _conv(self, name: str, index: int, layer: Conv, x: str, model: Model) -> str:
+        parameters = model.parameters[index]
+        if parameters is None or parameters.batch_norm is not None:
             raise WeightsError(
-                f"layer {index} ({layer_name(row)}): must have weights, with batch norm folded into them"
+                f"layer {index} ({layer_name(layer)}): must have weights, with batch norm folded into them"
             )
-        weights = self.constant(f"{name}.weights", numbers.weights)
-        biases = self.constant(f"{name}.biases", numbers.biases)
-        end = row.padding + row.end_padding
-        sizes = {"kernel_shape": [row.size] * 2, "strides": [row.stride] * 2, "group": row.groups}
-        sizes |= {"pads": [row.padding, row.padding, end, end]}
-        out = name if row.activation == "linear" else f"{name}.conv"
-        return self._activate(name, self.add("Conv", [x, weights, biases], out, **sizes), row.activation)
+        weights = self.constant(f"{name}.weights", parameters.weights)
+        biases = self.constant(f"{name}.biases", parameters.biases)
+        end = layer.padding + layer.end_padding
+        sizes = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2, "group": layer.groups}
+        sizes |= {"pads": [layer.padding, layer.padding, end, end]}
+        out = name if layer.activation == "linear" else f"{name}.conv"
+        return self._activate(name, self.add("Conv", [x, weights, biases], out, **sizes), layer.activation)
 
     def _activate(self, name: str, x: str, activation: Activation) -> str:
-        """Add the activation of a layer's sum x under the layer's name; ``linear`` adds nothing."""
+        """Add an activation under the layer's name; ``linear`` adds nothing."""
         match activation:
             case "linear":
                 return x
@@ -145,20 +145,20 @@ class _Graph:
             case "swish":
                 return self.add("Mul", [x, self.add("Sigmoid", [x], f"{name}.sigmoid")], name)
 
-    def _shortcut(self, name: str, row: Shortcut, x: str, earlier: str) -> str:
-        out = name if row.activation == "linear" else f"{name}.sum"
-        return self._activate(name, self.add("Add", [x, earlier], out), row.activation)
+    def _shortcut(self, name: str, layer: Shortcut, x: str, earlier: str) -> str:
+        out = name if layer.activation == "linear" else f"{name}.sum"
+        return self._activate(name, self.add("Add", [x, earlier], out), layer.activation)
 
-    def _upsample(self, name: str, row: Upsample, x: str) -> str:
-        scales = self.constant(f"{name}.scales", np.array([1, 1, row.stride, row.stride], np.float32))
+    def _upsample(self, name: str, layer: Upsample, x: str) -> str:
+        scales = self.constant(f"{name}.scales", np.array([1, 1, layer.stride, layer.stride], np.float32))
         rule = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.add("Resize", [x, "", scales], name, **rule)
 
-    def _reorg(self, name: str, row: Reorg, x: str, channels: int) -> str:
-        s = row.stride
-        if row.order == "space_to_depth":
+    def _reorg(self, name: str, layer: Reorg, x: str, channels: int) -> str:
+        s = layer.stride
+        if layer.order == "space_to_depth":
             return self.add("SpaceToDepth", [x], name, blocksize=s)
-        # As `layers.darknet_reorg`: (N, C/s^2, H, s, W, s), where 0 keeps a dimension and -1 is what is left: W.
+        # As `torch.darknet_reorg`: (N, C/s^2, H, s, W, s), where 0 keeps a dimension and -1 is the remaining one, W.
         split = self.constant(f"{name}.split", np.array([0, channels // s**2, 0, s, -1, s], np.int64))
         x6 = self.add("Reshape", [x, split], f"{name}.six")
         turned = self.add("Transpose", [x6], f"{name}.turned", perm=[0, 3, 5, 1, 2, 4])

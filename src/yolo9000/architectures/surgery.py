@@ -1,36 +1,60 @@
-"""Tables made from tables: narrower, at another size, for other classes; and what one network hands on to another."""
+"""Architectures and models made from others: other widths and classes, initialization, transfer, conversion."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float32, Int64
 
-from yolo9000.architectures.layers import Architecture, Conv, Layer, Region, Softmax
+from yolo9000.architectures.layers import Architecture, Conv, Layer, Region, Reorg, Softmax
 from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model
 from yolo9000.errors import ConfigError
 
-__all__ = ["hand_on", "initial_model", "scale_width", "with_classes"]
+__all__ = [
+    "Transfer",
+    "class_count",
+    "initial_model",
+    "scale_width",
+    "to_darknet_layers",
+    "transfer",
+    "with_classes",
+]
 
-FILTER_MULTIPLE = 8  # what CPUs compute at once
+FILTER_MULTIPLE = 8  # the number of float32 values that a CPU computes at once
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A model that was initialized from another one.
+
+    Attributes:
+        model: the result.
+        convolutions: number of convolutions taken over whole.
+        classes: number of classes whose rows of the last convolution were taken over.
+    """
+
+    model: Model
+    convolutions: int
+    classes: int
 
 
 def scale_width(architecture: Architecture, width: float) -> Architecture:
-    """The table with the filters of every layer but the last times ``width``, to the nearest multiple of 8.
+    """The architecture with the filters of all layers but the last times ``width``, to the nearest multiple of 8.
 
-    Depthwise convolutions keep one filter for each channel that they read.
+    Depthwise convolutions keep one filter per input channel.
     """
     if width == 1:
         return architecture
     last, channels = _last_conv(architecture), architecture.input_channels()
-    narrowed = replace(architecture, rows=())
-    for i, row in enumerate(architecture.rows):
-        if isinstance(row, Conv) and i != last:
-            depthwise = row.is_depthwise(channels[i])
-            filters = _output_channels(narrowed) if depthwise else _scaled(row.filters, width)
-            row = replace(row, filters=filters, groups=filters if depthwise else row.groups)
-        narrowed = replace(narrowed, rows=(*narrowed.rows, row))
-    return narrowed
+    scaled = replace(architecture, layers=())
+    for i, layer in enumerate(architecture.layers):
+        if isinstance(layer, Conv) and i != last:
+            depthwise = layer.is_depthwise(channels[i])
+            filters = _output_channels(scaled) if depthwise else _scaled(layer.filters, width)
+            layer = replace(layer, filters=filters, groups=filters if depthwise else layer.groups)
+        scaled = replace(scaled, layers=(*scaled.layers, layer))
+    return scaled
 
 
 def with_classes(
@@ -40,16 +64,16 @@ def with_classes(
     anchors: tuple[tuple[float, float], ...] | None = None,
     tree: str | None = None,
 ) -> Architecture:
-    """The table with its head and the convolution before it made for so many classes.
+    """The architecture with its head and the convolution before it changed to another number of classes.
 
     Args:
         architecture: a classifier or a detector.
         classes: number of classes, or of nodes of the tree.
-        anchors: of a detector, widths and heights in cells; None keeps the table's.
+        anchors: of a detector, widths and heights in cells; None keeps the architecture's.
         tree: file of the label tree; None for flat classes.
 
     Raises:
-        ConfigError: the table has no head.
+        ConfigError: the architecture has no head.
     """
     head = architecture.head
     match head:
@@ -61,74 +85,194 @@ def with_classes(
             head, filters = replace(head, tree=tree), classes
         case None:
             raise ConfigError("the network must end in [region] or [softmax]")
-    rows: list[Layer] = list(architecture.rows)
-    rows[_last_conv(architecture)] = replace(_conv(architecture, _last_conv(architecture)), filters=filters)
-    rows[len(architecture.body)] = head
-    return replace(architecture, rows=tuple(rows))
+    layers: list[Layer] = list(architecture.layers)
+    layers[_last_conv(architecture)] = replace(_conv(architecture, _last_conv(architecture)), filters=filters)
+    layers[len(architecture.body)] = head
+    return replace(architecture, layers=tuple(layers))
 
 
 def initial_model(architecture: Architecture, seed: int, objectness: float = 0.5) -> Model:
-    """Numbers to begin training with: kernels normally distributed with variance 2 / (inputs of a filter), no biases.
+    """The architecture with random weights: kernels normally distributed with variance 2 / (inputs of a filter).
 
-    Darknet: src/convolutional_layer.c make_convolutional_layer; there rolling variances begin at 0, here at 1, which
-    makes no difference after the first few hundred batches.
+    Biases are 0. Darknet: src/convolutional_layer.c make_convolutional_layer; rolling variances start at 0 there and at
+    1 here, which makes no difference after the first few hundred batches.
 
     Args:
         architecture: the network.
-        seed: of the numbers.
-        objectness: of all boxes of a detector before it has learnt anything: a bias in its last layer. Darknet's is
-            .5, that is no bias. Nearly all boxes hold nothing: from .5 they all fall at once and far below the few that
-            do, where squared error on the sigmoid has next to no slope. (Focal loss, Lin et al. 2017, §3.3.)
+        seed: of the random numbers.
+        objectness: initial objectness of all boxes of a detector, set by a bias of the last layer. Darknet's is .5 (no
+            bias). Since nearly all boxes contain no object, they then all drop at once and far below the few that do,
+            where squared error on the sigmoid has hardly any slope. (Focal loss, Lin et al. 2017, §3.3.)
     """
     rng = np.random.default_rng(seed)
     channels = architecture.input_channels()
     parameters = [
-        _initial_conv(row, channels[i], rng) if isinstance(row, Conv) else None
-        for i, row in enumerate(architecture.rows)
+        _initial_conv(layer, channels[i], rng) if isinstance(layer, Conv) else None
+        for i, layer in enumerate(architecture.layers)
     ]
     last = parameters[_last_conv(architecture)]
     if isinstance(architecture.head, Region) and last is not None:
-        of_anchors = last.biases.reshape(len(architecture.head.anchors_wh_cells), -1)
-        of_anchors[:, 4] = np.log(objectness / (1 - objectness))
+        by_anchor = last.biases.reshape(len(architecture.head.anchors_wh_cells), -1)
+        by_anchor[:, 4] = np.log(objectness / (1 - objectness))
     return Model(architecture, tuple(parameters))
 
 
-def hand_on(given: Model, to: Model) -> tuple[Model, int]:
-    """The second model with the numbers of the first, from the first layer on as far as both are the same.
+def transfer(source: Model, target: Model, classes: Int64[np.ndarray, " k"] | None = None) -> Transfer:
+    """Initialize a model from another one: all layers from the first on, as far as both have the same.
 
-    Of a classifier a detector takes all but the last layer (§3 Training for detection: "we remove the last
-    convolutional layer").
+    From a classifier, a detector takes all but the last layer (§3 Training for detection: "we remove the last
+    convolutional layer"). The last convolution is never taken by position: box rows of a detector are, anchor by
+    anchor, and the rows of classes as ``classes`` says. Each anchor takes the rows of the source's anchor of the most
+    similar shape, with biases of t_w and t_h that keep the predicted sizes.
 
     Args:
-        given: what is taken from.
-        to: what is to be trained.
-
-    Returns:
-        The model, and how many convolutions it was given.
+        source: the model to take parameters from.
+        target: the model to initialize; what is not taken keeps its parameters.
+        classes: for each class of the target the index of the class in the source whose row it takes, or -1 to start
+            from zero; None: no class is known to be the same.
 
     Raises:
-        ConfigError: not even the first convolution is the same.
+        ConfigError: not even the first convolution is the same; or ``classes`` is of the wrong length or range.
     """
-    same = 0
-    channels = zip(given.architecture.input_channels(), to.architecture.input_channels(), strict=False)
-    for old, new, (old_channels, new_channels) in zip(
-        given.architecture.body, to.architecture.body, channels, strict=False
-    ):
-        if old != new or old_channels != new_channels:
-            break
-        same += 1
-    parameters = tuple(
-        given.parameters[i] if i < same and given.parameters[i] is not None else own
-        for i, own in enumerate(to.parameters)
-    )
-    taken = sum(numbers is not None for numbers in given.parameters[:same])
-    if not taken:
-        raise ConfigError("has no layer in common with the network, from the first on")
-    return Model(to.architecture, parameters), taken
+    last = _last_conv(target.architecture)
+    limit = len(target.architecture.body) if target.architecture.head is None else last
+    same = min(_same_layers(source.architecture, target.architecture), limit)
+    parameters = list(target.parameters)
+    for i in range(same):
+        parameters[i] = source.parameters[i] or parameters[i]
+    convolutions = sum(given is not None for given in source.parameters[:same])
+    taken = 0
+    if same == last and target.architecture.head is not None:
+        chosen = _checked_classes(classes, source, target)
+        if transferred := _transfer_last(source, target, last, chosen):
+            parameters[last] = transferred
+            taken = int((chosen >= 0).sum())
+            convolutions += taken == len(chosen)
+    if not convolutions:
+        raise ConfigError("shares no layer with the network, counting from the first")
+    return Transfer(Model(target.architecture, tuple(parameters)), convolutions, taken)
+
+
+def _same_layers(a: Architecture, b: Architecture) -> int:
+    """Number of layers of the bodies, from the first on, that are the same and read as many channels."""
+    pairs = zip(a.body, a.input_channels(), b.body, b.input_channels(), strict=False)
+    different = (i for i, (one, ones, two, twos) in enumerate(pairs) if (one, ones) != (two, twos))
+    return next(different, min(len(a.body), len(b.body)))
+
+
+def _checked_classes(classes: Int64[np.ndarray, " k"] | None, source: Model, target: Model) -> Int64[np.ndarray, " k"]:
+    ours, theirs = class_count(target.architecture), class_count(source.architecture)
+    if classes is None:
+        return np.full(ours, -1)
+    if len(classes) != ours or classes.min() < -1 or classes.max() >= theirs:
+        raise ConfigError(
+            f"classes must be {ours} indices from -1 to {theirs - 1}, got {len(classes)} from {classes.min()} to "
+            f"{classes.max()}"
+        )
+    return classes
+
+
+def _transfer_last(source: Model, target: Model, last: int, classes: Int64[np.ndarray, " k"]) -> ConvParameters | None:
+    """The target's last convolution with the source's rows; None if the two do not differ in filters alone."""
+    old, given, own = source.architecture.layers[last], source.parameters[last], target.parameters[last]
+    new = _conv(target.architecture, last)
+    heads = source.architecture.head, target.architecture.head
+    if given is None or own is None or not isinstance(old, Conv) or type(heads[0]) is not type(heads[1]):
+        return None
+    if replace(old, filters=new.filters) != new or given.weights.shape[1:] != own.weights.shape[1:] or own.batch_norm:
+        return None
+    rows, biases = given.weights.reshape(old.filters, -1), given.biases
+    if isinstance(heads[0], Region) and isinstance(heads[1], Region):
+        rows, biases = _transfer_anchors(rows, biases, heads[0], heads[1], classes)
+    else:
+        rows, biases = _chosen(rows, classes), _chosen(biases, classes)
+    return ConvParameters(rows.reshape(own.weights.shape), biases.reshape(own.biases.shape))
+
+
+def _transfer_anchors(
+    rows: Float32[np.ndarray, "f c"],
+    biases: Float32[np.ndarray, " f"],
+    old: Region,
+    new: Region,
+    classes: Int64[np.ndarray, " k"],
+) -> tuple[Float32[np.ndarray, "a k5 c"], Float32[np.ndarray, "a k5"]]:
+    old_wh, new_wh = np.array(old.anchors_wh_cells), np.array(new.anchors_wh_cells)
+    nearest = _size_iou(new_wh[:, None], old_wh).argmax(axis=1)
+    rows = rows.reshape(len(old_wh), 5 + old.classes, -1)[nearest]
+    biases = biases.reshape(len(old_wh), 5 + old.classes)[nearest]
+    boxes = biases[:, :5].copy()
+    boxes[:, 2:4] += np.log(old_wh[nearest] / new_wh)
+    of_classes = np.moveaxis(_chosen(np.moveaxis(rows[:, 5:], 1, 0), classes), 0, 1)
+    bias_of_classes = _chosen(biases[:, 5:].T, classes).T
+    return np.concatenate([rows[:, :5], of_classes], axis=1), np.concatenate([boxes, bias_of_classes], axis=1)
+
+
+def _chosen(rows: Float32[np.ndarray, "f ..."], indices: Int64[np.ndarray, " k"]) -> Float32[np.ndarray, "k ..."]:
+    """Rows by index; zeros for -1."""
+    chosen: np.ndarray = rows[indices]
+    chosen[indices < 0] = 0
+    return chosen
+
+
+def _size_iou(a_wh: np.ndarray, b_wh: np.ndarray) -> np.ndarray:
+    common = np.minimum(a_wh, b_wh).prod(axis=-1)
+    return np.asarray(common / (a_wh.prod(axis=-1) + b_wh.prod(axis=-1) - common))
+
+
+def class_count(architecture: Architecture) -> int:
+    """Number of classes of a classifier or a detector, or of nodes of its tree."""
+    head = architecture.head
+    return head.classes if isinstance(head, Region) else _conv(architecture, _last_conv(architecture)).filters
+
+
+def to_darknet_layers(model: Model) -> Model:
+    """The same function in layers that Darknet has, so that a ``.cfg`` can describe it; layers keep their indices.
+
+    A reorg in ``space_to_depth`` order becomes a convolution whose kernels contain a single 1. A convolution with
+    ``end_padding`` gets a larger kernel that begins with rows and columns of zeros, and more padding on all sides.
+
+    Args:
+        model: with or without batch norm; convolutions without parameters stay without.
+    """
+    layers = zip(model.architecture.layers, model.parameters, model.architecture.input_channels(), strict=True)
+    converted = [_to_darknet_layer(layer, parameters, channels) for layer, parameters, channels in layers]
+    new_layers, parameters = zip(*converted, strict=True)
+    return Model(replace(model.architecture, layers=new_layers), parameters)
+
+
+def _to_darknet_layer(
+    layer: Layer, parameters: ConvParameters | None, channels: int
+) -> tuple[Layer, ConvParameters | None]:
+    match layer:
+        case Reorg(order="space_to_depth"):
+            return _reorg_as_convolution(layer.stride, channels)
+        case Conv() if layer.end_padding:
+            return _padded_alike(layer, parameters)
+        case _:
+            return layer, parameters
+
+
+def _reorg_as_convolution(stride: int, channels: int) -> tuple[Conv, ConvParameters]:
+    """Filter (r s + q) C + c reads channel c at row r, column q of each s x s block."""
+    filters = channels * stride**2
+    weights = np.zeros((stride, stride, channels, channels, stride, stride), np.float32)
+    r, q, c = np.indices((stride, stride, channels))
+    weights[r, q, c, c, r, q] = 1
+    layer = Conv(filters, stride, stride, padding=0, batch_normalize=False, activation="linear")
+    return layer, ConvParameters(weights.reshape(layer.kernel_shape(channels)), np.zeros(filters, np.float32))
+
+
+def _padded_alike(layer: Conv, parameters: ConvParameters | None) -> tuple[Conv, ConvParameters | None]:
+    more = layer.end_padding
+    layer = replace(layer, size=layer.size + more, padding=layer.padding + more, end_padding=0)
+    if parameters is None:
+        return layer, None
+    weights = np.pad(parameters.weights, ((0, 0), (0, 0), (more, 0), (more, 0)))
+    return layer, replace(parameters, weights=weights)
 
 
 def _output_channels(architecture: Architecture) -> int:
-    return architecture.shapes()[-1][0] if architecture.rows else architecture.channels
+    return architecture.shapes()[-1][0] if architecture.layers else architecture.channels
 
 
 def _scaled(filters: int, width: float) -> int:
@@ -136,21 +280,21 @@ def _scaled(filters: int, width: float) -> int:
 
 
 def _last_conv(architecture: Architecture) -> int:
-    return max(i for i, row in enumerate(architecture.body) if isinstance(row, Conv))
+    return max(i for i, layer in enumerate(architecture.body) if isinstance(layer, Conv))
 
 
 def _conv(architecture: Architecture, index: int) -> Conv:
-    row = architecture.rows[index]
-    assert isinstance(row, Conv)  # noqa: S101  for the type checker
-    return row
+    layer = architecture.layers[index]
+    assert isinstance(layer, Conv)  # noqa: S101  for the type checker
+    return layer
 
 
-def _initial_conv(row: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:
-    shape = row.kernel_shape(channels)
-    if row.is_depthwise(channels) and row.size == 1:  # scales its channels: begins as the identity
+def _initial_conv(layer: Conv, channels: int, rng: np.random.Generator) -> ConvParameters:
+    shape = layer.kernel_shape(channels)
+    if layer.is_depthwise(channels) and layer.size == 1:  # scales its channels: starts as the identity
         weights = np.ones(shape, np.float32)
     else:
         weights = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-    zeros = np.zeros(row.filters, np.float32)
-    norm = BatchNorm(zeros + 1, zeros, zeros + 1) if row.batch_normalize else None
+    zeros = np.zeros(layer.filters, np.float32)
+    norm = BatchNorm(zeros + 1, zeros, zeros + 1) if layer.batch_normalize else None
     return ConvParameters(weights, zeros.copy(), norm)

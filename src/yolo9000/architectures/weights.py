@@ -1,6 +1,6 @@
-"""A network with its numbers: a `Architecture` and, for each convolution, NumPy arrays. No torch.
+"""The weights of a network as NumPy arrays, and what can be done with them without torch.
 
-`fold_batch_norm` and `split_head` turn a model into what engines run; both give a model again.
+`fold_batch_norm` and `split_head` turn a `Model` into one that engines run.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int8
 
 from yolo9000.architectures.layers import Architecture, BatchNormForm, Conv, Layer, Region, layer_name
 from yolo9000.errors import ConfigError, WeightsError
@@ -19,7 +19,10 @@ __all__ = [
     "ConvParameters",
     "Model",
     "check_parameters",
+    "dequantize",
     "fold_batch_norm",
+    "has_splittable_head",
+    "quantize",
     "split_head",
     "standard_deviation",
 ]
@@ -27,10 +30,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """What batch norm remembers of a layer, one number for each filter.
+    """Batch norm's parameters and statistics of a layer, one value per filter.
 
     Attributes:
-        scales: gamma. (Beta is the convolution's bias: Darknet keeps one of the two.)
+        scales: gamma. (Beta is the convolution's bias: Darknet stores only one of the two.)
         rolling_mean: mean of the convolution's output.
         rolling_variance: its variance; never negative.
     """
@@ -42,12 +45,12 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class ConvParameters:
-    """The numbers of one convolution.
+    """The parameters of a convolution.
 
     Attributes:
         weights: kernels, (output channel, input channel of its group, row, column).
         biases: added after batch norm.
-        batch_norm: None where the row has none.
+        batch_norm: None if the layer has none.
     """
 
     weights: Float32[np.ndarray, "out in size size"]
@@ -57,26 +60,26 @@ class ConvParameters:
 
 @dataclass(frozen=True)
 class Model:
-    """A table and its numbers.
+    """An architecture with its parameters.
 
     Attributes:
         architecture: the network.
-        parameters: one entry for each row of the table; None for rows that store nothing, and for convolutions that a
-            partial weights file leaves without numbers.
+        parameters: one entry for each layer; None for layers that have none, and for convolutions that a partial
+            weights file does not contain.
     """
 
     architecture: Architecture
     parameters: tuple[ConvParameters | None, ...]
 
     def missing(self) -> list[int]:
-        """Rows that are convolutions without numbers."""
-        rows = enumerate(zip(self.architecture.rows, self.parameters, strict=True))
-        return [i for i, (row, numbers) in rows if isinstance(row, Conv) and numbers is None]
+        """Indices of convolutions without parameters."""
+        pairs = enumerate(zip(self.architecture.layers, self.parameters, strict=True))
+        return [i for i, (layer, parameters) in pairs if isinstance(layer, Conv) and parameters is None]
 
 
 @dataclass(frozen=True)
 class ClassRows:
-    """The class half of a detector's last 1x1 convolution, kept apart so that only the rows asked for are computed.
+    """The rows of a detector's last 1x1 convolution that give class logits, kept apart to be computed on demand.
 
     Attributes:
         weights: (anchor, class, channel).
@@ -88,97 +91,137 @@ class ClassRows:
 
 
 def check_parameters(model: Model) -> None:
-    """Check that the numbers that are there are finite and of the right shape.
+    """Check that all parameters are finite and of the right shape.
 
     Raises:
-        WeightsError: the first layer whose numbers are not.
+        WeightsError: names the first layer whose parameters are not.
     """
     channels = model.architecture.input_channels()
-    for index, (row, numbers) in enumerate(zip(model.architecture.rows, model.parameters, strict=True)):
-        if isinstance(row, Conv) and numbers is not None:
+    for index, (layer, parameters) in enumerate(zip(model.architecture.layers, model.parameters, strict=True)):
+        if isinstance(layer, Conv) and parameters is not None:
             try:
-                _check_conv(row, channels[index], numbers)
+                _check_conv(layer, channels[index], parameters)
             except WeightsError as error:
-                raise WeightsError(f"layer {index} ({layer_name(row)}): {error}") from None
+                raise WeightsError(f"layer {index} ({layer_name(layer)}): {error}") from None
 
 
-def _check_conv(row: Conv, channels: int, numbers: ConvParameters) -> None:
-    expected = row.kernel_shape(channels)
-    if numbers.weights.shape != expected:
-        raise WeightsError(f"weights must have shape {expected}, got {numbers.weights.shape}")
-    if (numbers.batch_norm is not None) != row.batch_normalize:
-        raise WeightsError("must have batch norm exactly where its row says so")
-    arrays = {"weights": numbers.weights, "biases": numbers.biases}
-    if numbers.batch_norm is not None:
-        arrays |= vars(numbers.batch_norm)
+def _check_conv(layer: Conv, channels: int, parameters: ConvParameters) -> None:
+    expected = layer.kernel_shape(channels)
+    if parameters.weights.shape != expected:
+        raise WeightsError(f"weights must have shape {expected}, got {parameters.weights.shape}")
+    if (parameters.batch_norm is not None) != layer.batch_normalize:
+        raise WeightsError("must have batch norm exactly if the architecture says so")
+    arrays = {"weights": parameters.weights, "biases": parameters.biases}
+    if parameters.batch_norm is not None:
+        arrays |= vars(parameters.batch_norm)
     for name, values in arrays.items():
-        bad = int(np.count_nonzero(~np.isfinite(values)))
-        if bad:
+        count = int(np.count_nonzero(~np.isfinite(values)))
+        if count:
             raise WeightsError(
-                f"{name} must be finite, got {bad:,} of {values.size:,} numbers ({4 * bad:,} bytes) that are not"
+                f"{name} must be finite, got {count:,} of {values.size:,} values ({4 * count:,} bytes) that are not"
             )
-    if numbers.batch_norm is not None and numbers.batch_norm.rolling_variance.min() < 0:
-        raise WeightsError(f"rolling_variance must not be negative, got {numbers.batch_norm.rolling_variance.min():g}")
+    if parameters.batch_norm is not None and (lowest := parameters.batch_norm.rolling_variance.min()) < 0:
+        raise WeightsError(f"rolling_variance must not be negative, got {lowest:g}")
 
 
 def fold_batch_norm(model: Model) -> Model:
-    """The same function without batch norm: its scale goes into the kernels, its shift into the biases.
+    """The same function without batch norm: its scales are folded into the kernels, its shifts into the biases.
 
-    Computed in float64, since a channel of tiny variance multiplies whatever rounding there is.
+    Computed in float64, since a channel of tiny variance amplifies rounding errors.
 
     Raises:
-        WeightsError: a convolution has no numbers.
+        WeightsError: a convolution has no parameters.
     """
-    rows: list[Layer] = []
-    parameters: list[ConvParameters | None] = []
-    for index, (row, numbers) in enumerate(zip(model.architecture.rows, model.parameters, strict=True)):
-        if isinstance(row, Conv) and numbers is None:
-            raise WeightsError(f"layer {index} ({layer_name(row)}): has no weights")
-        if isinstance(row, Conv) and numbers is not None and numbers.batch_norm is not None:
-            numbers = _fold(numbers, numbers.batch_norm, model.architecture.batch_norm)
-            row = replace(row, batch_normalize=False)
-        rows.append(row)
-        parameters.append(numbers)
-    return Model(replace(model.architecture, rows=tuple(rows)), tuple(parameters))
+    if missing := model.missing():
+        layer = model.architecture.layers[missing[0]]
+        raise WeightsError(f"layer {missing[0]} ({layer_name(layer)}): has no weights")
+    pairs = zip(model.architecture.layers, model.parameters, strict=True)
+    folded = [_fold_layer(layer, parameters, model.architecture.batch_norm) for layer, parameters in pairs]
+    layers, parameters = zip(*folded, strict=True)
+    return Model(replace(model.architecture, layers=layers), parameters)
 
 
-def _fold(numbers: ConvParameters, norm: BatchNorm, form: BatchNormForm) -> ConvParameters:
+def _fold_layer(
+    layer: Layer, parameters: ConvParameters | None, form: BatchNormForm
+) -> tuple[Layer, ConvParameters | None]:
+    if not isinstance(layer, Conv) or parameters is None or parameters.batch_norm is None:
+        return layer, parameters
+    return replace(layer, batch_normalize=False), _fold(parameters, parameters.batch_norm, form)
+
+
+def _fold(parameters: ConvParameters, norm: BatchNorm, form: BatchNormForm) -> ConvParameters:
     factor = norm.scales / standard_deviation(norm.rolling_variance.astype(np.float64), form)
     return ConvParameters(
-        weights=(numbers.weights * factor[:, None, None, None]).astype(np.float32),
-        biases=(numbers.biases - norm.rolling_mean * factor).astype(np.float32),
+        weights=(parameters.weights * factor[:, None, None, None]).astype(np.float32),
+        biases=(parameters.biases - norm.rolling_mean * factor).astype(np.float32),
     )
 
 
 def standard_deviation(variance: Float64[np.ndarray, " out"], form: BatchNormForm) -> Float64[np.ndarray, " out"]:
-    """What batch norm divides by; see `Architecture.batch_norm`."""
+    """The divisor of batch norm; see `Architecture.batch_norm`."""
     return np.sqrt(variance + 1e-5) if form == "eps_inside_sqrt" else np.sqrt(variance) + 1e-6
 
 
 def split_head(model: Model) -> tuple[Model, ClassRows]:
-    """Cut the class rows off a detector's last convolution.
+    """Split the class rows off a detector's last convolution.
 
     Returns:
         The model without its head, whose last convolution has A x 5 filters (t_x, t_y, t_w, t_h, t_o of each anchor);
         and the class rows.
 
     Raises:
-        ConfigError: the network is no detector whose last convolution is 1x1 without batch norm and activation.
+        ConfigError: see `has_splittable_head`.
     """
     architecture, head = model.architecture, model.architecture.head
     last = len(architecture.body) - 1
-    row, numbers = architecture.rows[last], model.parameters[last]
-    plain = Conv(row.filters, 1, 1, 0, False, "linear") if isinstance(row, Conv) else None
-    if not isinstance(head, Region) or numbers is None or row != plain:
-        raise ConfigError("the class head can be split off only where a linear 1x1 convolution stands before [region]")
+    given = model.parameters[last]
+    if not isinstance(head, Region) or given is None or not has_splittable_head(architecture):
+        raise ConfigError("class logits can be split off only if a linear 1x1 convolution comes before [region]")
     anchors = len(head.anchors_wh_cells)
-    weights = numbers.weights.reshape(anchors, 5 + head.classes, -1)
-    biases = numbers.biases.reshape(anchors, 5 + head.classes)
+    weights = given.weights.reshape(anchors, 5 + head.classes, -1)
+    biases = given.biases.reshape(anchors, 5 + head.classes)
     boxes = ConvParameters(
         weights=np.ascontiguousarray(weights[:, :5]).reshape(anchors * 5, -1, 1, 1),
         biases=np.ascontiguousarray(biases[:, :5]).reshape(-1),
     )
-    rows = (*architecture.rows[:last], replace(plain, filters=anchors * 5))
+    layers = (*architecture.layers[:last], _linear(anchors * 5))
     parameters = (*model.parameters[:last], boxes)
     class_rows = ClassRows(np.ascontiguousarray(weights[:, 5:]), np.ascontiguousarray(biases[:, 5:]))
-    return Model(replace(architecture, rows=rows), parameters), class_rows
+    return Model(replace(architecture, layers=layers), parameters), class_rows
+
+
+def has_splittable_head(architecture: Architecture) -> bool:
+    """Whether a network is a detector whose last convolution is 1x1, without batch norm, groups and activation."""
+    last = architecture.body[-1]
+    return isinstance(architecture.head, Region) and isinstance(last, Conv) and last == _linear(last.filters)
+
+
+def _linear(filters: int) -> Conv:
+    return Conv(filters, 1, 1, 0, batch_normalize=False, activation="linear")
+
+
+def quantize(
+    values: Float32[np.ndarray, "*shape"], axis: int
+) -> tuple[Int8[np.ndarray, "*shape"], Float32[np.ndarray, " n"]]:
+    """Round weights to 8 bits, with a scale for each index along an axis: its largest absolute value / 127.
+
+    Args:
+        values: any number of dimensions.
+        axis: the one that scales belong to: 0 for the filters of a kernel, 1 for the classes of `ClassRows`.
+
+    Returns:
+        Integers from -127 to 127, and the scales; `dequantize` multiplies them. No weight moves by more than half its
+        scale.
+    """
+    others = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
+    scales = np.maximum(np.abs(values).max(others) / np.float32(127), np.finfo(np.float32).tiny)
+    return np.rint(values / np.expand_dims(scales, others)).astype(np.int8), scales
+
+
+def dequantize(
+    values: Int8[np.ndarray, "*shape"], scales: Float32[np.ndarray, " n"], axis: int
+) -> Float32[np.ndarray, "*shape"]:
+    """The inverse of `quantize`, but for rounding."""
+    others = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
+    restored: np.ndarray = values.astype(np.float32) * np.expand_dims(scales, others)
+    return restored

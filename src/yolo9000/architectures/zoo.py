@@ -1,4 +1,4 @@
-"""The networks of the paper, and lighter ones, as tables of layers. `DARKNET19` reads like Table 6."""
+"""The architectures of the paper, and lighter ones. `DARKNET19` reads like the paper's Table 6."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 Anchors = tuple[tuple[float, float], ...]
 
-# Widths and heights in cells of 32 pixels. The paper prints no anchors; these are those of Darknet's cfg files.
+# Widths and heights in cells of 32 pixels. The paper does not print any; these are from Darknet's cfg files.
 VOC_ANCHORS: Anchors = (
     (1.3221, 1.73145),
     (3.19275, 4.00944),
@@ -60,7 +60,7 @@ def _conv(filters: int, size: int = 3) -> Conv:
 
 
 def _last(filters: int) -> Conv:
-    """The 1x1 convolution that gives the answers: no batch norm, no activation."""
+    """The last convolution: 1x1, no batch norm, no activation."""
     return Conv(filters, size=1, padding=0, batch_normalize=False, activation="linear")
 
 
@@ -80,7 +80,7 @@ DARKNET19: tuple[Layer, ...] = (
     _POOL,
     *(_conv(1024), _conv(512, 1), _conv(1024), _conv(512, 1), _conv(1024)),
 )
-# The same with its first convolution and pooling in one: most of the time goes where maps are large.
+# The same with the first convolution and pooling in one: most of the time is spent on large maps.
 DARKNET19_FAST: tuple[Layer, ...] = (replace(_conv(32), stride=2), *DARKNET19[2:])
 
 
@@ -90,7 +90,7 @@ def darknet19(size: int = 224, classes: int = 1000, *, fast: bool = False) -> Ar
     Args:
         size: side of the square input: 224 (§3), 256 (Darknet's cfg) or 448 (the fine-tuning step).
         classes: number of classes.
-        fast: the first convolution has stride 2 and no pooling after it; not in the paper.
+        fast: give the first convolution stride 2 and drop the pooling after it; not in the paper.
 
     Paper: §3 Darknet-19, Table 6.
     """
@@ -101,10 +101,12 @@ def darknet19(size: int = 224, classes: int = 1000, *, fast: bool = False) -> Ar
 def _detector_body(
     classifier: tuple[Layer, ...], passthrough_filters: int | None, order: ReorgOrder
 ) -> tuple[Layer, ...]:
-    """Darknet-19, two 3x3x1024, then the passthrough joined in, then the third 3x3x1024 (§3 Training for detection)."""
+    """Darknet-19, two 3x3x1024, the passthrough, the third 3x3x1024 (§3 Training for detection)."""
     main = (*classifier, _conv(1024), _conv(1024))
     squeeze = () if passthrough_filters is None else (_conv(passthrough_filters, 1),)
-    final_512 = max(i for i, row in enumerate(classifier) if row == _conv(512))  # "the final 3 x 3 x 512 layer" (§3)
+    final_512 = max(
+        i for i, layer in enumerate(classifier) if layer == _conv(512)
+    )  # "the final 3 x 3 x 512 layer" (§3)
     passthrough = (Route((final_512 - len(main),)), *squeeze, Reorg(2, order))
     join = Route((-1, -1 - len(passthrough)))
     return (*main, *passthrough, join, _conv(1024))
@@ -113,19 +115,17 @@ def _detector_body(
 def _region(
     anchors: Anchors, classes: int, *, tree: str | None = None, rescore: bool = True, jitter: float = 0.2
 ) -> Region:
-    """The region row with the loss weights of every cfg of the family."""
+    """The region layer with the training options of every cfg of the family."""
     return Region(
         anchors_wh_cells=anchors,
         classes=classes,
         softmax=True,
         tree=tree,
-        jitter=jitter,
-        rescore=rescore,
-        object_scale=5.0,
-        thresh=0.6,
-        bias_match=True,
-        absolute=True,
-        random=True,
+        training=(
+            *(("bias_match", True), ("rescore", rescore), ("absolute", True), ("random", True), ("jitter", jitter)),
+            *(("object_scale", 5.0), ("noobject_scale", 1.0), ("class_scale", 1.0), ("coord_scale", 1.0)),
+            ("thresh", 0.6),
+        ),
     )
 
 
@@ -146,10 +146,10 @@ def yolov2(
         anchors: widths and heights in cells.
         size: side of the square input.
         passthrough_filters: None is the paper's passthrough, 26x26x512 to 13x13x2048; 64 is that of the cfg files since
-            March 2017, where a 1x1 convolution first squeezes 512 channels to 64, which become 256.
+            March 2017, where a 1x1 convolution first reduces 512 channels to 64, which become 256.
         reorg: order of the passthrough's channels; the released weights need ``darknet``.
         tree: file of the label tree; None for flat classes.
-        fast: as of `darknet19`.
+        fast: see `darknet19`.
 
     Paper: §2, §3 Training for detection.
     """
@@ -172,22 +172,22 @@ def tiny_yolov2(
         classes: number of classes.
         anchors: widths and heights in cells.
         size: side of the square input.
-        last_width: filters of the second last 3x3 convolution: 512 for COCO, 1024 for VOC.
-        rescore: whether objectness learns the IoU instead of 1: not for COCO, yes for VOC.
+        last_width: filters of the last 3x3 convolution: 512 for COCO, 1024 for VOC.
+        rescore: whether the target of objectness is the IoU (VOC) instead of 1 (COCO).
 
     Darknet: cfg/yolov2-tiny.cfg and cfg/yolov2-tiny-voc.cfg.
     """
     region = _region(anchors, classes, rescore=rescore)
-    rows: tuple[Layer, ...] = (
+    layers: tuple[Layer, ...] = (
         *(_conv(16), _POOL, _conv(32), _POOL, _conv(64), _POOL, _conv(128), _POOL, _conv(256), _POOL),
         *(_conv(512), MaxPool(size=2, stride=1), _conv(1024), _conv(last_width)),
         *(_last(region.filters), region),
     )
-    return Architecture(rows, width=size, height=size)
+    return Architecture(layers, width=size, height=size)
 
 
 def _same(filters: int, size: int = 1, stride: int = 1, *, groups: int = 1, activation: Activation = "relu6") -> Conv:
-    """A convolution with TensorFlow's padding "SAME" for maps whose sides are multiples of the stride."""
+    """A convolution with TensorFlow's "SAME" padding, for maps whose sides are multiples of the stride."""
     zeros = size - stride
     return Conv(
         *(filters, size, stride, zeros // 2), activation=activation, groups=groups, end_padding=zeros - 2 * (zeros // 2)
@@ -195,21 +195,21 @@ def _same(filters: int, size: int = 1, stride: int = 1, *, groups: int = 1, acti
 
 
 def _inverted_residual(channels: int, expansion: int, filters: int, size: int, stride: int) -> tuple[Layer, ...]:
-    """MBConv: widen, depthwise convolution, narrow; the input is added where it has the same shape.
+    """MBConv: expansion, depthwise convolution, projection; plus the input if it has the same shape.
 
-    Paper: Sandler et al. 2018, MobileNetV2, §3.3; squeeze-and-excitation is left out, as in the Lite networks.
+    Paper: Sandler et al. 2018, MobileNetV2, §3.3; without squeeze-and-excitation, as in the Lite networks.
     """
     wide = channels * expansion
-    rows: tuple[Layer, ...] = (
+    layers: tuple[Layer, ...] = (
         *((_same(wide),) if expansion > 1 else ()),
         _same(wide, size, stride, groups=wide),
         _same(filters, activation="linear"),
     )
     residual = stride == 1 and channels == filters
-    return (*rows, Shortcut(-1 - len(rows))) if residual else rows
+    return (*layers, Shortcut(-1 - len(layers))) if residual else layers
 
 
-# Table 1 of Tan & Le 2019 (EfficientNet-B0): expansion, filters, repeats, size, stride of the first of them.
+# Table 1 of Tan & Le 2019 (EfficientNet-B0): expansion, filters, repeats, size, stride of the first repeat.
 _EFFICIENTNET_STAGES = (
     (1, 16, 1, 3, 1),
     (6, 24, 2, 3, 2),
@@ -223,38 +223,39 @@ _STEM_FILTERS = 32
 
 
 def _efficientnet_lite0_stages() -> tuple[Layer, ...]:
-    """Everything before the last 1x1 convolution: stride 32, 320 channels.
+    """All layers before the last 1x1 convolution: stride 32, 320 channels.
 
-    The first layer scales red, green and blue, so that zeros of the padding mean what they meant in pretraining.
+    The first layer normalizes red, green and blue. It is not folded into the next one, whose zero padding comes after
+    normalization in pretraining.
     """
     scale = Conv(3, 1, padding=0, batch_normalize=False, activation="linear", groups=3)
-    rows: list[Layer] = [scale, _same(_STEM_FILTERS, 3, 2)]
+    layers: list[Layer] = [scale, _same(_STEM_FILTERS, 3, 2)]
     channels = _STEM_FILTERS
     for expansion, filters, repeats, size, stride in _EFFICIENTNET_STAGES:
         for repeat in range(repeats):
-            rows += _inverted_residual(channels, expansion, filters, size, 1 if repeat else stride)
+            layers += _inverted_residual(channels, expansion, filters, size, 1 if repeat else stride)
             channels = filters
-    return tuple(rows)
+    return tuple(layers)
 
 
 def efficientnet_lite0(size: int = 224, classes: int = 1000) -> Architecture:
-    """EfficientNet-Lite0, a classifier for which pretrained weights exist; see ``examples/backbones``.
+    """EfficientNet-Lite0, a classifier with pretrained weights; see ``examples/backbones``.
 
-    EfficientNet-B0 (Tan & Le 2019, Table 1) without squeeze-and-excitation and with ReLU6 in place of swish. Training
+    EfficientNet-B0 (Tan & Le 2019, Table 1) without squeeze-and-excitation, with ReLU6 instead of swish; trained here
     without stochastic depth.
 
     Args:
         size: side of the square input, a multiple of 32.
         classes: number of classes.
     """
-    top = (_same(1280), AvgPool(), Dropout(0.2), _last(classes))
-    return Architecture((*_efficientnet_lite0_stages(), *top, Softmax()), width=size, height=size)
+    classifier = (_same(1280), AvgPool(), Dropout(0.2), _last(classes))
+    return Architecture((*_efficientnet_lite0_stages(), *classifier, Softmax()), width=size, height=size)
 
 
 def yolov2_lite(
     classes: int = 80, anchors: Anchors = COCO_ANCHORS, *, size: int = 416, tree: str | None = None
 ) -> Architecture:
-    """YOLOv2 on EfficientNet-Lite0: its seven stages, a passthrough from stride 16, 256 filters; not in the paper.
+    """YOLOv2 on EfficientNet-Lite0: a passthrough from stride 16, a head of 256 filters; not in the paper.
 
     Args:
         classes: number of classes, or of nodes of the tree.
@@ -276,12 +277,12 @@ def yolo9000(*, size: int = 544, nodes: int = 9418, tree: str = "data/9k.tree") 
     """YOLO9000 as released: Darknet-19 with one 1x1 convolution of 3 x (5 + 9418) filters; no passthrough.
 
     Args:
-        size: side of the square input; 544 is the cfg's, 416 what the paper's speed was measured at.
+        size: side of the square input: 544 in the cfg, 416 where the paper measures speed.
         nodes: number of nodes of the label tree.
         tree: file of the label tree.
 
-    Darknet: cfg/yolo9000.cfg. The paper speaks of "the base YOLOv2 architecture but only 3 priors" (§4), which is
-    `yolov2` with `YOLO9000_ANCHORS`: the built-in name ``yolo9000-paper``.
+    Darknet: cfg/yolo9000.cfg. The paper says "the base YOLOv2 architecture but only 3 priors" (§4), which is `yolov2`
+    with `YOLO9000_ANCHORS`, built in as ``yolo9000-paper``.
     """
     region = replace(_region(YOLO9000_ANCHORS, nodes, tree=tree), map="data/coco9k.map")
     return Architecture((*DARKNET19, _last(region.filters), region), width=size, height=size)
@@ -304,4 +305,4 @@ BUILT_IN: dict[str, Callable[[], Architecture]] = {
         9418, YOLO9000_ANCHORS, passthrough_filters=None, reorg="space_to_depth", tree="data/9k.tree"
     ),
 }
-"""The networks that can be named instead of a file."""
+"""The architectures that can be named instead of a file."""

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from yolo9000 import __version__
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.data import anchors, data_app, val
+from yolo9000.cli.download import download
 from yolo9000.cli.options import (
     BatchNormOption,
     ConfThresholdOption,
@@ -38,9 +39,9 @@ from yolo9000.cli.options import (
     given_only,
     next_run,
     parse_size,
-    printable,
     with_labels,
 )
+from yolo9000.cli.terminal import Failures, printable, say_error, spelled
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
 from yolo9000.errors import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from yolo9000.architectures.layers import Architecture
+    from yolo9000.checkpoints.model import LoadedModel
     from yolo9000.inference.detector import Prediction
 
 app = typer.Typer(
@@ -76,6 +78,7 @@ app.add_typer(tree_app, name="tree")
 app.command()(anchors)
 app.command()(val)
 app.command()(train)
+app.command()(download)
 app.command()(curves)
 
 
@@ -166,8 +169,6 @@ def predict(
     """Detect in images and videos."""
     from yolo9000.inference.detector import Detector
 
-    if "html" in (formats or ()) and not save:
-        raise ConfigError("--format html shows the annotated images: it must be without --no-save")
     detector = Detector.load(
         model,
         weights=weights,
@@ -193,7 +194,8 @@ def predict(
         detector = detector.within([name.strip() for name in within.split(",")])
     from rich.console import Console
 
-    from yolo9000.io.writers import ImageWriter, OutputNames, ResultWriter
+    from yolo9000.io.naming import OutputNames
+    from yolo9000.io.writers import ImageWriter, ResultWriter
     from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 
     report = _Report(Console())
@@ -204,7 +206,11 @@ def predict(
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
     with ExitStack() as stack:
         stack.enter_context(report)
-        writer = stack.enter_context(ResultWriter(folder, formats or (), category_ids)) if folder and formats else None
+        writer = (
+            stack.enter_context(ResultWriter(folder, formats or (), category_ids, with_images=save))
+            if folder and formats
+            else None
+        )
         names_given = writer.names if writer else OutputNames()
         drawer = stack.enter_context(ImageWriter(folder, names_given)) if folder and save else None
         for prediction in found:
@@ -263,10 +269,9 @@ class _Report:
 
     def failed(self, error: YoloError) -> None:
         self.failures += 1
-        line = f"yolo9000: error: {printable(str(error))}"
         if self._bar:
             self._bar.stop()
-        print(line, file=sys.stderr, flush=True)
+        say_error(spelled(error))
         if self._bar:
             self._bar.start()
 
@@ -304,25 +309,20 @@ def info(
     ] = None,
 ) -> None:
     """Print a network's layers, shapes, parameters and operations."""
-    from yolo9000.architectures.zoo import BUILT_IN
-    from yolo9000.checkpoints.darknet.cfg import read_cfg
-    from yolo9000.taxonomy.class_names import nearest
+    from yolo9000.checkpoints.load import load_model, names_architecture
 
     size_wh = parse_size(size) if size else None
-    if model in BUILT_IN:
-        _print_table(BUILT_IN[model](), size_wh)
-    elif model.endswith(".cfg"):
-        _print_table(read_cfg(model), size_wh)
-    elif model.endswith(".safetensors"):
-        _print_model_file(model, size_wh)
-    elif model == BUNDLED or model.endswith((".onnx", ".xml")):
-        _print_exported(model)
+    if (architecture := names_architecture(model)) is not None:
+        _print_table(architecture, size_wh)
+        return
+    loaded = load_model(model)
+    if loaded.weights is not None:
+        _print_table(loaded.weights.architecture, size_wh)
     else:
-        known = (BUNDLED, *BUILT_IN)
-        raise ConfigError(
-            f"{model}: must be a .safetensors, .cfg, .onnx or .xml file "
-            f"or one of {', '.join(known)}{nearest(model, known)}"
-        )
+        _print_exported(loaded)
+    _print_names(loaded.names)
+    for name, value in loaded.trained.items():
+        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) -> None:
@@ -332,7 +332,7 @@ def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) ->
     shapes, operations = architecture.shapes(width, height), architecture.operations(width, height)
     counts = architecture.parameter_counts()
     print(f"{'layer':>5}  {'kind':<32} {'output':>16} {'parameters':>12} {'G operations':>13}")
-    for i, row in enumerate(architecture.rows):
+    for i, row in enumerate(architecture.layers):
         c, h, w = shapes[i]
         numbers = f"{counts[i]:>12,} {operations[i] / 1e9:>13.3f}" if counts[i] else ""
         print(f"{i:>5}  {layer_name(row):<32} {f'{w}x{h}x{c}':>16} {numbers}".rstrip())
@@ -346,31 +346,17 @@ def _print_table(architecture: Architecture, size_wh: tuple[int, int] | None) ->
         print(f"{architecture.head.classes} classes{tree}; anchors in cells: {anchors}")
 
 
-def _print_exported(model: str) -> None:
-    from yolo9000.inference.detector import read_model
-
-    detector = read_model(model)
-    spec, (width, height) = detector.spec, detector.network_wh
-    kind = f"tree of {len(spec.tree)} nodes" if spec.tree else f"{len(spec.names)} classes ({spec.classes})"
-    head = "computed on demand" if detector.class_rows else "computed for every anchor"
-    print(f"input {width}x{height}, any multiple of {detector.stride}; {spec.resize_mode}")
-    print(f"{kind}; class scores {head}")
-    print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in spec.anchors_wh_cells))
-    _print_names(spec.names)
+def _print_exported(model: LoadedModel) -> None:
+    head, (width, height) = model.detector_head, model.network_wh
+    kind = f"tree of {len(head.tree)} nodes" if head.tree else f"{len(head.names)} classes ({head.classes})"
+    scores = "computed on demand" if model.class_rows else "computed for every anchor"
+    print(f"input {width}x{height}, any multiple of {model.stride}; {head.resize_mode}")
+    print(f"{kind}; class scores {scores}")
+    print("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in head.anchors_wh_cells))
 
 
 def _print_names(names: tuple[str, ...]) -> None:
     print("names: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
-
-
-def _print_model_file(model: str, size_wh: tuple[int, int] | None) -> None:
-    from yolo9000.checkpoints.safetensors import read_checkpoint
-
-    file = read_checkpoint(model)
-    _print_table(file.model.architecture, size_wh)
-    _print_names(file.names)
-    for name, value in file.trained.items():
-        print(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
 
 
 @app.command()
@@ -389,15 +375,24 @@ def calibrate(
 ) -> None:
     """Make a model answer with the most specific node that is wrong at most as often as you say (§4)."""
     from yolo9000.adapt.calibrate import calibrate as calibrate_model
-    from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
+    from yolo9000.checkpoints.load import load_model
+    from yolo9000.checkpoints.safetensors import write_checkpoint
     from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector
 
     if not 0 < max_error < 1:
-        raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
+        raise ConfigError(f"must be above 0 and below 1, got {max_error:g}", argument="max_error")
     path = Path(model)
-    file, detector = read_checkpoint(path), Detector.load(model, engine=engine, threads=threads)
-    changed, found = calibrate_model(file, detector, open_data(data, split), max_error=max_error, on_error=on_error)
+    loaded = load_model(model)
+    detector, report = Detector.load(loaded, engine=engine, threads=threads), Failures()
+    changed, found = calibrate_model(
+        loaded,
+        detector,
+        open_data(data, split),
+        max_error=max_error,
+        on_error=on_error,
+        on_unreadable=report,
+    )
     target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
     write_checkpoint(target, changed)
     temperatures = ", ".join(f"{value:.2f}" for value in found.back_off.temperatures)
@@ -406,6 +401,7 @@ def calibrate(
     print(f"wrong answers {found.error:.2%} (before {found.error_before:.2%})")
     print(f"mean depth of answers {found.depth:.2f} (before {found.depth_before:.2f})")
     print(f"Written: {target}")
+    report.exit()
 
 
 @app.command()
@@ -438,12 +434,11 @@ def export(
 ) -> None:
     """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
     from yolo9000.checkpoints.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
-    from yolo9000.inference.detector import read_model
+    from yolo9000.checkpoints.load import load_model
 
     if dtype != "float32" and to == "darknet":
-        raise ConfigError(f"--dtype {dtype} must be for onnx or openvino: Darknet's weights are float32")
-    split = {"auto": None, "dense": False, "lazy": True}[head]
-    detector = read_model(
+        raise ConfigError(f"{dtype} is for ONNX and OpenVINO files; Darknet's weights are float32", argument="dtype")
+    loaded = load_model(
         model,
         weights=weights,
         names=names,
@@ -451,18 +446,17 @@ def export(
         data=data,
         batch_norm=batch_norm,
         resize_mode=resize_mode,
-        split=split,
-    )
+    ).with_lazy_classes({"auto": None, "dense": False, "lazy": True}[head])
     path = (out or Path(Path(model).name)).with_suffix(SUFFIXES[to])
     if not overwrite:
         refuse_to_overwrite(path)
     match to:
         case "onnx":
-            files = export_onnx(detector, path, dtype=dtype)
+            files = export_onnx(loaded, path, dtype=dtype)
         case "openvino":
-            files = export_openvino(detector, path, dtype=dtype)
+            files = export_openvino(loaded, path, dtype=dtype)
         case "darknet":
-            files = export_darknet(model, weights, detector.spec, path)
+            files = export_darknet(loaded, path)
     for file in files:
         print(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 
@@ -489,7 +483,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except TyperException as error:
         return _say(f"{error.format_message().rstrip('.')} (see yolo9000 --help)", EXIT_USAGE, debug)
     except YoloError as error:
-        return _say(str(error), EXIT_USAGE, debug)
+        return _say(spelled(error), EXIT_USAGE, debug)
     except OSError as error:  # a disk that is full, a folder that may not be written: whoever runs this can mend it
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
     except SystemExit:  # Typer's way to end where whoever read our output has gone
@@ -506,5 +500,5 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 def _say(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"yolo9000: error: {printable(message)}", file=sys.stderr)
+    say_error(message)
     return code

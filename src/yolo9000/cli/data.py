@@ -31,17 +31,18 @@ from yolo9000.cli.options import (
     given_only,
     next_run,
     parse_size,
-    printable,
     read_hierarchy,
     with_labels,
 )
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from yolo9000.checkpoints.model import LoadedModel
     from yolo9000.data.dataset import DataSet, Ledger, OnError, Split
-    from yolo9000.evaluation.runner import Evaluation
+    from yolo9000.evaluation.evaluate import Evaluation
     from yolo9000.inference.engines import EngineName, Precision
     from yolo9000.taxonomy.wordtree import WordTree
     from yolo9000.types import Detections, Sample
@@ -78,7 +79,7 @@ def check(
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
     from yolo9000.evaluation.report import check_page, write_page
-    from yolo9000.io.sources import MAX_PIXELS
+    from yolo9000.io.images import MAX_PIXELS
 
     data_sets = _open_splits(data, split, boxes_from_shapes)
     result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
@@ -183,10 +184,10 @@ def convert(
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
     from yolo9000.data.dataset import Ledger
-    from yolo9000.io.writers import OutputNames
+    from yolo9000.io.naming import OutputNames
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: must be a new or empty folder")
+        raise ConfigError(f"must be a new or empty folder, got {str(out)!r}", argument="out")
     names, ledgers = OutputNames(), {}
     for name, data_set in _open_splits(data, split, boxes_from_shapes).items():
         ledgers[name] = Ledger()
@@ -352,7 +353,7 @@ def anchors(
     sizes_wh, images_wh = open_one(data, split, on_error, Path("runs", "anchors")).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
-    found = report(cells, parse_range(k), unit="cells", network_wh=parse_size(size), defaults=known, seed=seed)
+    found = report(cells, parse_range(k), defaults=known, seed=seed)
     print(format_report(found))
     for row in found.rows:
         if row.k == found.elbow or len(found.rows) == 1 or row.k == 5:
@@ -376,7 +377,7 @@ def parse_range(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         ends = (first, last if dash else first)
         if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
-            raise ConfigError(f"--k must be numbers from 1 to 100 such as 5, 1-15 or 3,5,9, got {text!r}")
+            raise ConfigError(f"must be integers from 1 to 100, e.g. 5, 1-15 or 3,5,9, got {text!r}", argument="k")
         numbers += range(int(ends[0]), int(ends[1]) + 1)
     return sorted(set(numbers))
 
@@ -430,47 +431,47 @@ def val(
     batch_norm: BatchNormOption = "eps_inside_sqrt",
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
-    from yolo9000.evaluation.runner import (
-        category_ids_of,
-        detect_samples,
-        evaluate,
-        image_level_scores,
-        read_coco_results,
-    )
+    from yolo9000.checkpoints.load import load_model
+    from yolo9000.evaluation.coco_results import read_coco_results
+    from yolo9000.evaluation.evaluate import evaluate
+    from yolo9000.evaluation.labels import category_ids_of
+    from yolo9000.evaluation.runner import detect_samples, image_level_scores
     from yolo9000.inference.detector import Detector
 
     given = [word for word in (model, data) if word is not None]
     if len(given) != (1 if detections else 2):
         raise ConfigError("val takes MODEL DATA, or --detections FILE DATA")
     data_set = open_one(given[-1], split, on_error, out or Path("runs", "val"))
-    if detections is None and _is_classifier(given[0]):
-        _val_classifier(
-            given[0], data_set, engine, device, precision, threads, parse_size(size) if size else None, on_error
-        )
-        return
+    size_wh = parse_size(size) if size else None
     word_tree, classes = None, data_set.classes
     ids: dict[int, int] | None = data_set.category_ids()
     if detections is not None:
         pairs = read_coco_results(detections, data_set, on_error)
     else:
-        detector = Detector.load(
+        loaded = load_model(
             given[0],
             weights=weights,
             names=names,
             tree=tree,
             data=names_from,
+            resize_mode=resize_mode,
+            batch_norm=batch_norm,
+        )
+        if loaded.kind == "classifier":
+            _val_classifier(loaded, data_set, engine, device, precision, threads, size_wh, on_error)
+            return
+        detector = Detector.load(
+            loaded,
             engine=engine,
             device=device,
             precision=precision,
             threads=threads,
-            size_wh=parse_size(size) if size else None,
-            resize_mode=resize_mode,
-            batch_norm=batch_norm,
+            size_wh=size_wh,
             nms_iou=nms_iou,
             **given_only(hier_thresh=hier_thresh),
         )
         detector = with_labels(detector, labels)
-        word_tree, classes = detector.prepared.spec.tree if labels is None else None, detector.names
+        word_tree, classes = detector.query.tree(detector.head), detector.names
         ids = category_ids_of(detector, data_set)
         of_labels = image_level_scores(detector, data_set, on_error=on_error)
         if of_labels:
@@ -500,14 +501,8 @@ def _has_boxes(data_set: DataSet, on_error: OnError) -> bool:
     return any(sample.boxes is not None for sample in data_set.samples(on_error))
 
 
-def _is_classifier(model: str) -> bool:
-    from yolo9000.checkpoints.safetensors import read_checkpoint
-
-    return model.endswith(".safetensors") and not read_checkpoint(model).is_detector
-
-
 def _val_classifier(
-    model: str,
+    model: LoadedModel,
     data_set: DataSet,
     engine: EngineName | Literal["auto"],
     device: str,
@@ -516,18 +511,11 @@ def _val_classifier(
     size_wh: tuple[int, int] | None,
     on_error: OnError,
 ) -> None:
-    from yolo9000.checkpoints.safetensors import read_checkpoint
     from yolo9000.evaluation.runner import classification_scores
     from yolo9000.inference.classifier import Classifier
-    from yolo9000.inference.engines import choose_engine
 
-    classifier = Classifier.start(
-        read_checkpoint(model),
-        choose_engine(engine),
-        device=device,
-        precision=precision,
-        threads=threads,
-        size_wh=size_wh,
+    classifier = Classifier.load(
+        model, engine=engine, device=device, precision=precision, threads=threads, size_wh=size_wh
     )
     _print_metrics(classification_scores(classifier, data_set, on_error=on_error))
 
@@ -558,8 +546,8 @@ def _write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def _labels_in(file: Path | None, classes: tuple[str, ...], tree: WordTree | None) -> list[int]:
     """The labels that a file names; on a tree also by id."""
-    from yolo9000.taxonomy.class_names import nearest
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.errors import nearest
+    from yolo9000.taxonomy.files import read_names
 
     labels = []
     for name in read_names(file) if file else ():

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli.options import next_run, printable
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
-    from yolo9000.training.monitor import Tell
-    from yolo9000.training.run import Outcome
+    from yolo9000.training import Outcome
+    from yolo9000.training.monitor import Notify
 
 ResumeOption = Annotated[
     Path | None,
@@ -50,27 +49,23 @@ def train(
             "--resume goes on in the run's own folder with its own threads: --out and --threads do not go with it"
         )
     if threads is not None and threads < 1:
-        raise ConfigError(f"--threads must be at least 1, got {threads}")
+        raise ConfigError(f"must be at least 1, got {threads}", argument="threads")
     # Before torch is loaded. Threads that wait for each other by spinning stand in each other's way where anything else
     # runs: 25 % with one busy neighbour on 2 cores, nothing on a quiet machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from yolo9000.training.distributed import join_world
-    from yolo9000.training.recipe import read_recipe
-    from yolo9000.training.run import resume_run, start_run
+    from yolo9000.training import train as train_model
+    from yolo9000.training.recipe import parse_overrides
 
-    with join_world(device) as world:
+    def notify(line: str) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            print(printable(line), flush=True)
 
-        def tell(line: str) -> None:
-            if world.first:
-                print(printable(line), flush=True)
-
-        if resume is not None:
-            outcome = resume_run(resume, world, tell=tell)
-        else:
-            wanted = read_recipe(str(recipe), changes or ())
-            folder = out or next_run(Path("runs/train"))
-            outcome = start_run(wanted, folder, world, threads=threads, arguments=sys.argv[1:], tell=tell)
-        _tell_end(outcome, tell)
+    if resume is not None:
+        outcome = train_model(resume=resume, device=device, notify=notify)
+    else:
+        overrides = parse_overrides(changes or ())
+        outcome = train_model(recipe=str(recipe), out=out, device=device, threads=threads, notify=notify, **overrides)
+    _tell_end(outcome, notify)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)
 
@@ -119,12 +114,12 @@ def pseudo_boxes(
     print(f"Page in {(folder / 'pseudo-boxes.html').resolve()}")
 
 
-def _tell_end(outcome: Outcome, tell: Tell) -> None:
+def _tell_end(outcome: Outcome, notify: Notify) -> None:
     if outcome.signal is not None:
-        tell(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")
+        notify(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")
         return
     if outcome.images_per_second:
-        tell(f"{outcome.images_per_second:.1f} images/s; {outcome.waited:.1%} of the time waiting for images")
+        notify(f"{outcome.images_per_second:.1f} images/s; {outcome.waited:.1%} of the time waiting for images")
     scores = ", ".join(f"{name} {value:.4g}" for name, value in outcome.scores.items())
-    tell(f"best: {scores}" if scores else "no validation split: nothing was scored")
-    tell(f"Results in {outcome.folder.resolve()}")
+    notify(f"best: {scores}" if scores else "no validation split: nothing was scored")
+    notify(f"Results in {outcome.folder.resolve()}")

@@ -18,9 +18,9 @@ from yolo9000.cli.options import (
     SplitOption,
     ThreadsOption,
     WordNetOption,
-    printable,
     read_hierarchy,
 )
+from yolo9000.cli.terminal import Failures, printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -51,14 +51,12 @@ def open_tree(path: Path, names: Path | None) -> WordTree:
     Raises:
         YoloError: it cannot be read; a model has no tree.
     """
-    from yolo9000.taxonomy.darknet_files import read_names
-    from yolo9000.taxonomy.files import read_tree_file
+    from yolo9000.checkpoints.load import is_model, load_model
+    from yolo9000.taxonomy.files import read_names, read_tree
 
-    if path.suffix not in (".safetensors", ".onnx", ".xml", ".cfg"):
-        return read_tree_file(path, read_names(path.with_suffix(".names")) if _beside(path, names) else _names(names))
-    from yolo9000.inference.detector import read_model
-
-    tree = read_model(str(path), names=names).spec.tree
+    if not is_model(path):
+        return read_tree(path, read_names(path.with_suffix(".names")) if _beside(path, names) else _names(names))
+    tree = load_model(path, names=names).tree
     if tree is None:
         raise TreeError(f"{path}: must be a model with a label tree; its classes are flat")
     return tree
@@ -69,7 +67,7 @@ def _beside(path: Path, names: Path | None) -> bool:
 
 
 def _names(file: Path | None) -> tuple[str, ...] | None:
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.taxonomy.files import read_names
 
     return None if file is None else read_names(file)
 
@@ -121,7 +119,7 @@ def find(
     for node in range(len(word_tree)):
         known = (word_tree.ids[node], word_tree.names[node], *(word_tree.synonyms[node] if word_tree.synonyms else ()))
         if any(wanted in word.lower() for word in known):
-            print(printable(f"{node:>6}  {word_tree.ids[node]:<12} {word_tree.way(node)}"))
+            print(printable(f"{node:>6}  {word_tree.ids[node]:<12} {word_tree.path_names(node)}"))
 
 
 @tree_app.command()
@@ -130,7 +128,7 @@ def path(
     node: Annotated[str, typer.Argument(help="Name or id of a node.", show_default=False)],
     names: NodeNamesOption = None,
 ) -> None:
-    """Print the way from the top to a node, with the number of siblings at every step."""
+    """Print the path from the root to a node, with the number of siblings at every step."""
     word_tree = open_tree(tree, names)
     for step in word_tree.path(word_tree.find(node)):
         siblings = int(word_tree.group_sizes[word_tree.groups[step]])
@@ -168,7 +166,7 @@ def lint(
 
 
 def _label_nodes(tree: WordTree, labels: Path | None, node_map: Path | None) -> dict[str, int]:
-    from yolo9000.taxonomy.darknet_files import read_map, read_names
+    from yolo9000.taxonomy.files import read_map, read_names
 
     if labels is None:
         if node_map is not None:
@@ -196,10 +194,10 @@ def diff(
     for what in ("added", "removed", "moved", "renamed"):
         for node_id in getattr(changed, what):
             tree = before if what == "removed" else after
-            print(printable(f"{what:<8} {node_id:<12} {tree.way(tree.ids.index(node_id))}"))
-    groups = ", ".join(parent or "the top" for parent in changed.regrouped)
-    print(printable(f"sibling groups that are not the same: {groups}" if groups else "all sibling groups are the same"))
-    print("nodes have other numbers" if changed.renumbered else "nodes in both have the same numbers")
+            print(printable(f"{what:<8} {node_id:<12} {tree.path_names(tree.index_by_id[node_id])}"))
+    groups = ", ".join(parent or "the roots" for parent in changed.regrouped)
+    print(printable(f"sibling groups that changed: {groups}" if groups else "all sibling groups are unchanged"))
+    print("node indices changed" if changed.reordered else "node indices are unchanged")
 
 
 @tree_app.command()
@@ -217,9 +215,9 @@ def export(
 
 def _write_tree(tree: WordTree, out: Path) -> list[Path]:
     from yolo9000.io.files import write_atomically
-    from yolo9000.taxonomy.files import write_tree_file
+    from yolo9000.taxonomy.files import write_tree
 
-    write_tree_file(out, tree)
+    write_tree(out, tree)
     if out.suffix != ".tree":
         return [out]
     names = out.with_suffix(".names")
@@ -261,7 +259,7 @@ def build(
     ambiguous = sum(match.ambiguous for match in built.matches)
     print(
         f"{len(built.nodes):,} labels, {len(built.tree):,} nodes, depth {int(built.tree.depths.max())}; "
-        f"{len(built.choices):,} choices between ways to the top; {ambiguous:,} labels to look at"
+        f"{len(built.choices):,} choices between paths to the root; {ambiguous:,} labels to look at"
     )
     print("Written: " + ", ".join(str(file) for file in files))
 
@@ -285,30 +283,29 @@ def add(
 ) -> None:
     """Add a class to a model from a folder of images; no other sibling group changes."""
     from yolo9000.adapt.add_class import add_class, sibling_images
-    from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
+    from yolo9000.checkpoints.load import load_model
+    from yolo9000.checkpoints.safetensors import write_checkpoint
     from yolo9000.data.dataset import open_data
-    from yolo9000.inference.detector import Detector, prepared_detector
-    from yolo9000.inference.engines import choose_engine, start_engine
+    from yolo9000.inference.detector import Detector
     from yolo9000.io.sources import open_sources
     from yolo9000.taxonomy.hierarchy import slug
-    from yolo9000.types import SourceImage
 
-    file = read_checkpoint(model)
-    if file.tree is None:
+    loaded, failures = load_model(model).with_lazy_classes(True), Failures()
+    if loaded.tree is None:
         raise ConfigError(f"{model}: must be a model with a label tree; its classes are flat")
-    parent = file.tree.find(under)
-    prepared = prepared_detector(file.model, file.head_spec(), split=True)
-    detector = Detector(prepared, start_engine(choose_engine(engine), prepared.program, threads=threads))
-    siblings = sibling_images(open_data(data, split), file.tree, parent, on_error)
-    shown = [image.pixels for image in open_sources(str(images)) if isinstance(image, SourceImage)]
-    added = add_class(file, detector, parent, name, shown, siblings)
+    parent = loaded.tree.find(under)
+    detector = Detector.load(loaded, engine=engine, threads=threads)
+    siblings = sibling_images(open_data(data, split), loaded.tree, parent, on_error, failures)
+    shown = (image.pixels for image in open_sources(str(images), on_error=failures))
+    added = add_class(loaded, detector, parent, name, shown, siblings)
     target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
-    write_checkpoint(target, added.file)
+    write_checkpoint(target, added.model)
     count = len(added.before)
     print(printable(f"{name}: {added.recall:.1%} of its images are given to it among its {count} siblings with images"))
     for sibling, fraction in added.before.items():
         print(printable(f"{sibling}: {added.after[sibling]:.1%} (before {fraction:.1%})"))
     print(f"Written: {target}")
+    failures.exit()
 
 
 def read_labels(file: Path) -> list[str]:
@@ -317,7 +314,7 @@ def read_labels(file: Path) -> list[str]:
     Raises:
         DataError: the file cannot be read or holds nothing.
     """
-    from yolo9000.taxonomy.darknet_files import read_names
+    from yolo9000.taxonomy.files import read_names
 
     separator = {".csv": ",", ".tsv": "\t"}.get(file.suffix)
     lines = read_names(file)
@@ -325,7 +322,7 @@ def read_labels(file: Path) -> list[str]:
 
 
 def _write_reports(built: BuiltTree, out: Path) -> list[Path]:
-    """What to look at, as a table that can be given back with --overrides; and every choice of a way to the top."""
+    """Write the labels to review, as a table for --overrides, and every choice between paths to the root."""
     from yolo9000.io.files import write_atomically
 
     text = io.StringIO()

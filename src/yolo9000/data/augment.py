@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from yolo9000.inference.preprocess import GREY
+from yolo9000.io.resample import GREY
 from yolo9000.types import BoxAnnotations
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""Which images make up a batch, at which size, and the batch itself. NumPy only.
+"""Batches: their images, their order and their sizes. NumPy only.
 
-Order and sizes are functions of the seed and of where training stands, with no state of their own: a resumed run goes
-on as the other would have, and more processes see the same images in the same order.
+Order and sizes are functions of the seed and of the position in training, without a state: a resumed run continues as
+it would have, and several processes see the same images in the same order.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ SIZES = tuple(range(320, 608 + 1, 32))  # pixels; Paper: §2 Multi-Scale Trainin
 
 @dataclass(frozen=True)
 class Example:
-    """One image as the network is to see it, and what is known of it.
+    """One augmented image with its annotations.
 
     Attributes:
         image: RGB, 8 bits, at the size of the batch.
-        boxes: in pixels of `image`; None where nobody drew boxes.
-        image_labels: classes that are known to be in the image, without boxes.
+        boxes: in pixels of `image`; None for images without box annotations.
+        image_labels: classes of the image as a whole.
         name: of the image within its data set.
-        index: place in the order of the whole epoch.
-        source: place of the image's source in its data-set file.
+        index: position in the order of the whole epoch.
+        source: index of the image's source in its data-set file.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -43,15 +43,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one size, and what is known of each; entry i of everything is image i.
+    """Images of one size with their annotations; entry i of every attribute belongs to image i.
 
     Attributes:
         images: RGB, 8 bits, contiguous.
-        boxes: in pixels of the images; None where nobody drew boxes.
-        image_labels: classes that are known to be in an image, without boxes.
+        boxes: in pixels of the images; None for images without box annotations.
+        image_labels: classes of an image as a whole.
         names: of the images within their data sets.
-        indices: places in the order of the whole epoch.
-        sources: places of the images' sources in their data-set file.
+        indices: positions in the order of the whole epoch.
+        sources: indices of the images' sources in their data-set file.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
@@ -64,7 +64,7 @@ class Batch:
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in vars(self).items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"Batch: all must have one entry for each image, got {lengths}")
+            raise ValueError(f"Batch: all attributes must have one entry for each image, got {lengths}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -84,7 +84,7 @@ def collate(examples: Sequence[Example]) -> Batch:
     """
     shapes = {example.image.shape for example in examples}
     if len(shapes) != 1:
-        raise ValueError(f"a batch needs one or more images of one size, got {sorted(shapes)}")
+        raise ValueError(f"a batch must have one or more images of one size, got {sorted(shapes)}")
     return Batch(
         images=np.stack([example.image for example in examples]),
         boxes=tuple(example.boxes for example in examples),
@@ -96,45 +96,45 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 def epoch_order(seed: int, epoch: int, count: int, shard: int = 0, shards: int = 1) -> Int64[np.ndarray, " n"]:
-    """A random order in which every image comes once, or one process's share of it.
+    """A random order of the images, or one process's part of it.
 
-    Shares are dealt like cards: image i of a share stands at ``shard + i * shards`` in the order of the whole epoch,
-    which is the index that `draws` wants. So equal batches of all processes are together the batch that one process
-    would have had. Shares differ in length by one where `shards` does not divide `count`.
+    Image i of a part is image ``shard + i * shards`` of the whole epoch, which is the index that `draws` takes. So
+    equal batches of all processes make up the batch of a single one. The lengths of the parts differ by one where
+    `shards` does not divide `count`.
 
     Darknet draws each image at random instead, with repetition and without epochs: src/data.c get_random_paths.
 
     Args:
         seed: of the run.
         epoch: 0-based.
-        count: of all images.
-        shard: number of the process, 0 .. shards - 1.
+        count: number of images.
+        shard: index of the process, 0 .. shards - 1.
         shards: number of processes.
 
     Returns:
-        Numbers of images, 0 .. count - 1.
+        Indices of images, 0 .. count - 1.
 
     Raises:
         ValueError: there is no such shard.
     """
     if not 0 <= shard < shards:
         raise ValueError(f"shard must be in 0..{shards - 1}, got {shard}")
-    # Sorting by random keys, because NumPy does not promise that `permutation` stays what it is; see `keyed`.
+    # Sorting by random keys, because NumPy does not promise that `permutation` stays the same; see `keyed`.
     order = np.argsort(keyed(seed, Purpose.ORDER, epoch).random(count), kind="stable")
     return order[shard::shards].astype(np.int64)
 
 
 def multi_scale_size(seed: int, batch_number: int, sizes: Sequence[int] = SIZES, every: int = 10) -> int:
-    """The side of the network's input for a batch, in pixels; one for every so many batches.
+    """The side of the network's input for a batch, in pixels.
 
     Paper: §2 Multi-Scale Training: "every 10 batches our network randomly chooses a new image dimension size". It may
     choose the same one again. Darknet: examples/detector.c train_detector, where the last 200 batches are all at 608;
-    that is left to the schedule here.
+    here the schedule decides.
 
     Args:
         seed: of the run.
         batch_number: 0-based, counted from the beginning of training, not of the epoch.
-        sizes: what there is to choose from; all equally likely.
+        sizes: to choose from; all equally likely.
         every: number of batches that share a size.
     """
     drawn = keyed(seed, Purpose.SIZE, batch_number // every).random()

@@ -22,7 +22,7 @@ from yolo9000.data.format import SourceSettings
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.taxonomy.build import BuiltTree, Match, build_tree
-from yolo9000.taxonomy.files import write_tree_file
+from yolo9000.taxonomy.files import write_tree
 from yolo9000.taxonomy.hierarchy import Hierarchy
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -92,7 +92,7 @@ def combine(
     """
     for name, splits in sets.items():
         if any(data.tree is not None for data in splits.values()):
-            raise ConfigError(f"{name}: must have no tree of its own to be combined; give its parents with --parents")
+            raise ConfigError(f"{name}: has a tree of its own and cannot be combined; give its hierarchy as `parents`")
     labels = {name: classes_of(splits) for name, splits in sets.items()}
     alone = {name: build_tree(classes, hierarchy, overrides=overrides).nodes for name, classes in labels.items()}
     built = build_tree([label for classes in labels.values() for label in classes], hierarchy, overrides=overrides)
@@ -115,8 +115,7 @@ def relations_of(
         alone: for each data set the node that each label has where the other sets do not speak.
     """
     tree = built.tree
-    place = {node_id: node for node, node_id in enumerate(tree.ids)}
-    nodes = {label: place[node_id] for label, node_id in built.nodes.items()}
+    nodes = {label: tree.index_by_id[node_id] for label, node_id in built.nodes.items()}
     for one, other in combinations(labels, 2):
         for label in labels[one]:
             if label in alone[other] and alone[one][label] != alone[other][label]:
@@ -138,7 +137,7 @@ def _at_or_below(
         for above in tree.path(node):
             for its in standing.get(above, ()):
                 same: Kind = "same name" if label == its else "synonyms"
-                yield Relation(same if above == node else "kind of", (one, label), (other, its), tree.way(node))
+                yield Relation(same if above == node else "kind of", (one, label), (other, its), tree.path_names(node))
 
 
 def write_combined(combined: Combined, out: Path) -> list[Path]:
@@ -148,7 +147,7 @@ def write_combined(combined: Combined, out: Path) -> list[Path]:
         DataError: one cannot be written.
     """
     tree_file, report = (out.with_name(f"{out.stem}-{what}") for what in ("tree.yaml", "report.txt"))
-    write_tree_file(tree_file, combined.built.tree)
+    write_tree(tree_file, combined.built.tree)
     try:
         write_atomically(
             out, yaml.safe_dump(_data_set_file(combined, out, tree_file), sort_keys=False, allow_unicode=True)
@@ -205,4 +204,4 @@ def _report(combined: Combined) -> Iterator[str]:
     for match in combined.ambiguous:
         others = ", ".join(sense.node for sense in match.others) or "none"
         node = combined.built.nodes[match.label]
-        yield f"{match.label}: {node} by {match.sense.how}, {tree.way(tree.ids.index(node))}; others: {others}"
+        yield f"{match.label}: {node} by {match.sense.how}, {tree.path_names(tree.index_by_id[node])}; others: {others}"

@@ -20,10 +20,10 @@ from yolo9000.data.formats import FORMATS, coco
 from yolo9000.data.issues import make_issue, shown
 from yolo9000.data.ledger import Ledger
 from yolo9000.data.split_names import UNDIVIDED
-from yolo9000.errors import ConfigError, DataError
-from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS, nearest
-from yolo9000.taxonomy.darknet_files import read_lines, read_names
-from yolo9000.taxonomy.files import read_tree_file
+from yolo9000.errors import ConfigError, DataError, nearest
+from yolo9000.io.files import read_lines
+from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
+from yolo9000.taxonomy.files import read_names, read_tree
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Annotation, Sample
 
@@ -111,7 +111,9 @@ class DataSet:
         for annotation in self.annotations():
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
-                raise DataError(f"{issue}; {issue.suggestion} (`data check` lists all issues)")
+                raise DataError(
+                    f"{issue}; {issue.suggestion} (`yolo9000 data check` lists all, `on_error` skip or fix continues)"
+                )
             fixed = on_error == "fix" and all(issue.fixable for issue in annotation.issues)
             used = annotation.sample is not None and (not annotation.issues or fixed)
             ledger.add(annotation, used=used)
@@ -244,6 +246,18 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
     Raises:
         ConfigError: the file is wrong, or has no such split.
         DataError: a file cannot be read, or nothing is recognized.
+
+    Example:
+        A folder for each class:
+
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from yolo9000 import open_dataset
+        >>> for name in ("cat", "dog"):
+        ...     (Path("pets") / name).mkdir(parents=True)
+        ...     Image.new("RGB", (64, 48)).save(Path("pets") / name / "1.png")
+        >>> open_dataset("pets").classes
+        ('cat', 'dog')
     """
     return _open(path, read_description(path), split)
 
@@ -266,7 +280,7 @@ def _open(path: str | Path, described: Described, split: Split, *, allow_no_clas
     sources = tuple(described.sources.get(split) or described.sources.get(UNDIVIDED) or ())
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(described.splits) or 'none'}")
-    tree = read_tree_file(described.root / described.tree) if described.tree else None
+    tree = read_tree(described.root / described.tree) if described.tree else None
     classes = _classes(path, described)
     if not classes and not allow_no_classes:
         raise ConfigError(f"{path}: must have objects or name its classes, has and does neither")

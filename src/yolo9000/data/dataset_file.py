@@ -29,9 +29,8 @@ from yolo9000.data.formats import FORMATS
 from yolo9000.data.listing import Listing
 from yolo9000.data.recognize import Recognized, recognize
 from yolo9000.data.split_names import UNDIVIDED
-from yolo9000.errors import ConfigError, DataError, describe_errors
-from yolo9000.taxonomy.class_names import nearest
-from yolo9000.taxonomy.darknet_files import read_lines
+from yolo9000.errors import ConfigError, DataError, describe_errors, nearest
+from yolo9000.io.files import read_lines
 
 __all__ = ["AutoSource", "DataSetFile", "Described", "Source", "read_description"]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from yolo9000.data.issues import IssueError, make_issue, shown
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import nearest
 from yolo9000.types import Annotation, Issue, Sample
 
 __all__ = ["ClassIndices", "add_labels", "class_of_digits", "image_level"]

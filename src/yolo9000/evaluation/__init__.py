@@ -1,9 +1,13 @@
-"""Scores of detectors and classifiers, flat and on a label tree. NumPy; a module each, imported by name.
+"""Metrics of detectors and classifiers, flat and on a label tree, and the runs that compute them.
 
-scored.py collects truth and detections of a data set; matching.py says which detection found which truth.
-voc.py and coco.py are the two usual average precisions, curves.py the F1 curve and the confusion matrix,
-hierarchy.py what a label tree adds, classification.py top-k accuracy, calibration.py how far scores can be believed.
-coco.py needs the package ``faster-coco-eval``, and plots.py ``matplotlib``; nothing else here does.
+`evaluate` puts all metrics of one data set together; `runner` runs a model over a data set; `labels` says which of the
+model's labels each class is; `coco_results` reads other programs' predictions.
 
-Every share or mean of nothing is NaN.
+On flat arrays (`scored`, in NumPy): `match` matches predictions with ground truth; `voc` and `coco` are the two usual
+average precisions; `curves` has the F1 curve and the confusion matrix; `calibration` reliability; `classification`
+top-k accuracy; `label_only` the mAP of classes without boxes. On a label tree: `tree_paths`, `tree_ap`,
+`tree_severity`. `coco` needs the package ``faster-coco-eval``, `plots` and `report` need ``matplotlib``; the other
+metrics need neither.
+
+Every fraction or mean of nothing is NaN.
 """

@@ -1,4 +1,4 @@
-"""Calibration: whether answers with confidence p are right in a share p of the cases.
+"""Calibration: whether predictions with confidence p are correct in a fraction p of cases.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2 (reliability diagram, ECE, MCE).
 """
@@ -12,26 +12,26 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from yolo9000.evaluation.tree import Lineage
+from yolo9000.evaluation.tree_paths import Lineage
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import TreeAnswer
 
-__all__ = ["BinScheme", "PathSteps", "Reliability", "brier", "path_steps", "reliability", "reliability_by_depth"]
+__all__ = ["BinScheme", "PathSteps", "Reliability", "path_steps", "reliability", "reliability_by_depth"]
 
 BinScheme = Literal["width", "count"]
-"""``width``: bins of equal width; ``count``: bins of equally many answers, equal confidences never parted."""
+"""``width``: bins of equal width; ``count``: bins with equal numbers of predictions; equal confidences share a bin."""
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Answers in bins by their confidence.
+    """Predictions in bins by their confidence.
 
     Attributes:
-        edges: confidences between the bins; a bin holds what is above its lower edge, up to its upper one. The first
-            holds its lower edge too.
-        counts: answers in each bin.
+        edges: confidences between the bins; a bin excludes its lower edge and includes its upper one. The first
+            includes both.
+        counts: number of predictions in each bin.
         confidence: their mean confidence; NaN in an empty bin.
-        accuracy: the share of them that is right; NaN in an empty bin.
+        accuracy: the fraction of them that is correct; NaN in an empty bin.
     """
 
     edges: Float64[np.ndarray, " edges"]
@@ -46,23 +46,23 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: the mean gap, each bin weighing as much as it has answers; NaN without any."""
+        """Expected calibration error: mean gap, weighted by the counts; NaN without predictions."""
         total = self.counts.sum()
         return float((self.counts * self.gaps).sum() / total) if total else float("nan")
 
     @property
     def mce(self) -> float:
-        """Maximum calibration error: the largest gap; NaN without answers."""
+        """Maximum calibration error: the largest gap; NaN without predictions."""
         return float(self.gaps.max()) if self.counts.sum() else float("nan")
 
 
 @dataclass(frozen=True)
 class PathSteps:
-    """The nodes on the way to every answer, each as an answer of its own.
+    """The nodes on the paths of predictions, each as a prediction of its own.
 
     Attributes:
         confidence: P(node | object), the product of the conditionals down to it.
-        correct: whether the node is the truth or lies above it.
+        correct: whether the node is the ground truth or one of its ancestors.
         depths: depth of the node.
     """
 
@@ -74,16 +74,16 @@ class PathSteps:
 def reliability(
     confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], bins: int = 15, scheme: BinScheme = "width"
 ) -> Reliability:
-    """Sort answers into bins by confidence.
+    """Sort predictions into bins by confidence.
 
     Args:
         confidence: in [0, 1].
-        correct: whether each answer is right.
-        bins: how many; equal confidences can leave ``count`` with fewer.
-        scheme: what the bins have in common.
+        correct: whether each prediction is correct.
+        bins: number of bins; equal confidences can leave ``count`` with fewer.
+        scheme: see `BinScheme`.
 
     Raises:
-        ValueError: a confidence outside [0, 1], or no bin.
+        ValueError: a confidence is outside [0, 1], or ``bins`` is below 1.
     """
     _check(confidence)
     if bins < 1:
@@ -99,36 +99,26 @@ def reliability(
 
 
 def _edges_by_count(confidence: Float64[np.ndarray, " n"], bins: int) -> Float64[np.ndarray, " edges"]:
-    """0, the highest confidence of each n/bins answers, 1."""
+    """0, the highest confidence of each n/bins predictions, 1."""
     rising = np.sort(confidence)
     last = np.arange(1, bins) * len(rising) // bins - 1
     return np.unique(np.concatenate([[0.0], rising[last[last >= 0]], [1.0]]))
 
 
-def brier(confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]) -> float:
-    """Brier score: mean of (confidence - right)^2, right being 1 or 0; NaN without answers.
-
-    Raises:
-        ValueError: a confidence outside [0, 1].
-    """
-    _check(confidence)
-    return float(np.mean((confidence.astype(np.float64) - correct) ** 2)) if len(confidence) else float("nan")
-
-
 def reliability_by_depth(steps: PathSteps, bins: int = 15, scheme: BinScheme = "width") -> dict[int, Reliability]:
-    """Reliability of the nodes at each depth that occurs."""
+    """Reliability of the nodes at each depth."""
     at = {int(depth): steps.depths == depth for depth in np.unique(steps.depths)}
     return {depth: reliability(steps.confidence[here], steps.correct[here], bins, scheme) for depth, here in at.items()}
 
 
 def path_steps(answers: Sequence[TreeAnswer], gts: Int64[np.ndarray, " n"], tree: WordTree) -> PathSteps:
-    """Take the paths of answers apart.
+    """The steps of the paths of predictions.
 
-    Steps below the truth are left out: whether they are right is not known.
+    Steps below the ground truth are left out: whether they are correct is not known.
 
     Args:
-        answers: how each object came to its label.
-        gts: node that each object really is.
+        answers: path of the prediction for each object.
+        gts: node of each object.
         tree: the label tree.
     """
     steps = [step for answer in answers for step in answer.path]

@@ -1,12 +1,12 @@
-"""COCO's average precision and recall, computed by the package ``faster-coco-eval``; the numbers are pycocotools'.
+"""COCO's average precision and recall, computed by the package ``faster-coco-eval``; the values are pycocotools'.
 
 (Precision can differ in the last of 53 bits: pycocotools adds 2^-52 to what it divides by.)
 
 Source: cocoeval.py of the COCO API, COCOeval.evaluateImg, accumulate and summarize. Boxes are 32-bit floats, as
-everywhere in this program: a truth file's decimals are rounded to them before.
+everywhere in this program: the decimals of an annotation file are rounded to them before.
 
-COCO has no difficult boxes. One is given to the evaluator as it gives itself those outside a range of sizes, by an area
-that is in none of them: missing it does not count, nor does the one detection that finds it.
+COCO has no difficult boxes. They are passed to the evaluator with an area outside every range of sizes, as the
+evaluator itself treats such boxes: missing one does not count, nor does the prediction that matches it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ CELLS_AT_ONCE = 2_000_000  # images x classes: the evaluator makes an entry for 
 
 @dataclass(frozen=True)
 class CocoScores:
-    """What cocoeval's ``accumulate`` makes, and what ``summarize`` prints. NaN where it has -1: without truths.
+    """The results of cocoeval's ``accumulate`` and ``summarize``; NaN instead of -1 without ground truth.
 
     Attributes:
-        precisions: by IoU (.5, .55, ... .95), recall (0, .01, ... 1), class, and `SIZES`; at most 100 detections for
-            each image and class.
-        recalls: by IoU, class, `SIZES` and the most detections (1, 10, 100).
+        precisions: by IoU (.5, .55, ... .95), recall (0, .01, ... 1), class, and `SIZES`; at most 100 predictions per
+            image and class.
+        recalls: by IoU, class, `SIZES` and the maximum number of predictions (1, 10, 100).
     """
 
     precisions: Float64[np.ndarray, "10 101 classes 4"]
@@ -66,11 +66,6 @@ class CocoScores:
         return ApByClass(self.by_class_and_size[:, SIZES.index("all")])
 
     @property
-    def by_class_at_50(self) -> ApByClass:
-        """AP of every class at IoU .5."""
-        return ApByClass(self.precisions[AT_50, ..., SIZES.index("all")].mean(axis=0))
-
-    @property
     def by_class_and_size(self) -> Float64[np.ndarray, "classes 4"]:
         """AP of every class, mean over IoUs .5 to .95, for each of `SIZES`."""
         return np.asarray(self.precisions.mean(axis=(0, 1)))
@@ -88,7 +83,7 @@ def coco_scores(scored: Scored) -> CocoScores:
 
 
 def _batches(scored: Scored) -> Iterator[Int64[np.ndarray, " k"]]:
-    """Classes that have truths, so many at a time that the evaluator's table of images and classes stays small."""
+    """Classes with ground truth, in batches that keep the evaluator's table of images and classes small."""
     classes = np.unique(scored.gt_labels)
     at_once = max(1, CELLS_AT_ONCE // max(1, scored.images))
     for begin in range(0, len(classes), at_once):
@@ -100,8 +95,8 @@ def _accumulate(scored: Scored, classes: Int64[np.ndarray, " k"]) -> dict[str, A
     images = [{"id": image, "width": int(w), "height": int(h)} for image, (w, h) in enumerate(scored.sizes_wh)]
     head = {"images": images, "categories": [{"id": int(label)} for label in classes]}
     gt = COCO(head | {"annotations": _gt_records(scored, np.isin(scored.gt_labels, classes))})
-    found = COCO(head | {"annotations": _pred_records(scored, np.isin(scored.pred_labels, classes))})
-    evaluator = COCOeval_faster(gt, found, "bbox", print_function=_say_nothing)
+    preds = COCO(head | {"annotations": _pred_records(scored, np.isin(scored.pred_labels, classes))})
+    evaluator = COCOeval_faster(gt, preds, "bbox", print_function=_say_nothing)
     evaluator.evaluate()
     evaluator.accumulate()
     return dict(evaluator.eval)
@@ -147,4 +142,4 @@ def _nan_for_absent(values: Float64[np.ndarray, ...]) -> Float64[np.ndarray, ...
 
 
 def _say_nothing(*_: object) -> None:
-    """The evaluator would log."""
+    """Discard what the evaluator would print."""

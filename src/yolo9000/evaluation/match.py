@@ -1,13 +1,13 @@
-"""Which detection found which truth, at one IoU.
+"""Matching of predictions with ground truth at one IoU.
 
-The rule is that of VOC's development kit (VOCevaldet.m): every detection chooses the truth of its class and image
-with the highest IoU; of the detections that choose one truth, the one with the highest score takes it and the others
-are false positives, even where another truth would be free. A detection that chooses a difficult truth does not
-count, nor does a false positive that lies in a crowd (COCO's rule: the part of its own area that is in the crowd's
-box must reach the threshold).
+The rule is that of VOC's development kit (VOCevaldet.m): every prediction chooses the object of its class and image
+with the highest IoU; of the predictions that choose one object, the one with the highest score takes it and the others
+are false positives, even if another object is free. A prediction that chooses a difficult object does not count, nor
+does a false positive in a crowd (COCO's rule: the fraction of its own area inside the crowd's box must reach the
+threshold).
 
-VOC's boxes have inclusive edges, so that its kit adds 1 to every width and height. Boxes here have exclusive far
-edges, with VOC's already converted; the IoU without the 1 is then the kit's, to the last bit, in 64 bits.
+VOC's boxes have inclusive edges, so its kit adds 1 to every width and height. Boxes here have exclusive far edges, with
+VOC's already converted; the IoU without the 1 is then the kit's, to the last bit, in 64 bits.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = ["Affinity", "Matches", "join", "match", "prefer_same_label"]
 PAIRS_AT_ONCE = 1 << 20
 
 Affinity = Callable[[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]], Float64[np.ndarray, " p"]]
-"""How gladly detections with some labels take truths with others: (labels found, labels of truths). 0: never."""
+"""Preference for matching: called with (predicted labels, ground-truth labels); 0 never matches."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What became of every detection.
+    """The match of every prediction.
 
     Attributes:
-        gts: place of the truth that it found; -1 where it found none.
-        ignored: whether it counts neither as found nor as a false positive.
+        gts: index of the matched object; -1 without a match.
+        ignored: whether the prediction counts neither as a true nor as a false positive.
     """
 
     gts: Int64[np.ndarray, " d"]
@@ -43,32 +43,32 @@ class Matches:
 
     @property
     def hits(self) -> Bool[np.ndarray, " d"]:
-        """Which detections found a truth."""
+        """Which predictions are matched."""
         return self.gts >= 0
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Detections and truths that overlap enough."""
+    """Predictions and objects that overlap enough."""
 
-    found: Int64[np.ndarray, " p"]
+    preds: Int64[np.ndarray, " p"]
     gts: Int64[np.ndarray, " p"]
     overlaps: Float64[np.ndarray, " p"]
     affinities: Float64[np.ndarray, " p"]
 
-    def at(self, places: Int64[np.ndarray, " q"]) -> _Pairs:
-        return _Pairs(self.found[places], self.gts[places], self.overlaps[places], self.affinities[places])
+    def at(self, indices: Int64[np.ndarray, " q"]) -> _Pairs:
+        return _Pairs(self.preds[indices], self.gts[indices], self.overlaps[indices], self.affinities[indices])
 
 
 def match(scored: Scored, min_iou: float = 0.5, affinity: Affinity | None = None) -> Matches:
-    """Match detections with truths.
+    """Match predictions with ground truth.
 
     Args:
-        scored: truth and detections.
-        min_iou: IoU from which a detection has found a truth (inclusive, as in VOC's kit and COCO's).
-        affinity: None matches equal labels, VOC's rule. Else labels may differ: a detection chooses the truth of the
-            highest affinity, then of the highest IoU; a truth is taken by the detection of the highest affinity, then
-            of the highest score.
+        scored: ground truth and predictions.
+        min_iou: minimum IoU of a match (inclusive, as in VOC's and COCO's kits).
+        affinity: None matches equal labels, VOC's rule. Otherwise labels may differ: a prediction chooses the object
+            with the highest affinity, then the highest IoU; an object goes to the prediction with the highest affinity,
+            then the highest score.
 
     Raises:
         ValueError: a threshold outside (0, 1].
@@ -79,27 +79,27 @@ def match(scored: Scored, min_iou: float = 0.5, affinity: Affinity | None = None
     taken = _take(choices, scored)
     in_crowds = _overlapping(scored, scored.gt_crowd, _fraction_inside, min_iou, affinity)
     gts = np.full(len(scored.pred_labels), -1, np.int64)
-    gts[taken.found] = taken.gts
+    gts[taken.preds] = taken.gts
     ignored = np.zeros(len(gts), bool)
-    ignored[choices.found[scored.gt_difficult[choices.gts]]] = True
-    ignored[in_crowds.found] = True
-    ignored[taken.found] = False
+    ignored[choices.preds[scored.gt_difficult[choices.gts]]] = True
+    ignored[in_crowds.preds] = True
+    ignored[taken.preds] = False
     return Matches(gts, ignored)
 
 
 def prefer_same_label(
     pred_labels: Int64[np.ndarray, " p"], gt_labels: Int64[np.ndarray, " p"]
 ) -> Float64[np.ndarray, " p"]:
-    """An affinity: any label may take any truth, one with the same label rather than another."""
+    """An affinity: any labels may match, equal labels are preferred."""
     return np.where(pred_labels == gt_labels, 2.0, 1.0)
 
 
 def join(
     left_keys: Int64[np.ndarray, " n"], right_keys: Int64[np.ndarray, " m"]
 ) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]]:
-    """Places of every left and every right that have one key, about a million pairs at a time.
+    """Indices of all pairs of left and right with equal keys, about a million pairs at a time.
 
-    Left places rise, and right places rise for each left one.
+    Left indices ascend, and for each left index the right indices ascend.
     """
     by_key = np.argsort(right_keys, kind="stable")
     sorted_keys = right_keys[by_key]
@@ -121,26 +121,26 @@ def _overlapping(
     scored: Scored,
     which: Bool[np.ndarray, " t"],
     overlap: Callable[..., Float64[np.ndarray, " p"]],
-    least: float,
+    min_overlap: float,
     affinity: Affinity | None,
 ) -> _Pairs:
-    """All pairs of a detection and one of the given truths that overlap by at least so much and may be matched."""
-    places = np.flatnonzero(which)
-    gt_keys, pred_keys = scored.gt_images[places], scored.pred_images
+    """All pairs of a prediction and one of the given objects that overlap by at least ``min_overlap`` and may match."""
+    objects = np.flatnonzero(which)
+    gt_keys, pred_keys = scored.gt_images[objects], scored.pred_images
     if affinity is None:
-        gt_keys = gt_keys * scored.classes + scored.gt_labels[places]
+        gt_keys = gt_keys * scored.classes + scored.gt_labels[objects]
         pred_keys = pred_keys * scored.classes + scored.pred_labels
     gt_boxes, pred_boxes = scored.gt_boxes_xyxy.astype(np.float64), scored.pred_boxes_xyxy.astype(np.float64)
     kept = [_Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))]
-    for found, nth in join(pred_keys, gt_keys):
-        gts = places[nth]
-        overlaps = overlap(pred_boxes[found], gt_boxes[gts])
-        enough = overlaps >= least
-        found, gts, overlaps = found[enough], gts[enough], overlaps[enough]
+    for preds, nth in join(pred_keys, gt_keys):
+        gts = objects[nth]
+        overlaps = overlap(pred_boxes[preds], gt_boxes[gts])
+        enough = overlaps >= min_overlap
+        preds, gts, overlaps = preds[enough], gts[enough], overlaps[enough]
         affinities = (
-            np.ones(len(found)) if affinity is None else affinity(scored.pred_labels[found], scored.gt_labels[gts])
+            np.ones(len(preds)) if affinity is None else affinity(scored.pred_labels[preds], scored.gt_labels[gts])
         )
-        kept.append(_Pairs(found, gts, overlaps, affinities).at(np.flatnonzero(affinities > 0)))
+        kept.append(_Pairs(preds, gts, overlaps, affinities).at(np.flatnonzero(affinities > 0)))
     return _Pairs(*(np.concatenate(columns) for columns in zip(*(vars(pairs).values() for pairs in kept), strict=True)))
 
 
@@ -148,7 +148,7 @@ def _overlapping(
 def _fraction_inside(
     boxes_xyxy: Float64[np.ndarray, "p 4"], others_xyxy: Float64[np.ndarray, "p 4"]
 ) -> Float64[np.ndarray, " p"]:
-    """The part of each box's area that lies in the other one (COCO: maskApi.c bbIou for crowds); NaN without area."""
+    """The fraction of each box's area inside the other box (COCO: maskApi.c bbIou for crowds); NaN without area."""
     left_top = np.maximum(boxes_xyxy[:, :2], others_xyxy[:, :2])
     right_bottom = np.minimum(boxes_xyxy[:, 2:], others_xyxy[:, 2:])
     inside = np.maximum(right_bottom - left_top, 0).prod(axis=1)
@@ -156,15 +156,15 @@ def _fraction_inside(
 
 
 def _choose(pairs: _Pairs) -> _Pairs:
-    """For every detection the truth that suits it best; of equals the earlier truth."""
-    order = np.lexsort((pairs.gts, -pairs.overlaps, -pairs.affinities, pairs.found))
-    return pairs.at(order[_first_of_each(pairs.found[order])])
+    """The best object of every prediction; of equals the earlier object."""
+    order = np.lexsort((pairs.gts, -pairs.overlaps, -pairs.affinities, pairs.preds))
+    return pairs.at(order[_first_of_each(pairs.preds[order])])
 
 
 def _take(choices: _Pairs, scored: Scored) -> _Pairs:
-    """For every truth that must be found the detection, of those that chose it, that takes it."""
+    """The best prediction of every object that counts, among those that chose it."""
     choices = choices.at(np.flatnonzero(~scored.gt_difficult[choices.gts]))
-    order = np.lexsort((choices.found, -scored.pred_scores[choices.found], -choices.affinities, choices.gts))
+    order = np.lexsort((choices.preds, -scored.pred_scores[choices.preds], -choices.affinities, choices.gts))
     return choices.at(order[_first_of_each(choices.gts[order])])
 
 

@@ -1,4 +1,4 @@
-"""Images of scores, as PNG files in memory. Needs ``matplotlib``, whose global state is left alone."""
+"""Plots of metrics, as PNG files in memory. Needs ``matplotlib``, whose global state is left unchanged."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from matplotlib.ticker import PercentFormatter
 
 from yolo9000.evaluation.calibration import Reliability
 from yolo9000.evaluation.curves import F1Curve
-from yolo9000.evaluation.tree import SpecificityRisk
+from yolo9000.evaluation.tree_severity import SpecificityRisk
 from yolo9000.evaluation.voc import PrecisionRecall, average_precision, best_precision
 
 __all__ = ["plot_confusion", "plot_f1", "plot_precision_recall", "plot_reliability", "plot_specificity_risk"]
 
 INK, FAINT, GREY, BLUE, ORANGE = "#222222", "#d3d8e0", "#8a93a3", "#1f5fbf", "#d1662b"
-MANY_CURVES = 10  # of more than these only the three best and the three worst are named
-CELLS_WITH_NUMBERS = 25  # classes up to which every cell of a confusion matrix shows its number
-NAMED_CLASSES = 120  # classes up to which the rows of a confusion matrix are named
-POINTS = 4000  # of a curve; an image shows no more
-DOTS = 200  # points up to which each of them is marked
+MANY_CURVES = 10  # above this only the three best and the three worst curves are named
+CLASSES_WITH_COUNTS = 25  # maximum number of classes for which a confusion matrix shows its counts
+NAMED_CLASSES = 120  # maximum number of classes for which the rows of a confusion matrix are named
+POINTS = 4000  # maximum number of points of a curve
+DOTS = 200  # maximum number of points that are marked
 INCHES_PER_LETTER = 0.0085  # and point of the font
 
 
@@ -41,10 +41,10 @@ def plot_precision_recall(by_label: Mapping[int, PrecisionRecall], names: Sequen
     many = len(ap) > MANY_CURVES
     named = [*best_first[:3], *best_first[-3:]] if many else best_first
     for label in best_first[3:-3] if many else ():
-        axes.plot(*_falling(by_label[label]), color=FAINT, lw=0.8, drawstyle="steps-pre")
+        axes.plot(*_envelope(by_label[label]), color=FAINT, lw=0.8, drawstyle="steps-pre")
     for label in named:
         name = f"{names[label]}  {ap[label]:.3f}"
-        axes.plot(*_falling(by_label[label]), lw=1.4, drawstyle="steps-pre", label=name)
+        axes.plot(*_envelope(by_label[label]), lw=1.4, drawstyle="steps-pre", label=name)
     if ap:
         levels = np.linspace(0, 1, 501)
         mean = np.mean([best_precision(curve, levels) for curve in by_label.values()], axis=0)
@@ -58,7 +58,7 @@ def plot_precision_recall(by_label: Mapping[int, PrecisionRecall], names: Sequen
 def plot_f1(curve: F1Curve) -> bytes:
     """Precision, recall and F1 against the threshold, the best threshold marked."""
     figure, axes = _square("score threshold", "fraction")
-    thin = _prune(len(curve.thresholds))
+    thin = _thin(len(curve.thresholds))
     for values, name, color in (
         (curve.f1, "F1", BLUE),
         (curve.recall, "recall", ORANGE),
@@ -74,10 +74,10 @@ def plot_f1(curve: F1Curve) -> bytes:
 
 
 def plot_confusion(matrix: Int64[np.ndarray, "k k"], names: Sequence[str]) -> bytes:
-    """A confusion matrix; colors are shares of each row, spread so that rare confusions show.
+    """A confusion matrix; colors are fractions of each row on a square-root scale, so that rare confusions are visible.
 
     Args:
-        matrix: counts, truth by row, answer by column, background last.
+        matrix: counts, ground truth by row, prediction by column, background last.
         names: name of each class, without the background.
     """
     size = len(matrix)
@@ -94,20 +94,20 @@ def plot_confusion(matrix: Int64[np.ndarray, "k k"], names: Sequence[str]) -> by
     axes.set_xticks(range(len(labels)), labels, rotation=90 if upright else 0, fontsize=font)
     axes.set_yticks(range(len(labels)), labels, fontsize=font)
     axes.tick_params(length=0)
-    axes.set_xlabel("answer", fontsize=11)
-    axes.set_ylabel("truth", fontsize=11)
-    _rule_cells(axes, size)
-    if size <= CELLS_WITH_NUMBERS + 1:
+    axes.set_xlabel("prediction", fontsize=11)
+    axes.set_ylabel("ground truth", fontsize=11)
+    _draw_grid(axes, size)
+    if size <= CLASSES_WITH_COUNTS + 1:
         _write_counts(axes, matrix, fractions, font)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=30, pad=0.02, format=PercentFormatter(1, decimals=0))
     bar.set_ticks([0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])
-    bar.set_label("share of the row")
+    bar.set_label("fraction of the row")
     bar.outline.set_visible(False)
     return _png(figure)
 
 
 def plot_reliability(groups: Mapping[str, Reliability]) -> bytes:
-    """Accuracy against confidence, a panel for each group (such as ``depth_2``), with the answers in each bin below."""
+    """Accuracy against confidence, a panel for each group (e.g. ``depth_2``), above the predictions per bin."""
     columns = min(3, max(1, len(groups)))
     rows = max(1, -(-len(groups) // columns))
     figure = Figure(figsize=(0.4 + 3.7 * columns, 0.3 + 4.3 * rows), layout="constrained")
@@ -121,11 +121,11 @@ def plot_reliability(groups: Mapping[str, Reliability]) -> bytes:
 
 
 def plot_specificity_risk(curves: Mapping[str, SpecificityRisk]) -> bytes:
-    """How specific answers can be at which rate of wrong ones, a line for each named curve."""
-    figure, axes = _square("risk: share of wrong answers", "specificity: depth of answers, 1 at leaves")
+    """Specificity against the fraction of wrong predictions, a line for each named curve."""
+    figure, axes = _square("risk: fraction of wrong predictions", "specificity: depth of predictions, 1 at leaves")
     highest = 0.0
     for name, curve in curves.items():
-        thin = _prune(len(curve.risk))
+        thin = _thin(len(curve.risk))
         marker = "o" if len(thin) <= DOTS else None
         axes.plot(curve.risk[thin], curve.specificity[thin], marker=marker, ms=2.5, lw=1.6, label=name)
         highest = max(highest, float(np.nanmax(curve.risk, initial=0)))
@@ -149,14 +149,14 @@ def _draw_reliability(upper: Axes, lower: Axes, name: str, bins: Reliability) ->
     upper.tick_params(labelbottom=False)
     upper.legend(frameon=False, fontsize=8, loc="upper left")
     lower.bar(left, bins.counts[filled], width, align="edge", color=FAINT, ec="white", lw=0.6)
-    lower.set(xlim=(0, 1), xlabel=f"confidence  ({bins.counts.sum():,} answers)", ylabel="answers")
+    lower.set(xlim=(0, 1), xlabel=f"confidence  ({bins.counts.sum():,} predictions)", ylabel="count")
     for axes in (upper, lower):
         axes.set_visible(True)
-        _plain(axes)
+        _style(axes)
 
 
-def _rule_cells(axes: Axes, size: int) -> None:
-    """White lines between cells, and dark ones before the background."""
+def _draw_grid(axes: Axes, size: int) -> None:
+    """White lines between cells, dark ones before the background."""
     between = np.arange(0.5, size - 1)
     axes.hlines(between, -0.5, size - 0.5, color="white", lw=0.4)
     axes.vlines(between, -0.5, size - 0.5, color="white", lw=0.4)
@@ -173,15 +173,15 @@ def _write_counts(
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=font * 0.85)
 
 
-def _falling(curve: PrecisionRecall) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
-    """Recalls up to the highest, and the best precision at each or a higher one."""
-    thin = _prune(len(curve.recall))
+def _envelope(curve: PrecisionRecall) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Recalls up to the highest, and the best precision at each recall or a higher one."""
+    thin = _thin(len(curve.recall))
     recall = np.concatenate([[0.0], curve.recall[thin]])
     return recall, best_precision(curve, recall)
 
 
-def _prune(count: int) -> Int64[np.ndarray, " m"]:
-    """Places of at most `POINTS` of so many points, the first and the last among them."""
+def _thin(count: int) -> Int64[np.ndarray, " m"]:
+    """Indices of at most `POINTS` of ``count`` points, including the first and the last."""
     return np.unique(np.linspace(0, max(0, count - 1), min(count, POINTS)).astype(np.int64))
 
 
@@ -189,11 +189,11 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7.4, 5.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
-    _plain(axes)
+    _style(axes)
     return figure, axes
 
 
-def _plain(axes: Axes) -> None:
+def _style(axes: Axes) -> None:
     axes.grid(color="#e8ebf0", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

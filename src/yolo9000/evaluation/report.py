@@ -1,4 +1,4 @@
-"""HTML reports, each one file that needs nothing else: what a data set holds, and how well a detector does."""
+"""HTML reports in one file each: the contents of a data set, and the metrics of a detector."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from yolo9000.data.check import CheckResult, SplitCheck
 from yolo9000.data.dataset import DataSet, Split
 from yolo9000.data.images import load_image
 from yolo9000.errors import DataError
+from yolo9000.evaluation.draw import gt_as_detections
+from yolo9000.evaluation.evaluate import Evaluation, Mistake
 from yolo9000.evaluation.metric_names import metric_label
 from yolo9000.evaluation.plots import (
     plot_confusion,
@@ -28,7 +30,6 @@ from yolo9000.evaluation.plots import (
     plot_reliability,
     plot_specificity_risk,
 )
-from yolo9000.evaluation.runner import Evaluation, Mistake, gt_as_detections
 from yolo9000.io.draw import annotate
 from yolo9000.io.files import write_atomically
 from yolo9000.types import Sample
@@ -47,9 +48,9 @@ class PageFigure:
 
     Attributes:
         caption: the line below it.
-        media_type: such as ``image/png``.
+        media_type: e.g. ``image/png``.
         data: the contents of its file.
-        width: that it is shown at, in pixels.
+        width: displayed width in pixels.
     """
 
     caption: str
@@ -59,7 +60,7 @@ class PageFigure:
 
     @property
     def base64(self) -> str:
-        """The contents as they stand in HTML."""
+        """The contents, encoded for HTML."""
         return base64.b64encode(self.data).decode()
 
 
@@ -71,8 +72,8 @@ class Section:
         heading: its title.
         text: a line below the title.
         columns: names of the table's columns.
-        rows: cells of the table; numbers stand to the right.
-        bars: length in percent of a bar behind each row; empty for none.
+        rows: cells of the table; numeric cells are right-aligned.
+        bars: length in percent of a bar at the end of each row; empty for none.
         figures: images with captions.
     """
 
@@ -86,14 +87,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A report: a title, a line about where it comes from, and its parts."""
+    """A report: a title, a note on its origin, and its sections."""
 
     title: str
     sections: Sequence[Section] = field(default_factory=tuple)
     note: str = f"yolo9000 {__version__}"
 
     def html(self) -> str:
-        """The page as one file."""
+        """The page as HTML."""
         environment = Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True)
         return environment.get_template("page.html").render(page=self)
 
@@ -120,7 +121,7 @@ def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
         sections.append(_classes(name, split, result.classes))
         if split.boxes_of:
             figure = PageFigure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), 420)
-            text = "Width and height of every box, as shares of its image."
+            text = "Width and height of every box, as fractions of its image."
             sections.append(Section(f"Sizes of boxes: {name}", text, figures=[figure]))
         figures = [_sample_figure(sample, data_sets[name].classes) for sample in split.shown]
         sections.append(Section(f"Images: {name}", figures=figures))
@@ -148,10 +149,10 @@ def _issues(result: CheckResult) -> Section:
 
 def _classes(name: str, split: SplitCheck, classes: Sequence[str]) -> Section:
     counts = split.boxes_of + split.labels_of
-    most = max(counts.values(), default=1)
+    highest = max(counts.values(), default=1)
     ordered = counts.most_common(CLASSES_SHOWN)
     rows = [(classes[label], split.boxes_of[label], split.labels_of[label]) for label, _ in ordered]
-    bars = [100 * count / most for _, count in ordered]
+    bars = [100 * count / highest for _, count in ordered]
     missing = [name for label, name in enumerate(classes) if label not in counts]
     text = f"Without any object: {', '.join(missing[:50])}{' ...' if len(missing) > 50 else ''}." if missing else ""
     return Section(f"Classes: {name}", text, ("class", "boxes", "image-level labels", ""), rows, bars)
@@ -201,7 +202,7 @@ def plots_of(evaluation: Evaluation) -> dict[str, bytes]:
 
 
 def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
-    """The report of `yolo9000 val`: numbers, classes, plots, and the worst mistakes as images."""
+    """The report of `yolo9000 val`: metrics, classes, plots, and the worst mistakes as images."""
     metrics = [(metric_label(key), _shown(value)) for key, value in evaluation.metrics.items()]
     sections = [Section("Scores", f"{evaluation.images} images.", ("metric", "value"), metrics)]
     if evaluation.by_depth:
@@ -210,7 +211,7 @@ def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
     sections.append(_class_table(evaluation))
     figures = [PageFigure(name.replace("_", " "), "image/png", data, 500) for name, data in plots.items()]
     sections.append(Section("Curves", figures=figures))
-    text = "Truth left, answers at the best threshold right; images with the most wrong or missed objects."
+    text = "Ground truth left, predictions at the best threshold right; the images with the most errors."
     images = [figure for mistake in evaluation.mistakes for figure in _mistake_figures(mistake, evaluation.classes)]
     sections.append(Section("Worst mistakes", text, figures=images))
     return Page(f"Scores: {evaluation.name}", sections)
@@ -227,12 +228,12 @@ def _class_table(evaluation: Evaluation) -> Section:
 
 
 def _shown(value: float) -> float | str:
-    return "no truth" if math.isnan(value) else round(float(value), 4)
+    return "no ground truth" if math.isnan(value) else round(float(value), 4)
 
 
 def _mistake_figures(mistake: Mistake, classes: Sequence[str]) -> Iterable[PageFigure]:
     image = load_image(mistake.sample.image, mistake.sample.name).pixels
     gt = gt_as_detections(mistake.sample, classes, (image.shape[1], image.shape[0]))
-    yield _image_figure(annotate(image, gt, show_score=False), f"{mistake.sample.name}: truth")
+    yield _image_figure(annotate(image, gt, show_score=False), f"{mistake.sample.name}: ground truth")
     caption = f"{mistake.wrong} wrong, {mistake.missed} missed"
     yield _image_figure(annotate(image, mistake.detections), caption)

@@ -1,4 +1,4 @@
-"""Truth and detections of a data set side by side, as flat arrays: what every score of boxes is computed from."""
+"""Ground truth and predictions of a data set as flat arrays: what every metric of boxes is computed from."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["Scored", "collect"]
 
 @dataclass(frozen=True)
 class Scored:
-    """What is in the images of a data set, and what was found in them.
+    """Ground truth and predictions of all images of a data set.
 
     Boxes are (left, top, right, bottom) in pixels of their image, the far edges exclusive: width = right - left.
 
     Attributes:
         classes: number of classes, or of nodes of the label tree; labels are below it.
         sizes_wh: width and height of each image.
-        gt_images: place of the image that each truth is in.
-        gt_boxes_xyxy: where it is.
-        gt_labels: class or node of each truth.
-        gt_difficult: VOC's mark: neither finding nor missing it counts.
-        gt_crowd: COCO's mark: the box holds many objects, detections in it do not count.
+        gt_images: image index of each object.
+        gt_boxes_xyxy: box of each object.
+        gt_labels: class or node of each object.
+        gt_difficult: VOC's flag: neither detecting nor missing the object counts.
+        gt_crowd: COCO's flag: the box has many objects; predictions in it do not count.
         gt_areas: square pixels that decide COCO's small, medium, large.
-        pred_images: place of the image that each detection is in.
-        pred_boxes_xyxy: where it is.
-        pred_scores: its score; of equal scores the earlier detection comes first.
-        pred_labels: its class, or on a tree the node that was answered.
+        pred_images: image index of each prediction.
+        pred_boxes_xyxy: its box.
+        pred_scores: its score; of equal scores the earlier prediction comes first.
+        pred_labels: its class, on a tree its node.
 
     Raises:
-        ValueError: arrays of different lengths, a label or image out of range, a number that is not finite, a box
-            whose far edge is before the near one.
+        ValueError: arrays of different lengths, a label or image index out of range, a value that is not finite, a box
+            with right < left or bottom < top.
     """
 
     classes: int
@@ -65,7 +65,7 @@ class Scored:
     def _check_lengths(self, side: str) -> None:
         lengths = {name: len(values) for name, values in vars(self).items() if name.startswith(side)}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"Scored: these must be as many, got {lengths}")
+            raise ValueError(f"Scored: lengths must be equal, got {lengths}")
 
     @property
     def images(self) -> int:
@@ -74,16 +74,16 @@ class Scored:
 
     @property
     def gt_counts(self) -> Bool[np.ndarray, " t"]:
-        """Which truths must be found: those that are neither difficult nor crowds."""
+        """Which objects count: those that are neither difficult nor crowds."""
         return np.asarray(~(self.gt_difficult | self.gt_crowd))
 
     @property
     def gt_by_class(self) -> Int64[np.ndarray, " classes"]:
-        """How many truths of each class must be found."""
+        """Number of objects of each class that count."""
         return np.bincount(self.gt_labels[self.gt_counts], minlength=self.classes)
 
     def select_pred(self, keep: Bool[np.ndarray, " d"] | Int64[np.ndarray, " kept"]) -> Scored:
-        """The same truth with some of the detections, given as a mask or as places."""
+        """The same ground truth with some of the predictions, given as a mask or as indices."""
         return replace(
             self,
             pred_images=self.pred_images[keep],
@@ -94,32 +94,32 @@ class Scored:
 
 
 def collect(pairs: Iterable[tuple[BoxAnnotations, Detections]], classes: int) -> Scored:
-    """Put the truth and the detections of images, one pair for each image, side by side.
+    """Concatenate the ground truth and the predictions of images.
 
     Args:
-        pairs: what is in each image and what was found there; an image without either is still an image.
+        pairs: ground truth and predictions of each image; both may be empty.
         classes: number of classes, or of nodes of the label tree.
 
     Raises:
         ValueError: see `Scored`.
     """
-    gts, found = [], []
+    gts, preds = [], []
     for gt, detections in pairs:
         gts.append(gt)
-        found.append(detections)
+        preds.append(detections)
     return Scored(
         classes=classes,
-        sizes_wh=np.array([d.size_wh for d in found], np.int64).reshape(-1, 2),
+        sizes_wh=np.array([d.size_wh for d in preds], np.int64).reshape(-1, 2),
         gt_images=_image_of_each([len(t) for t in gts]),
         gt_boxes_xyxy=np.concatenate([np.empty((0, 4), np.float32), *(t.boxes_xyxy for t in gts)]),
         gt_labels=np.concatenate([np.empty(0, np.int64), *(t.labels for t in gts)]),
         gt_difficult=np.concatenate([np.empty(0, bool), *(t.difficult for t in gts)]),
         gt_crowd=np.concatenate([np.empty(0, bool), *(t.crowd for t in gts)]),
         gt_areas=np.concatenate([np.empty(0, np.float32), *(t.areas for t in gts)]),
-        pred_images=_image_of_each([len(d) for d in found]),
-        pred_boxes_xyxy=np.concatenate([np.empty((0, 4), np.float32), *(d.boxes_xyxy for d in found)]),
-        pred_scores=np.concatenate([np.empty(0, np.float32), *(d.scores for d in found)]),
-        pred_labels=np.concatenate([np.empty(0, np.int64), *(d.labels for d in found)]),
+        pred_images=_image_of_each([len(d) for d in preds]),
+        pred_boxes_xyxy=np.concatenate([np.empty((0, 4), np.float32), *(d.boxes_xyxy for d in preds)]),
+        pred_scores=np.concatenate([np.empty(0, np.float32), *(d.scores for d in preds)]),
+        pred_labels=np.concatenate([np.empty(0, np.int64), *(d.labels for d in preds)]),
     )
 
 

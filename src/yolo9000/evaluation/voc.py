@@ -1,6 +1,6 @@
 """PASCAL VOC's average precision: the development kit's area (2010 and later) and its eleven points (2007).
 
-Kit: VOCevaldet.m (matching, precision, recall), VOCap.m (area). Difficult truths are left out, see `matching`.
+Kit: VOCevaldet.m (matching, precision, recall), VOCap.m (area). Difficult objects are ignored, see `match`.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ ELEVEN_RECALLS = np.arange(11) / 10
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """What a class's detections reach, the threshold lowered past one after the other.
+    """Precision and recall of one class, as the threshold decreases past each of its predictions.
 
     Attributes:
-        thresholds: scores of the detections, falling.
-        precision: of the detections so far, the share that found a truth.
-        recall: of the truths, the share that has been found so far.
+        thresholds: scores of the predictions, descending.
+        precision: fraction of the predictions down to each score that are true positives.
+        recall: fraction of the objects matched by them.
     """
 
     thresholds: Float32[np.ndarray, " n"]
@@ -53,14 +53,14 @@ class ApByClass:
     """Average precision of every class.
 
     Attributes:
-        values: in 0 to 1; NaN for classes that have no truths (that must be found).
+        values: in 0 to 1; NaN for classes without objects that count.
     """
 
     values: Float64[np.ndarray, " classes"]
 
     @property
     def mean(self) -> float:
-        """MAP: the mean over the classes that have truths."""
+        """MAP: the mean over the classes with ground truth."""
         return mean(self.values)
 
 
@@ -70,7 +70,7 @@ def voc_ap(scored: Scored, min_iou: float = 0.5, method: ApMethod = "area") -> A
 
 
 def precision_recall(scored: Scored, min_iou: float = 0.5) -> dict[int, PrecisionRecall]:
-    """The curve of every class that has truths, by label."""
+    """The curve of every class with ground truth, by label."""
     matches = match(scored, min_iou)
     counts = ~matches.ignored
     gains = matches.hits[counts].astype(np.float64)
@@ -84,14 +84,14 @@ def curves(
     gt_by_class: Int64[np.ndarray, " classes"],
     parts: Float64[np.ndarray, " n"] | None = None,
 ) -> dict[int, PrecisionRecall]:
-    """Curves from what each detection is worth.
+    """Curves from the gain of each prediction.
 
     Args:
-        labels: class in which each detection counts.
-        scores: its score; of equal scores the earlier comes first.
-        gains: 1 where it found a truth, 0 where not, between them where it is half right.
-        gt_by_class: how many truths each class has; one without gets no curve.
-        parts: how much of a detection counts in that class; None: all of it.
+        labels: class in which each prediction counts.
+        scores: its score; of equal scores the earlier prediction comes first.
+        gains: 1 for a true positive, 0 for a false positive, between them for partial credit.
+        gt_by_class: number of objects of each class; a class without objects gets no curve.
+        parts: fraction of each prediction that counts in that class; None counts all of it.
 
     Kit: VOCevaldet.m, rec=tp/npos and prec=tp./(fp+tp).
     """
@@ -100,15 +100,15 @@ def curves(
     parts = np.ones(len(order)) if parts is None else parts[order]
     by_label = {}
     for label in np.flatnonzero(gt_by_class):
-        mine = slice(*np.searchsorted(labels, [label, label + 1]))
-        gained = np.cumsum(gains[mine])
-        precision = gained / np.cumsum(parts[mine])
-        by_label[int(label)] = PrecisionRecall(scores[mine], precision, gained / gt_by_class[label])
+        of_label = slice(*np.searchsorted(labels, [label, label + 1]))
+        gained = np.cumsum(gains[of_label])
+        precision = gained / np.cumsum(parts[of_label])
+        by_label[int(label)] = PrecisionRecall(scores[of_label], precision, gained / gt_by_class[label])
     return by_label
 
 
 def average_precisions(by_label: dict[int, PrecisionRecall], classes: int, method: ApMethod = "area") -> ApByClass:
-    """AP of every curve; NaN for the classes that have none."""
+    """AP of every curve; NaN for classes without a curve."""
     values = np.full(classes, np.nan)
     for label, curve in by_label.items():
         values[label] = average_precision(curve, method)
@@ -116,12 +116,12 @@ def average_precisions(by_label: dict[int, PrecisionRecall], classes: int, metho
 
 
 def average_precision(curve: PrecisionRecall, method: ApMethod = "area") -> float:
-    """AP of one curve; 0 where nothing was detected."""
+    """AP of one curve; 0 without predictions."""
     return _area(curve) if method == "area" else _eleven_point(curve)
 
 
 def best_precision(curve: PrecisionRecall, recalls: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
-    """The best precision at each of some recalls or a higher one; 0 beyond the highest that is reached."""
+    """The best precision at each recall or a higher one; 0 above the highest recall that is reached."""
     best = np.append(_envelope(curve.precision), 0.0)
     return np.asarray(best[np.searchsorted(curve.recall, recalls)])
 
@@ -135,8 +135,8 @@ def _area(curve: PrecisionRecall) -> float:
 def _eleven_point(curve: PrecisionRecall) -> float:
     """Mean over eleven recalls of the best precision at that recall or a higher one. Kit of 2007: VOCevaldet.m.
 
-    The recalls are exact tenths. MATLAB's ``0:.1:1``, which the kit walks, holds 0.30000000000000004 for 0.3, so that
-    it takes a recall of exactly 3/10 for less; how others round it differs from program to program.
+    The recalls are exact tenths. MATLAB's ``0:.1:1``, which the kit uses, has 0.30000000000000004 for 0.3, so a recall
+    of exactly 3/10 does not reach it; other programs round it in different ways.
     """
     return float(best_precision(curve, ELEVEN_RECALLS).sum() / 11)
 
@@ -146,6 +146,6 @@ def _envelope(precision: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]
 
 
 def mean(values: Float64[np.ndarray, ...]) -> float:
-    """Mean of those that are not NaN; NaN where all are."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")

@@ -1,19 +1,20 @@
-"""A trained classifier, loaded into an engine and ready."""
+"""A trained classifier, loaded into an engine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from yolo9000.architectures.layers import Softmax
-from yolo9000.checkpoints.program import prepare
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.load import load_model
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import ConfigError
-from yolo9000.inference.decode import softmax
-from yolo9000.inference.engines import Engine, EngineName, Precision, start_engine
+from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
+from yolo9000.inference.head_output import softmax
 from yolo9000.inference.preprocess import center_crop
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -22,10 +23,10 @@ __all__ = ["Classifier"]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier and what runs it.
+    """A classifier, loaded into an engine.
 
     Attributes:
-        engine: the network.
+        engine: what runs the network.
         names: of the classes, or of all nodes of the tree.
         tree: the label tree; None for flat classes.
         network_wh: width and height of the input in pixels.
@@ -37,11 +38,11 @@ class Classifier:
     network_wh: tuple[int, int]
 
     @classmethod
-    def start(
+    def load(
         cls,
-        file: Checkpoint,
-        engine: EngineName,
+        model: str | Path | LoadedModel,
         *,
+        engine: EngineName | Literal["auto"] = "auto",
         device: str = "cpu",
         precision: Precision = "float32",
         threads: int | None = None,
@@ -50,29 +51,29 @@ class Classifier:
         """Load a classifier into an engine.
 
         Args:
-            file: the classifier.
-            engine: what runs it; torch, ONNX Runtime or OpenVINO.
+            model: a ``.safetensors`` file, or what `load_model` returned.
+            engine: ``openvino``, ``onnxruntime``, ``torch``; ``auto`` is the first of these that is installed.
             device: see `start_engine`.
             precision: see `start_engine`.
             threads: see `start_engine`.
-            size_wh: width and height to crop images to; None takes the model's own.
+            size_wh: width and height to crop images to; None for the model's own.
 
         Raises:
             ConfigError: the model is a detector.
-            EngineError: see `start_engine`.
+            YoloError: the file cannot be read, or the engine cannot be used.
         """
-        architecture = file.model.architecture
-        if not isinstance(architecture.head, Softmax):
-            raise ConfigError("must be a classifier, which ends in [softmax]")
-        program, _ = prepare(file.model)
-        started = start_engine(engine, program, device=device, precision=precision, threads=threads)
-        return cls(started, file.names, file.tree, size_wh or (architecture.width, architecture.height))
+        loaded = model if isinstance(model, LoadedModel) else load_model(model)
+        if loaded.kind != "classifier":
+            where = "" if isinstance(model, LoadedModel) else f"{model}: "
+            raise ConfigError(f"{where}must be a classifier, got a detector")
+        started = start_engine(choose_engine(engine), loaded, device=device, precision=precision, threads=threads)
+        return cls(started, loaded.names, loaded.tree, size_wh or loaded.network_wh)
 
     def probabilities(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[np.ndarray, "n k"]:
-        """The probability of every class, or of every node of the tree: the product down its path (§4).
+        """The probability of every class, or of every node of the tree: the product of the path to it (§4).
 
         Args:
-            images: RGB, 8 bits, of any sizes; the largest square in the middle of each is looked at.
+            images: RGB, 8 bits, of any sizes; the largest centered square of each is used.
         """
         batch = np.stack([center_crop(image, self.network_wh).transpose(2, 0, 1) for image in images])
         logits = self.engine.run(np.ascontiguousarray(batch))[0].reshape(len(images), -1)

@@ -3,47 +3,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image
 
+from yolo9000.architectures.head import Head
 from yolo9000.architectures.layers import BatchNormForm
-from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
-from yolo9000.checkpoints.darknet.detector import read_detector
-from yolo9000.checkpoints.onnx import PreparedDetector, read_onnx, read_openvino
-from yolo9000.checkpoints.program import prepare
-from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError, DataError
-from yolo9000.inference.decode import HeadSpec, find_candidates, flat_scores, postprocess
+from yolo9000.checkpoints.bundled import BUNDLED
+from yolo9000.checkpoints.load import load_model
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.errors import ConfigError, EngineError
+from yolo9000.inference.decode import decode_candidates, flat_scores
 from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
-from yolo9000.inference.preprocess import GREY, ResizeMode, fit
+from yolo9000.inference.head_output import (
+    Candidates,
+    DenseClassLogits,
+    HeadOutput,
+    LazyClassLogits,
+    find_candidates,
+)
+from yolo9000.inference.preprocess import fit
+from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.io.draw import annotate
-from yolo9000.io.sources import MAX_PIXELS, Source, open_sources
-from yolo9000.taxonomy.class_names import nearest
-from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import Detections, SourceImage
+from yolo9000.io.files import writing
+from yolo9000.io.images import MAX_PIXELS, Source
+from yolo9000.io.resample import GREY
+from yolo9000.io.sources import OnInputError, open_sources
+from yolo9000.types import Detections, ResizeMode, SourceImage
 
-__all__ = ["Detector", "Prediction", "prepared_detector", "read_model"]
+__all__ = ["Detector", "ImageHead", "Prediction", "head_output"]
 
-MODEL_SUFFIXES = (".safetensors", ".cfg", ".onnx", ".xml")
+Pixels = UInt8[np.ndarray, "_ _ 3"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in one image.
+    """The detections in one image.
 
     Attributes:
         image: the image, or the frame of a video.
-        detections: what was found in it.
-        seconds: its share of the time that its batch took, from pixels to detections; reading it is not counted.
+        detections: in it.
+        seconds: time of its batch divided by the batch's images, from pixels to detections; reading is not counted.
     """
 
     image: SourceImage
@@ -55,105 +63,71 @@ class Prediction:
         return annotate(self.image.pixels, self.detections, show_path=show_path)
 
     def save(self, path: str | Path) -> None:
-        """Write the image with boxes and labels; the suffix says the format.
+        """Write the image with boxes and labels; the suffix gives the format.
 
         Raises:
             DataError: the file cannot be written.
         """
-        try:
+        with writing(path):
             Image.fromarray(self.draw()).save(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be written: {error}") from None
 
 
-def read_model(
-    model: str | Path,
-    *,
-    weights: str | Path | None = None,
-    names: str | Path | None = None,
-    tree: str | Path | None = None,
-    data: str | Path | None = None,
-    batch_norm: BatchNormForm = "eps_inside_sqrt",
-    resize_mode: ResizeMode = "letterbox",
-    split: bool | None = None,
-) -> PreparedDetector:
-    """Read a detector from its files: the half of `Detector.load` that needs no engine.
+@dataclass(frozen=True)
+class ImageHead:
+    """The output of the network for one image, before labels and suppression.
 
-    The arguments are those of `Detector.load`, and ``split``: keep the class rows apart; None does so where it
-    pays. Exported files stay as they were exported.
+    Attributes:
+        output: of the batch that the image was in.
+        index: of the image in the batch.
+        size_wh: width and height of the image in pixels.
+        candidates: the anchors whose objectness passes, with their boxes.
     """
-    path = bundled_file() if str(model) == BUNDLED else Path(model)
-    if path.suffix not in MODEL_SUFFIXES:
-        raise ConfigError(f"{model}: must be {BUNDLED} or a model file: {', '.join(MODEL_SUFFIXES)}")
-    if path.suffix != ".cfg":
-        if any((weights, names, tree, data)):
-            raise ConfigError(f"{model}: holds its own weights, names and tree; others can be given only for a .cfg")
-        match path.suffix:
-            case ".onnx":
-                return read_onnx(path)
-            case ".xml":
-                return read_openvino(path)
-            case _:
-                return prepared_detector(*_from_model_file(path), split=split)
-    numbers, spec = read_detector(
-        path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, resize_mode=resize_mode
-    )
-    return prepared_detector(numbers, spec, split=split)
 
-
-def prepared_detector(numbers: Model, spec: HeadSpec, *, split: bool | None = None) -> PreparedDetector:
-    """Make a detector that is in memory ready for an engine.
-
-    Args:
-        numbers: the network and its numbers.
-        spec: what they mean.
-        split: keep the class rows apart; None does so where it pays.
-
-    Raises:
-        WeightsError: a convolution has no numbers.
-    """
-    program, class_rows = prepare(numbers, split=split)
-    architecture = numbers.architecture
-    return PreparedDetector(
-        program, spec, class_rows, (architecture.width, architecture.height), architecture.size_multiple()
-    )
-
-
-def _from_model_file(path: Path) -> tuple[Model, HeadSpec]:
-    file = read_checkpoint(path)
-    try:
-        return file.model, file.head_spec()
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    output: HeadOutput
+    index: int
+    size_wh: tuple[int, int]
+    candidates: Candidates
 
 
 class Detector:
-    """A detector, loaded into an engine and ready.
+    """A detector, loaded into an engine.
 
     Attributes:
-        prepared: its network and what the network's numbers mean.
-        engine: what runs it.
+        model: its network and what the network's output means.
+        engine: what runs the network.
         network_wh: width and height in pixels that images are fitted to.
         settings: what counts as a detection.
+        query: which labels it answers with.
+
+    Example:
+        >>> import numpy as np
+        >>> from yolo9000 import Detector
+        >>> detector = Detector.load("yolo9000-small", conf_threshold=0.3)
+        >>> for prediction in detector.predict(np.zeros((240, 320, 3), np.uint8)):
+        ...     print(prediction.image.size_wh, len(prediction.detections))
+        (320, 240) 0
     """
 
     def __init__(
         self,
-        prepared: PreparedDetector,
+        model: LoadedModel,
         engine: Engine,
         *,
         size_wh: tuple[int, int] | None = None,
         settings: DetectionSettings | None = None,
+        query: Query | None = None,
     ) -> None:
-        self.prepared = prepared
+        self.model = model
         self.engine = engine
-        self.network_wh = _checked_size(size_wh, prepared.stride) if size_wh else prepared.network_wh
+        self.head: Head = model.detector_head
+        self.network_wh = _checked_size(size_wh, model.stride) if size_wh else model.network_wh
         self.settings = settings or DetectionSettings()
+        self.query = query or Query()
 
     @classmethod
     def load(
         cls,
-        model: str | Path = BUNDLED,
+        model: str | Path | LoadedModel = BUNDLED,
         *,
         weights: str | Path | None = None,
         names: str | Path | None = None,
@@ -166,75 +140,60 @@ class Detector:
         size_wh: tuple[int, int] | None = None,
         resize_mode: ResizeMode = "letterbox",
         batch_norm: BatchNormForm = "eps_inside_sqrt",
-        **settings: object,
+        **settings: Any,
     ) -> Detector:
-        """Load a detector.
+        """Load a detector into an engine.
 
         Args:
-            model: what training left (``.safetensors``), Darknet's ``.cfg``, or a file that ``yolo9000 export`` made
-                (``.onnx``, ``.xml``); ``yolo9000-small`` is the model that comes with the package.
-            weights: Darknet's ``.weights``; None looks beside the cfg.
-            names: display names, one a line; None looks at ``data``, then beside the cfg, then takes VOC's names for 20
-                classes and COCO's for 80.
-            tree: label tree; None takes the one that the cfg names.
-            data: Darknet's ``.data``, for the names.
+            model: a ``.safetensors``, ``.cfg``, ``.onnx`` or ``.xml`` file, the name of the bundled model, or what
+                `load_model` returned.
+            weights: see `load_model`.
+            names: see `load_model`.
+            tree: see `load_model`.
+            data: see `load_model`.
             engine: ``openvino``, ``onnxruntime``, ``torch``; ``auto`` is the first of these that is installed.
             device: ``cpu``, ``cuda``, ``cuda:1``; for OpenVINO also ``gpu``.
-            precision: ``float32``, or ``bfloat16`` on a CPU that has it: faster, scores differ a little.
-            threads: CPU threads; None for one a core.
-            size_wh: width and height to fit images to; None takes the model's own.
-            resize_mode: how images were fitted when a ``.cfg``'s weights were trained; ``stretch`` until March 2017.
-            batch_norm: which Darknet trained a ``.cfg``'s weights; see `Architecture.batch_norm`.
+            precision: ``float32``, or ``bfloat16`` on a CPU that has it: faster, with slightly different scores.
+            threads: number of CPU threads; None for one per core.
+            size_wh: width and height to fit images to; None for the model's own.
+            resize_mode: see `load_model`.
+            batch_norm: see `load_model`.
             **settings: see `DetectionSettings`; ``hier_thresh`` is the model's own if it was calibrated.
 
         Raises:
             YoloError: a file is missing or wrong, or a setting or an engine cannot be used; the message says which.
         """
         DetectionSettings.checked(**settings)
-        chosen = choose_engine(engine)
-        prepared = read_model(
-            model,
-            weights=weights,
-            names=names,
-            tree=tree,
-            data=data,
-            batch_norm=batch_norm,
-            resize_mode=resize_mode,
-        )
-        started = start_engine(chosen, prepared.program, device=device, precision=precision, threads=threads)
-        if prepared.spec.hier_thresh is not None:
-            settings = {"hier_thresh": prepared.spec.hier_thresh} | settings
-        detector = cls(prepared, started, size_wh=size_wh, settings=DetectionSettings.checked(**settings))
+        engine = choose_engine(engine)
+        if not isinstance(model, LoadedModel):
+            source = model
+            model = load_model(
+                source,
+                weights=weights,
+                names=names,
+                tree=tree,
+                data=data,
+                batch_norm=batch_norm,
+                resize_mode=resize_mode,
+            )
+            if model.head is None:
+                raise ConfigError(f"{source}: must be a detector, got a classifier")
+        started = start_engine(engine, model, device=device, precision=precision, threads=threads)
+        if model.detector_head.hier_thresh is not None:
+            settings = {"hier_thresh": model.detector_head.hier_thresh} | settings
+        detector = cls(model, started, size_wh=size_wh, settings=DetectionSettings.checked(**settings))
         detector.warm_up()
         return detector
 
     def warm_up(self, batch: int = 1) -> None:
-        """Run a batch of grey images, so that the engine plans for it now and the first image does not wait."""
+        """Run a batch of grey images, so that the engine prepares for it now and the first image does not wait."""
         width, height = self.network_wh
         self.engine.run(np.full((batch, 3, height, width), GREY, np.float32))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Display name of each class, or of each node of the tree."""
-        return self.prepared.spec.names
-
-    def labels_named(self, wanted: Iterable[str]) -> Bool[np.ndarray, " k"]:
-        """Which labels bear one of the names (or ids of the tree), or lie below one that does.
-
-        Raises:
-            ConfigError: no label bears one of the names.
-        """
-        tree = self.prepared.spec.tree
-        keep = np.zeros(len(self.names), dtype=bool)
-        for word in wanted:
-            bearing = [i for i, name in enumerate(self.names) if name.casefold() == word.casefold()]
-            if tree is not None and not bearing:
-                bearing = [i for i, node_id in enumerate(tree.ids) if node_id == word]
-            if not bearing:
-                raise ConfigError(f"--classes {word!r}: the model knows no such class{nearest(word, self.names)}")
-            for label in bearing:
-                keep |= tree.below(label) if tree is not None else np.arange(len(keep)) == label
-        return keep
+        """Display name of each label that the detector answers with."""
+        return self.query.names(self.head)
 
     def predict(
         self,
@@ -244,146 +203,185 @@ class Detector:
         classes: Sequence[str] = (),
         every: int = 1,
         max_pixels: int = MAX_PIXELS,
-        on_error: Callable[[DataError], None] | None = None,
+        on_error: OnInputError | None = None,
     ) -> Iterator[Prediction]:
-        """Detect in images, one after the other, as they are asked for: memory does not grow with their number.
+        """Detect in images one after the other, as they are requested; memory does not grow with their number.
 
         Args:
             sources: an image, folder, glob pattern, list file, video, camera number, URL, ``-`` for standard input,
-                array or PIL image, or several of them; see `sources.open_sources`.
-            batch: images run through the network at a time.
-            classes: names of classes to give; on a tree with everything below them. Empty: all.
+                array or PIL image, or several of them; see `open_sources`.
+            batch: number of images in a batch.
+            classes: names of classes to keep, on a tree with everything below them; empty for all.
             every: of a video take each n-th frame.
             max_pixels: refuse larger images before they are decoded.
             on_error: called with the error of each input that cannot be read; None raises it.
 
         Raises:
             DataError: an input cannot be read and ``on_error`` is None.
-            ConfigError: an option is wrong.
+            ConfigError: an argument is wrong.
         """
         if batch < 1:
-            raise ConfigError(f"--batch must be at least 1, got {batch}")
-        keep = self.labels_named(classes) if classes else None
+            raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
+        detector = self.with_query(self.query.with_classes(self.head, classes)) if classes else self
         if batch > 1:
             self.warm_up(batch)
-        readable = _readable(open_sources(sources, max_pixels=max_pixels, every=every), on_error)
-        return self._predict(readable, batch, keep)
+        images = open_sources(sources, max_pixels=max_pixels, every=every, on_error=on_error)
+        return detector._predict(images, batch)
 
-    def _predict(
-        self, images: Iterator[SourceImage], batch: int, keep: Bool[np.ndarray, " k"] | None
-    ) -> Iterator[Prediction]:
+    def _predict(self, images: Iterator[SourceImage], batch: int) -> Iterator[Prediction]:
         while group := list(islice(images, batch)):
             start = time.perf_counter()
-            found = self.detect([image.pixels for image in group], keep)
+            detected = self.detect([image.pixels for image in group])
             seconds = (time.perf_counter() - start) / len(group)
-            for image, detections in zip(group, found, strict=True):
+            for image, detections in zip(group, detected, strict=True):
                 yield Prediction(image, detections, seconds)
 
-    def detect(
-        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], keep: Bool[np.ndarray, " k"] | None = None
-    ) -> list[Detections]:
-        """Detect in one batch of images that are in memory.
+    def detect(self, images: Sequence[Pixels]) -> list[Detections]:
+        """Detect in one batch of images in memory.
 
         Args:
             images: RGB, 8 bits, of any sizes.
-            keep: which labels to give; None for all.
-        """
-        if not images:
-            return []
-        spec = self.prepared.spec
-        batch = np.stack([fit(image, self.network_wh, spec.resize_mode) for image in images])
-        output = self.prepared.head_output(self.engine.run(batch), self.network_wh)
-        sizes = [(image.shape[1], image.shape[0]) for image in images]
-        return [postprocess(output, i, spec, size, self.settings, keep) for i, size in enumerate(sizes)]
 
-    def best_scores(
-        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], labels: Int64[np.ndarray, " m"]
-    ) -> Float[np.ndarray, "n m"]:
-        """For some labels the best score of any box of each image: objectness x class probability.
+        Example:
+            >>> import numpy as np
+            >>> from yolo9000 import Detector
+            >>> [detections] = Detector.load().detect([np.zeros((240, 320, 3), np.uint8)])
+            >>> detections.boxes_xyxy.shape
+            (0, 4)
+        """
+        heads = self.heads(images, batch=max(len(images), 1), min_objectness=self.settings.conf_threshold)
+        return [
+            decode_candidates(one.output, one.index, self.head, one.size_wh, one.candidates, self.settings, self.query)
+            for one in heads
+        ]
+
+    def heads(self, images: Iterable[Pixels], *, batch: int = 1, min_objectness: float = 0.0) -> Iterator[ImageHead]:
+        """The output of the network for each image: all that detections, scores and calibration are made from.
+
+        Args:
+            images: RGB, 8 bits, of any sizes; read a batch at a time, so they may be more than fit in memory.
+            batch: number of images in a batch.
+            min_objectness: anchors whose objectness is not above this are no candidates.
+        """
+        items = ((None, image) for image in images)
+        return (one for _, one in self.heads_of(items, batch=batch, min_objectness=min_objectness))
+
+    def heads_of(
+        self, items: Iterable[tuple[T, Pixels]], *, batch: int = 1, min_objectness: float = 0.0
+    ) -> Iterator[tuple[T, ImageHead]]:
+        """`heads` of images that come with something that belongs to them, such as their annotations."""
+        remaining = iter(items)
+        while group := list(islice(remaining, batch)):
+            inputs = np.stack([fit(image, self.network_wh, self.head.resize_mode) for _, image in group])
+            output = head_output(self.model, self.engine.run(inputs), self.network_wh)
+            for index, (item, image) in enumerate(group):
+                size_wh = (image.shape[1], image.shape[0])
+                candidates = find_candidates(output, index, self.head, size_wh, min_objectness)
+                yield item, ImageHead(output, index, size_wh, candidates)
+
+    def best_scores(self, images: Sequence[Pixels], labels: Int64[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+        """The maximum score of some labels over the boxes of each image: objectness x class probability.
 
         Args:
             images: RGB, 8 bits, of any sizes.
-            labels: classes, or nodes of the tree at any height.
+            labels: classes, or nodes of the tree at any depth.
         """
-        spec = self.prepared.spec
-        if spec.tree is not None and spec.nodes is None:
-            spec, labels = replace(spec, nodes=labels), np.arange(len(labels))
-        batch = np.stack([fit(image, self.network_wh, spec.resize_mode) for image in images])
-        output = self.prepared.head_output(self.engine.run(batch), self.network_wh)
+        query, columns = self.query, labels
+        if query.tree(self.head) is not None:
+            query, columns = replace(query, nodes=labels), np.arange(len(labels))
         best = np.zeros((len(images), len(labels)))
-        for i, image in enumerate(images):
-            boxes = find_candidates(output, i, spec, (image.shape[1], image.shape[0]), 0.0)
-            best[i] = flat_scores(output, i, spec, boxes)[:, labels].max(axis=0, initial=0)
+        for row, one in enumerate(self.heads(images, batch=max(len(images), 1))):
+            scores = flat_scores(one.output, one.index, self.head, one.candidates, query)
+            best[row] = scores[:, columns].max(axis=0, initial=0)
         return best
 
     def with_settings(self, **changes: object) -> Detector:
         """The same detector, in the same engine, with other settings.
 
         Raises:
-            ConfigError: a setting is unknown or out of its range.
+            ConfigError: a setting is unknown or out of range.
         """
-        settings = DetectionSettings.checked(**(self.settings.model_dump() | changes))
-        return Detector(self.prepared, self.engine, size_wh=self.network_wh, settings=settings)
+        return self._with(settings=DetectionSettings.checked(**(self.settings.model_dump() | changes)))
 
-    def within(self, classes: Sequence[str]) -> Detector:
-        """The same detector, asked only for some nodes of its tree and what is below them.
+    def with_query(self, query: Query) -> Detector:
+        """The same detector, in the same engine, answering another query."""
+        return self._with(query=query)
 
-        Probabilities are conditioned: of what is surely a vehicle or a dog it is told which, and what is surely neither
-        is not given.
+    def keeping(self, keep: Bool[np.ndarray, " k"]) -> Detector:
+        """The same detector, with the detections of some labels dropped.
 
         Args:
-            classes: names or ids of nodes, none below another.
-
-        Raises:
-            ConfigError: its classes are flat.
-            TreeError: a name is not, or not only, one node's.
+            keep: (k,) which labels to keep.
         """
-        tree = self._tree("--within")
-        nodes = tuple(tree.find(name) for name in classes)
-        tree.subtree(nodes)
-        return self._with_spec(replace(self.prepared.spec, within=nodes))
+        return self.with_query(replace(self.query, keep=keep))
 
-    def with_labels(self, classes: Sequence[str]) -> Detector:
-        """The same detector, answering with other classes than its own: nodes of its tree, at any height.
+    def within(self, nodes: Sequence[str]) -> Detector:
+        """The same detector, looking only for some nodes of its tree and what is below them.
 
-        A class gets the probability of all that is below it. The classes are flat: a box gets each whose score passes.
+        Probabilities are conditioned on that: an object that is surely a vehicle or a dog gets the more probable of the
+        two, and one that is surely neither is not detected.
 
         Args:
-            classes: names or ids of nodes.
+            nodes: names or ids of nodes, none below another.
 
         Raises:
-            ConfigError: its classes are flat.
-            TreeError: a name is not, or not only, one node's.
+            ConfigError: the classes are flat.
+            TreeError: a name is not that of exactly one node.
         """
-        tree = self._tree("--labels")
-        nodes = np.array([tree.find(name) for name in classes], np.int64)
-        return self._with_spec(replace(self.prepared.spec, names=tuple(classes), nodes=nodes))
+        return self.with_query(self.query.with_within(self.head, nodes))
 
-    def _tree(self, option: str) -> WordTree:
-        tree = self.prepared.spec.tree
-        if tree is None:
-            raise ConfigError(f"{option} needs a model with a label tree; the classes of this one are flat")
-        return tree
+    def with_labels(self, nodes: Sequence[str]) -> Detector:
+        """The same detector, answering with other labels than its own: nodes of its tree at any depth.
 
-    def _with_spec(self, spec: HeadSpec) -> Detector:
-        prepared = replace(self.prepared, spec=spec)
-        return Detector(prepared, self.engine, size_wh=self.network_wh, settings=self.settings)
+        A label gets the probability of everything below it. The labels are flat: a box gets each whose score passes.
+
+        Args:
+            nodes: names or ids of nodes.
+
+        Raises:
+            ConfigError: the classes are flat.
+            TreeError: a name is not that of exactly one node.
+        """
+        return self.with_query(self.query.with_labels(self.head, nodes))
+
+    def _with(self, *, settings: DetectionSettings | None = None, query: Query | None = None) -> Detector:
+        return Detector(
+            self.model,
+            self.engine,
+            size_wh=self.network_wh,
+            settings=settings or self.settings,
+            query=query or self.query,
+        )
 
 
-def _readable(
-    items: Iterator[SourceImage | DataError], on_error: Callable[[DataError], None] | None
-) -> Iterator[SourceImage]:
-    for item in items:
-        if isinstance(item, SourceImage):
-            yield item
-        elif on_error is None:
-            raise item
-        else:
-            on_error(item)
+def head_output(model: LoadedModel, arrays: tuple[np.ndarray, ...], network_wh: tuple[int, int]) -> HeadOutput:
+    """The arrays that an engine returned for a batch, as boxes and class logits.
+
+    Args:
+        model: the detector that was run.
+        arrays: (n, channels, h, w) each.
+        network_wh: width and height of the input in pixels.
+
+    Raises:
+        EngineError: they do not have the channels of this model.
+    """
+    head, class_rows = model.detector_head, model.class_rows
+    anchors = len(head.anchors_wh_cells)
+    per_anchor = 5 if class_rows else 5 + head.class_count
+    expected = [anchors * per_anchor, *([class_rows.weights.shape[2]] if class_rows else [])]
+    channels = [array.shape[1] for array in arrays]
+    if channels != expected:
+        wanted, got = (" and ".join(map(str, counts)) for counts in (expected, channels))
+        raise EngineError(f"the network must return {wanted} channels, got {got}")
+    n, _, h, w = arrays[0].shape
+    t = arrays[0].reshape(n, anchors, per_anchor, h, w)
+    if class_rows:
+        return HeadOutput(t, LazyClassLogits(arrays[1], class_rows.weights, class_rows.biases), network_wh)
+    return HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), network_wh)
 
 
 def _checked_size(size_wh: tuple[int, int], stride: int) -> tuple[int, int]:
     width, height = size_wh
     if width < stride or height < stride or width % stride or height % stride:
-        raise ConfigError(f"--size must be multiples of {stride}, got {width}x{height}")
+        raise ConfigError(f"must be multiples of {stride}, got {width}x{height}", argument="size")
     return width, height

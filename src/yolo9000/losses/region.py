@@ -25,6 +25,7 @@ from torch import Tensor
 from yolo9000.architectures.layers import Region
 from yolo9000.losses.assign import Assignment, Targets, assign, best_ious, box_iou, last_of_each
 from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities, group_losses
+from yolo9000.losses.settings import LossSettings
 
 __all__ = ["ImageLevel", "LossParts", "PseudoBoxPolicy", "Statistics", "region_loss"]
 
@@ -33,14 +34,16 @@ ASSUMED_IOU = 0.3  # §4: "the predicted box overlaps what would be the ground t
 SAME_OBJECT = 0.5  # IoU above which two boxes do not learn two labels
 TAKEN = 2  # more than any score, so that boxes which nobody has taken come first
 MIN_OBJECTNESS = 0.05  # below it a box has too little weight to be worth its time in ``negatives``
-PseudoBoxPolicy = Literal["paper", "negatives", "release", "head", "class-only"]
-"""What an image with image-level labels teaches besides the classes of their best boxes.
+PseudoBoxPolicy = Literal["paper", "negatives", "darknet-2017-01", "darknet-2017-07", "class-only"]
+"""What an image with image-level labels trains besides the classes of its best boxes.
 
-``paper``: the box that learns a label is pushed up to .3 if it is below (§4). ``negatives``: that, and all other boxes
-learn, by their objectness, that they are no class which the image's labels rule out: those that its source labels
-exhaustively, other than what is at, above or below the labels. ``release``: as ``paper``, and all other boxes are
-pushed to nothing (Darknet, January 2017). ``head``: all but those boxes are pushed to nothing (Darknet since July
-2017). ``class-only``: nothing.
+- ``paper``: the box that is trained on a label has its objectness raised to .3 if it is below (§4).
+- ``negatives``: as ``paper``, and all other boxes learn, weighted by their objectness, that they are none of the
+  classes that the image's labels rule out: those that its source labels exhaustively, other than what is at, above or
+  below the labels.
+- ``darknet-2017-01``: as ``paper``, and the objectness of all other boxes is trained towards 0 (Darknet, January 2017).
+- ``darknet-2017-07``: the objectness of all but those boxes is trained towards 0 (Darknet since July 2017).
+- ``class-only``: nothing.
 """
 
 
@@ -126,19 +129,21 @@ def region_loss(
     raw: Float[Tensor, "n c h w"],
     targets: Targets,
     head: Region,
+    settings: LossSettings,
     *,
     tree: SiblingGroups | None = None,
     warm_up: bool = False,
     exhaustive: Bool[Tensor, "n k"] | None = None,
     image_labels: Bool[Tensor, "n k"] | None = None,
-    pseudo: PseudoBoxPolicy = "paper",
+    policy: PseudoBoxPolicy = "paper",
 ) -> LossParts:
     """The loss of what a detector's last convolution gave.
 
     Args:
         raw: c = A (5 + K): t_x, t_y, t_w, t_h, t_o and class scores of each anchor. Computed in float32 at least.
         targets: the boxed objects; none in images with an image-level label.
-        head: anchors, weights and rules. Its classes, or each sibling group, are taken for a softmax.
+        head: anchors and classes. Its classes, or each sibling group, are taken for a softmax.
+        settings: weights and rules.
         tree: the sibling groups where classes are nodes of a tree.
         warm_up: all boxes also learn their cell's middle and their anchor's size, a little. Darknet: for the first
             12,800 images.
@@ -148,7 +153,7 @@ def region_loss(
             all. Not in Darknet.
         image_labels: the classes known to be in each image that has image-level labels instead of boxes; none of the
             others'.
-        pseudo: what those teach besides the classes of their best boxes.
+        policy: what those teach besides the classes of their best boxes.
 
     Returns:
         The loss by parts; minus the gradient of its total by `raw` is what Darknet calls ``delta``, carried back to the
@@ -157,17 +162,17 @@ def region_loss(
     t = _read_head(raw, head)
     weakly = None if image_labels is None or not bool(image_labels.any()) else image_labels
     boxed = torch.ones(len(raw), dtype=torch.bool, device=raw.device) if weakly is None else ~weakly.any(dim=1)
-    assignment = assign(targets, t.anchors_wh, _grid(raw), None if head.bias_match else _predicted_wh(t))
+    assignment = assign(targets, t.anchors_wh, _grid(raw), None if settings.bias_match else _predicted_wh(t))
     learnt = _Learnt.of(t, targets, assignment)
     free = boxed[:, None, None, None] & ~learnt.taken
-    coordinates = learnt.coordinate_loss(head)
+    coordinates = learnt.coordinate_loss(settings)
     if warm_up:
         coordinates = coordinates + _warm_up_loss(t, free)
-    no_objectness = _no_object_loss(t, targets, head, free, _fraction(t, exhaustive, tree))
-    objectness, classes = learnt.objectness_loss(head), learnt.class_loss(head, tree)
+    no_objectness = _no_object_loss(t, targets, settings, free, _fraction(t, exhaustive, tree))
+    objectness, classes = learnt.objectness_loss(settings), learnt.class_loss(settings, tree)
     image_level = None
     if weakly is not None:
-        image_level, up, down, of_classes = _image_level_loss(t, weakly, head, tree, pseudo, exhaustive)
+        image_level, up, down, of_classes = _image_level_loss(t, weakly, settings, tree, policy, exhaustive)
         objectness, no_objectness, classes = objectness + up, no_objectness + down, classes + of_classes
     statistics = learnt.statistics(t, tree, boxed)
     return LossParts(coordinates, objectness, no_objectness, classes, statistics, image_level)
@@ -200,13 +205,17 @@ def _read_head(raw: Float[Tensor, "n c h w"], head: Region) -> _Head:
 
 
 def _no_object_loss(
-    t: _Head, targets: Targets, head: Region, free: Bool[Tensor, "n a h w"], fraction: Float[Tensor, "n a h w"] | None
+    t: _Head,
+    targets: Targets,
+    settings: LossSettings,
+    free: Bool[Tensor, "n a h w"],
+    fraction: Float[Tensor, "n a h w"] | None,
 ) -> Tensor:
     """All boxes that learn nothing and overlap no object much are pushed to no object."""
     boxes = t.boxes_cxcywh.permute(0, 1, 3, 4, 2)
     overlap = best_ious(boxes.reshape(len(boxes), -1, 4), targets).reshape(free.shape)
     squares = t.objectness.square() if fraction is None else t.objectness.square() * fraction
-    return head.noobject_scale / 2 * squares[free & (overlap <= head.thresh)].sum()
+    return settings.noobject_scale / 2 * squares[free & (overlap <= settings.thresh)].sum()
 
 
 @torch.no_grad()
@@ -276,19 +285,19 @@ class _Learnt:
             taken=taken,
         )
 
-    def coordinate_loss(self, head: Region) -> Tensor:
+    def coordinate_loss(self, settings: LossSettings) -> Tensor:
         squares = (self.xy - self.target_xy).square().sum(dim=1) + (self.wh - self.target_wh).square().sum(dim=1)
-        return head.coord_scale / 2 * ((2 - self.areas) * squares)[self.stands].sum()
+        return settings.coord_scale / 2 * ((2 - self.areas) * squares)[self.stands].sum()
 
-    def objectness_loss(self, head: Region) -> Tensor:
-        targets = self.ious if head.rescore else torch.ones_like(self.ious)
-        return head.object_scale / 2 * (self.objectness - targets).square()[self.stands].sum()
+    def objectness_loss(self, settings: LossSettings) -> Tensor:
+        targets = self.ious if settings.rescore else torch.ones_like(self.ious)
+        return settings.object_scale / 2 * (self.objectness - targets).square()[self.stands].sum()
 
-    def class_loss(self, head: Region, tree: SiblingGroups | None) -> Tensor:
+    def class_loss(self, settings: LossSettings, tree: SiblingGroups | None) -> Tensor:
         losses, groups = group_losses(self.logits, self.labels, tree)
         taught = groups >= 0
         softmaxes = self.places[:, None] * (1 if tree is None else tree.count) + groups
-        return head.class_scale * losses[taught][last_of_each(softmaxes[taught])].sum()
+        return settings.class_scale * losses[taught][last_of_each(softmaxes[taught])].sum()
 
     @torch.no_grad()
     def statistics(self, t: _Head, tree: SiblingGroups | None, boxed: Bool[Tensor, " n"]) -> Statistics:
@@ -307,9 +316,9 @@ class _Learnt:
 def _image_level_loss(
     t: _Head,
     image_labels: Bool[Tensor, "n k"],
-    head: Region,
+    settings: LossSettings,
     tree: SiblingGroups | None,
-    pseudo: PseudoBoxPolicy,
+    policy: PseudoBoxPolicy,
     exhaustive: Bool[Tensor, "n k"] | None,
 ) -> tuple[ImageLevel, Tensor, Tensor, Tensor]:
     """What images without boxes teach: for each label the box that answers best for it learns it (§4)."""
@@ -319,17 +328,17 @@ def _image_level_loss(
     chosen = torch.zeros_like(objectness, dtype=torch.bool)
     chosen[seen.images, seen.boxes] = True
     others = image_labels.any(dim=1)[:, None] & ~chosen
-    classes = head.class_scale * class_loss(logits[seen.images, seen.boxes], seen.labels, tree).sum()
+    classes = settings.class_scale * class_loss(logits[seen.images, seen.boxes], seen.labels, tree).sum()
     up = down = objectness.new_zeros(())
-    if pseudo in ("paper", "negatives", "release"):
+    if policy in ("paper", "negatives", "darknet-2017-01"):
         own = objectness[chosen]
-        up = head.object_scale / 2 * (own - ASSUMED_IOU).square()[own < ASSUMED_IOU].sum()
-    if pseudo in ("release", "head"):
-        down = head.noobject_scale / 2 * objectness[others].square().sum()
-    if pseudo == "negatives":
+        up = settings.object_scale / 2 * (own - ASSUMED_IOU).square()[own < ASSUMED_IOU].sum()
+    if policy in ("darknet-2017-01", "darknet-2017-07"):
+        down = settings.noobject_scale / 2 * objectness[others].square().sum()
+    if policy == "negatives":
         taught = others & (objectness > MIN_OBJECTNESS)
         open_to = _not_ruled_out(image_labels, tree, exhaustive).repeat_interleave(taught.sum(dim=1), dim=0)
-        classes = classes + head.class_scale * _rule_out_loss(objectness[taught], logits[taught], open_to, tree)
+        classes = classes + settings.class_scale * _rule_out_loss(objectness[taught], logits[taught], open_to, tree)
     return seen, up, down, classes
 
 

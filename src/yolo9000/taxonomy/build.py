@@ -1,9 +1,17 @@
-"""Growing one tree over labels, as the paper builds its WordTree.
+"""Build one tree over labels, as the paper builds its WordTree.
 
 Paper: §4 Hierarchical classification: "Many synsets only have one path through the graph so first we add all of those
 paths to our tree. Then we iteratively examine the concepts we have left and add the paths that grow the tree by as
-little as possible." Ties, about which it says nothing, go to the deeper place: a dog is a carnivore rather than just an
-animal. See `Keep` and ``collapse_only_children`` for what Darknet's ``9k.tree`` has besides.
+little as possible." The paper does not say how ties are broken; here the deeper position wins: a dog is a carnivore
+rather than just an animal. See `Keep` and ``collapse_only_children`` for further rules of Darknet's ``9k.tree``.
+
+Labels with several senses are matched last. A sense costs the number of nodes by which it would grow the tree, the
+paper's own measure, plus `RANK_COST` for every more frequent sense, minus up to `TOPIC_BONUS` if many of the other
+labels have its topic (WordNet's lexicographer files: food, animal, artifact, ...). The constants were set by hand on
+names of everyday objects. Among the 80 names of COCO, half or twice the value of any of them changes the sense of at
+most three (mouse, horse, cow, knife, toilet); without the cost of rare senses nine change (a bird becomes a
+shuttlecock), without the bonus two (broccoli and carrot become plants). Every label with several senses is reported for
+review.
 """
 
 from __future__ import annotations
@@ -21,12 +29,13 @@ from yolo9000.taxonomy.wordtree import WordTree
 __all__ = ["BuiltTree", "Choice", "Keep", "Match", "build_tree"]
 
 Keep = Literal["all", "forks", "labels"]
-"""Which nodes that are no labels stay: ``all``, up to the top; those at which the tree ``forks``, since a node with one
-child is no question; none, so that only ``labels`` are left, as in ``9k.tree``."""
-# What a reading of a label costs, in nodes that the tree grows by
-RANK_COST = 1.0  # of a sense for each that is more frequent
-TOPIC_BONUS = 3.0  # of a sense whose subject, such as food, is one of those that the labels are about
-TOPIC_FRACTION = 0.15  # of the labels with one meaning have such a subject; with fewer the bonus is as much smaller
+"""Which nodes that are not labels are kept: ``all``, up to the root; those where the tree ``forks``, since a node with
+one child decides nothing; or none, so that only ``labels`` remain, as in ``9k.tree``."""
+RANK_COST = 1.0  # nodes of growth that a sense may save before a next less frequent sense is preferred
+TOPIC_BONUS = 3.0  # nodes of growth that a sense of the labels' topic may cost more than another
+TOPIC_FRACTION = (
+    0.15  # fraction of the unambiguous labels that must have a topic for the whole bonus; less in proportion
+)
 
 
 @dataclass(frozen=True)
@@ -34,9 +43,9 @@ class Match:
     """The node of a label.
 
     Attributes:
-        label: as it was given.
-        sense: what it was taken for.
-        others: other meanings that it may have.
+        label: the label.
+        sense: the chosen meaning.
+        others: other possible meanings.
     """
 
     label: str
@@ -45,19 +54,19 @@ class Match:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether somebody should look at it."""
-        return bool(self.others) or not self.sense.sure
+        """Whether it should be reviewed."""
+        return bool(self.others) or not self.sense.reliable
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A node with several ways to the top, and the one that was taken.
+    """A node with several paths to the root, and the path that was chosen.
 
     Attributes:
-        node: whose ways they are.
-        taken: the nodes of the way, up to the first that the tree had already.
-        growth: nodes that it added.
-        others: the other ways.
+        node: the node.
+        taken: the nodes of the chosen path, up to the first that the tree already had.
+        growth: number of nodes that it added.
+        others: the other paths.
     """
 
     node: str
@@ -68,15 +77,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class BuiltTree:
-    """A tree, and how it came about.
+    """A tree and how it was built.
 
     Attributes:
         tree: the tree.
         nodes: id of each label's node.
-        matches: how the labels were understood, by label.
-        choices: between several ways to the top, in the order in which they were made.
-        removed: nodes on the ways to the top that did not stay.
-        hierarchy: what was a kind of what, with entries for new nodes.
+        matches: how each label was matched, in the order of labels.
+        choices: between several paths to the root, in the order in which they were made.
+        removed: nodes on the paths to the root that were pruned.
+        hierarchy: the is-a relations, with entries for new nodes.
     """
 
     tree: WordTree
@@ -95,25 +104,32 @@ def build_tree(
     keep: Keep = "forks",
     collapse_only_children: bool = False,
 ) -> BuiltTree:
-    """Grow a tree over labels. It does not depend on the order of the labels.
+    """Build a tree over labels. The result does not depend on the order of the labels.
 
     Args:
-        labels: ids or names. What the hierarchy's entries name as their parents is added to them.
-        hierarchy: what is a kind of what.
-        overrides: node of labels that the user decided on.
-        keep: which nodes that are no labels stay.
-        collapse_only_children: where a label has one child, put the child beside it, as in ``9k.tree``: a group of one
-            has nothing to learn. Otherwise such a child stays where it is, since it is a kind of the other.
+        labels: ids or names. Names that the hierarchy's entries use as parents are added.
+        hierarchy: the is-a relations.
+        overrides: id of the node of some labels.
+        keep: which nodes that are not labels are kept.
+        collapse_only_children: make an only child a sibling of its parent, as in ``9k.tree``: a sibling group of one
+            has nothing to learn. By default it stays a child.
 
     Raises:
-        TreeError: there are no labels; a label or a parent cannot be; something is a kind of itself.
+        TreeError: there are no labels; a label or a parent cannot be matched; the relations have a cycle.
+
+    Example:
+        >>> from yolo9000.taxonomy.hierarchy import Hierarchy
+        >>> from yolo9000.taxonomy.wordnet import wordnet
+        >>> tree = build_tree(["terrier", "hound", "cat"], Hierarchy(wordnet())).tree
+        >>> tree.path_names(tree.find("terrier"))
+        'dog > terrier'
     """
     hierarchy = hierarchy.copy()
-    growing = _Growing(hierarchy)
-    decided = overrides or {}
-    parents = _settle(sorted(hierarchy.parent_names()), decided, growing)
+    growing = _GrowingTree(hierarchy)
+    overrides = overrides or {}
+    parents = _add_labels(sorted(hierarchy.parent_names()), overrides, growing)
     hierarchy.meanings |= {match.label: match.sense.node for match in parents}
-    others = _settle(sorted(set(labels) - set(hierarchy.meanings)), decided, growing)
+    others = _add_labels(sorted(set(labels) - set(hierarchy.meanings)), overrides, growing)
     matches = tuple(sorted([*parents, *others], key=lambda match: match.label))
     if not matches:
         raise TreeError("a tree needs at least one label")
@@ -131,37 +147,37 @@ def build_tree(
     )
 
 
-class _Growing:
-    """A tree that grows; `parents` has the parent of each of its nodes, None at the top."""
+class _GrowingTree:
+    """A tree under construction; `parents` has the parent of each of its nodes, None for a root."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         self.hierarchy = hierarchy
         self.parents: dict[str, str | None] = {}
         self.choices: list[Choice] = []
 
-    def ways(self, node: str) -> list[tuple[str, ...]]:
-        """All ways from a node up to the tree, or where it does not reach it to a top."""
-        self.hierarchy.above(node)  # refuses circles
-        return self._ways(node)
+    def paths(self, node: str) -> list[tuple[str, ...]]:
+        """All paths from a node up to the first node of the tree, or else to a root of the hierarchy."""
+        self.hierarchy.ancestors(node)  # raises if there is a cycle
+        return self._paths(node)
 
-    def _ways(self, node: str) -> list[tuple[str, ...]]:
-        above = () if node in self.parents else self.hierarchy.parents(node)
-        return [(node, *way) for parent in above for way in self._ways(parent)] or [(node,)]
+    def _paths(self, node: str) -> list[tuple[str, ...]]:
+        parents = () if node in self.parents else self.hierarchy.parents(node)
+        return [(node, *path) for parent in parents for path in self._paths(parent)] or [(node,)]
 
-    def growth(self, way: Sequence[str]) -> int:
-        """Nodes that a way adds."""
-        return len(way) - (way[-1] in self.parents)
+    def growth(self, path: Sequence[str]) -> int:
+        """Number of nodes that a path adds."""
+        return len(path) - (path[-1] in self.parents)
 
-    def best_path(self, ways: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-        """The way that grows the tree least; of those the one that ends farthest from the top, then by id."""
-        return min(ways, key=lambda way: (self.growth(way), -self._depth(way[-1]), way))
+    def best_path(self, paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+        """The path that grows the tree least; of those the one that ends deepest, then the first by id."""
+        return min(paths, key=lambda path: (self.growth(path), -self._depth(path[-1]), path))
 
     def add(self, node: str) -> None:
-        """Add a node by its best way."""
-        ways = self.ways(node)
-        best = self.best_path(ways)
-        if len(ways) > 1:
-            others = tuple(sorted(way for way in ways if way != best))
+        """Add a node by its best path."""
+        paths = self.paths(node)
+        best = self.best_path(paths)
+        if len(paths) > 1:
+            others = tuple(sorted(path for path in paths if path != best))
             self.choices.append(Choice(node, best, self.growth(best), others))
         for child, parent in zip(best, (*best[1:], None), strict=True):
             self.parents.setdefault(child, parent)
@@ -174,43 +190,42 @@ class _Growing:
         return depth
 
 
-def _settle(labels: Sequence[str], decided: Mapping[str, str], growing: _Growing) -> tuple[Match, ...]:
-    """Add every label: first those with one meaning and one way, then those with one meaning, then the others."""
+def _add_labels(labels: Sequence[str], overrides: Mapping[str, str], growing: _GrowingTree) -> tuple[Match, ...]:
+    """Match and add every label: first those with one sense and one path, then with one sense, then the others."""
     hierarchy = growing.hierarchy
-    known = {label: senses_of(label, hierarchy, decided) for label in labels}
-    chosen: dict[str, Sense] = {label: senses[0] for label, senses in known.items() if len(senses) == 1}
+    senses = {label: senses_of(label, hierarchy, overrides) for label in labels}
+    chosen: dict[str, Sense] = {label: several[0] for label, several in senses.items() if len(several) == 1}
     for label, sense in chosen.items():
-        _enter(label, sense, hierarchy)
+        _add_new_entry(label, sense, hierarchy)
     nodes = sorted({sense.node for sense in chosen.values()})
-    several = [node for node in nodes if len(growing.ways(node)) > 1]
-    for node in [*(node for node in nodes if node not in set(several)), *several]:
+    for node in sorted(nodes, key=lambda node: len(growing.paths(node)) > 1):
         growing.add(node)
     bonuses = _topic_bonuses(nodes, hierarchy)
 
     def cost(sense: Sense) -> float:
-        place = sense.node if sense.parent is None else sense.parent
-        growth = growing.growth(growing.best_path(growing.ways(place)))
-        return growth + RANK_COST * (sense.rank - 1) - bonuses[hierarchy.topic(place)]
+        position = sense.node if sense.parent is None else sense.parent
+        growth = growing.growth(growing.best_path(growing.paths(position)))
+        return growth + RANK_COST * (sense.rank - 1) - bonuses[hierarchy.topic(position)]
 
-    unsettled = [label for label in known if label not in chosen]
-    for label in sorted(unsettled, key=lambda label: (min(map(cost, known[label])), label)):
-        sense = min(known[label], key=lambda sense: (cost(sense), sense.rank))
+    ambiguous = [label for label in senses if label not in chosen]
+    for label in sorted(ambiguous, key=lambda label: (min(map(cost, senses[label])), label)):
+        sense = min(senses[label], key=lambda sense: (cost(sense), sense.rank))
         chosen[label] = sense
-        _enter(label, sense, hierarchy)
+        _add_new_entry(label, sense, hierarchy)
         growing.add(sense.node)
     return tuple(
-        Match(label, chosen[label], tuple(sense for sense in senses if sense != chosen[label]))
-        for label, senses in known.items()
+        Match(label, chosen[label], tuple(sense for sense in several if sense != chosen[label]))
+        for label, several in senses.items()
     )
 
 
-def _enter(label: str, sense: Sense, hierarchy: Hierarchy) -> None:
-    if sense.how in ("kind", "nowhere"):
+def _add_new_entry(label: str, sense: Sense, hierarchy: Hierarchy) -> None:
+    if sense.how in ("new-child", "unmatched"):
         hierarchy.add(new_entry(label, sense))
 
 
 def _topic_bonuses(nodes: Sequence[str], hierarchy: Hierarchy) -> defaultdict[str | None, float]:
-    """How much less a sense costs whose subject, as WordNet files it, many of the nodes have."""
+    """The bonus of each topic, in proportion to the fraction of the nodes that have it."""
     counts = Counter(hierarchy.topic(node) for node in nodes)
     bonuses: defaultdict[str | None, float] = defaultdict(float)
     for topic, count in counts.items():
@@ -219,34 +234,34 @@ def _topic_bonuses(nodes: Sequence[str], hierarchy: Hierarchy) -> defaultdict[st
 
 
 def _prune(parents: Mapping[str, str | None], labels: set[str], keep: Keep) -> dict[str, str | None]:
-    """Take out nodes that are no labels, as `Keep` says, and a top that stands alone: it is always right."""
-    thinned = dict(parents)
+    """Remove nodes that are not labels, as `Keep` says, and a single root: its probability would always be 1."""
+    pruned = dict(parents)
     if keep == "all":
-        return thinned
-    children = _children(thinned)
-    for node in _deepest_first(thinned):
+        return pruned
+    children = _children(pruned)
+    for node in _deepest_first(pruned):
         if node not in labels and (keep == "labels" or len(children[node]) <= 1):
             for child in children.pop(node):
-                thinned[child] = thinned[node]
-                children[thinned[node]].append(child)
-            children[thinned[node]].remove(node)
-            del thinned[node]
-    while len(roots := [node for node, parent in thinned.items() if parent is None]) == 1 and roots[0] not in labels:
-        del thinned[roots[0]]
-        thinned = {node: None if parent == roots[0] else parent for node, parent in thinned.items()}
-    return thinned
+                pruned[child] = pruned[node]
+                children[pruned[node]].append(child)
+            children[pruned[node]].remove(node)
+            del pruned[node]
+    while len(roots := [node for node, parent in pruned.items() if parent is None]) == 1 and roots[0] not in labels:
+        del pruned[roots[0]]
+        pruned = {node: None if parent == roots[0] else parent for node, parent in pruned.items()}
+    return pruned
 
 
 def _collapse_only_children(parents: Mapping[str, str | None]) -> dict[str, str | None]:
-    lifted = dict(parents)
-    children = _children(lifted)
-    for node in _deepest_first(lifted):
+    collapsed = dict(parents)
+    children = _children(collapsed)
+    for node in _deepest_first(collapsed):
         if len(children[node]) == 1:
             (child,) = children[node]
             children[node] = []
-            lifted[child] = lifted[node]
-            children[lifted[node]].append(child)
-    return lifted
+            collapsed[child] = collapsed[node]
+            children[collapsed[node]].append(child)
+    return collapsed
 
 
 def _children(parents: Mapping[str, str | None]) -> dict[str | None, list[str]]:
@@ -260,11 +275,11 @@ def _deepest_first(parents: Mapping[str, str | None]) -> list[str]:
     depths: dict[str | None, int] = {None: 0}
 
     def depth(node: str | None) -> int:
-        way = []
+        path = []
         while node not in depths:
-            way.append(node)
+            path.append(node)
             node = parents[node]  # type: ignore[index]  # None is in depths
-        for step in reversed(way):
+        for step in reversed(path):
             depths[step] = depths[node] + 1
             node = step
         return depths[node]
@@ -273,17 +288,17 @@ def _deepest_first(parents: Mapping[str, str | None]) -> list[str]:
 
 
 def _lay_out(parents: Mapping[str, str | None], hierarchy: Hierarchy) -> WordTree:
-    """Number the nodes: level by level, siblings side by side, by id."""
+    """Order the nodes: level by level, siblings contiguous, by id."""
     children = _children(parents)
     order: list[str] = []
-    above: list[str | None] = [None]
-    while above:
-        level = [child for node in above for child in sorted(children[node])]
-        order += level
-        above = list(level)
-    place: dict[str | None, int] = {None: -1} | {node: number for number, node in enumerate(order)}
+    level: list[str | None] = [None]
+    while level:
+        next_level = [child for node in level for child in sorted(children[node])]
+        order += next_level
+        level = list(next_level)
+    index: dict[str | None, int] = {None: -1} | {node: i for i, node in enumerate(order)}
     return WordTree.from_parents(
-        [place[parents[node]] for node in order],
+        [index[parents[node]] for node in order],
         [hierarchy.name(node) for node in order],
         order,
         synonyms=[hierarchy.synonyms(node) for node in order],

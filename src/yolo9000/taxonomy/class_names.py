@@ -1,14 +1,13 @@
-"""The class names of the two data sets that Darknet's published weights were trained on.
+"""The class names of the two data sets that Darknet's published weights were trained on, and an index of names.
 
-A ``.cfg`` does not name its classes; where the user gives no names, 20 classes are taken for VOC's and 80 for COCO's.
+A ``.cfg`` does not name its classes; without names from the user, 20 classes are taken for VOC's and 80 for COCO's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
-__all__ = ["COCO", "COCO_CATEGORY_IDS", "VOC", "default_names", "nearest"]
+__all__ = ["COCO", "COCO_CATEGORY_IDS", "VOC", "default_names", "index_names"]
 
 VOC: tuple[str, ...] = (
     "aeroplane",
@@ -115,7 +114,7 @@ COCO: tuple[str, ...] = (
     "toothbrush",
 )
 
-# COCO numbers its 80 categories 1 to 90; these ten numbers stand for nothing.
+# COCO numbers its 80 categories 1 to 90; these ten are unused.
 _UNUSED_COCO_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_CATEGORY_IDS: dict[int, int] = dict(enumerate(i for i in range(1, 91) if i not in _UNUSED_COCO_IDS))
 
@@ -126,7 +125,13 @@ def default_names(classes: int) -> tuple[str, ...]:
     return known.get(classes) or tuple(f"class {i}" for i in range(classes))
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`` (did you mean X?)`` where one of the words is close to the given one, else nothing: the end of an error."""
-    close = get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def index_names(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The indices of each name; several where a name is repeated.
+
+    >>> index_names(["bat", "ball", "bat"])
+    {'bat': (0, 2), 'ball': (1,)}
+    """
+    indices: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        indices.setdefault(name, []).append(index)
+    return {name: tuple(several) for name, several in indices.items()}

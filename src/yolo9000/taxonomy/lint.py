@@ -1,6 +1,6 @@
-"""What may be wrong with a label tree, beyond what makes it no tree at all.
+"""Likely mistakes in label trees that are formally valid.
 
-Silent issues in labels cost weeks: each finding has a code, the nodes that it is about, and what follows from it.
+Each finding has a code, the nodes that it concerns, and its consequence.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from typing import Literal
 
 import numpy as np
 
-from yolo9000.taxonomy.hierarchy import plain_name
-from yolo9000.taxonomy.wordnet import WordNet, singular_forms
+from yolo9000.taxonomy.wordnet import WordNet, plain_name, singular_forms
 from yolo9000.taxonomy.wordtree import WordTree
 
 __all__ = ["Code", "Finding", "lint"]
 
-Code = Literal["split-siblings", "single-child", "duplicate-name", "label-above-label", "doubtful-sense"]
+Code = Literal["split-siblings", "single-child", "duplicate-name", "label-above-label", "ambiguous-sense"]
 FEW = 3  # nodes that a message names
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to look at.
+    """A likely mistake.
 
     Attributes:
-        code: what kind it is.
-        nodes: which nodes it is about.
-        message: what is there and what follows.
+        code: its kind.
+        nodes: the nodes that it concerns.
+        message: what was found, and its consequence.
     """
 
     code: Code
@@ -40,12 +39,12 @@ class Finding:
 
 
 def lint(tree: WordTree, labels: Mapping[str, int] | None = None, wordnet: WordNet | None = None) -> list[Finding]:
-    """Everything that may be wrong with a tree. A parent after its child and a repeated id make it no tree at all.
+    """All likely mistakes in a tree. `WordTree` itself refuses a parent after its child and a repeated id.
 
     Args:
-        tree: the tree; siblings may be apart.
-        labels: what data sets call their classes, and the node of each; None says nothing about labels.
-        wordnet: whose senses labels are compared with; None compares with the tree's own names.
+        tree: the tree; siblings need not be contiguous.
+        labels: node of each class name of the data sets; None skips the checks of labels.
+        wordnet: compares labels with WordNet's senses; None compares them with the tree's names only.
     """
     return [
         *_split_siblings(tree),
@@ -64,8 +63,8 @@ def _split_siblings(tree: WordTree) -> Iterator[Finding]:
             yield Finding(
                 "split-siblings",
                 tuple(runs.tolist()),
-                f"the children of {_called(tree, int(parent))} stand in {len(runs)} places, as many softmaxes; "
-                f"they begin at {', '.join(_called(tree, int(node)) for node in runs[:FEW])}",
+                f"the children of {_called(tree, int(parent))} are in {len(runs)} runs, each with its own softmax; "
+                f"the runs begin at {', '.join(_called(tree, int(node)) for node in runs[:FEW])}",
             )
 
 
@@ -89,25 +88,25 @@ def _duplicate_names(tree: WordTree) -> Iterator[Finding]:
             yield Finding(
                 "duplicate-name",
                 tuple(nodes),
-                f"{tree.names[nodes[0]]!r} is the name of {len(nodes)} nodes ({ids}): answers do not tell them apart",
+                f"{tree.names[nodes[0]]!r} is the name of {len(nodes)} nodes ({ids}): predictions cannot tell which",
             )
 
 
-def _labels_above(tree: WordTree, wanted: Set[int]) -> Iterator[Finding]:
-    for node in sorted(wanted):
-        above = [step for step in tree.path(node)[:-1] if step in wanted]
-        if above:
-            names = ", ".join(_called(tree, step) for step in above)
+def _labels_above(tree: WordTree, labels: Set[int]) -> Iterator[Finding]:
+    for node in sorted(labels):
+        ancestors = [step for step in tree.path(node)[:-1] if step in labels]
+        if ancestors:
+            names = ", ".join(_called(tree, step) for step in ancestors)
             yield Finding(
                 "label-above-label",
-                (node, *above),
-                f"{_called(tree, node)} and {names} are labels, and the first is a kind of the others: its boxes teach "
-                "those too, and they do not exclude each other",
+                (node, *ancestors),
+                f"{_called(tree, node)} and {names} are labels, and the first is a kind of the others: its boxes train "
+                "those too, and they are not mutually exclusive",
             )
 
 
 def _ambiguous_senses(tree: WordTree, labels: Mapping[str, int], wordnet: WordNet | None) -> Iterator[Finding]:
-    """Labels whose node does not bear their name, or is not what the name mostly means."""
+    """Labels whose node does not have their name, or is not the most frequent sense of it."""
     for label, node in labels.items():
         node_id = tree.ids[node]
         known = wordnet is not None and node_id in wordnet
@@ -116,20 +115,20 @@ def _ambiguous_senses(tree: WordTree, labels: Mapping[str, int], wordnet: WordNe
         readings = {plain_name(label), plain_name(label).replace(" ", ""), *map(plain_name, singular_forms(label))}
         if not readings & {form for name in names for form in (plain_name(name), plain_name(name).replace(" ", ""))}:
             yield Finding(
-                "doubtful-sense",
+                "ambiguous-sense",
                 (node,),
-                f"the label {label!r} stands for {_called(tree, node)}, which is not called that",
+                f"the node of label {label!r} is {_called(tree, node)}, which does not have this name",
             )
             continue
         senses = wordnet.senses(label) if wordnet is not None and known else ()
         if wordnet is not None and senses and senses[0] != node_id and node_id in senses:
             yield Finding(
-                "doubtful-sense",
+                "ambiguous-sense",
                 (node,),
-                f"the label {label!r} stands for {_called(tree, node)}, {wordnet.topic(node_id)}; the most frequent "
+                f"the node of label {label!r} is {_called(tree, node)}, {wordnet.topic(node_id)}; the most frequent "
                 f"sense is {senses[0]}, {wordnet.topic(senses[0])}",
             )
 
 
 def _called(tree: WordTree, node: int) -> str:
-    return "the top" if node < 0 else f"{tree.names[node]!r} ({tree.ids[node]})"
+    return "the root" if node < 0 else f"{tree.names[node]!r} ({tree.ids[node]})"

@@ -1,7 +1,7 @@
-"""Which node a label means: an id, an entry of the user's table, or a name that WordNet may know in many senses.
+"""Which node a label means: an id, an entry of the user's parent table, or a name with one or more senses in WordNet.
 
-Nothing is settled silently: every match says how it was found, and which other senses there are. What the user
-settles stands in a small CSV file of names and ids.
+No ambiguity is resolved silently: every match says how it was made and which other senses there are. Overrides are a
+small CSV file of labels and ids.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from yolo9000.errors import TreeError
 from yolo9000.taxonomy.hierarchy import Entry, Hierarchy, slug
 from yolo9000.taxonomy.wordnet import WordNet, is_synset_id, singular_forms
 
-__all__ = ["How", "Sense", "read_overrides", "senses_of"]
+__all__ = ["How", "Sense", "new_entry", "read_overrides", "senses_of"]
 
-How = Literal["id", "settled", "table", "name", "spelling", "plural", "kind", "nowhere"]
-"""How a label was matched: by its id; by the user's word; with an entry of a table; by name in WordNet, as it stands,
-with its words joined or parted, or as a plural; as a new kind of what its last words mean; or not at all."""
-SHORTEST_WORD = 5  # letters of the last word of a name whose words are joined: tvmonitor, but not the hurt of oatghurt
+How = Literal["id", "override", "table", "name", "spelling", "plural", "new-child", "unmatched"]
+"""How a label was matched: by id; by an override; with an entry of a parent table; by its name in WordNet; the same
+with its words joined or split, or as a plural; as a new child of what its last words mean; or not at all."""
+SHORTEST_WORD = 5  # letters of the last word within a compound: tvmonitor -> monitor, but not oatghurt -> hurt
 
 
 @dataclass(frozen=True)
 class Sense:
-    """One meaning that a label may have.
+    """One possible meaning of a label.
 
     Attributes:
-        node: a synset, or an entry.
-        how: it was found.
-        rank: of the sense, 1 the most frequent, or the only one.
-        parent: where the node is new: what it is a kind of; None at the top.
+        node: id of a synset or an entry.
+        how: how it was matched.
+        rank: of the sense; 1 is the most frequent or the only one.
+        parent: parent of a new node; None for a root and for existing nodes.
     """
 
     node: str
@@ -41,58 +41,67 @@ class Sense:
     parent: str | None = None
 
     @property
-    def sure(self) -> bool:
-        """Whether nobody need look at it, were it the only one."""
-        return self.how in ("id", "settled", "table", "name", "plural", "spelling")
+    def reliable(self) -> bool:
+        """Whether it needs no review if it is the only sense."""
+        return self.how in ("id", "override", "table", "name", "plural", "spelling")
 
 
 def senses_of(label: str, hierarchy: Hierarchy, overrides: Mapping[str, str]) -> tuple[Sense, ...]:
-    """All meanings that a label may have; senses that can be seen before others, then the most frequent first.
+    """All possible meanings of a label: physical things before others, then the most frequent sense first.
 
     Raises:
-        TreeError: it is an id that WordNet does not have, or the settled one is nowhere.
+        TreeError: the label is a synset id that WordNet does not have, or its override names no node.
     """
     if label in overrides:
         return (_overridden(label, overrides[label], hierarchy),)
-    own = hierarchy.own(label)
-    if own is not None:
-        return (Sense(own, "table"),)
+    entry = hierarchy.find_entry(label)
+    if entry is not None:
+        return (Sense(entry, "table"),)
     if is_synset_id(label):
         if label not in hierarchy:
-            raise TreeError(f"the label {label!r} must be the id of a noun synset of WordNet 3.0, or stand in a table")
+            raise TreeError(f"the label {label!r} must be the id of a noun synset of WordNet 3.0 or of a parent table")
         return (Sense(label, "id"),)
-    if hierarchy.wordnet is not None:
-        for how, name in _readings(label, hierarchy.wordnet):
-            found = _physical_first(hierarchy.wordnet.senses(name), hierarchy)
-            if found:
-                return tuple(Sense(node, how, rank) for rank, node in enumerate(found, 1))
-    for ending in _endings(label):
-        own = hierarchy.own(ending)
-        if own is not None:
-            return (Sense(slug(label), "kind", 1, own),)
-        if hierarchy.wordnet is None:
-            continue
-        for name in (ending, *singular_forms(ending)):
-            found = _physical_first(hierarchy.wordnet.senses(name), hierarchy)
-            if found:
-                return tuple(Sense(slug(label), "kind", rank, node) for rank, node in enumerate(found, 1))
-    return (Sense(slug(label), "nowhere"),)
+    return _by_name(label, hierarchy) or _by_ending(label, hierarchy) or (Sense(slug(label), "unmatched"),)
 
 
 def _overridden(label: str, node: str, hierarchy: Hierarchy) -> Sense:
-    own = hierarchy.own(node)
-    if own is None and node not in hierarchy:
-        raise TreeError(f"the label {label!r} is settled as {node!r}, which must be a synset's id or in a table")
-    return Sense(own or node, "settled")
+    entry = hierarchy.find_entry(node)
+    if entry is None and node not in hierarchy:
+        raise TreeError(f"the override of {label!r}, {node!r}, must be the id of a synset or of a parent table")
+    return Sense(entry or node, "override")
+
+
+def _by_name(label: str, hierarchy: Hierarchy) -> tuple[Sense, ...]:
+    if hierarchy.wordnet is None:
+        return ()
+    for how, name in _readings(label, hierarchy.wordnet):
+        nodes = _physical_first(hierarchy.wordnet.senses(name), hierarchy)
+        if nodes:
+            return tuple(Sense(node, how, rank) for rank, node in enumerate(nodes, 1))
+    return ()
+
+
+def _by_ending(label: str, hierarchy: Hierarchy) -> tuple[Sense, ...]:
+    for ending in _endings(label):
+        entry = hierarchy.find_entry(ending)
+        if entry is not None:
+            return (Sense(slug(label), "new-child", 1, entry),)
+        if hierarchy.wordnet is None:
+            continue
+        for name in (ending, *singular_forms(ending)):
+            nodes = _physical_first(hierarchy.wordnet.senses(name), hierarchy)
+            if nodes:
+                return tuple(Sense(slug(label), "new-child", rank, node) for rank, node in enumerate(nodes, 1))
+    return ()
 
 
 def _physical_first(senses: Sequence[str], hierarchy: Hierarchy) -> list[str]:
-    """Senses that can be seen, if there are any, else all."""
+    """The physical senses if there are any, else all."""
     return [sense for sense in senses if hierarchy.is_physical(sense)] or list(senses)
 
 
 def _readings(label: str, wordnet: WordNet) -> Iterator[tuple[How, str]]:
-    """How a label may stand in WordNet: as it is, as a plural, with its words joined (wineglass) or parted."""
+    """How a label may be spelled in WordNet: as it is, in the singular, with its words joined (wineglass) or split."""
     yield "name", label
     for singular in singular_forms(label):
         yield "plural", singular
@@ -106,7 +115,7 @@ def _readings(label: str, wordnet: WordNet) -> Iterator[tuple[How, str]]:
 
 
 def _endings(label: str) -> Iterator[str]:
-    """What a label may be a kind of: its last words, longest first; of one word its longest end that is one."""
+    """What a label may be a kind of: its last words, longest first; for a single word its endings, longest first."""
     words = label.replace("-", " ").replace("_", " ").split()
     for first in range(1, len(words)):
         yield " ".join(words[first:])
@@ -116,16 +125,16 @@ def _endings(label: str) -> Iterator[str]:
 
 
 def new_entry(label: str, sense: Sense) -> Entry:
-    """The entry for a label that gets a node of its own."""
+    """The entry for a label that gets a new node."""
     parents = () if sense.parent is None else (sense.parent,)
     return Entry(sense.node, label, parents, where=f"the label {label!r}")
 
 
 def read_overrides(path: str | Path) -> dict[str, str]:
-    """The user's word on labels: a CSV file with the columns ``label`` and ``id``; others are for the eye.
+    """Overrides of labels: a CSV file with the columns ``label`` and ``id``; other columns are ignored.
 
     Raises:
-        TreeError: the file cannot be read, or a line is wrong.
+        TreeError: the file cannot be read, or a line is invalid.
     """
     path = Path(path)
     overrides: dict[str, str] = {}
@@ -134,7 +143,7 @@ def read_overrides(path: str | Path) -> dict[str, str]:
             rows = csv.DictReader(stream)
             if not {"label", "id"} <= set(rows.fieldnames or ()):
                 raise TreeError(
-                    f"{path}:1: must be a header with label and id, got {','.join(rows.fieldnames or ())[:80]!r}"
+                    f"{path}:1: the header must have label and id, got {','.join(rows.fieldnames or ())[:80]!r}"
                 )
             for row in rows:
                 label, node = ((row[key] or "").strip() for key in ("label", "id"))
@@ -142,7 +151,7 @@ def read_overrides(path: str | Path) -> dict[str, str]:
                     raise TreeError(f"{path}:{rows.line_num}: must have a label and an id")
                 if overrides.setdefault(label, node) != node:
                     raise TreeError(
-                        f"{path}:{rows.line_num}: {label!r} must be settled once, got {overrides[label]} and {node}"
+                        f"{path}:{rows.line_num}: {label!r} must have one id, got {overrides[label]} and {node}"
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TreeError(f"{path}: cannot be read: {error}") from None

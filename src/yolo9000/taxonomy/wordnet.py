@@ -1,6 +1,6 @@
-"""WordNet's nouns: what is a kind of what. The table comes with the package (see ``WORDNET-LICENSE.txt``).
+"""WordNet's nouns and their hypernyms. The table is bundled with the package (see ``WORDNET-LICENSE.txt``).
 
-It holds all 82,115 noun synsets of WordNet 3.0, whose numbers are ImageNet's ids: ``n02084071`` is dog. Made by
+It has all 82,115 noun synsets of WordNet 3.0, whose offsets are ImageNet's ids: ``n02084071`` is dog. Made by
 ``scripts/wordnet_table.py``.
 """
 
@@ -17,9 +17,9 @@ from jaxtyping import Int32, UInt8, UInt32
 
 from yolo9000.errors import TreeError
 
-__all__ = ["TOPICS", "WordNet", "is_synset_id", "singular_forms", "wordnet"]
+__all__ = ["TOPICS", "WordNet", "is_synset_id", "plain_name", "singular_forms", "wordnet"]
 
-# WordNet's files of noun synsets by subject, lexnames(5WN); the table holds their numbers, from 3 on
+# WordNet's lexicographer files of nouns, lexnames(5WN); the table has their numbers, from 3 on
 TOPICS = (
     *("top", "act", "animal", "artifact", "attribute", "body", "cognition", "communication", "event", "feeling"),
     *("food", "group", "location", "motive", "object", "person", "phenomenon", "plant", "possession", "process"),
@@ -37,15 +37,15 @@ def is_synset_id(text: str) -> bool:
 class WordNet:
     """The noun synsets and their hypernyms.
 
-    Synsets are named by their ids. Entry i of every array is synset i, by rising id.
+    Synsets are identified by their ids. Element i of an array belongs to synset i, in ascending order of ids.
 
     Attributes:
         offsets: the number in each id.
-        topics: subject of each, numbered as in WordNet; see `topic`.
-        hypernym_indices: the hypernyms of all synsets, one after the other.
-        hypernym_counts: how many each has.
-        name_lines: the names of each, most usual first, parted by tabs; a line each.
-        ranks: of all names in a row, which sense of the name the synset is: 1 is the most frequent.
+        topics: topic of each, numbered as in WordNet; see `topic`.
+        hypernym_indices: the hypernyms of all synsets, concatenated.
+        hypernym_counts: number of hypernyms of each.
+        name_lines: the names of each, most common first, separated by tabs.
+        ranks: for all names, concatenated, which sense of the name the synset is; 1 is the most frequent.
     """
 
     offsets: UInt32[np.ndarray, " n"]
@@ -59,52 +59,52 @@ class WordNet:
         return len(self.offsets)
 
     def __contains__(self, synset: object) -> bool:
-        return synset in self._places
+        return synset in self._indices
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._indices)
 
     def names(self, synset: str) -> tuple[str, ...]:
-        """All names of a synset, the most usual first; ``("dog", "domestic dog", "Canis familiaris")``.
+        """All names of a synset, the most common first; ``("dog", "domestic dog", "Canis familiaris")``.
 
         Raises:
-            TreeError: there is no such synset.
+            TreeError: no synset has this id.
         """
-        return tuple(self.name_lines[self._place(synset)].split("\t"))
+        return tuple(self.name_lines[self._index(synset)].split("\t"))
 
     def topic(self, synset: str) -> str:
-        """The subject that WordNet files a synset under, one of `TOPICS`.
+        """The lexicographer file of a synset, one of `TOPICS`.
 
         Raises:
-            TreeError: there is no such synset.
+            TreeError: no synset has this id.
         """
-        return TOPICS[int(self.topics[self._place(synset)]) - FIRST_TOPIC]
+        return TOPICS[int(self.topics[self._index(synset)]) - FIRST_TOPIC]
 
     def hypernyms(self, synset: str) -> tuple[str, ...]:
-        """What a synset is a kind, or an instance, of: none for ``n00001740`` (entity), more than one for some 2,200.
+        """The synsets that a synset is a kind or instance of: none for ``n00001740`` (entity), several for about 2,200.
 
         Raises:
-            TreeError: there is no such synset.
+            TreeError: no synset has this id.
         """
-        place = self._place(synset)
-        end = int(self._hypernym_ends[place])
-        places = self.hypernym_indices[end - int(self.hypernym_counts[place]) : end]
-        return tuple(self._ids[place] for place in places.tolist())
+        index = self._index(synset)
+        end = int(self._hypernym_ends[index])
+        hypernyms = self.hypernym_indices[end - int(self.hypernym_counts[index]) : end]
+        return tuple(self._ids[hypernym] for hypernym in hypernyms.tolist())
 
     def senses(self, name: str) -> tuple[str, ...]:
-        """The synsets that a name stands for, the most frequent sense first; none for an unknown name.
+        """The synsets of a name, the most frequent sense first; empty for an unknown name.
 
-        Upper and lower case are the same, and so are blanks, hyphens and underscores.
+        Case, spaces, hyphens and underscores do not matter.
         """
-        return tuple(synset for _, synset in sorted(self._by_name.get(_plain(name), ())))
+        return tuple(synset for _, synset in sorted(self._by_name.get(plain_name(name), ())))
 
     @cached_property
     def _ids(self) -> tuple[str, ...]:
         return tuple(f"n{offset:08}" for offset in self.offsets.tolist())
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {synset: place for place, synset in enumerate(self._ids)}
+    def _indices(self) -> dict[str, int]:
+        return {synset: index for index, synset in enumerate(self._ids)}
 
     @cached_property
     def _hypernym_ends(self) -> np.ndarray:
@@ -112,26 +112,27 @@ class WordNet:
 
     @cached_property
     def _by_name(self) -> dict[str, list[tuple[int, str]]]:
-        found: dict[str, list[tuple[int, str]]] = {}
+        synsets: dict[str, list[tuple[int, str]]] = {}
         ranks = iter(self.ranks.tolist())
         for synset, line in zip(self, self.name_lines, strict=True):
             for name in line.split("\t"):
-                found.setdefault(_plain(name), []).append((next(ranks), synset))
-        return found
+                synsets.setdefault(plain_name(name), []).append((next(ranks), synset))
+        return synsets
 
-    def _place(self, synset: str) -> int:
-        place = self._places.get(synset)
-        if place is None:
-            raise TreeError(f"{synset!r} must be the id of a noun synset of WordNet 3.0, such as n02084071")
-        return place
+    def _index(self, synset: str) -> int:
+        index = self._indices.get(synset)
+        if index is None:
+            raise TreeError(f"{synset!r} must be the id of a noun synset of WordNet 3.0, e.g. n02084071")
+        return index
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name without differences in case, spaces, hyphens and underscores."""
     return " ".join(re.split(r"[\s_\-]+", name.lower().strip()))
 
 
 def singular_forms(name: str) -> Iterator[str]:
-    """What a name may be the plural of, likeliest first: carrots, cherries, potatoes, skis. WordNet: morphy(7WN)."""
+    """What a name may be the plural of, most likely first: carrots, cherries, potatoes, skis. WordNet: morphy(7WN)."""
     for ending, instead in (("ies", "y"), ("ves", "fe"), ("ves", "f"), ("men", "man"), ("s", ""), ("es", "")):
         if name.lower().endswith(ending) and len(name) > len(ending) + 1:
             yield name[: -len(ending)] + instead

@@ -1,4 +1,4 @@
-"""The WordTree: labels of all data sets in one tree, with a softmax in each group of siblings.
+"""The WordTree: the labels of all data sets in one tree, with a softmax over each group of siblings.
 
 Paper: §4 Hierarchical classification. Darknet: src/tree.c.
 """
@@ -6,7 +6,8 @@ Paper: §4 Hierarchical classification. Darknet: src/tree.c.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,26 +15,27 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from yolo9000.errors import TreeError
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.errors import TreeError, nearest
+from yolo9000.taxonomy.class_names import index_names
 
 __all__ = ["DecodingRule", "TreePath", "WordTree"]
 
 DecodingRule = Literal["conditional", "darknet"]
-"""How the walk down the tree weighs a path: ``conditional`` multiplies conditional probabilities, as the paper does;
-``darknet`` multiplies absolute ones, as the released program does, and stops much higher up."""
+"""What hierarchical decoding compares with the threshold: ``conditional``, the product of conditional probabilities, as
+in the paper; ``darknet``, the product of absolute ones, as in the released program, which stops much higher up."""
 
 
 @dataclass(frozen=True)
 class TreePath:
-    """Where one object came to rest on its way down the tree.
+    """The path that hierarchical decoding took for one object.
 
     Attributes:
-        nodes: the path, from a top node to the answer.
+        nodes: the path, from a root to the predicted node.
         conditionals: P(node | parent) of each node of the path.
-        refused: the best child of the answer and its conditional probability; None at a leaf, and where a top node was
-            itself too unlikely to look below it.
-        runner_up: the likeliest sibling of the answer and its conditional probability; None where it has none.
+        refused: the most probable child of the predicted node and its conditional probability; None at a leaf, and
+            where the root itself did not reach the threshold.
+        runner_up: the most probable sibling of the predicted node and its conditional probability; None if it has no
+            siblings.
     """
 
     nodes: tuple[int, ...]
@@ -44,20 +46,25 @@ class TreePath:
 
 @dataclass(frozen=True)
 class WordTree:
-    """A label tree.
+    """A label tree. Immutable.
 
-    Nodes are numbered in file order, parents before their children. Neighbours with one parent are a *sibling group*;
-    group 0 holds the top nodes.
+    Nodes are numbered in file order, parents before their children. Adjacent nodes with the same parent form a *sibling
+    group*; group 0 holds the roots.
 
     Attributes:
-        parents: parent of each node, -1 for a top node.
-        names: display name of each node; not unique (585 names of Darknet's ``9k.names`` stand for several nodes).
-        ids: id of each node, such as ``n02084071``; unique.
-        synonyms: other names of each node; empty where none of the nodes has any.
-        notes: what somebody wanted to say about each node; empty where nobody did.
+        parents: parent of each node, -1 for a root.
+        names: display name of each node; not unique (585 names of Darknet's ``9k.names`` belong to several nodes).
+        ids: id of each node, e.g. ``n02084071``; unique.
+        synonyms: other names of each node; empty if no node has any.
+        notes: a comment on each node; empty if no node has one.
 
     Raises:
-        TreeError: a parent that is not before its child; a missing or repeated id.
+        TreeError: a parent does not precede its child; an id is missing or repeated.
+
+    Example:
+        >>> tree = WordTree.from_parents([-1, 0, 0], ["animal", "dog", "cat"])
+        >>> tree.find("cat"), tree.path_names(2)
+        (2, 'animal > cat')
     """
 
     parents: Int64[np.ndarray, " n"]
@@ -79,7 +86,7 @@ class WordTree:
         synonyms: Sequence[tuple[str, ...]] = (),
         notes: Sequence[str] = (),
     ) -> WordTree:
-        """Make a tree; names default to the ids, ids to the node numbers."""
+        """Make a tree; names default to the ids, ids to the node indices."""
         ids = tuple(ids if ids is not None else map(str, range(len(parents))))
         names = tuple(names if names is not None else ids)
         kept_synonyms = tuple(synonyms) if any(synonyms) else ()
@@ -95,8 +102,8 @@ class WordTree:
             if values and len(values) != len(self):
                 raise TreeError(f"{len(self)} nodes need as many {what} or none, got {len(values)}")
         if len(set(self.ids)) < len(self):
-            repeated = next(node_id for node_id in self.ids if self.ids.count(node_id) > 1)
-            raise TreeError(f"ids must be unique, {repeated!r} stands {self.ids.count(repeated)} times")
+            repeated, count = Counter(self.ids).most_common(1)[0]
+            raise TreeError(f"ids must be unique, got {repeated!r} {count} times")
 
     def _check_parents(self) -> None:
         wrong = np.flatnonzero((self.parents < -1) | (self.parents >= np.arange(len(self))))
@@ -107,13 +114,13 @@ class WordTree:
             )
 
     def check_groups_contiguous(self) -> None:
-        """Check that the children of every node stand side by side.
+        """Check that the children of every node are contiguous.
 
-        A tree that fails still has Darknet's meaning: each run of siblings is a softmax of its own, and a walk finds
-        only the last run.
+        A tree that fails keeps Darknet's meaning: each run of siblings has its own softmax, and hierarchical decoding
+        reaches only the last run.
 
         Raises:
-            TreeError: the first node that stands apart from its siblings.
+            TreeError: names the first node that is separated from its siblings.
         """
         starts = self.group_offsets
         of_group = self.parents[starts]
@@ -122,8 +129,8 @@ class WordTree:
         if len(again):
             node = int(starts[again[0]])
             raise TreeError(
-                f"node {node} ({self.ids[node]}): children of one parent must stand side by side, "
-                f"but its parent {of_group[again[0]]} has others further up"
+                f"node {node} ({self.ids[node]}): the children of a node must be contiguous, "
+                f"but parent {of_group[again[0]]} has other children before it"
             )
 
     def __len__(self) -> int:
@@ -146,7 +153,7 @@ class WordTree:
 
     @cached_property
     def child_groups(self) -> Int64[np.ndarray, " n"]:
-        """Sibling group that each node's children make; -1 for a leaf."""
+        """Sibling group of each node's children; -1 for a leaf."""
         child = np.full(len(self), -1, dtype=np.int64)
         parents = self.parents[self.group_offsets]
         child[parents[parents >= 0]] = np.flatnonzero(parents >= 0)
@@ -159,7 +166,7 @@ class WordTree:
 
     @cached_property
     def depths(self) -> Int64[np.ndarray, " n"]:
-        """Steps from the top to each node; 0 for top nodes."""
+        """Number of edges from the root to each node; 0 for a root."""
         depths = np.zeros(len(self), dtype=np.int64)
         for offset, size in zip(self.group_offsets, self.group_sizes, strict=True):
             parent = self.parents[offset]
@@ -168,17 +175,39 @@ class WordTree:
 
     @cached_property
     def _levels(self) -> list[Int64[np.ndarray, " m"]]:
-        """Nodes of each depth below the top."""
+        """The nodes at depth 1, 2, ..."""
         return [np.flatnonzero(self.depths == depth) for depth in range(1, int(self.depths.max()) + 1)]
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 of what a network that was trained on the tree depends on: ids and parents, in their order."""
+        """SHA-256 of the ids and parents, in order: what a network trained on the tree depends on."""
         lines = "".join(f"{node_id}\t{parent}\n" for node_id, parent in zip(self.ids, self.parents, strict=True))
         return hashlib.sha256(lines.encode()).hexdigest()
 
+    @cached_property
+    def index_by_id(self) -> Mapping[str, int]:
+        """The node of each id."""
+        return {node_id: node for node, node_id in enumerate(self.ids)}
+
+    @cached_property
+    def index_by_name(self) -> Mapping[str, tuple[int, ...]]:
+        """The nodes of each display name, spelled as in `names`."""
+        return index_names(self.names)
+
+    @cached_property
+    def _index_by_lower_name(self) -> Mapping[str, tuple[int, ...]]:
+        return index_names(name.lower() for name in self.names)
+
+    @cached_property
+    def _index_by_lower_synonym(self) -> Mapping[str, tuple[int, ...]]:
+        nodes: dict[str, dict[int, None]] = {}
+        for node, names in enumerate(self.synonyms):
+            for name in names:
+                nodes.setdefault(name.lower(), {})[node] = None
+        return {name: tuple(several) for name, several in nodes.items()}
+
     def children(self, node: int) -> range:
-        """The nodes below a node, one level down; none for a leaf. -1 gives the top nodes."""
+        """The children of a node; empty for a leaf. -1 gives the roots."""
         group = 0 if node < 0 else int(self.child_groups[node])
         if group < 0:
             return range(0)
@@ -186,101 +215,101 @@ class WordTree:
         return range(offset, offset + int(self.group_sizes[group]))
 
     def path(self, node: int) -> tuple[int, ...]:
-        """The nodes from the top down to the given one, itself included."""
+        """The nodes from the root down to the given one, inclusive."""
         path = []
         while node >= 0:
             path.append(node)
             node = int(self.parents[node])
         return tuple(reversed(path))
 
-    def named(self, name: str) -> list[int]:
-        """The nodes that have a name, as it stands, else as a synonym; upper and lower case are the same."""
-        wanted = name.lower()
-        found = [node for node, known in enumerate(self.names) if known.lower() == wanted]
-        if found or not self.synonyms:
-            return found
-        return [node for node, known in enumerate(self.synonyms) if wanted in map(str.lower, known)]
+    def nodes_named(self, name: str) -> tuple[int, ...]:
+        """The nodes with that display name or, if there are none, with that synonym. Case does not matter."""
+        name = name.lower()
+        return self._index_by_lower_name.get(name) or self._index_by_lower_synonym.get(name, ())
 
     def find(self, text: str) -> int:
-        """The node of that id, else of that name or synonym.
+        """The node with that id or, if there is none, with that name or synonym.
 
         Raises:
-            TreeError: there is none, or more than one.
+            TreeError: no node has it, or several nodes have it as a name.
         """
-        if text in self.ids:
-            return self.ids.index(text)
-        found = self.named(text)
-        if not found:
+        if text in self.index_by_id:
+            return self.index_by_id[text]
+        nodes = self.nodes_named(text)
+        if not nodes:
             raise TreeError(f"{text!r} must be the id or name of a node{nearest(text, self.names)}")
-        if len(found) > 1:
-            ids = ", ".join(f"{self.ids[node]} ({self.way(node)})" for node in found)
-            raise TreeError(f"{text!r} is the name of {len(found)} nodes; say which by its id: {ids}")
-        return found[0]
+        if len(nodes) > 1:
+            ids = ", ".join(f"{self.ids[node]} ({self.path_names(node)})" for node in nodes)
+            raise TreeError(f"{text!r} is the name of {len(nodes)} nodes; use an id instead: {ids}")
+        return nodes[0]
 
-    def way(self, node: int) -> str:
-        """The names on the path from the top, for people: ``animal > dog > terrier``."""
+    def path_names(self, node: int) -> str:
+        """The names on the path from the root, for display: ``animal > dog > terrier``."""
         return " > ".join(self.names[step] for step in self.path(node))
 
     def subtree(self, roots: Sequence[int]) -> tuple[WordTree, Int64[np.ndarray, " m"]]:
-        """The tree of some nodes and all below them, as if nothing else were: they are its top nodes.
+        """The tree of some nodes and everything below them; these nodes become its roots.
 
         Args:
             roots: nodes, none of them below another.
 
         Returns:
-            The tree, and the node of this one that each of its nodes is.
+            The tree, and for each of its nodes the node of this tree.
 
         Raises:
-            TreeError: there are none, one is named twice or lies below another.
+            TreeError: ``roots`` is empty, or names a node twice or together with one of its ancestors.
         """
-        if not roots:
-            raise TreeError("a subtree needs at least one node")
-        for node in roots:
-            above = [step for step in self.path(node)[:-1] if step in set(roots)]
-            if above or list(roots).count(node) > 1:
-                other = self.names[above[0] if above else node]
-                raise TreeError(
-                    f"{self.names[node]!r} must not be the same as, or a kind of, {other!r}, named beside it"
-                )
-        inside = np.any([self.below(node) for node in roots], axis=0)
+        self._check_roots(roots)
+        inside = self._at_or_below(np.asarray(roots, np.int64))
         inside[list(roots)] = False
         nodes = np.array([*sorted(roots), *np.flatnonzero(inside)], np.int64)
-        place = {int(node): number for number, node in enumerate(nodes)}
-        kept = [int(node) for node in nodes]
-        parents = [-1 if node in set(roots) else place[int(self.parents[node])] for node in kept]
+        position = np.full(len(self) + 1, -1, np.int64)  # the last entry stands for parent -1
+        position[nodes] = np.arange(len(nodes))
+        parents = position[self.parents[nodes]]
+        parents[: len(roots)] = -1
         return WordTree.from_parents(
-            parents, [self.names[node] for node in kept], [self.ids[node] for node in kept]
+            parents.tolist(),
+            [self.names[node] for node in nodes],
+            [self.ids[node] for node in nodes],
+            [self.synonyms[node] for node in nodes] if self.synonyms else (),
+            [self.notes[node] for node in nodes] if self.notes else (),
         ), nodes
+
+    def _check_roots(self, roots: Sequence[int]) -> None:
+        if not roots:
+            raise TreeError("a subtree needs at least one node")
+        counts = Counter(roots)
+        for node in roots:
+            overlapping = [step for step in self.path(node) if counts[step] > (step == node)]
+            if overlapping:
+                raise TreeError(
+                    f"{self.names[node]!r} must not be the same as, or below, {self.names[overlapping[0]]!r}, "
+                    "another node of the list"
+                )
 
     def below(self, node: int) -> Bool[np.ndarray, " n"]:
         """Which nodes are the given one or lie below it."""
+        return self._at_or_below(np.array([node]))
+
+    def _at_or_below(self, roots: Int64[np.ndarray, " m"]) -> Bool[np.ndarray, " n"]:
         inside = np.zeros(len(self), dtype=bool)
-        inside[node] = True
+        inside[roots] = True
         for level in self._levels:
             inside[level] |= inside[self.parents[level]]
         return inside
 
     def softmax(self, logits: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
-        """Conditional probabilities P(node | parent): a softmax in every sibling group."""
+        """Conditional probabilities P(node | parent): a softmax over every sibling group."""
         highest = np.maximum.reduceat(logits, self.group_offsets, axis=-1)
         exponentials = np.exp(logits - highest[..., self.groups])
         totals = np.add.reduceat(exponentials, self.group_offsets, axis=-1)
         return np.asarray(exponentials / totals[..., self.groups])
 
-    def probabilities(
-        self, conditionals: Float[np.ndarray, "*batch n"], *, only_leaves: bool = False
-    ) -> Float[np.ndarray, "*batch n"]:
-        """Absolute probabilities P(node): the product of conditionals from the top down (§4).
-
-        Args:
-            conditionals: P(node | parent).
-            only_leaves: give inner nodes 0, so that what remains is a distribution over leaves.
-        """
+    def probabilities(self, conditionals: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
+        """Absolute probabilities P(node): the product of P(node | parent) along the path (§4)."""
         absolute = conditionals.copy()
         for level in self._levels:
             absolute[..., level] *= absolute[..., self.parents[level]]
-        if only_leaves:
-            absolute[..., ~self.leaves] = 0
         return absolute
 
     def decode(
@@ -290,23 +319,22 @@ class WordTree:
         hier_thresh: float,
         rule: DecodingRule = "conditional",
     ) -> list[TreePath]:
-        """Walk objects down the tree, at every split to the likeliest child, until that would be too unlikely (§4).
+        """Hierarchical decoding: go to the most probable child as long as the path stays probable enough (§4).
 
-        Only the sibling groups on the way are looked at. A top node is accepted whatever its probability: there is
-        nothing above it to answer with.
+        Only the sibling groups on the path are evaluated. The most probable root is accepted whatever its probability.
 
         Args:
-            conditionals_of: (objects, group) gives the group's conditional probabilities for those objects.
+            conditionals_of: called with (objects, group); returns the group's conditional probabilities for them.
             count: number of objects.
-            hier_thresh: a node is entered if the probability of the path to it is above this.
-            rule: what that probability is; see `DecodingRule`.
+            hier_thresh: a node is entered if the probability of its path is above this.
+            rule: how that probability is computed; see `DecodingRule`.
 
         Returns:
-            One descent for each object.
+            One path per object.
 
         Darknet: src/tree.c hierarchy_top_prediction.
         """
-        walks = [_Walk() for _ in range(count)]
+        decodings = [_Decoding() for _ in range(count)]
         level = {0: list(range(count))} if count else {}
         while level:
             level_below: dict[int, list[int]] = {}
@@ -314,17 +342,17 @@ class WordTree:
                 offset = int(self.group_offsets[group])
                 conditionals = conditionals_of(np.asarray(objects, dtype=np.int64), group)
                 best = conditionals.argmax(axis=1)
-                for row, item in enumerate(objects):
-                    entered = walks[item].offer(offset, conditionals[row], int(best[row]), hier_thresh, rule)
-                    below = int(self.child_groups[offset + best[row]]) if entered else -1
+                for i, item in enumerate(objects):
+                    entered = decodings[item].step(offset, conditionals[i], int(best[i]), hier_thresh, rule)
+                    below = int(self.child_groups[offset + best[i]]) if entered else -1
                     if below >= 0:
                         level_below.setdefault(below, []).append(item)
             level = level_below
-        return [walk.finish() for walk in walks]
+        return [decoding.path() for decoding in decodings]
 
 
-class _Walk:
-    """One object on its way down."""
+class _Decoding:
+    """Hierarchical decoding of one object, in progress."""
 
     def __init__(self) -> None:
         self.nodes: list[int] = []
@@ -334,14 +362,14 @@ class _Walk:
         self.refused: tuple[int, float] | None = None
         self.runner_up: tuple[int, float] | None = None
 
-    def offer(
-        self, offset: int, conditionals: Float[np.ndarray, " size"], best: int, least: float, rule: DecodingRule
+    def step(
+        self, offset: int, conditionals: Float[np.ndarray, " size"], best: int, threshold: float, rule: DecodingRule
     ) -> bool:
-        """Enter the best node of a sibling group, or refuse it and stop; whether it was entered and counts."""
+        """Enter the best node of a sibling group if it is probable enough; returns whether to go on below it."""
         conditional = float(conditionals[best])
         absolute = self.absolute * conditional
         weight = self.weight * (conditional if rule == "conditional" else absolute)
-        likely = weight > least
+        likely = weight > threshold
         if not likely and self.nodes:
             self.refused = (offset + best, conditional)
             return False
@@ -351,7 +379,7 @@ class _Walk:
         self.runner_up = _second(offset, conditionals, best)
         return likely
 
-    def finish(self) -> TreePath:
+    def path(self) -> TreePath:
         return TreePath(tuple(self.nodes), tuple(self.conditionals), self.refused, self.runner_up)
 
 

@@ -1,1 +1,5 @@
-"""Training: recipes, the loop, checkpoints, what a run leaves."""
+"""Training: recipes, the loop, checkpoints, and the files of a run."""
+
+from yolo9000.training.trainer import Outcome, train
+
+__all__ = ["Outcome", "train"]

@@ -1,7 +1,7 @@
-"""Training states on disk, whole or not at all.
+"""Training states on disk, written completely or not at all.
 
 ``checkpoints/00001234/`` holds ``tensors.safetensors``, ``state.json`` and ``manifest.json``, which has the length and
-hash of both. It is written as ``00001234.part`` and renamed when all its bytes are on the disk; then older ones go.
+hash of both. It is written as ``00001234.part`` and renamed when all bytes are on the disk; then older ones go.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from yolo9000.errors import TrainingError
 __all__ = ["TrainingState", "latest_state", "save_state"]
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
-PART, GOING = ".part", ".going"
+PART, DELETED = ".part", ".deleted"
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training stands.
+    """The state of a training after a step.
 
     Attributes:
         step: steps done.
-        tensors: weights, and what optimizer and running mean remember, by name.
-        state: plain values for JSON; floats come back as they were.
+        tensors: of the weights, the optimizer and the moving average, by name.
+        state: plain values for JSON; floats are restored exactly.
     """
 
     step: int
@@ -47,11 +47,11 @@ def save_state(folder: Path, checkpoint: TrainingState, keep: int = 2) -> None:
 
     Args:
         folder: of all checkpoints.
-        checkpoint: what to write.
-        keep: how many stay.
+        checkpoint: to write.
+        keep: number of checkpoints to keep.
 
     Raises:
-        TrainingError: it cannot be written, as when the disk is full; older ones are untouched.
+        TrainingError: it cannot be written, e.g. because the disk is full; older ones are untouched.
     """
     files = {
         TENSORS: save({name: value.detach().cpu().contiguous() for name, value in sorted(checkpoint.tensors.items())}),
@@ -62,7 +62,7 @@ def save_state(folder: Path, checkpoint: TrainingState, keep: int = 2) -> None:
     part = final.with_name(final.name + PART)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_litter(folder)
+        _remove_leftovers(folder)
         part.mkdir()
         for name, data in files.items():
             _write(part / name, data)
@@ -77,14 +77,14 @@ def save_state(folder: Path, checkpoint: TrainingState, keep: int = 2) -> None:
         free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
         raise TrainingError(
             f"{final}: the checkpoint cannot be written: {error.strerror or error}; it needs {needed:,} bytes, "
-            f"{free:,} are free. The one before it is whole"
+            f"{free:,} are free. The previous one is intact"
         ) from None
     for old in _steps(folder)[:-keep]:
         _remove(folder / f"{old:08}")
 
 
 def latest_state(folder: Path) -> TrainingState | None:
-    """The newest checkpoint that is whole; None where there is none. Damaged ones are passed over, with a warning.
+    """The newest intact checkpoint; None if there is none. Damaged ones are skipped with a warning.
 
     Raises:
         TrainingError: there are checkpoints, but all of them are damaged.
@@ -95,9 +95,9 @@ def latest_state(folder: Path) -> TrainingState | None:
         try:
             return _read(path, step)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            warnings.warn(f"{path}: is damaged and passed over: {error}", stacklevel=2)
+            warnings.warn(f"{path}: is damaged and is skipped: {error}", stacklevel=2)
     if steps:
-        raise TrainingError(f"{folder}: must hold a whole checkpoint; all {len(steps)} there are damaged")
+        raise TrainingError(f"{folder}: must have an intact checkpoint; all {len(steps)} are damaged")
     return None
 
 
@@ -106,7 +106,7 @@ def _read(path: Path, step: int) -> TrainingState:
     files = {name: (path / name).read_bytes() for name in (TENSORS, STATE)}
     for name, data in files.items():
         if manifest[name] != _fingerprint(data):
-            raise ValueError(f"{name} is not what was written")
+            raise ValueError(f"{name} differs from what was written")
     return TrainingState(step, load(files[TENSORS]), json.loads(files[STATE]))
 
 
@@ -126,7 +126,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make sure that the names in a folder are on the disk; Windows has no way to ask for it."""
+    """Flush the names in a folder to the disk; Windows has no way to ask for it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -137,13 +137,13 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Delete a checkpoint; under another name first, so that half of one never looks like one."""
-    going = path.with_name(path.name + GOING)
-    path.rename(going)
-    shutil.rmtree(going)
+    """Delete a checkpoint, renamed first, so that a partial one never looks complete."""
+    renamed = path.with_name(path.name + DELETED)
+    path.rename(renamed)
+    shutil.rmtree(renamed)
 
 
-def _remove_litter(folder: Path) -> None:
-    """Delete what a run that was killed left half written or half deleted."""
-    for path in [*folder.glob(f"*{PART}"), *folder.glob(f"*{GOING}")]:
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what a killed run left partly written or partly deleted."""
+    for path in [*folder.glob(f"*{PART}"), *folder.glob(f"*{DELETED}")]:
         shutil.rmtree(path)

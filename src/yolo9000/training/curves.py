@@ -1,4 +1,4 @@
-"""The course of training as images: PNG files in memory."""
+"""Curves of training runs, as PNG files in memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ __all__ = ["Best", "best_scores", "plot_run", "plot_scores"]
 
 Against = Literal["epoch", "minutes"]
 FAINT = "#d3d8e0"
-NOT_A_LOSS = {"kind", "step", "epoch", "seconds", "rate", "gradient norm", "width", "height", "images"}
-NOT_A_SCORE = {"kind", "step", "epoch", "seconds", "best_f1_threshold"}
 SCORES_SHOWN = ("map50", "map", "top1", "top5")
 POINTS = 50  # of a curve, at most; each is the mean of the steps around it
 
@@ -30,51 +28,52 @@ def plot_run(folder: RunFolder) -> bytes:
     """Losses, scores, learning rate and speed of a run against epochs.
 
     Raises:
-        TrainingError: the run has not done a step yet; its log is damaged.
+        TrainingError: the run has no steps yet; its log is damaged.
     """
-    steps, scores = folder.lines("step"), folder.lines("scores")
+    steps, evaluations = folder.lines("step"), folder.lines("metrics")
     if not steps:
-        raise TrainingError(f"{folder.path}: must have done a step, or there is nothing to draw")
+        raise TrainingError(f"{folder.path}: has no steps to draw yet")
     figure = Figure(figsize=(11, 7), dpi=110, layout="constrained")
     (losses, of_scores), (rate, speed) = figure.subplots(2, 2)
     epochs = _thinned(_known(steps, "epoch"))
-    for name in [name for name in steps[0] if name not in NOT_A_LOSS]:
-        losses.plot(epochs, _thinned(_known(steps, name)), lw=2.2 if name == "total" else 1.2, label=name)
+    for name in steps[0]["losses"]:
+        values = _thinned(_known([line["losses"] for line in steps], name))
+        losses.plot(epochs, values, lw=2.2 if name == "total" else 1.2, label=name)
     losses.set_yscale("log")
-    _finish(losses, "loss an image")
+    _finish(losses, "loss per image")
     for name in SCORES_SHOWN:
-        if scores and name in scores[0]:
-            of_scores.plot(_known(scores, "epoch"), _known(scores, name), "o-", ms=3, label=name)
+        if evaluations and name in evaluations[0]["metrics"]:
+            of_scores.plot(_known(evaluations, "epoch"), _metric(evaluations, name), "o-", ms=3, label=name)
     _from_zero(of_scores)
-    _finish(of_scores, "scores on the validation split")
-    rate.plot(_known(steps, "epoch"), _known(steps, "rate"))
+    _finish(of_scores, "metrics on the validation split")
+    rate.plot(_known(steps, "epoch"), _known(steps, "lr"))
     _from_zero(rate)
     _finish(rate, "learning rate")
     seconds = np.diff(_known(steps, "seconds"), prepend=0.0)
     speed.plot(epochs, _thinned(_known(steps, "images")) / _thinned(seconds))
     _from_zero(speed)
-    _finish(speed, "images/s, scoring included")
+    _finish(speed, "images/s, including evaluation")
     return _png(figure)
 
 
 def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "epoch") -> bytes:
-    """One score of several runs in one image, with the best of each beside its name.
+    """One metric of several runs in one figure, with the best value of each beside its name.
 
     Args:
-        runs: what to call each, and its folder.
-        score: such as ``map50`` or ``top1``.
+        runs: name and folder of each.
+        score: name of the metric.
         against: epochs, or minutes of training.
 
     Raises:
-        ConfigError: a run has no such score.
+        ConfigError: a run has no such metric.
         TrainingError: the log of a run is damaged.
     """
     figure = Figure(figsize=(7.5, 4.8), dpi=110, layout="constrained")
     axes = figure.subplots()
     for (name, folder), best in zip(runs.items(), best_scores(runs, score).values(), strict=True):
-        lines = folder.lines("scores")
-        places = _known(lines, "epoch") if against == "epoch" else _known(lines, "seconds") / 60
-        axes.plot(places, _known(lines, score), "o-", ms=3.5, label=f"{name}  {best.value:.3f}")
+        lines = folder.lines("metrics")
+        x = _known(lines, "epoch") if against == "epoch" else _known(lines, "seconds") / 60
+        axes.plot(x, _metric(lines, score), "o-", ms=3.5, label=f"{name}  {best.value:.3f}")
     _from_zero(axes)
     _finish(axes, score, against)
     return _png(figure)
@@ -82,7 +81,7 @@ def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "e
 
 @dataclass(frozen=True)
 class Best:
-    """The highest value of a score in a run, and when it was reached; NaN where the score was never known."""
+    """The highest value of a metric in a run, and when it was reached; NaN if the metric was never defined."""
 
     value: float
     epoch: float
@@ -91,16 +90,20 @@ class Best:
 
 def best_scores(runs: Mapping[str, RunFolder], score: str) -> dict[str, Best]:
     """The best of each run; see `plot_scores`."""
-    found = {}
+    best = {}
     for name, folder in runs.items():
-        lines = folder.lines("scores")
-        if not lines or score not in lines[0]:
-            known = sorted(set(lines[0]) - NOT_A_SCORE) if lines else ["none"]
-            raise ConfigError(f"{folder.path}: must have the score {score!r}; there: {', '.join(known)}")
-        best = max(lines, key=lambda line: -math.inf if line[score] is None else line[score])
-        value = math.nan if best[score] is None else best[score]
-        found[name] = Best(value, best["epoch"], best["seconds"] / 60)
-    return found
+        lines = folder.lines("metrics")
+        if not lines or score not in lines[0]["metrics"]:
+            known = sorted(lines[0]["metrics"]) if lines else ["none"]
+            raise ConfigError(f"{folder.path}: has no metric {score!r}; it has {', '.join(known)}")
+        values = _metric(lines, score)
+        index = int(np.where(np.isnan(values), -math.inf, values).argmax())
+        best[name] = Best(float(values[index]), lines[index]["epoch"], lines[index]["seconds"] / 60)
+    return best
+
+
+def _metric(lines: Sequence[Mapping[str, Any]], name: str) -> Float64[np.ndarray, " n"]:
+    return _known([line["metrics"] for line in lines], name)
 
 
 def _known(lines: Sequence[Mapping[str, Any]], name: str) -> Float64[np.ndarray, " n"]:

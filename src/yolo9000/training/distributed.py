@@ -1,6 +1,6 @@
-"""One process or many: where this process stands among those that train together.
+"""Training in one process or in several.
 
-``torchrun`` starts the processes and says so in the environment; without it there is one.
+``torchrun`` starts the processes and describes them in the environment; without it there is one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from yolo9000.errors import ConfigError
 
-__all__ = ["SynchronisedBatchNorm", "World", "join_world", "synchronise_batch_norm"]
+__all__ = ["SyncBatchNorm", "World", "join_world", "sync_batch_norm"]
 
-TIMEOUT = timedelta(minutes=30)  # the first process scores alone for that long at most
+TIMEOUT = timedelta(minutes=30)  # the longest evaluation, which the first process does alone
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class World:
     """The processes that train together.
 
     Attributes:
-        rank: of this process; the first one, 0, writes files and scores.
-        size: how many there are.
-        device: what this process computes on.
+        rank: of this process; rank 0 writes files and evaluates.
+        size: number of processes.
+        device: of this process.
     """
 
     rank: int
@@ -39,11 +39,11 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is rank 0, which writes files."""
         return self.rank == 0
 
-    def fraction(self, network: nn.Module) -> nn.Module:
-        """The network as all processes train it: gradients are means over the processes."""
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """The network for training in all processes: gradients are averaged over the processes."""
         if self.size == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
@@ -60,7 +60,7 @@ class World:
         return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0) if self.size > 1 else flag
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait for all processes."""
         if self.size > 1:
             dist.barrier()
 
@@ -95,36 +95,36 @@ def _device(name: str, local_rank: int | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+        raise ConfigError(f"must be auto, cpu, cuda or cuda:N, got {name!r}", argument="device") from None
     if device.type == "cpu":
         return device
     if device.type != "cuda" or not torch.cuda.is_available():
-        raise ConfigError(f"--device {name}: torch finds no such device here")
+        raise ConfigError(f"{name!r} is not available: torch finds no such device", argument="device")
     index = local_rank if device.index is None else device.index
     device = torch.device("cuda", index or 0)
     if (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+        raise ConfigError(f"must be below cuda:{torch.cuda.device_count()}, got {name!r}", argument="device")
     torch.cuda.set_device(device)
     return device
 
 
-def synchronise_batch_norm(network: nn.Module) -> None:
+def sync_batch_norm(network: nn.Module) -> None:
     """Let every batch norm of the network see the images of all processes."""
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, SynchronisedBatchNorm.like(child))
+                setattr(module, name, SyncBatchNorm.like(child))
 
 
-class SynchronisedBatchNorm(nn.BatchNorm2d):
+class SyncBatchNorm(nn.BatchNorm2d):
     """Batch norm whose mean and variance are those of the images of all processes.
 
     torch's own works on GPUs only. All processes must have batches of one size.
     """
 
     @classmethod
-    def like(cls, norm: nn.BatchNorm2d) -> SynchronisedBatchNorm:
-        """One with the numbers of another."""
+    def like(cls, norm: nn.BatchNorm2d) -> SyncBatchNorm:
+        """One with the parameters and statistics of another."""
         new = cls(norm.num_features, norm.eps, norm.momentum)
         new.load_state_dict(norm.state_dict())
         return new
@@ -147,7 +147,7 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean and biased variance of each channel over all processes, and how many numbers that were."""
+    """Mean and biased variance of each channel over all processes, and the number of values."""
     world = dist.get_world_size()
     mean = _mean_over_processes(x.mean((0, 2, 3)))
     variance = _mean_over_processes((x - mean[:, None, None]).square().mean((0, 2, 3)))

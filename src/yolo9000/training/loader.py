@@ -1,4 +1,4 @@
-"""Images for training, prepared ahead by worker processes: the same ones whatever the number of workers is."""
+"""Batches for training, prepared ahead by worker processes: the same ones for every number of workers."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from yolo9000.data.batching import Batch, Example, collate, multi_scale_size
-from yolo9000.data.sampler import Stream
+from yolo9000.data.sampler import ImageSampler
 from yolo9000.errors import TrainingError, YoloError
 from yolo9000.training.distributed import World
-from yolo9000.training.recipe import Recipe
+from yolo9000.training.recipe import MultiScaleSettings
 
-__all__ = ["Feed", "Order", "Plan", "keep_memory"]
+__all__ = ["BatchLoader", "BatchPlan", "SampleRequest", "keep_memory"]
 
 HANGS_AFTER = 120  # seconds without a batch from the workers
 
 
 @dataclass(frozen=True)
-class Order:
-    """One image that a batch asks for.
+class SampleRequest:
+    """One image of a batch.
 
     Attributes:
-        epoch, index: epoch and place in it; they key what is drawn for the image.
-        image: number of the sample.
+        epoch, index: epoch and position in it; the random numbers of the image follow from them.
+        image: index of the sample.
         size_wh: width and height of the input.
     """
 
@@ -44,41 +44,45 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which images each step trains, and at which size: a function of the step alone.
+class BatchPlan:
+    """The images of each step and the size of the input: a function of the step alone.
 
     Attributes:
-        recipe: batch, parts of a batch, sizes.
-        stream: order of the images.
+        sampler: order of the images.
+        batch: images of a step, over all processes.
+        accumulate: parts that a batch is computed in.
+        size_wh: width and height of the input.
+        multi_scale: the sizes to choose from instead; None: always `size_wh`.
+        stride: sizes are multiples of it, in pixels.
         world: the processes that share each batch.
-        stride: of the network in pixels: what sizes are multiples of.
     """
 
-    recipe: Recipe
-    stream: Stream
-    world: World
+    sampler: ImageSampler
+    batch: int
+    accumulate: int
+    size_wh: tuple[int, int]
+    multi_scale: MultiScaleSettings | None
     stride: int
+    world: World
 
-    def size_wh(self, step: int) -> tuple[int, int]:
+    def size_of(self, step: int) -> tuple[int, int]:
         """Width and height of the input in a step (§2 Multi-Scale Training)."""
-        width, height = self.recipe.network.size_wh
-        scales = self.recipe.multi_scale
-        if scales is None:
+        width, height = self.size_wh
+        if self.multi_scale is None:
             return width, height
-        chosen = multi_scale_size(self.recipe.seed, step, scales.sizes, scales.every)
+        chosen = multi_scale_size(self.sampler.seed, step, self.multi_scale.sizes, self.multi_scale.every)
         return chosen, max(self.stride, round(chosen * height / width / self.stride) * self.stride)
 
-    def part(self, step: int, part: int) -> list[Order]:
-        """What this process trains in a part of a step: every n-th place of the batch, dealt to processes and parts."""
-        recipe = self.recipe
-        size_wh = self.size_wh(step)
-        first = step * recipe.batch + self.world.rank + part * self.world.size
-        places = range(first, (step + 1) * recipe.batch, self.world.size * recipe.accumulate)
-        return [Order(*self.stream.image(place), size_wh) for place in places]
+    def requests(self, step: int, part: int) -> list[SampleRequest]:
+        """The images of one process in a part of a step: every n-th of the batch, dealt to processes and parts."""
+        size_wh = self.size_of(step)
+        first = step * self.batch + self.world.rank + part * self.world.size
+        positions = range(first, (step + 1) * self.batch, self.world.size * self.accumulate)
+        return [SampleRequest(*self.sampler.sample(position), size_wh) for position in positions]
 
 
-class Feed:
-    """The parts of the batches of all steps from one on, prepared ahead.
+class BatchLoader:
+    """The batches of consecutive steps, part by part, prepared ahead by worker processes.
 
     Attributes:
         waited: seconds that training has waited for images.
@@ -86,8 +90,8 @@ class Feed:
 
     def __init__(
         self,
-        plan: Plan,
-        make: Callable[[Order], Example],
+        plan: BatchPlan,
+        make: Callable[[SampleRequest], Example],
         names: Callable[[int], str],
         *,
         steps: range,
@@ -96,22 +100,22 @@ class Feed:
         """Start the workers.
 
         Args:
-            plan: which images each step trains.
+            plan: the images of each step.
             make: makes an image; runs in the workers.
-            names: name of an image by its number, for errors.
+            names: name of an image by its index, for errors.
             steps: to prepare.
             workers: processes; 0 prepares each batch when it is asked for.
         """
-        cv2.setNumThreads(0)  # here and in the workers; where OpenCV has threads, one that is forked off waits for them
+        cv2.setNumThreads(0)  # a forked process would wait for OpenCV's threads, which are not forked with it
         self.waited = 0.0
         self._names = names
-        self._working_on = torch.full((max(workers, 1),), NOTHING).share_memory_()
-        parts = ((step, part) for step in steps for part in range(plan.recipe.accumulate))
+        self._in_progress = torch.full((max(workers, 1),), NOTHING).share_memory_()
+        parts = ((step, part) for step in steps for part in range(plan.accumulate))
         loader: DataLoader[_Part] = DataLoader(
-            _Images(make, self._working_on),
-            batch_sampler=_Lists(plan.part(*place) for place in parts),
+            _Images(make, self._in_progress),
+            batch_sampler=_Once(plan.requests(*part) for part in parts),
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             pin_memory=plan.world.device.type == "cuda",
             timeout=HANGS_AFTER if workers else 0,
             worker_init_fn=_start_worker,
@@ -122,7 +126,7 @@ class Feed:
         """The next part of a batch.
 
         Raises:
-            YoloError: an image of it cannot be used.
+            YoloError: one of its images cannot be used.
             TrainingError: a worker died or hangs.
         """
         started = time.perf_counter()
@@ -135,12 +139,12 @@ class Feed:
         return batch
 
     def close(self) -> None:
-        """End the workers now, not when memory happens to be cleared."""
+        """End the workers now instead of when the garbage is collected."""
         self._parts = iter(())
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
-        """Say which images were in work when a worker died. torch notices that at any moment, by a signal.
+        """Name the images that were being prepared when a worker died. torch may notice at any moment, by a signal.
 
         Raises:
             TrainingError: a worker died or hangs.
@@ -150,11 +154,11 @@ class Feed:
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
-            numbers = [number for number in self._working_on.tolist() if number != NOTHING]
-            images = ", ".join(map(self._names, numbers)) or "none"
+            indices = [index for index in self._in_progress.tolist() if index != NOTHING]
+            images = ", ".join(map(self._names, indices)) or "none"
             raise TrainingError(
-                f"a process that prepares images ended or hangs ({str(error).splitlines()[0]}); in work: {images}. "
-                "Where shared memory is short (/dev/shm), workers=0 prepares images without such processes"
+                f"a worker process ended or hangs ({str(error).splitlines()[0]}) while it prepared: {images}. "
+                "If shared memory (/dev/shm) is short, set workers=0"
             ) from None
 
 
@@ -162,62 +166,62 @@ _Part = tuple[Tensor, Batch] | YoloError
 NOTHING = -1
 
 
-class _Lists:
-    """Lists of orders, once."""
+class _Once:
+    """An iterator as the batch sampler that a `DataLoader` wants."""
 
-    def __init__(self, lists: Iterator[list[Order]]) -> None:
-        self._lists = lists
+    def __init__(self, requests: Iterator[list[SampleRequest]]) -> None:
+        self._requests = requests
 
-    def __iter__(self) -> Iterator[list[Order]]:
-        return self._lists
+    def __iter__(self) -> Iterator[list[SampleRequest]]:
+        return self._requests
 
 
 class _Images(Dataset[_Part]):
-    """What the workers do."""
+    """What the workers compute."""
 
-    def __init__(self, make: Callable[[Order], Example], working_on: Tensor) -> None:
+    def __init__(self, make: Callable[[SampleRequest], Example], in_progress: Tensor) -> None:
         self._make = make
-        self._working_on = working_on
+        self._in_progress = in_progress
 
-    def __getitems__(self, orders: Sequence[Order]) -> _Part:
-        """A part of a batch; its images as a tensor, which torch hands over in shared memory."""
+    def __getitems__(self, requests: Sequence[SampleRequest]) -> _Part:
+        """A part of a batch; its images as a tensor, which torch passes on in shared memory."""
         worker = get_worker_info()
-        place = worker.id if worker else 0
+        slot = worker.id if worker else 0
         examples = []
         try:
-            for order in orders:
-                self._working_on[place] = order.image
-                examples.append(self._make(order))
+            for request in requests:
+                self._in_progress[slot] = request.image
+                examples.append(self._make(request))
         except YoloError as error:
             return error
         finally:
-            self._working_on[place] = NOTHING
+            self._in_progress[slot] = NOTHING
         batch = collate(examples)
         return torch.from_numpy(batch.images), replace(batch, images=batch.images[:, :0, :0])
 
-    def __getitem__(self, orders: Sequence[Order]) -> _Part:
-        return self.__getitems__(orders)
+    def __getitem__(self, requests: Sequence[SampleRequest]) -> _Part:
+        return self.__getitems__(requests)
 
 
-def _as_it_is(part: Any) -> Any:
-    """What torch would make a batch of is one already."""
+def _unchanged(part: Any) -> Any:
+    """The batch, which needs no collating."""
     return part
 
 
 def _start_worker(worker: int) -> None:
-    """Ctrl-C is for the process that trains."""
+    """Leave Ctrl-C to the process that trains."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory()
 
 
-# glibc's numbers for mallopt, malloc.h
+# glibc's parameters of mallopt, malloc.h
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
 def keep_memory() -> None:
-    """Let this process keep large blocks that it frees, for the next batch needs them again: 15 to 30 % on Linux.
+    """Keep large freed blocks of memory in this process, since the next batch needs them: 15 to 30 % faster on Linux.
 
-    Without it glibc gives blocks above 32 MiB back to the system, which clears them page by page when they come again.
+    By default glibc returns blocks above 32 MiB to the system, which has to clear their pages each time.
     """
     if sys.platform != "linux":
         return

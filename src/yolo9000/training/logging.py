@@ -1,9 +1,9 @@
 """The folder of a run.
 
-``run.json`` what it began with; ``metrics.jsonl`` a line for every step and every scoring; ``results.csv`` a row for
-every scoring; ``checkpoints/``; ``images/``; ``best.safetensors``, ``last.safetensors``; ``curves.png`` and
-``report.html``; for TensorBoard, where it is installed, ``tensorboard/``. Joint training also leaves a
-``pseudo-boxes-N.jsonl`` for each process: which box each image-level label taught.
+``run.json``: the settings and the environment; ``metrics.jsonl``: a line for every step and every evaluation;
+``results.csv``: a row for every evaluation; ``checkpoints/``; ``images/``; ``best.safetensors``, ``last.safetensors``;
+``curves.png`` and ``report.html``; ``tensorboard/`` if TensorBoard is installed. Joint training also writes a
+``pseudo-boxes-N.jsonl`` for each process: the box that was trained on each image-level label.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,15 +28,15 @@ from yolo9000.io.files import write_atomically
 from yolo9000.training.tasks.base import PseudoBox
 from yolo9000.types import Sample
 
-__all__ = ["Kind", "RunFolder", "data_fingerprint"]
+__all__ = ["Kind", "RunFolder", "data_fingerprint", "next_run_folder"]
 
-Kind = Literal["step", "scores"]
+Kind = Literal["step", "metrics"]
 PACKAGES = ("yolo9000", "torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
 FACTS, LOG, RESULTS, PSEUDO_BOX_LOGS = "run.json", "metrics.jsonl", "results.csv", "pseudo-boxes-*.jsonl"
 
 
 class RunFolder:
-    """What a run leaves.
+    """The files of a run.
 
     Attributes:
         path: the folder.
@@ -44,7 +45,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._board: Any = None
-        self._board_starts = 1  # at this step: TensorBoard drops what it knows of later ones
+        self._board_starts = 1  # TensorBoard drops what it has from this step on
 
     @property
     def checkpoints(self) -> Path:
@@ -57,16 +58,14 @@ class RunFolder:
         return self.path / "images"
 
     def start(self, facts: Mapping[str, Any]) -> None:
-        """Make the folder and write ``run.json``: the given facts, versions, machine, and the state of the work tree.
+        """Create the folder and write ``run.json``: the given facts, versions, machine, and the state of the work tree.
 
         Raises:
             TrainingError: the folder holds a run already.
             OSError: it cannot be made.
         """
         if (self.path / FACTS).exists():
-            raise TrainingError(
-                f"{self.path}: holds a run already: go on with --resume {self.path}, or name another --out"
-            )
+            raise TrainingError(f"{self.path}: already holds a run: give it to `resume`, or choose another `out`")
         self.images.mkdir(parents=True, exist_ok=True)
         surroundings = {
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
@@ -92,15 +91,28 @@ class RunFolder:
             raise TrainingError(f"{self.path / FACTS}: must be what a run wrote, with {', '.join(sorted(_NEEDED))}")
         return facts
 
-    def log(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
-        """Add a line to the log, where it stays even if the process is killed; NaN and infinity are null."""
-        line = {"kind": kind, "step": step, **{name: _finite(value) for name, value in values.items()}}
+    def log_step(self, step: int, values: Mapping[str, Any]) -> None:
+        """Add the line of a step to the log, where it stays even if the process is killed; NaN and infinity are null.
+
+        Args:
+            step: number of the step.
+            values: ``losses`` by name, and single values.
+        """
+        self._log({"kind": "step", "step": step, **values})
+        single = {name: value for name, value in values.items() if name != "losses"}
+        self._log_tensorboard("step", step, single | dict(values["losses"]))
+
+    def log_metrics(self, step: int, epoch: float, seconds: float, metrics: Mapping[str, float]) -> None:
+        """Add the line of an evaluation to the log."""
+        self._log({"kind": "metrics", "step": step, "epoch": epoch, "seconds": seconds, "metrics": metrics})
+        self._log_tensorboard("metrics", step, metrics)
+
+    def _log(self, line: Mapping[str, Any]) -> None:
         with (self.path / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        self._tell_tensorboard(kind, step, values)
+            log.write(json.dumps(_finite(line)) + "\n")
 
     def log_pseudo_boxes(self, rank: int, step: int, boxes: Iterable[PseudoBox]) -> None:
-        """Add a line for each box that an image with an image-level label taught."""
+        """Add a line for each box that was trained on an image-level label."""
         lines = "".join(json.dumps({"step": step, **vars(box)}) + "\n" for box in boxes)
         if lines:
             with self._pseudo_box_log(rank).open("a", encoding="utf-8") as log:
@@ -112,14 +124,14 @@ class RunFolder:
         Raises:
             TrainingError: a line is damaged.
         """
-        found = [line for file in sorted(self.path.glob(PSEUDO_BOX_LOGS)) for line in _whole_lines(file, "image")]
-        return sorted(found, key=lambda line: line["step"])
+        lines = [line for file in sorted(self.path.glob(PSEUDO_BOX_LOGS)) for line in _whole_lines(file, "image")]
+        return sorted(lines, key=lambda line: line["step"])
 
     def _pseudo_box_log(self, rank: int) -> Path:
         return self.path / PSEUDO_BOX_LOGS.replace("*", str(rank))
 
     def lines(self, kind: Kind) -> list[dict[str, Any]]:
-        """The lines of the log of a kind; a last one that was cut off is left out.
+        """The lines of the log of a kind, without a last one that was cut off.
 
         Raises:
             TrainingError: a line in the log is damaged.
@@ -127,7 +139,7 @@ class RunFolder:
         return [line for line in _whole_lines(self.path / LOG, "kind") if line["kind"] == kind]
 
     def rewind(self, step: int) -> None:
-        """Drop all that was logged after a step, so that a resumed run neither repeats nor misses any.
+        """Drop what was logged after a step, so that a resumed run repeats and misses nothing.
 
         Raises:
             TrainingError: a line in the log is damaged.
@@ -139,15 +151,15 @@ class RunFolder:
         self._board_starts = step + 1
 
     def write_results(self) -> None:
-        """Write ``results.csv`` from the log: for each scoring when it was, the losses since the one before, scores.
+        """Write ``results.csv`` from the log: time, mean losses since the previous one, and metrics of each evaluation.
 
         Raises:
             TrainingError: a line in the log is damaged.
         """
         steps, done, rows = self.lines("step"), 0, []
-        for scores in self.lines("scores"):
-            upto = bisect_right(steps, scores["step"], key=lambda line: line["step"])
-            rows.append(_result(scores, steps[done:upto]))
+        for evaluation in self.lines("metrics"):
+            upto = bisect_right(steps, evaluation["step"], key=lambda line: line["step"])
+            rows.append(_result(evaluation, steps[done:upto]))
             done = upto
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0] if rows else _WHEN, lineterminator="\n")
@@ -155,7 +167,7 @@ class RunFolder:
         writer.writerows(rows)
         write_atomically(self.path / RESULTS, text.getvalue())
 
-    def _tell_tensorboard(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
+    def _log_tensorboard(self, kind: Kind, step: int, values: Mapping[str, int | float]) -> None:
         if find_spec("tensorboard") is None:
             return
         if self._board is None:
@@ -164,16 +176,15 @@ class RunFolder:
             self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._board_starts)
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
-        self._board.flush()  # else what it holds back is lost with the process
+        self._board.flush()  # what it buffers would be lost with the process
 
 
 _NEEDED = {"recipe", "threads", "data"}  # what a resumed run reads
-_WHEN = ("epoch", "step", "seconds", "rate")
-_NO_LOSS = {"kind", *_WHEN, "images", "width", "height"}
+_WHEN = ("epoch", "step", "seconds", "lr")
 
 
 def _whole_lines(file: Path, key: str) -> list[dict[str, Any]]:
-    """The lines of a log, all of which must have the key and a step; a last one that was cut off is left out."""
+    """The lines of a log, which must have the key and a step, without a last one that was cut off."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:  # the run was killed before it could make the file
@@ -190,12 +201,12 @@ def _read_line(file: Path, number: int, text: str, key: str) -> dict[str, Any]:
         raise TrainingError(f"{file}:{number}: must be a line that a run wrote") from None
 
 
-def _result(scores: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A row of the results: when, the mean of every loss over the steps, the scores."""
+def _result(evaluation: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A row of the results: the time, the mean of every loss over the steps, the metrics."""
     last = steps[-1]
-    when = {name: scores.get(name, last.get(name)) for name in _WHEN}
-    losses = {f"mean {name}": _mean_known([line[name] for line in steps]) for name in last if name not in _NO_LOSS}
-    return when | losses | {name: value for name, value in scores.items() if name not in _NO_LOSS}
+    when = {name: evaluation.get(name, last.get(name)) for name in _WHEN}
+    losses = {f"mean_{name}": _mean_known([line["losses"][name] for line in steps]) for name in last["losses"]}
+    return {**when, **losses, **evaluation["metrics"]}
 
 
 def _mean_known(values: Sequence[float | None]) -> float | None:
@@ -203,8 +214,11 @@ def _mean_known(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _finite(value: int | float) -> int | float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: Any) -> Any:
+    """The value with None for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _version(package: str) -> str | None:
@@ -215,7 +229,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit and cleanness of the work tree that the run was started in; None where there is none."""
+    """Commit of the work tree that the run was started in, and whether it is clean; None outside of one."""
     try:
         commit, changes = (
             subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout  # noqa: S603, S607
@@ -226,10 +240,16 @@ def _git_state() -> dict[str, Any] | None:
     return {"commit": commit.strip(), "clean": not changes.strip()}
 
 
+def next_run_folder(folder: Path) -> Path:
+    """The folder, or the first of ``folder-2``, ``folder-3``, ... that does not exist yet."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    return next(candidate for candidate in chain([folder], numbered) if not candidate.exists())
+
+
 def data_fingerprint(samples: Iterable[Sample]) -> str:
     """A hash over the images of a data set, in their order: name, length in bytes, boxes and labels of each.
 
-    Pixels are not read, so that it takes a moment even for many images.
+    Pixels are not read, so that it is fast even for many images.
 
     Raises:
         OSError: an image is not there.

@@ -1,4 +1,4 @@
-"""What a training tells whoever watches it: a moving line on a terminal, else a plain line now and then."""
+"""The progress of a training: a line that is updated on a terminal, otherwise a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rich.table import Column
 
 __all__ = ["ProgressLine"]
 
-EVERY, MOVING_EVERY = 30.0, 0.5  # seconds between plain lines; between states of the moving one
-RECENT = 50  # steps that losses and speed are means of
+EVERY, UPDATE_EVERY = 30.0, 0.5  # seconds between plain lines; between updates on a terminal
+RECENT = 50  # number of steps that losses and speed are averaged over
 STATM = Path("/proc/self/statm")  # Linux
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A step that is done: the time then, seconds waited since the beginning, its loss by parts."""
+    """The time after a step, seconds waited for images until then, and its losses."""
 
     clock: float
     waited: float
@@ -31,35 +31,35 @@ class _Step:
 
 
 class ProgressLine:
-    """The progress of a training; a context, within which `tell` is the way to write a line.
+    """The progress of a training; a context, in which lines are written with `write`.
 
-    Speed, waiting and losses are means of the last 50 steps; the time that is left follows from all steps that this
-    process has done, scoring included.
+    Speed, waiting and losses are means over the last 50 steps; the remaining time follows from all steps of this
+    process, including evaluations.
     """
 
     def __init__(
         self, console: Console, step: int, total_steps: int, batch: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Make it; the training begins now.
+        """Start the clock.
 
         Args:
-            console: where it is written.
-            step: steps done before, of a resumed run.
+            console: to write to.
+            step: steps that a resumed run has done before.
             total_steps: of the whole training.
             batch: images a step.
-            clock: in seconds, from any beginning.
+            clock: in seconds, from any origin.
         """
         self._console = console
         self._first, self._total, self._batch = step, total_steps, batch
         self._clock = clock
-        self._began = self._told = clock()
+        self._began = self._shown_at = clock()
         self._recent = deque([_Step(self._began, 0.0, {})], maxlen=RECENT + 1)
         line = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
         columns = (BarColumn(bar_width=20), line)
         # Without rich's thread that refreshes the line: processes that are forked beside threads may hang.
         bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
         self._bar = bar if console.is_terminal else None
-        self._every = MOVING_EVERY if self._bar else EVERY
+        self._every = UPDATE_EVERY if self._bar else EVERY
         self._task = self._bar.add_task("", total=total_steps, completed=step) if self._bar else None
 
     def __enter__(self) -> ProgressLine:
@@ -71,8 +71,8 @@ class ProgressLine:
         if self._bar:
             self._bar.stop()
 
-    def tell(self, line: str) -> None:
-        """Write a line, above the moving one."""
+    def write(self, line: str) -> None:
+        """Write a line above the progress line."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def step_done(
@@ -82,21 +82,21 @@ class ProgressLine:
 
         Args:
             step: steps done.
-            epoch: how often all images have been seen.
-            losses: the loss as ``total`` and its parts.
-            waited: seconds that this process has waited for images since it began.
-            gpu_bytes: memory in use on the GPU; None: there is none.
+            epoch: passes over the images.
+            losses: ``total`` and its terms.
+            waited: seconds that this process has waited for images.
+            gpu_bytes: memory in use on the GPU; None: no GPU.
         """
         now = self._clock()
         self._recent.append(_Step(now, waited, losses))
-        if now - self._told < self._every:
+        if now - self._shown_at < self._every:
             return
-        self._told = now
+        self._shown_at = now
         line = self._line(step, epoch, gpu_bytes)
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=step, description=line, refresh=True)
         else:
-            self.tell(line)
+            self.write(line)
 
     def _line(self, step: int, epoch: float, gpu_bytes: int | None) -> str:
         seconds = max(self._recent[-1].clock - self._recent[0].clock, 1e-9)
@@ -123,7 +123,7 @@ class ProgressLine:
 
 
 def _resident_bytes() -> int | None:
-    """Memory of this process; None where the system does not say."""
+    """Memory of this process; None where the system does not report it."""
     try:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

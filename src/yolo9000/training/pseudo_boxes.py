@@ -1,6 +1,6 @@
-"""Looking at what images with image-level labels taught: which box, and how that changed in the course of training.
+"""The boxes that were trained on image-level labels, and how they changed in the course of training.
 
-Weak training fails silently: the loss falls as well where every image teaches a box on its background.
+Training on image-level labels can fail silently: the loss also falls where every chosen box is on the background.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from yolo9000.errors import TrainingError
 from yolo9000.evaluation.report import Page, PageFigure, Section, write_page
 from yolo9000.io.draw import annotate
 from yolo9000.training.distributed import World
-from yolo9000.training.loader import Order
+from yolo9000.training.loader import SampleRequest
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.recipe import DetectRecipe, recipe_of
-from yolo9000.training.run import make_plan, prepare_task
 from yolo9000.training.tasks.base import Task
+from yolo9000.training.trainer import make_plan, prepare_task
 from yolo9000.training.visualize import TILE, grid
 from yolo9000.types import Detections
 
@@ -40,9 +40,9 @@ class Stage:
 
     Attributes:
         steps: first and last step.
-        boxes: how many boxes image-level labels taught in it.
-        probability, objectness: of those boxes for their labels, in the mean.
-        area: of those boxes as a share of the input, in the mean; 1 where every box is the whole image.
+        boxes: number of boxes trained on image-level labels in it.
+        probability, objectness: means of those boxes for their labels.
+        area: mean area of those boxes as a fraction of the input; 1 where every box is the whole image.
     """
 
     steps: tuple[int, int]
@@ -55,21 +55,21 @@ class Stage:
 def show_pseudo_boxes(
     run: Path, out: Path, *, images: int = 6, labels: Sequence[str] = (), seed: int = 0
 ) -> list[Stage]:
-    """Write ``pseudo-boxes.html`` with the boxes that some images taught, a column for each part of the training.
+    """Write ``pseudo-boxes.html`` with the boxes of some images, a column for each part of the training.
 
     Args:
         run: the folder of a run of joint training.
         out: folder for the page.
-        images: how many, drawn at random.
-        labels: names of classes that are wanted; none: all.
+        images: number of images, drawn at random.
+        labels: names of the classes to show; none: all.
         seed: of the draw.
 
     Returns:
-        What the boxes were like, in each part of the training.
+        Statistics of the boxes in each part of the training.
 
     Raises:
         TrainingError: the run had no images with image-level labels, or none of the labels.
-        YoloError: the run's data are no longer there.
+        YoloError: the run's data cannot be read.
     """
     folder = RunFolder(run)
     recipe = recipe_of(folder.facts()["recipe"], str(run))
@@ -79,19 +79,21 @@ def show_pseudo_boxes(
     task = prepare_task(recipe, World(0, 1, torch.device("cpu")))
     wanted = [line for line in lines if not labels or task.names[line["label"]] in labels]
     if not wanted:
-        raise TrainingError(f"{run}: no image taught {', '.join(labels)}")
+        raise TrainingError(f"{run}: no image has the label {', '.join(labels)}")
     stages = stages_of(lines, STAGES)
-    drawn = [_row(task, recipe, found, stages) for found in _some_labels(wanted, images, seed)]
+    drawn = [_row(task, recipe, chosen, stages) for chosen in _some_labels(wanted, images, seed)]
     rows = [
         (f"{stage.steps[0]:,} to {stage.steps[1]:,}", stage.boxes, *(round(value, 3) for value in _means(stage)))
         for stage in stages
     ]
     columns = ("steps", "boxes", "probability", "objectness", "area")
     page = Page(
-        f"What image-level labels taught: {run.resolve().name}",
+        f"Pseudo-boxes: {run.resolve().name}",
         [
             Section("Boxes in the course of training", TEXT, columns, rows),
-            Section("Images", "A label of an image a row; its last box in each part of the training.", figures=drawn),
+            Section(
+                "Images", "A row for each label of an image: its last box in each part of the training.", figures=drawn
+            ),
         ],
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ def show_pseudo_boxes(
     return stages
 
 
-TEXT = "Means over all boxes that learnt a class: what they gave it, and their share of the input's area."
+TEXT = "Means over all boxes that were trained on a label; area as a fraction of the input."
 
 
 def _means(stage: Stage) -> tuple[float, float, float]:
@@ -107,7 +109,7 @@ def _means(stage: Stage) -> tuple[float, float, float]:
 
 
 def stages_of(lines: Sequence[Mapping[str, Any]], count: int) -> list[Stage]:
-    """The training in parts of as many steps each."""
+    """The training in parts of equally many steps."""
     last = max(line["step"] for line in lines)
     edges = np.linspace(0, last, min(count, last) + 1).round().astype(int).tolist()
     stages = []
@@ -128,7 +130,7 @@ def _objectness(line: Mapping[str, Any]) -> float:
 
 
 def _area(line: Mapping[str, Any]) -> float:
-    """The share of the input that the box covers."""
+    """The fraction of the input that the box covers."""
     width, height = line["size_wh"]
     left, top, right, bottom = np.clip(line["box_xyxy"], 0, [width, height, width, height])
     return float((right - left) * (bottom - top) / (width * height))
@@ -141,7 +143,7 @@ def _some_labels(lines: Sequence[Mapping[str, Any]], count: int, seed: int) -> l
         of_label.setdefault((line["image"], line["label"]), []).append(line)
     keys = sorted(of_label)
     order = np.argsort(keyed(seed, Purpose.SAMPLE).random(len(keys)), kind="stable")[:count]
-    return [of_label[keys[place]] for place in order]
+    return [of_label[keys[index]] for index in order]
 
 
 def _row(task: Task, recipe: DetectRecipe, lines: Sequence[Mapping[str, Any]], stages: Sequence[Stage]) -> PageFigure:
@@ -156,17 +158,17 @@ def _row(task: Task, recipe: DetectRecipe, lines: Sequence[Mapping[str, Any]], s
 
 
 def _tile(task: Task, recipe: DetectRecipe, line: Mapping[str, Any]) -> UInt8[np.ndarray, "h w 3"]:
-    """The image as the network saw it in that step, with the box that it taught."""
-    stream = make_plan(task, recipe, World(0, 1, torch.device("cpu"))).stream
+    """The image as the network saw it in that step, with the box that was trained on its label."""
+    sampler = make_plan(task, recipe, World(0, 1, torch.device("cpu"))).sampler
     first = (line["step"] - 1) * recipe.batch
-    epoch, index, number = stream.image(first + (line["index"] - first) % stream.count)
+    epoch, index, image_index = sampler.sample(first + (line["index"] - first) % sampler.count)
     width, height = line["size_wh"]
-    image = task.example(Order(epoch, index, number, (width, height))).image
+    image = task.example(SampleRequest(epoch, index, image_index, (width, height))).image
     box = np.clip(np.array([line["box_xyxy"]], np.float32), 0, np.array([width, height, width, height], np.float32))
     name = task.names[line["label"]]
-    found = Detections(
+    detection = Detections(
         box, np.array([line["probability"]], np.float32), np.array([line["label"]]), (name,), (width, height)
     )
-    drawn = annotate(image, found)
+    drawn = annotate(image, detection)
     scale = TILE / width
     return cv2.resize(drawn, (TILE, max(1, round(height * scale))), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""A recipe: everything that says how a network is trained, as a TOML file.
+"""A recipe: how a network is trained, as a TOML file.
 
 ::
 
@@ -16,8 +16,8 @@
     steps = [60, 90]              # epochs
     scales = [0.1, 0.1]
 
-What is left out has the default that stands here. ``key=value`` on the command line goes over what the file says
-(``none`` for no value), and nothing else does: an unknown key is an error.
+A key that is left out has the default that is defined here; ``key=value`` on the command line overrides the file
+(``none`` for no value). An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ from pydantic import (
 from yolo9000.data.augment import AugmentSettings, ClassifierAugmentSettings
 from yolo9000.data.batching import SIZES
 from yolo9000.data.dataset import OnError
-from yolo9000.errors import ConfigError, describe_errors
-from yolo9000.inference.preprocess import ResizeMode
+from yolo9000.errors import ConfigError, describe_errors, nearest
 from yolo9000.losses.region import PseudoBoxPolicy
-from yolo9000.taxonomy.class_names import nearest
+from yolo9000.losses.settings import LossSettings
+from yolo9000.types import ResizeMode
 
 __all__ = [
     "ClassifyRecipe",
     "DetectRecipe",
     "JointSettings",
-    "LossSettings",
     "MultiScaleSettings",
     "NetworkSettings",
     "OptimizerSettings",
     "Recipe",
     "built_in_recipes",
+    "parse_overrides",
     "read_recipe",
     "recipe_of",
 ]
@@ -93,7 +93,7 @@ class DetectorNetworkSettings(NetworkSettings):
 
     Attributes:
         anchors: ``clusters`` finds them in the training boxes by k-means under 1 - IoU (§2 Dimension Clusters);
-            ``architecture`` takes the network's own; else their widths and heights in cells.
+            ``table`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds.
         fit: how images are fitted to the input when the network is used.
         initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from nothing; see
@@ -101,7 +101,7 @@ class DetectorNetworkSettings(NetworkSettings):
     """
 
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 416
-    anchors: Literal["clusters", "table"] | list[tuple[PositiveFloat, PositiveFloat]] = "clusters"
+    anchors: Literal["clusters", "architecture"] | list[tuple[PositiveFloat, PositiveFloat]] = "clusters"
     clusters: PositiveInt = 5
     fit: ResizeMode = "letterbox"
     initial_objectness: float = Field(default=0.5, gt=0, lt=1)
@@ -115,26 +115,26 @@ class ClassifierNetworkSettings(NetworkSettings):
 
 
 class OptimizerSettings(_Settings):
-    """How weights follow gradients. The loss is the sum over the images of a batch, divided by their number.
+    """The optimizer and the learning-rate schedule. The loss is the mean over the images of a batch.
 
     Attributes:
-        kind: ``sgd`` with momentum is the paper's.
-        lr: after the burn-in.
+        name: ``sgd``, with momentum, is the paper's.
+        lr: learning rate after the burn-in.
         momentum: of SGD; the first beta of AdamW.
-        decay: weight decay of kernels; biases and batch norm have none. Darknet: src/convolutional_layer.c.
-        policy: how the rate falls. ``poly``: (1 - n / steps)^power; ``steps``: times ``scales`` at the epochs
-            ``steps``; ``cosine``: half a turn, down to 0; ``constant``.
+        weight_decay: of kernels; biases and batch norm have none. Darknet: src/convolutional_layer.c.
+        policy: how the learning rate falls. ``poly``: (1 - n / steps)^power; ``steps``: times ``scales`` at the epochs
+            ``steps``; ``cosine``: half a cosine, down to 0; ``constant``.
         power: of ``poly``; 4 in §3 Training for classification.
-        steps: epochs at which the rate changes; 60 and 90 in §3 Training for detection.
-        scales: what the rate is multiplied by at each.
-        burn_in: batches in which the rate rises from 0 as (n / burn_in)^4. Darknet: src/network.c get_current_rate.
-        grad_clip: largest norm of a batch's gradient, above which it is scaled down; None never does. Not in the paper.
+        steps: epochs at which the learning rate changes; 60 and 90 in §3 Training for detection.
+        scales: its factor at each of these.
+        burn_in: number of batches in which it rises from 0 as (n / burn_in)^4. Darknet: src/network.c get_current_rate.
+        grad_clip: largest norm of a batch's gradient, which is scaled down above it; None: no limit. Not in the paper.
     """
 
-    kind: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adamw"] = "sgd"
     lr: PositiveFloat = 1e-3
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    decay: NonNegativeFloat = 5e-4
+    weight_decay: NonNegativeFloat = 5e-4
     policy: Literal["constant", "poly", "steps", "cosine"] = "steps"
     power: PositiveFloat = 4.0
     steps: list[Epochs] = Field(default_factory=list)
@@ -164,27 +164,6 @@ class MultiScaleSettings(_Settings):
     every: PositiveInt = 10
 
 
-class LossSettings(_Settings):
-    """Weights and rules of the region loss; the defaults are those of every ``.cfg`` of the family.
-
-    Attributes:
-        object_scale, noobject_scale, class_scale, coord_scale: weights of the parts.
-        thresh: a box that overlaps an object more than this is not pushed to "no object".
-        rescore: objectness learns the IoU instead of 1.
-        bias_match: an object is learnt by the anchor most like it, not by the predicted box most like it.
-        warm_up_images: images at the start in which all boxes learn their anchor's place and size too.
-    """
-
-    object_scale: NonNegativeFloat = 5.0
-    noobject_scale: NonNegativeFloat = 1.0
-    class_scale: NonNegativeFloat = 1.0
-    coord_scale: NonNegativeFloat = 1.0
-    thresh: float = Field(default=0.6, ge=0, le=1)
-    rescore: bool = True
-    bias_match: bool = True
-    warm_up_images: int = Field(default=12_800, ge=0)
-
-
 class JointSettings(_Settings):
     """Training on images with boxes and images with image-level labels together (§4 Joint training).
 
@@ -200,31 +179,32 @@ class JointSettings(_Settings):
 
 
 class _Common(_Settings):
-    """What both tasks share.
+    """Settings of both tasks.
 
     Attributes:
-        data: the data set. In a file relative to it, on the command line to the working directory.
-        epochs: how often every image is seen; need not be whole.
-        batch: images for one step, over all processes.
-        accumulate: parts that a batch is computed in, one after the other, to save memory. Darknet's subdivisions.
-        seed: of everything that is drawn.
-        start: what the network begins from: a model file of ours, or Darknet weights (whole or partial, such as
-            ``darknet19_448.conv.23``). Layers are taken over from the first on as long as they fit; None: from nothing.
-        multi_scale: changing sizes; None: always the network's.
-        batch_norm_momentum: share of each batch in the mean and variance that batch norm remembers for later use.
-            Darknet: .01; a training of less than some thousand batches wants more.
-        average: the weights that are scored and kept are a running mean with this factor (EMA); None: the last ones.
-        sampling: ``uniform``: each image once an epoch; ``balanced``: such that all classes are seen as often, as far
-            as images with several allow; ``repeat``: images of classes in less than `repeat_below` of the images
-            come more often (LVIS' repeat factor).
-        repeat_below: share of the images, for ``repeat``.
-        precision: ``auto`` is bfloat16 where the device computes in it, else float32.
-        synchronise: batch norm over the images of all processes, not each its own.
+        data: the data set: in a recipe file relative to it, otherwise relative to the working directory.
+        epochs: passes over the images; may be a fraction.
+        batch: images of one step, over all processes.
+        accumulate: parts that a batch is computed in, one after the other, to save memory. Darknet's ``subdivisions``.
+        seed: of all random numbers.
+        start: checkpoint or Darknet weights (whole or partial, e.g. ``darknet19_448.conv.23``) to transfer layers from:
+            from the first on, as long as they fit. None: all layers are initialised from scratch.
+        multi_scale: changing sizes of the input; None: always the network's.
+        batch_norm_momentum: weight of each batch in the running mean and variance of batch norm. Darknet: .01; a
+            training of less than some thousand batches needs more.
+        ema_decay: the weights that are evaluated and saved are an exponential moving average with this decay; None: the
+            last weights.
+        sampling: ``uniform``: each image once an epoch; ``balanced``: all classes equally often, as far as images with
+            several classes allow; ``repeat``: images of classes in less than `repeat_below` of the images come more
+            often (LVIS' repeat factor).
+        repeat_below: fraction of the images, for ``repeat``.
+        precision: ``auto`` is bfloat16 on devices that compute in it, else float32.
+        sync_bn: batch norm over the images of all processes, instead of each its own.
         compile: run the network through torch.compile.
-        workers: processes that prepare images; None: what suits the number of cores; 0: none beside training.
+        workers: processes that prepare images; None: depends on the number of cores; 0: none beside training.
         on_error: what to do with faulty annotations.
-        evaluate_every: epochs between scores on the validation split.
-        checkpoint_every: batches between checkpoints, besides one at each score; None: only those.
+        evaluate_every: epochs between evaluations on the validation split.
+        checkpoint_every: batches between checkpoints, besides one at each evaluation; None: only those.
     """
 
     data: str
@@ -236,11 +216,11 @@ class _Common(_Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     multi_scale: MultiScaleSettings | None = None
     batch_norm_momentum: float = Field(default=0.01, gt=0, le=1)
-    average: float | None = Field(default=None, gt=0, lt=1)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     sampling: Literal["uniform", "balanced", "repeat"] = "uniform"
     repeat_below: float = Field(default=0.001, gt=0, le=1)
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    synchronise: bool = False
+    sync_bn: bool = False
     compile: bool = False
     workers: int | None = Field(default=None, ge=0)
     on_error: OnError = "error"
@@ -307,16 +287,19 @@ def built_in_recipes() -> list[str]:
     )
 
 
-def read_recipe(recipe: str | Path, changes: Iterable[str] = ()) -> Recipe:
+def read_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe.
 
     Args:
-        recipe: a TOML file, or the name of one that comes with the package.
-        changes: ``key=value`` that go over the file's; keys of sections with dots, values as in TOML, where text needs
-            no quotes: ``optimizer.lr=0.01``.
+        recipe: a TOML file, or the name of a recipe of the package.
+        overrides: settings that replace the file's; those of sections as mappings: ``{"optimizer": {"lr": 0.01}}``.
 
     Raises:
-        ConfigError: there is no such recipe, or it is wrong: which key, what must hold and what came.
+        ConfigError: there is no such recipe, or it is invalid: which key, what it must be and what it is.
+
+    Example:
+        >>> read_recipe("voc", {"data": "VOC", "optimizer": {"lr": 0.01}}).optimizer.lr
+        0.01
     """
     name = str(recipe)
     path = Path(recipe)
@@ -332,9 +315,43 @@ def read_recipe(recipe: str | Path, changes: Iterable[str] = ()) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: must be TOML: {error}") from None
     _resolve_paths(values, root)
-    for change in changes:
-        _change(values, change)
-    return recipe_of(values, name)
+    return recipe_of(_merged(values, overrides or {}), name)
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """Settings that are written ``key=value``, as `read_recipe` takes them.
+
+    Args:
+        texts: keys of sections have dots; values are TOML, where text needs no quotes and ``none`` is no value.
+
+    Raises:
+        ConfigError: one is not of that form, or sets a key both as a section and as a value.
+
+    Example:
+        >>> parse_overrides(["epochs=20", "optimizer.lr=0.01", "multi_scale=none"])
+        {'epochs': 20, 'optimizer': {'lr': 0.01}, 'multi_scale': None}
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        keys, equals, value = text.partition("=")
+        if not equals or not keys:
+            raise ConfigError(f"{text!r}: must be key=value, e.g. epochs=20 or optimizer.lr=0.01")
+        *sections, last = keys.split(".")
+        section = values
+        for name in sections:
+            section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"{text!r}: {name} is not a section")
+        section[last] = _value(value)
+    return values
+
+
+def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in overrides.items():
+        before = merged.get(key)
+        merged[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def recipe_of(values: Mapping[str, Any], name: str) -> Recipe:
@@ -370,18 +387,6 @@ def _resolve_paths(values: dict[str, Any], root: Path) -> None:
         value = section.get(keys[-1])
         if isinstance(value, str) and (root / value).exists():
             section[keys[-1]] = str(root / value)
-
-
-def _change(values: dict[str, Any], change: str) -> None:
-    keys, equals, text = change.partition("=")
-    if not equals or not keys:
-        raise ConfigError(f"{change!r}: must be key=value, such as epochs=20 or optimizer.lr=0.01")
-    *sections, last = keys.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"{change!r}: {section} is not a section")
-    values[last] = _value(text)
 
 
 def _value(text: str) -> object:

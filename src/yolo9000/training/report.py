@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from yolo9000.training.logging import RunFolder
 __all__ = ["write_report"]
 
 WIDTH = 1040  # pixels that an image is shown at
-VALIDATION_TEXT = "Truth left; right the answers at the threshold of the best F1, at most 30 in an image."
-BATCH_TEXT = "As the network sees them. Bright squares: cells that learn an object; dashed: the anchors that do."
-WHEN = {"kind", "step", "epoch", "seconds"}
+VALIDATION_TEXT = "Left: ground truth. Right: predictions at the threshold of the best F1, at most 30 for an image."
+BATCH_TEXT = "As the network sees them. Bright squares: cells that are assigned an object; dashed: their anchors."
 
 
 def write_report(folder: RunFolder, best: str) -> None:
@@ -26,42 +24,44 @@ def write_report(folder: RunFolder, best: str) -> None:
 
     Args:
         folder: of the run.
-        best: the score that says which weights are the best.
+        best: the metric by which the best weights are chosen.
 
     Raises:
-        TrainingError: the run has not done a step yet; ``run.json`` or the log is damaged.
+        TrainingError: the run has no steps yet; ``run.json`` or the log is damaged.
         DataError: the report cannot be written.
     """
     curves = plot_run(folder)
     write_atomically(folder.path / "curves.png", curves)
-    facts, lines = folder.facts(), folder.lines("scores")
+    facts, lines = folder.facts(), folder.lines("metrics")
     sections = [
         *([_scores(lines, best)] if lines else []),
         Section("Course", figures=[PageFigure("against epochs", "image/png", curves, WIDTH)]),
         *([_course(lines)] if lines else []),
         *_images("Validation", VALIDATION_TEXT, sorted(folder.images.glob("validation-*.jpg"))[-1:]),
         *_images("First batches", BATCH_TEXT, sorted(folder.images.glob("batch-*.jpg"))),
-        _commands(folder.path, facts["recipe"]),
         _settings(facts),
     ]
     write_page(Page(f"Training: {folder.path.resolve().name}", sections), folder.path / "report.html")
 
 
 def _scores(lines: Sequence[Mapping[str, Any]], best: str) -> Section:
-    """The scores of the weights that are kept: the best ones, of equals the latest, and the last."""
-    top = max(lines, key=lambda line: (-math.inf if line[best] is None else line[best], line["step"]))
+    """The metrics of the best weights (of equal ones the latest) and of the last."""
+    highest = max(lines, key=lambda line: (_sortable(line["metrics"][best]), line["step"]))
     last = lines[-1]
-    rows = [(name, _shown(top[name]), _shown(last[name])) for name in last if name not in WHEN]
-    columns = ("score", f"best, after {top['epoch']:.4g} epochs", f"latest, after {last['epoch']:.4g} epochs")
+    rows = [(name, _shown(highest["metrics"][name]), _shown(value)) for name, value in last["metrics"].items()]
+    columns = ("metric", f"best, after {highest['epoch']:.4g} epochs", f"latest, after {last['epoch']:.4g} epochs")
     return Section(
         "Scores", f"On the validation split; the best weights are those of the highest {best}.", columns, rows
     )
 
 
 def _course(lines: Sequence[Mapping[str, Any]]) -> Section:
-    names = [name for name in SCORES_SHOWN if name in lines[0]]
+    names = [name for name in SCORES_SHOWN if name in lines[0]["metrics"]]
     rows = [
-        (line["step"], round(line["epoch"], 2), round(line["seconds"] / 60, 1), *(_shown(line[name]) for name in names))
+        (
+            *(line["step"], round(line["epoch"], 2), round(line["seconds"] / 60, 1)),
+            *(_shown(line["metrics"][name]) for name in names),
+        )
         for line in lines
     ]
     text = "All scores and the mean losses are in results.csv, every step is in metrics.jsonl."
@@ -72,15 +72,6 @@ def _images(heading: str, text: str, files: Sequence[Path]) -> list[Section]:
     """A section of images; none where there are none."""
     figures = [PageFigure(file.stem, "image/jpeg", file.read_bytes(), WIDTH) for file in files]
     return [Section(heading, text, figures=figures)] if figures else []
-
-
-def _commands(path: Path, recipe: Mapping[str, Any]) -> Section:
-    run, weights, data = (shlex.quote(str(part)) for part in (path, path / "best.safetensors", recipe["data"]))
-    rows = [("go on, if it ended early", f"yolo9000 train --resume {run}")]
-    if recipe["task"] == "detect":
-        rows.append(("use it", f"yolo9000 predict --model {weights} PICTURE"))
-    rows += [("score it", f"yolo9000 val {weights} {data}"), ("look at it", f"yolo9000 info {weights}")]
-    return Section("What to do with it", columns=("to", "command"), rows=rows)
 
 
 def _settings(facts: Mapping[str, Any]) -> Section:
@@ -95,6 +86,10 @@ def _flattened(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             rows.append((prefix + name, str(value)))
     return rows
+
+
+def _sortable(value: float | None) -> float:
+    return -math.inf if value is None else value
 
 
 def _shown(value: float | None) -> float | str:

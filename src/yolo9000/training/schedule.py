@@ -15,13 +15,13 @@ BURN_IN_POWER = 4  # Darknet: src/parser.c parse_net_options, ``power`` of a bur
 
 
 def lr(settings: OptimizerSettings, step: int, total: int, epochs: float) -> float:
-    """The rate of a step.
+    """The learning rate of a step.
 
     Args:
-        settings: policy and numbers.
-        step: 1-based: Darknet counts a batch before it asks for its rate.
-        total: steps of the whole training.
-        epochs: that the whole training takes.
+        settings: the schedule.
+        step: 1-based: Darknet counts a batch before it computes its learning rate.
+        total: number of steps of the whole training.
+        epochs: of the whole training.
     """
     if step < settings.burn_in:
         return settings.lr * (step / settings.burn_in) ** BURN_IN_POWER

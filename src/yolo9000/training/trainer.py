@@ -1,240 +1,342 @@
-"""A network in training: its weights, what the optimizer remembers, and how far it has come."""
+"""Training from the first step to the last: the loop, and what starts and resumes a run.
+
+A step is a function of the weights, the optimizer's state and the number of the step: its images, their size, how they
+are augmented and the learning rate all follow from the number. So a run that was interrupted at any moment continues
+from its last checkpoint exactly as it would have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_, convert_conv2d_weight_memory_format, get_total_norm
-from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel
+from jaxtyping import Float64
 
-from yolo9000.architectures.torch import Network
+from yolo9000.architectures.surgery import initial_model
 from yolo9000.architectures.weights import Model
-from yolo9000.data.batching import Batch
-from yolo9000.training.distributed import synchronise_batch_norm
-from yolo9000.training.loader import Feed, Plan
-from yolo9000.training.recipe import OptimizerSettings, Recipe
-from yolo9000.training.schedule import lr
-from yolo9000.training.tasks.base import Losses, PseudoBox, Task
+from yolo9000.data.dataset import open_data, splits_of
+from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights, repeat_weights
+from yolo9000.errors import ConfigError, TrainingError
+from yolo9000.inference.engines import available_cores
+from yolo9000.inference.engines.torch import has_bfloat16
+from yolo9000.training.checkpoint import latest_state
+from yolo9000.training.distributed import World, join_world
+from yolo9000.training.initialize import transfer
+from yolo9000.training.learner import Learner
+from yolo9000.training.loader import BatchLoader, BatchPlan, keep_memory
+from yolo9000.training.logging import RunFolder, data_fingerprint, next_run_folder
+from yolo9000.training.monitor import Monitor, Notify
+from yolo9000.training.recipe import DetectRecipe, Recipe, read_recipe, recipe_of
+from yolo9000.training.tasks.base import Task
+from yolo9000.training.tasks.classification import ClassifierTraining
+from yolo9000.training.tasks.detection import DetectorTraining
+from yolo9000.types import Sample
 
-__all__ = ["Progress", "Training"]
+__all__ = ["Outcome", "fit", "make_plan", "prepare_task", "resume_run", "start_run", "train"]
+
+MAX_WORKERS = 8
+RUNS = Path("runs/train")
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a step came to.
+class Outcome:
+    """How a run ended.
 
     Attributes:
-        step: its number, 1 for the first.
-        epoch: how often all images have been seen after it.
-        rate: the learning rate.
-        losses: the loss as ``total`` and each part of it: means over the batch's images.
-        gradient_norm: of the batch's gradient, before it is clipped.
-        size_wh: width and height of the input.
-        batches: what this process trained in it.
-        pseudo: which boxes the images with image-level labels among those taught.
+        folder: the folder of the run.
+        step, total_steps: steps done, and steps of the whole training.
+        signal: the signal that stopped the run; None: none did.
+        scores: metrics of the best weights; empty without a validation split.
+        waited: fraction of the time that training waited for images.
+        images_per_second: over all processes.
     """
 
+    folder: Path
     step: int
-    epoch: float
-    rate: float
-    losses: dict[str, float]
-    gradient_norm: float
-    size_wh: tuple[int, int]
-    batches: tuple[Batch, ...]
-    pseudo: tuple[PseudoBox, ...]
+    total_steps: int
+    signal: int | None
+    scores: dict[str, float]
+    waited: float
+    images_per_second: float
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint to use: the best on the validation split, or the last one without such a split."""
+        return self.folder / ("best.safetensors" if self.scores else "last.safetensors")
 
 
-class Training:
-    """What the training loop moves forward.
+def train(
+    data: str | Path | None = None,
+    *,
+    recipe: str | Path = "small-detector",
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    notify: Notify = print,
+    **settings: Any,
+) -> Outcome:
+    """Train a classifier or a detector: what ``yolo9000 train`` does.
 
-    Attributes:
-        task: what is learnt.
-        recipe: how.
-        plan: which images each step trains.
-        network: the weights.
-        step: steps done.
-        total_steps: steps to do.
-        precision: what convolutions are computed in; weights are float32.
+    Args:
+        data: the data set; None: the recipe's.
+        recipe: a TOML file, or the name of a recipe of the package.
+        out: folder of the run, which must not hold one yet; None: ``runs/train`` or the next free name.
+        resume: folder of a run to continue, with its own recipe and data; nothing else is given then.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
+        threads: CPU threads of this process; None: its part of the cores.
+        notify: called with each message for the user.
+        settings: override the recipe's: ``epochs=20``, ``optimizer={"lr": 0.01}``.
+
+    Returns:
+        Where the checkpoints are and how good the best is.
+
+    Raises:
+        YoloError: the recipe, the data or the folder cannot be used; training failed.
+
+    Example:
+        >>> import yolo9000.training
+        >>> outcome = yolo9000.training.train("fruit", epochs=20)  # doctest: +SKIP
+        >>> outcome.best, outcome.scores["map50"]  # doctest: +SKIP
+        (PosixPath('runs/train/best.safetensors'), 0.86)
     """
+    with join_world(device) as world:
+        if resume is not None:
+            if data is not None or out is not None or threads is not None or settings:
+                raise ConfigError(
+                    "resume continues a run with its own data, folder, threads and settings: give no others"
+                )
+            return resume_run(Path(resume), world, notify=notify)
+        overrides = settings if data is None else settings | {"data": str(data)}
+        chosen = read_recipe(recipe, overrides)
+        folder = next_run_folder(RUNS) if out is None else Path(out)
+        return start_run(chosen, folder, world, threads=threads, notify=notify)
 
-    def __init__(self, task: Task, recipe: Recipe, plan: Plan, model: Model, precision: torch.dtype) -> None:
-        self.task = task
-        self.recipe = recipe
-        self.plan = plan
-        self.precision = precision
-        self.step = 0
-        self.total_steps = -(-round(recipe.epochs * len(task.samples)) // recipe.batch)
-        self.network = _prepared(Network(task.architecture), model, recipe, plan)
-        self._trained = plan.world.fraction(self.network)
-        if recipe.compile:
-            self._trained.compile()
-        self._optimizer = make_optimizer(self.network, recipe.optimizer)
-        self._average = running_mean(self.network, recipe.average) if recipe.average else None
 
-    @property
-    def epoch(self) -> float:
-        """How often all images have been seen."""
-        return self.step * self.recipe.batch / len(self.task.samples)
+def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None, notify: Notify) -> Outcome:
+    """Train by a recipe from the beginning.
 
-    @property
-    def scored(self) -> Network:
-        """The network that is scored and kept: the running mean, if there is one."""
-        if self._average is None:
-            return self.network
-        network = self._average.module
-        assert isinstance(network, Network)  # noqa: S101  for the type checker: it is a copy of one
-        return network
+    Args:
+        recipe: how the network is trained.
+        folder: of the run; must not hold one yet.
+        world: the processes that train together.
+        threads: CPU threads of this process; None: its part of the cores.
+        notify: called with each message for the user.
 
-    def set_rate(self) -> None:
-        """Set the learning rate of the coming step."""
-        rate = lr(self.recipe.optimizer, self.step + 1, self.total_steps, self.recipe.epochs)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-
-    def backward(self, feed: Feed) -> Progress:
-        """The loss of the coming step's batch and its gradient, part by part."""
-        self._optimizer.zero_grad()
-        sums: dict[str, Tensor] = {}
-        batches: list[Batch] = []
-        pseudo: list[PseudoBox] = []
-        for part in range(self.recipe.accumulate):
-            batch = feed.next()
-            batches.append(batch)
-            with self._gradients_apart(last=part == self.recipe.accumulate - 1):
-                losses = self._backward_part(batch)
-            for name, value in {"total": losses.total.detach(), **losses.parts}.items():
-                sums[name] = sums.get(name, 0) + value
-            pseudo += losses.pseudo
-        return Progress(
-            step=self.step + 1,
-            epoch=(self.step + 1) * self.recipe.batch / len(self.task.samples),
-            rate=self._optimizer.param_groups[0]["lr"],
-            losses=self._means(sums),
-            gradient_norm=self._gradient_norm(),
-            size_wh=batches[0].size_wh,
-            batches=tuple(batches),
-            pseudo=tuple(pseudo),
+    Raises:
+        YoloError: the recipe, the data or the folder cannot be used; training failed.
+    """
+    threads = threads or max(1, available_cores() // world.size)
+    task = prepare_task(recipe, world)
+    model, origin = initial_weights(recipe, task)
+    notify(f"{len(task.samples):,} images, {len(task.names):,} classes; {origin}")
+    learner = make_learner(task, recipe, world, model, threads)
+    run_folder = RunFolder(folder)
+    if world.first:
+        run_folder.start(
+            {
+                "recipe": recipe.model_dump(mode="json"),
+                "seed": recipe.seed,
+                "threads": threads,
+                "processes": world.size,
+                "device": str(world.device),
+                "data": data_fingerprint(task.samples),
+                "tree": tree_fingerprint(task),
+                "steps": learner.total_steps,
+                "start": origin,
+            }
         )
-
-    def _backward_part(self, batch: Batch) -> Losses:
-        """The gradient of a part of the batch, added to what is there; its loss."""
-        device = self.plan.world.device
-        images = torch.from_numpy(batch.images).to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-        with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            (raw,) = self._trained(images)
-        images_seen = (self.step + 1) * self.recipe.batch
-        losses = self.task.loss(raw, batch, images_seen)
-        # The mean over the batch; a mean over the processes is taken of it, hence their number.
-        (losses.total * (self.plan.world.size / self.recipe.batch)).backward()
-        return losses
-
-    def _gradients_apart(self, *, last: bool) -> AbstractContextManager[None]:
-        """Processes exchange gradients once a step, after the last part of the batch."""
-        if isinstance(self._trained, DistributedDataParallel) and not last:
-            return self._trained.no_sync()
-        return nullcontext()
-
-    def _means(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        values = self.plan.world.sum(torch.stack([value.float() for value in sums.values()]))
-        return dict(zip(sums, (values / self.recipe.batch).tolist(), strict=True))
-
-    def _gradient_norm(self) -> float:
-        """The norm of the gradient, which is clipped where the recipe says so."""
-        limit = self.recipe.optimizer.grad_clip
-        if limit is not None:
-            return float(clip_grad_norm_(self.network.parameters(), limit))
-        return float(get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None]))
-
-    def update(self) -> None:
-        """Move the weights along the gradient."""
-        self._optimizer.step()
-        if self._average is not None:
-            self._average.update_parameters(self.network)
-        self.step += 1
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that changes in training, but the step."""
-        return {
-            **_with_prefix("network.", self.network.state_dict()),
-            **_with_prefix("optimizer.", dict(_memory_of(self._optimizer))),
-            **(_with_prefix("average.", self._average.state_dict()) if self._average is not None else {}),
-        }
-
-    def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
-        """Go back to what `tensors` gave after so many steps."""
-        self.step = step
-        self.network.load_state_dict(_without_prefix("network.", tensors))
-        _remember(self._optimizer, _without_prefix("optimizer.", tensors))
-        if self._average is not None:
-            self._average.load_state_dict(_without_prefix("average.", tensors))
+    world.wait()
+    return finish_run(Monitor(learner, run_folder, threads, notify))
 
 
-def _prepared(network: Network, model: Model, recipe: Recipe, plan: Plan) -> Network:
-    network.load(model)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = recipe.batch_norm_momentum
-    if recipe.synchronise and plan.world.size > 1:
-        synchronise_batch_norm(network)
-    network.to(plan.world.device)
-    return convert_conv2d_weight_memory_format(network, torch.channels_last).train()
+def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
+    """Continue a run that ended early.
 
-
-def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """The optimizer; only kernels decay. Darknet: src/convolutional_layer.c update_convolutional_layer."""
-    kernels = [p for p in network.parameters() if p.dim() > 1]
-    others = [p for p in network.parameters() if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}]
-    if settings.kind == "sgd":
-        return SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
-
-
-def running_mean(network: Network, factor: float) -> AveragedModel:
-    """A running mean of the network: mean = factor x mean + (1 - factor) x weights, batch norm's statistics included.
-
-    At the beginning the factor is smaller, (1 + n) / (10 + n) after n steps, so that the first weights are soon
-    forgotten.
+    Raises:
+        YoloError: there is no run, its data have changed, or its checkpoints are damaged; training failed.
     """
-
-    @torch.no_grad()
-    def follow(means: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
-        fraction = 1 - min(factor, (1 + int(count)) / (10 + int(count)))
-        for mean, value in zip(means, values, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, fraction)
-            else:
-                mean.copy_(value)
-
-    return AveragedModel(network, multi_avg_fn=follow, use_buffers=True)
-
-
-def _memory_of(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """What the optimizer remembers of each weight, by the weight's place and the name of the memory."""
-    for place, memory in optimizer.state_dict()["state"].items():
-        for name, value in memory.items():
-            if value is not None:
-                yield f"{place}.{name}", value
+    run_folder = RunFolder(folder)
+    facts = run_folder.facts()
+    recipe = recipe_of(facts["recipe"], str(folder / "run.json"))
+    task = prepare_task(recipe, world)
+    if tree_fingerprint(task) != facts.get("tree"):
+        raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
+    if data_fingerprint(task.samples) != facts["data"]:
+        raise TrainingError(f"{folder}: the data must be those that the run began with; {recipe.data} has changed")
+    model, _ = initial_weights(recipe, task)
+    monitor = Monitor(make_learner(task, recipe, world, model, facts["threads"]), run_folder, facts["threads"], notify)
+    monitor.restore(latest_state(run_folder.checkpoints))
+    return finish_run(monitor)
 
 
-def _remember(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `_memory_of`."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        place, name = key.split(".", 1)
-        state.setdefault(int(place), {})[name] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
+    """The training loop: from the learner's step to the last one, or until the run is asked to stop.
+
+    Args:
+        learner: the network and its optimizer.
+        loader: batches, from the learner's step on.
+        monitor: writes the log, metrics and checkpoints.
+
+    Raises:
+        TrainingError: the loss or its gradient is not finite; a worker process died or hangs.
+        DataError: an image cannot be read.
+    """
+    with loader.errors_named():
+        while learner.step < learner.total_steps and not monitor.asked_to_stop():
+            learner.set_lr()
+            result = learner.backward(loader)
+            monitor.check_finite(result)
+            learner.update()
+            monitor.log(result)
+            if monitor.evaluation_is_due():
+                monitor.evaluate()
+            if monitor.checkpoint_is_due():
+                monitor.save()
 
 
-def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: value for name, value in tensors.items()}
+def finish_run(monitor: Monitor) -> Outcome:
+    """Train to the end, or until a signal asks to stop."""
+    learner = monitor.learner
+    first, started = learner.step, time.perf_counter()
+    if first == learner.total_steps:
+        monitor.notify(f"{monitor.folder.path}: is finished: all {first:,} steps are done")
+        return _outcome(monitor, 0, 0.0, 1.0)
+    loader = BatchLoader(
+        make_plan(learner.task, learner.recipe, learner.world),
+        learner.task.example,
+        lambda index: learner.task.samples[index].where,
+        steps=range(first, learner.total_steps),
+        workers=worker_count(learner.recipe.workers, learner.world),
+    )
+    with closing(loader), monitor.signals_caught(), monitor.shown(loader):
+        fit(learner, loader, monitor)
+    monitor.save()
+    if learner.step == learner.total_steps:
+        monitor.write_last()
+    return _outcome(monitor, learner.step - first, loader.waited, time.perf_counter() - started)
 
 
-def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+def _outcome(monitor: Monitor, steps: int, waited: float, seconds: float) -> Outcome:
+    learner = monitor.learner
+    return Outcome(
+        folder=monitor.folder.path,
+        step=learner.step,
+        total_steps=learner.total_steps,
+        signal=monitor.signal,
+        scores=monitor.best,
+        waited=waited / seconds,
+        images_per_second=steps * learner.recipe.batch / seconds,
+    )
+
+
+def tree_fingerprint(task: Task) -> str | None:
+    """What the network depends on of the label tree; None for flat classes."""
+    return None if task.tree is None else task.tree.fingerprint
+
+
+def prepare_task(recipe: Recipe, world: World) -> Task:
+    """Open the data and define the network.
+
+    Raises:
+        YoloError: one of them cannot be used.
+    """
+    data = open_data(recipe.data, "train")
+    validation = open_data(recipe.data, "val") if "val" in splits_of(recipe.data) else None
+    if isinstance(recipe, DetectRecipe):
+        return DetectorTraining.prepare(recipe, data, validation, world.device)
+    return ClassifierTraining.prepare(recipe, data, validation, world.device)
+
+
+def initial_weights(recipe: Recipe, task: Task) -> tuple[Model, str]:
+    """The initial weights, and where they come from in words.
+
+    Raises:
+        WeightsError: the file to start from cannot be read, or fits no layer.
+    """
+    objectness = recipe.network.initial_objectness if isinstance(recipe, DetectRecipe) else 0.5
+    fresh = initial_model(task.architecture, recipe.seed, objectness)
+    return (fresh, "initialised from scratch") if recipe.start is None else transfer(recipe.start, fresh)
+
+
+def make_learner(task: Task, recipe: Recipe, world: World, model: Model, threads: int) -> Learner:
+    """A learner before its first step.
+
+    Raises:
+        ConfigError: the batch cannot be divided, or the device does not compute in the precision.
+    """
+    parts = world.size * recipe.accumulate
+    if recipe.batch % parts:
+        raise ConfigError(
+            f"batch must be a multiple of {parts} (processes {world.size} x accumulate {recipe.accumulate}), "
+            f"got {recipe.batch}"
+        )
+    check_sizes(recipe, task.architecture.size_multiple())
+    torch.set_num_threads(threads)
+    keep_memory()
+    return Learner(task, recipe, world, model, chosen_precision(recipe.precision, world.device))
+
+
+def make_plan(task: Task, recipe: Recipe, world: World) -> BatchPlan:
+    """The images of each step."""
+    weights = image_weights(recipe, task.samples, len(task.names))
+    return BatchPlan(
+        sampler=ImageSampler(recipe.seed, len(task.samples), weights),
+        batch=recipe.batch,
+        accumulate=recipe.accumulate,
+        size_wh=recipe.network.size_wh,
+        multi_scale=recipe.multi_scale,
+        stride=task.architecture.size_multiple(),
+        world=world,
+    )
+
+
+def check_sizes(recipe: Recipe, multiple: int) -> None:
+    """Check that the sizes of the input are multiples of what the network needs.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    sizes: dict[str, tuple[int, ...]] = {"network.size": recipe.network.size_wh}
+    if recipe.multi_scale is not None:
+        sizes["multi_scale.sizes"] = tuple(recipe.multi_scale.sizes)
+    for name, lengths in sizes.items():
+        if any(length % multiple for length in lengths):
+            raise ConfigError(f"{name} must be multiples of {multiple}, got {', '.join(map(str, lengths))}")
+
+
+def image_weights(recipe: Recipe, samples: Sequence[Sample], classes: int) -> Float64[np.ndarray, " n"] | None:
+    """Relative frequency of each image; None: each once an epoch."""
+    weights: Float64[np.ndarray, " n"] | None = None
+    match recipe.sampling:
+        case "balanced":
+            weights = balanced_weights(samples, classes)
+        case "repeat":
+            weights = repeat_weights(samples, classes, recipe.repeat_below)
+        case "uniform":
+            pass
+    if isinstance(recipe, DetectRecipe) and recipe.joint.ratio:
+        return joint_weights(samples, recipe.joint.ratio, weights)
+    return weights
+
+
+def chosen_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """The type that convolutions are computed in.
+
+    Raises:
+        ConfigError: bfloat16 is wanted and the device has none.
+    """
+    if wanted == "bfloat16" and not has_bfloat16(device):
+        raise ConfigError(f"precision=bfloat16: the device {device} cannot compute in bfloat16")
+    return torch.bfloat16 if wanted != "float32" and has_bfloat16(device) else torch.float32
+
+
+def worker_count(wanted: int | None, world: World) -> int:
+    """Number of worker processes of this process."""
+    return max(1, min(MAX_WORKERS, available_cores() // world.size)) if wanted is None else wanted

@@ -1,4 +1,4 @@
-"""Images for the eye: what the network is given in training, and what it finds in validation."""
+"""Images that show training: batches with their targets, and predictions on the validation split."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from jaxtyping import Float32, Int64, UInt8
 
 from yolo9000.data.batching import Batch
 from yolo9000.data.images import load_image
-from yolo9000.evaluation.runner import gt_as_detections
+from yolo9000.evaluation.draw import gt_as_detections
 from yolo9000.io.draw import annotate
 from yolo9000.types import BoxAnnotations, Detections, Sample
 
 __all__ = ["TILE", "Marks", "draw_batch", "draw_validation", "grid"]
 
-MOST = 16  # images of a batch that are drawn
-MAX_DRAWN = 30  # detections in an image that are drawn: a detector that has learnt little finds hundreds
+MAX_IMAGES = 16  # of a batch that are drawn
+MAX_DETECTIONS = 30  # that are drawn in an image: early in training there are hundreds
 TILE = 420  # pixels: the width that each image is drawn at
 GAP, WIDE_GAP = 6, 24  # pixels between images; between pairs
 DASH = 4  # pixels
@@ -28,12 +28,12 @@ WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (208, 208, 208)
 
 @dataclass(frozen=True)
 class Marks:
-    """Which cells and anchors learn the objects of a batch, in pixels of the input.
+    """The cells and anchors that are assigned the objects of a batch, in pixels of the input.
 
     Attributes:
-        images: place of the image in the batch.
-        cells_xyxy: the cell that learns.
-        anchors_xyxy: its anchor around the middle of the cell.
+        images: index of the image in the batch.
+        cells_xyxy: the cell.
+        anchors_xyxy: its anchor, centred in the cell.
     """
 
     images: Int64[np.ndarray, " m"]
@@ -42,27 +42,27 @@ class Marks:
 
 
 def draw_batch(batch: Batch, names: Sequence[str], marks: Marks | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """Up to 16 images of a batch as the network sees them, with what is known of each.
+    """Up to 16 images of a batch as the network sees them, with their annotations.
 
     Args:
         batch: the images.
         names: of the classes.
-        marks: cells (bright squares) and anchors (dashed) that learn objects.
+        marks: cells (bright squares) and anchors (dashed) that are assigned objects.
 
     Raises:
         ValueError: the batch is empty.
     """
     tiles = []
-    for place in range(min(len(batch), MOST)):
-        image, boxes = batch.images[place], batch.boxes[place]
+    for index in range(min(len(batch), MAX_IMAGES)):
+        image, boxes = batch.images[index], batch.boxes[index]
         scale = TILE / image.shape[1]
         tile = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         if marks is not None:
-            _draw_marks(tile, marks, place, scale)
-        if boxes is not None:  # after the marks, so that names stay legible
+            _draw_marks(tile, marks, index, scale)
+        if boxes is not None:  # after the marks, so that the names are legible
             tile = _with_boxes(tile, boxes, scale, names)
-        if batch.image_labels[place]:
-            _write(tile, ", ".join(names[label] for label in batch.image_labels[place]))
+        if batch.image_labels[index]:
+            _write(tile, ", ".join(names[label] for label in batch.image_labels[index]))
         tiles.append(tile)
     return grid(tiles, columns=4, gap=GAP)
 
@@ -70,22 +70,22 @@ def draw_batch(batch: Batch, names: Sequence[str], marks: Marks | None = None) -
 def draw_validation(
     pairs: Sequence[tuple[Sample, Detections]], names: Sequence[str], threshold: float
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Images with their truth (left) and with what was found (right), at most the best 30 of it.
+    """Images with ground truth (left) and predictions (right), at most the best 30.
 
     Args:
-        pairs: images with boxes, and detections in them.
+        pairs: images with boxes, and their predictions.
         names: of the classes.
-        threshold: score from which on detections are drawn; NaN draws none.
+        threshold: lowest score that is drawn; NaN draws none.
 
     Raises:
         DataError: an image cannot be read.
         ValueError: there are no pairs.
     """
     tiles = []
-    for sample, found in pairs:
+    for sample, detections in pairs:
         image = load_image(sample.image, sample.name).pixels
         gt = gt_as_detections(sample, names, (image.shape[1], image.shape[0]))
-        kept = found.select(np.flatnonzero(found.scores >= threshold)[:MAX_DRAWN])
+        kept = detections.select(np.flatnonzero(detections.scores >= threshold)[:MAX_DETECTIONS])
         both = (annotate(image, gt, show_score=False), annotate(image, kept))
         tiles.append(grid([_at_tile_width(drawn) for drawn in both], columns=2, gap=GAP))
     return grid(tiles, columns=2, gap=WIDE_GAP)
@@ -105,14 +105,14 @@ def _with_boxes(
     return annotate(tile, drawn, show_score=False)
 
 
-def _draw_marks(tile: UInt8[np.ndarray, "h w 3"], marks: Marks, place: int, scale: float) -> None:
-    own = marks.images == place
-    cells = np.rint(marks.cells_xyxy[own] * scale).astype(int).tolist()
-    anchors = np.rint(marks.anchors_xyxy[own] * scale).astype(int).tolist()
+def _draw_marks(tile: UInt8[np.ndarray, "h w 3"], marks: Marks, index: int, scale: float) -> None:
+    chosen = marks.images == index
+    cells = np.rint(marks.cells_xyxy[chosen] * scale).astype(int).tolist()
+    anchors = np.rint(marks.anchors_xyxy[chosen] * scale).astype(int).tolist()
     for left, top, right, bottom in cells:
         part = tile[max(0, top) : bottom, max(0, left) : right]
         part[:] = part // 2 + np.array(WHITE, np.uint8) // 2
-        cv2.rectangle(tile, (left, top), (right, bottom), BLACK)  # or it would not be seen on white
+        cv2.rectangle(tile, (left, top), (right, bottom), BLACK)  # visible on white
     for left, top, right, bottom in anchors:
         _dash(tile, np.arange(left, right + 1), np.array([top, bottom]))
         _dash(tile, np.array([left, right]), np.arange(top, bottom + 1))
@@ -141,12 +141,12 @@ def _at_tile_width(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w
 
 
 def grid(tiles: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int, gap: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Tiles in rows, on grey; fewer columns where there are not as many tiles."""
+    """Tiles in rows, on grey; fewer columns if there are fewer tiles."""
     columns = min(columns, len(tiles))
     height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
     rows = math.ceil(len(tiles) / columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), GREY, np.uint8)
-    for place, tile in enumerate(tiles):
-        top, left = place // columns * (height + gap), place % columns * (width + gap)
+    for index, tile in enumerate(tiles):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
         canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     return canvas

@@ -1,7 +1,7 @@
-"""Darknet's ``.cfg`` files: read into a `Architecture` of rows, and written from one.
+"""Darknet's ``.cfg`` files: read into an `Architecture`, and written from one.
 
-The format: ``[section]`` lines, then ``key=value`` lines; blanks and tabs mean nothing; lines that start with ``#`` or
-``;`` are comments; of a key given twice the first counts. Darknet: src/option_list.c, src/parser.c.
+The format: ``[section]`` lines, then ``key=value`` lines; blanks and tabs are ignored; lines that start with ``#`` or
+``;`` are comments; of a repeated key the first counts. Darknet: src/option_list.c, src/parser.c.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from yolo9000.errors import ConfigError
 
 __all__ = ["parse_cfg", "read_cfg", "write_cfg"]
 
-MAX_LENGTH = 1_000_000  # numbers beyond this are typing errors, not layers
-SHOWN = 80  # characters of a wrong line or value that an error shows
+MAX_LENGTH = 1_000_000  # larger values are typing errors, not layers
+SHOWN = 80  # characters of a wrong line or value that an error quotes
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax"}
 ACTIVATION_ALIASES = {"silu": "swish"}
 IGNORED = {
@@ -47,11 +47,11 @@ IGNORED = {
     "convolutional": {"dot", "batch_norm"},
     "region": {"max", "classfix", "log", "sqrt", "mask_scale"},
 }
-"""Keys that Darknet knows and that change nothing here; any other unknown key is an error."""
+"""Keys that Darknet knows and that have no effect here; any other unknown key is an error."""
 IGNORED_IN_LAYERS = {"learning_rate", "onlyforward", "smooth", "stopbackward"}
 """The same for the keys that Darknet reads from every layer."""
 MUST_BE_OFF = {"convolutional": ("flipped", "binary", "xnor"), "region": ("background",)}
-"""Flags that would change what the layer computes, and that no network of the family sets."""
+"""Flags that would change what the layer computes, set by no network of the family."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Option:
 
 @dataclass
 class _Section:
-    """One ``[section]`` and its options; an option is popped when it is read, so that what is left is unknown."""
+    """A ``[section]`` and its options; reading an option removes it, so that the remaining ones are unknown."""
 
     file: str
     line: int
@@ -93,10 +93,10 @@ def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "eps_inside_sqrt")
 
     Args:
         path: the file.
-        batch_norm: which Darknet's batch norm the weights were trained with; the file does not say.
+        batch_norm: the form of batch norm that the weights were trained with; the file does not say.
 
     Raises:
-        ConfigError: the file cannot be read, or line N holds something that is not of this family of networks.
+        ConfigError: the file cannot be read, or a line, which is named, is not valid for this family of networks.
     """
     path = Path(path)
     try:
@@ -104,16 +104,16 @@ def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "eps_inside_sqrt")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: must be a text file, but holds bytes that are not text") from None
+        raise ConfigError(f"{path}: must be a text file in UTF-8") from None
     return parse_cfg(text, name=str(path), batch_norm=batch_norm)
 
 
 def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_inside_sqrt") -> Architecture:
-    """The table that the text of a ``.cfg`` describes.
+    """The architecture that the text of a ``.cfg`` describes.
 
     Args:
         text: contents of the file.
-        name: what to call the file in errors.
+        name: name of the file in errors.
         batch_norm: see `read_cfg`.
 
     Raises:
@@ -127,7 +127,7 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
     if not (width and height):
         raise ConfigError(f"{name}:{net.line}: [net] must give width and height")
     architecture = Architecture(
-        rows=(),
+        layers=(),
         width=width,
         height=height,
         channels=net.take("channels", _length, 3),
@@ -135,10 +135,10 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
         schedule=Schedule(**{key: net.take(key, read, None) for key, read in _SCHEDULE.items()}),
     )
     net.finish()
-    rows = tuple(_read_layer(section) for section in sections[1:])
-    if not rows:
+    layers = tuple(_read_layer(section) for section in sections[1:])
+    if not layers:
         raise ConfigError(f"{name}: must have at least one layer after [net]")
-    architecture = replace(architecture, rows=rows)
+    architecture = replace(architecture, layers=layers)
     try:
         architecture.shapes()
     except ConfigError as error:
@@ -161,7 +161,7 @@ def _split_sections(text: str, name: str) -> list[_Section]:
         if not equals or not key:
             raise ConfigError(f"{name}:{number}: must be key=value or [section], got {raw.strip()[:SHOWN]!r}")
         if not sections:
-            raise ConfigError(f"{name}:{number}: {key[:SHOWN]!r} must stand inside a section")
+            raise ConfigError(f"{name}:{number}: {key[:SHOWN]!r} must be inside a section")
         sections[-1].options.setdefault(key, _Option(number, value))
     return sections
 
@@ -175,9 +175,9 @@ def _read_layer(section: _Section) -> Layer:
             f"{section.file}:{section.line}: [{section.name[:SHOWN]}] is not a layer of the YOLOv2 family, "
             f"which has {known}"
         ) from None
-    row = read(section)
+    layer = read(section)
     section.finish()
-    return row
+    return layer
 
 
 def _read_conv(section: _Section) -> Conv:
@@ -204,21 +204,21 @@ def _read_maxpool(section: _Section) -> MaxPool:
 
 
 def _read_route(section: _Section) -> Route:
-    layers = section.take("layers", _integers, ())
-    if not layers:
+    sources = section.take("layers", _integers, ())
+    if not sources:
         raise ConfigError(f"{section.file}:{section.line}: [route] must give layers")
-    return Route(layers)
+    return Route(sources)
 
 
 def _read_shortcut(section: _Section) -> Shortcut:
-    layer = section.take("from", _integer, None)
-    if layer is None:
+    source = section.take("from", _integer, None)
+    if source is None:
         raise ConfigError(f"{section.file}:{section.line}: [shortcut] must give from")
-    return Shortcut(layer, section.take("activation", _activation, "linear"))
+    return Shortcut(source, section.take("activation", _activation, "linear"))
 
 
 def _read_upsample(section: _Section) -> Upsample:
-    if section.take("scale", _number, 1.0) != 1:
+    if section.take("scale", _float, 1.0) != 1:
         raise ConfigError(f"{section.file}:{section.line}: [upsample] scale must be 1")
     return Upsample(section.take("stride", _length, 2))
 
@@ -234,21 +234,21 @@ def _read_reorg(section: _Section) -> Reorg:
 
 
 def _read_dropout(section: _Section) -> Dropout:
-    return Dropout(section.take("probability", _number, 0.5))
+    return Dropout(section.take("probability", _float, 0.5))
 
 
 def _read_softmax(section: _Section) -> Softmax:
     return Softmax(
         groups=section.take("groups", _length, 1),
         tree=section.take("tree", str, None),
-        temperature=section.take("temperature", _number, 1.0),
+        temperature=section.take("temperature", _float, 1.0),
     )
 
 
 def _read_region(section: _Section) -> Region:
     line = section.line
     count = section.take("num", _length, 1)
-    values = section.take("anchors", _numbers, (0.5,) * (2 * count))
+    values = section.take("anchors", _floats, (0.5,) * (2 * count))
     if len(values) != 2 * count:
         raise ConfigError(f"{section.file}:{line}: [region] num={count} needs {2 * count} anchors, got {len(values)}")
     if min(values) <= 0:
@@ -256,37 +256,42 @@ def _read_region(section: _Section) -> Region:
     if section.take("coords", _length, 4) != 4:
         raise ConfigError(f"{section.file}:{line}: [region] coords must be 4")
     rest = {key: section.take(key, read, getattr(Region, key)) for key, read in _REGION.items()}
-    return Region(anchors_wh_cells=tuple(zip(values[::2], values[1::2], strict=True)), **rest)
+    training = [(key, section.take(key, read, None)) for key, read in _REGION_TRAINING.items()]
+    return Region(
+        anchors_wh_cells=tuple(zip(values[::2], values[1::2], strict=True)),
+        training=tuple((key, value) for key, value in training if value is not None),
+        **rest,
+    )
 
 
 def _whole(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer() or not 0 <= number <= MAX_LENGTH:
         raise ValueError(f"must be a whole number from 0 to {MAX_LENGTH:,}")
     return int(number)
 
 
 def _length(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer() or not 1 <= number <= MAX_LENGTH:
         raise ValueError(f"must be a whole number from 1 to {MAX_LENGTH:,}")
     return int(number)
 
 
 def _integer(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer():
         raise ValueError("must be a whole number")
     return int(number)
 
 
-def _number(text: str) -> float:
-    if not _is_number(text) or not math.isfinite(float(text)):
+def _float(text: str) -> float:
+    if not _is_float(text) or not math.isfinite(float(text)):
         raise ValueError("must be a number")
     return float(text)
 
 
-def _is_number(text: str) -> bool:
+def _is_float(text: str) -> bool:
     try:
         float(text)
     except ValueError:
@@ -307,8 +312,8 @@ def _integers(text: str) -> tuple[int, ...]:
     return tuple(_integer(part) for part in text.strip(",").split(","))
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(part) for part in text.strip(",").split(","))
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(_float(part) for part in text.strip(",").split(","))
 
 
 def _activation(text: str) -> str:
@@ -323,17 +328,16 @@ _SCHEDULE: dict[str, Callable[[str], Any]] = {
         ("batch", "subdivisions", "min_crop", "max_crop", "burn_in", "max_batches", "random", "step"),
         _integer,
     ),
-    **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), _number),
-    **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), _number),
+    **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), _float),
+    **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), _float),
     "policy": str,
     "steps": _integers,
-    "scales": _numbers,
+    "scales": _floats,
 }
-_REGION: dict[str, Callable[[str], Any]] = {
-    "classes": _length,
-    **dict.fromkeys(("softmax", "rescore", "bias_match", "absolute", "random"), _flag),
-    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _number),
-    **dict.fromkeys(("tree", "map"), str),
+_REGION: dict[str, Callable[[str], Any]] = {"classes": _length, "softmax": _flag, "tree": str, "map": str}
+_REGION_TRAINING: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("bias_match", "rescore", "absolute", "random"), _flag),
+    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _float),
 }
 _READERS: dict[str, Callable[[_Section], Layer]] = {
     "convolutional": _read_conv,
@@ -351,73 +355,73 @@ _READERS: dict[str, Callable[[_Section], Layer]] = {
 
 
 def write_cfg(architecture: Architecture, *, for_darknet: bool = True) -> str:
-    """The text of a ``.cfg`` that `parse_cfg` reads back into the same table (but for `Architecture.batch_norm`).
+    """The text of a ``.cfg`` that `parse_cfg` reads back into the same architecture (except for its ``batch_norm``).
 
     Args:
         architecture: the network.
-        for_darknet: Darknet is to understand it; else a ``[reorg]`` may also have the option ``order``, and a
+        for_darknet: write only what Darknet understands; otherwise ``[reorg]`` may have the option ``order``, and
             ``[convolutional]`` the option ``end_padding``.
 
     Raises:
-        ConfigError: what no ``.cfg`` can say: for Darknet a reorg in ``space_to_depth`` order and a convolution with
-            ``end_padding``; a file name with blanks.
+        ConfigError: a ``.cfg`` cannot express it: a file name with blanks; for Darknet also a reorg in
+            ``space_to_depth`` order and a convolution with ``end_padding``.
     """
     net = {"width": architecture.width, "height": architecture.height, "channels": architecture.channels}
     schedule = {field.name: getattr(architecture.schedule, field.name) for field in fields(Schedule)}
     sections = [("net", net | {key: value for key, value in schedule.items() if value is not None})]
-    sections += [_write_layer(index, row, for_darknet) for index, row in enumerate(architecture.rows)]
+    sections += [_write_layer(index, layer, for_darknet) for index, layer in enumerate(architecture.layers)]
     return "\n".join(
         f"[{name}]\n" + "".join(f"{key}={_write_value(value)}\n" for key, value in options.items())
         for name, options in sections
     )
 
 
-def _write_layer(index: int, row: Layer, for_darknet: bool) -> tuple[str, dict[str, Any]]:
-    match row:
+def _write_layer(index: int, layer: Layer, for_darknet: bool) -> tuple[str, dict[str, Any]]:
+    match layer:
         case Conv():
-            options: dict[str, Any] = {"batch_normalize": True} if row.batch_normalize else {}
-            padding = {"pad": 1} if row.padding == row.size // 2 else {"padding": row.padding}
-            sizes = {"filters": row.filters, "size": row.size, "stride": row.stride}
-            groups = {} if row.groups == 1 else {"groups": row.groups}
-            if row.end_padding and for_darknet:
-                raise ConfigError(f"layer {index}: Darknet pads convolutions alike on all sides, not more at the end")
-            padding |= {"end_padding": row.end_padding} if row.end_padding else {}
-            return "convolutional", options | sizes | groups | padding | {"activation": row.activation}
+            options: dict[str, Any] = {"batch_normalize": True} if layer.batch_normalize else {}
+            padding = {"pad": 1} if layer.padding == layer.size // 2 else {"padding": layer.padding}
+            sizes = {"filters": layer.filters, "size": layer.size, "stride": layer.stride}
+            groups = {} if layer.groups == 1 else {"groups": layer.groups}
+            if layer.end_padding and for_darknet:
+                raise ConfigError(f"layer {index}: Darknet pads convolutions equally on all sides, not more at the end")
+            padding |= {"end_padding": layer.end_padding} if layer.end_padding else {}
+            return "convolutional", options | sizes | groups | padding | {"activation": layer.activation}
         case MaxPool():
-            padding = {} if row.padding == row.size - 1 else {"padding": row.padding}
-            return "maxpool", {"size": row.size, "stride": row.stride} | padding
+            padding = {} if layer.padding == layer.size - 1 else {"padding": layer.padding}
+            return "maxpool", {"size": layer.size, "stride": layer.stride} | padding
         case AvgPool():
             return "avgpool", {}
         case Route():
-            return "route", {"layers": row.layers}
+            return "route", {"layers": layer.sources}
         case Shortcut():
-            return "shortcut", {"from": row.layer, "activation": row.activation}
+            return "shortcut", {"from": layer.source, "activation": layer.activation}
         case Upsample():
-            return "upsample", {"stride": row.stride}
+            return "upsample", {"stride": layer.stride}
         case Reorg():
-            if row.order == "darknet":
-                return "reorg", {"stride": row.stride}
+            if layer.order == "darknet":
+                return "reorg", {"stride": layer.stride}
             if for_darknet:
-                raise ConfigError(f"layer {index}: Darknet has no reorg in the order {row.order!r}")
-            return "reorg", {"stride": row.stride, "order": row.order}
+                raise ConfigError(f"layer {index}: Darknet has no reorg in the order {layer.order!r}")
+            return "reorg", {"stride": layer.stride, "order": layer.order}
         case Dropout():
-            return "dropout", {"probability": row.probability}
+            return "dropout", {"probability": layer.probability}
         case Softmax():
-            tree = {} if row.tree is None else {"tree": row.tree}
-            temperature = {} if row.temperature == 1 else {"temperature": row.temperature}
-            return "softmax", {"groups": row.groups} | tree | temperature
+            tree = {} if layer.tree is None else {"tree": layer.tree}
+            temperature = {} if layer.temperature == 1 else {"temperature": layer.temperature}
+            return "softmax", {"groups": layer.groups} | tree | temperature
         case Cost():
-            return "cost", {"type": row.type}
+            return "cost", {"type": layer.type}
         case Region():
-            anchors = tuple(value for pair in row.anchors_wh_cells for value in pair)
-            shape = {"anchors": anchors, "num": len(row.anchors_wh_cells), "coords": 4}
-            rest = {key: getattr(row, key) for key in _REGION if getattr(row, key) is not None}
-            return "region", shape | rest
+            anchors = tuple(value for pair in layer.anchors_wh_cells for value in pair)
+            shape = {"anchors": anchors, "num": len(layer.anchors_wh_cells), "coords": 4}
+            rest = {key: getattr(layer, key) for key in _REGION if getattr(layer, key) is not None}
+            return "region", shape | rest | dict(layer.training)
 
 
 def _write_value(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(_write_value(part) for part in value)
     if any(map(str.isspace, str(value))):
-        raise ConfigError(f"a value must have no blanks to stand in a .cfg, got {value!r}")
+        raise ConfigError(f"a value in a .cfg must not contain blanks, got {value!r}")
     return str(int(value)) if isinstance(value, bool) else str(value)

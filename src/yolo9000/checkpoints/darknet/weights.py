@@ -1,7 +1,7 @@
 """Darknet's ``.weights`` files: read into NumPy arrays and written from them, every byte accounted for.
 
-The file, little-endian: int32 major, minor, revision; the number of training images seen, 64 bits where
-``major * 10 + minor >= 2``, else 32; then for each convolution in order float32 biases, with batch norm also scales,
+The format, little-endian: int32 major, minor, revision; the number of training images seen, 64 bits if
+``major * 10 + minor >= 2``, else 32; then for each convolution, in order, float32 biases, with batch norm also scales,
 rolling means and rolling variances, and the kernels (output, input channel of its group, row, column). Darknet:
 src/parser.c load_weights.
 """
@@ -28,11 +28,11 @@ FLOAT = np.dtype("<f4")
 
 @dataclass(frozen=True)
 class Header:
-    """The beginning of a ``.weights`` file.
+    """Header of a ``.weights`` file.
 
     Attributes:
         major, minor, revision: version of the format; Darknet writes 0, 2, 0.
-        seen: training images so far; the training schedule goes on from it.
+        seen: number of training images so far; Darknet's schedule continues from it.
     """
 
     major: int = 0
@@ -42,19 +42,19 @@ class Header:
 
     @property
     def wide(self) -> bool:
-        """Whether ``seen`` takes 64 bits (a header of 20 bytes) rather than 32 (16 bytes)."""
+        """Whether ``seen`` has 64 bits (a header of 20 bytes) rather than 32 (16 bytes)."""
         return self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
 
     @property
     def size(self) -> int:
-        """Bytes that the header takes: 20 or 16."""
+        """Bytes of the header: 20 or 16."""
         return 20 if self.wide else 16
 
     def to_bytes(self) -> bytes:
-        """The header as it stands in the file.
+        """The header as bytes of the file.
 
         Raises:
-            WeightsError: ``seen`` takes more bits than the version has.
+            WeightsError: ``seen`` does not fit the bits of the version.
         """
         bits = 64 if self.wide else 32
         if not 0 <= self.seen < 2**bits:
@@ -70,12 +70,13 @@ def read_weights(path: str | Path, architecture: Architecture, *, partial: bool 
     Args:
         path: the file.
         architecture: the network that the file must fit, to the byte.
-        partial: accept a file that ends where a layer ends, such as ``darknet19_448.conv.23``; the layers after it have
-            None for numbers.
+        partial: accept a file that ends where a layer ends, e.g. ``darknet19_448.conv.23``, and a file whose last
+            convolution has another number of filters, i.e. was trained for other classes; layers that are not in the
+            file, and such a last convolution, have None for parameters.
 
     Raises:
-        WeightsError: the file cannot be read, is too short or too long, or holds numbers that are not finite; the
-            message names the layer and the bytes.
+        WeightsError: the file cannot be read, is too short or too long, or has values that are not finite; the message
+            names the layer and the bytes.
     """
     try:
         data = Path(path).read_bytes()
@@ -91,22 +92,21 @@ def read_weights(path: str | Path, architecture: Architecture, *, partial: bool 
 
 
 def write_weights(path: str | Path, model: Model, header: Header | None = None) -> None:
-    """Write a ``.weights`` file; what `read_weights` gave comes out byte for byte as it was.
+    """Write a ``.weights`` file; what `read_weights` returned is written byte for byte as it was.
 
-    Layers after the last one that has numbers are left out, as in Darknet's partial files.
+    Layers after the last one that has parameters are left out, as in Darknet's partial files.
 
     Raises:
-        WeightsError: the file cannot be written, or a layer without numbers stands before one that has some.
+        WeightsError: the file cannot be written, or a layer without parameters comes before one with parameters.
     """
     missing = model.missing()
-    last = max((i for i, numbers in enumerate(model.parameters) if numbers is not None), default=-1)
+    last = max((i for i, parameters in enumerate(model.parameters) if parameters is not None), default=-1)
     if missing and missing[0] < last:
         raise WeightsError(
-            f"{path}: layer {missing[0]} ({layer_name(model.architecture.rows[missing[0]])}): has no weights"
+            f"{path}: layer {missing[0]} ({layer_name(model.architecture.layers[missing[0]])}): has no weights"
         )
-    parts = [
-        part.astype(FLOAT).tobytes() for numbers in model.parameters if numbers for part in _in_file_order(numbers)
-    ]
+    stored = (parameters for parameters in model.parameters if parameters is not None)
+    parts = [array.astype(FLOAT).tobytes() for parameters in stored for array in _in_file_order(parameters)]
     try:
         write_atomically(Path(path), (header or Header()).to_bytes() + b"".join(parts))
     except WeightsError as error:
@@ -115,13 +115,13 @@ def write_weights(path: str | Path, model: Model, header: Header | None = None) 
         raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _in_file_order(numbers: ConvParameters) -> Iterator[Float32[np.ndarray, ...]]:
-    yield numbers.biases
-    if numbers.batch_norm is not None:
-        yield numbers.batch_norm.scales
-        yield numbers.batch_norm.rolling_mean
-        yield numbers.batch_norm.rolling_variance
-    yield numbers.weights
+def _in_file_order(parameters: ConvParameters) -> Iterator[Float32[np.ndarray, ...]]:
+    yield parameters.biases
+    if parameters.batch_norm is not None:
+        yield parameters.batch_norm.scales
+        yield parameters.batch_norm.rolling_mean
+        yield parameters.batch_norm.rolling_variance
+    yield parameters.weights
 
 
 def _read_header(data: bytes) -> Header:
@@ -130,7 +130,7 @@ def _read_header(data: bytes) -> Header:
     major, minor, revision = struct.unpack_from("<iii", data)
     if not (0 <= major < 1000 and 0 <= minor < 1000):
         raise WeightsError(
-            f"must begin with Darknet's version, such as 0.1 or 0.2, got {major}.{minor}: not a .weights file?"
+            f"must begin with Darknet's version, e.g. 0.1 or 0.2, got {major}.{minor}: not a .weights file?"
         )
     header = Header(major, minor, revision)
     if len(data) < header.size:
@@ -143,36 +143,47 @@ def _read_layers(data: bytes, start: int, architecture: Architecture, partial: b
     floats = np.frombuffer(data, FLOAT, count=(len(data) - start) // 4, offset=start)
     counts, channels = architecture.parameter_counts(), architecture.input_channels()
     parameters: list[ConvParameters | None] = []
-    at = 0
-    for index, row in enumerate(architecture.rows):
-        left = len(data) - start - 4 * at
-        if not isinstance(row, Conv) or (partial and left == 0 and at > 0):
+    position = 0
+    for index, layer in enumerate(architecture.layers):
+        left = len(data) - start - 4 * position
+        if not isinstance(layer, Conv) or (partial and left == 0 and position > 0):
             parameters.append(None)
             continue
+        if partial and left != 4 * counts[index] and _is_last_with_other_filters(architecture, index, left):
+            return Model(architecture, (*parameters, *[None] * (len(architecture.layers) - index)))
         if left < 4 * counts[index]:
             raise WeightsError(_too_short(architecture, index, left, len(data) - start))
-        parameters.append(_take_conv(floats[at : at + counts[index]], row, channels[index]))
-        at += counts[index]
-    left = len(data) - start - 4 * at
+        parameters.append(_take_conv(floats[position : position + counts[index]], layer, channels[index]))
+        position += counts[index]
+    left = len(data) - start - 4 * position
     if left:
         raise WeightsError(_too_long(architecture, left))
     return Model(architecture, tuple(parameters))
 
 
-def _take_conv(floats: Float32[np.ndarray, " n"], row: Conv, channels: int) -> ConvParameters:
-    n = row.filters
+def _is_last_with_other_filters(architecture: Architecture, index: int, left: int) -> bool:
+    """Whether the rest of a file is the network's last convolution, with another number of filters."""
+    layer, *later = architecture.layers[index:]
+    if not isinstance(layer, Conv) or any(isinstance(other, Conv) for other in later):
+        return False
+    bytes_per_filter = 4 * architecture.parameter_counts()[index] // layer.filters
+    return left > 0 and left % bytes_per_filter == 0
+
+
+def _take_conv(floats: Float32[np.ndarray, " n"], layer: Conv, channels: int) -> ConvParameters:
+    n = layer.filters
     biases, rest = floats[:n], floats[n:]
     batch_norm = None
-    if row.batch_normalize:
+    if layer.batch_normalize:
         batch_norm = BatchNorm(rest[:n], rest[n : 2 * n], rest[2 * n : 3 * n])
         rest = rest[3 * n :]
-    return ConvParameters(rest.reshape(row.kernel_shape(channels)), biases, batch_norm)
+    return ConvParameters(rest.reshape(layer.kernel_shape(channels)), biases, batch_norm)
 
 
 def _too_short(architecture: Architecture, index: int, left: int, have: int) -> str:
-    row, counts = architecture.rows[index], architecture.parameter_counts()
+    layer, counts = architecture.layers[index], architecture.parameter_counts()
     message = (
-        f"layer {index} ({layer_name(row)}) needs {4 * counts[index]:,} bytes, {left:,} are left: "
+        f"layer {index} ({layer_name(layer)}) needs {4 * counts[index]:,} bytes, {left:,} are left: "
         f"the network needs {4 * sum(counts):,} bytes after the header, the file has {have:,}"
     )
     if have == 4 * sum(architecture.parameter_counts()) - 12 * _filters(architecture, batch_normalize=True):
@@ -183,11 +194,11 @@ def _too_short(architecture: Architecture, index: int, left: int, have: int) -> 
 
 
 def _too_long(architecture: Architecture, left: int) -> str:
-    last = max((i for i, row in enumerate(architecture.rows) if isinstance(row, Conv)), default=None)
+    last = max((i for i, layer in enumerate(architecture.layers) if isinstance(layer, Conv)), default=None)
     if last is None:
-        return f"{left:,} bytes are left after the header, and the network has no layer that stores numbers"
+        return f"{left:,} bytes are left after the header, and the network has no layer with parameters"
     message = (
-        f"{left:,} bytes are left after the last layer, {last} ({layer_name(architecture.rows[last])}): "
+        f"{left:,} bytes are left after the last layer, {last} ({layer_name(architecture.layers[last])}): "
         f"the network needs {4 * sum(architecture.parameter_counts()):,} bytes after the header"
     )
     if left == 12 * _filters(architecture, batch_normalize=False, up_to=last):
@@ -196,5 +207,7 @@ def _too_long(architecture: Architecture, left: int) -> str:
 
 
 def _filters(architecture: Architecture, *, batch_normalize: bool, up_to: int | None = None) -> int:
-    rows = architecture.rows[:up_to]
-    return sum(row.filters for row in rows if isinstance(row, Conv) and row.batch_normalize == batch_normalize)
+    layers = architecture.layers[:up_to]
+    return sum(
+        layer.filters for layer in layers if isinstance(layer, Conv) and layer.batch_normalize == batch_normalize
+    )

@@ -41,7 +41,7 @@ from yolo9000.data.listing import Listing
 from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.errors import DataError
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 

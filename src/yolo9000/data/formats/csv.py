@@ -20,7 +20,7 @@ from yolo9000.data.labels import ClassIndices, add_labels, class_of_digits, imag
 from yolo9000.data.listing import Listing
 from yolo9000.data.table_columns import sniff_table, sources_by_split
 from yolo9000.errors import ConfigError
-from yolo9000.taxonomy.darknet_files import read_names
+from yolo9000.taxonomy.files import read_names
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = [

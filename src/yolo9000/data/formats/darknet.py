@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Literal, NoReturn
 
 import yaml
 
+from yolo9000.data.data_file import read_data
 from yolo9000.data.files import is_file
 from yolo9000.data.format import SPLITS, NumberedSettings, Recognition, Split
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -20,8 +21,8 @@ from yolo9000.data.listing import Listing
 from yolo9000.data.writing import writing
 from yolo9000.errors import DataError
 from yolo9000.io.files import write_atomically
-from yolo9000.io.writers import OutputNames
-from yolo9000.taxonomy.darknet_files import read_data, read_names
+from yolo9000.io.naming import OutputNames
+from yolo9000.taxonomy.files import read_names
 from yolo9000.types import Annotation, Sample
 
 __all__ = [

@@ -20,7 +20,7 @@ from yolo9000.data.format import NumberedSettings, Recognition
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.listing import Listing, join
 from yolo9000.data.split_names import UNDIVIDED
-from yolo9000.taxonomy.darknet_files import read_names
+from yolo9000.taxonomy.files import read_names
 from yolo9000.types import Annotation
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]

@@ -35,7 +35,7 @@ from yolo9000.data.labels import ClassIndices, add_labels, class_of_digits, imag
 from yolo9000.data.listing import Listing
 from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.io.sources import IMAGE_SUFFIXES
+from yolo9000.io.images import IMAGE_SUFFIXES
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = ["BOX_COLUMNS", "NAME", "TITLE", "Source", "class_names", "read", "read_tar", "sniff", "write"]

@@ -7,37 +7,39 @@ import onnxruntime as ort
 from jaxtyping import Float32
 
 from yolo9000.architectures.onnx import INPUT
-from yolo9000.checkpoints.program import EngineName, ModelProgram, OnnxProgram
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import EngineError
+from yolo9000.inference.engines.base import Precision
 
-__all__ = ["OnnxRuntimeEngine"]
+__all__ = ["ENGINE", "NAME", "OnnxRuntimeEngine"]
+
+NAME = "onnxruntime"
 
 ERRORS_ONLY = 3  # ONNX Runtime's log level
 
 
 class OnnxRuntimeEngine:
-    """See `yolo9000.inference.engines.Engine`."""
+    """See `yolo9000.inference.engines.base.Engine`."""
 
-    name: EngineName = "onnxruntime"
+    name = NAME
 
-    def __init__(self, program: ModelProgram | OnnxProgram, device: str, precision: str, threads: int) -> None:
+    def __init__(self, model: LoadedModel, device: str, precision: Precision, threads: int) -> None:
         if precision != "float32":
-            raise EngineError(
-                f"--precision {precision}: the engine onnxruntime computes in float32; torch and openvino have bfloat16"
-            )
-        providers = _providers(device)
+            message = f"the engine onnxruntime computes in float32, not {precision}; torch and openvino have bfloat16"
+            raise EngineError(message, argument="precision")
+        network, providers = model.onnx_bytes(), _providers(device)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = ERRORS_ONLY
-        # Threads that wait sleep: spinning gains nothing measurable, and takes a core from whatever else works.
+        # Waiting threads sleep: spinning gains nothing measurable, and takes a core from other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(program.onnx_bytes(), options, providers=providers)
+            self._session = ort.InferenceSession(network, options, providers=providers)
         except Exception as error:  # ONNX Runtime's own error types have no public base class
             raise EngineError(f"ONNX Runtime cannot load the network: {' '.join(str(error).split())}") from None
 
     def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
-        """See `yolo9000.inference.engines.Engine.run`."""
+        """See `yolo9000.inference.engines.base.Engine.run`."""
         return tuple(self._session.run(None, {INPUT: images}))
 
 
@@ -46,7 +48,11 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
     if kind == "cpu" and not index:
         return ["CPUExecutionProvider"]
     if kind not in ("cuda", "gpu") or (index and not index.isdigit()):
-        raise EngineError(f"--device must be cpu, cuda or cuda:N, got {device!r}")
+        raise EngineError(f"must be cpu, cuda or cuda:N, got {device!r}", argument="device")
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        raise EngineError(f"--device {device}: this ONNX Runtime has no CUDA (pip install onnxruntime-gpu)")
+        message = f"{device!r} is not available: this ONNX Runtime has no CUDA (pip install onnxruntime-gpu)"
+        raise EngineError(message, argument="device")
     return [("CUDAExecutionProvider", {"device_id": int(index or 0)}), "CPUExecutionProvider"]
+
+
+ENGINE = OnnxRuntimeEngine

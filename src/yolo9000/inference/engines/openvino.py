@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 from jaxtyping import Float32
 
-from yolo9000.checkpoints.program import EngineName, OpenVinoProgram, Program
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.openvino import import_openvino
 from yolo9000.errors import EngineError
+from yolo9000.inference.engines.base import Precision
 
-__all__ = ["OpenVinoEngine"]
+if TYPE_CHECKING:
+    import openvino as ov
+else:
+    ov = import_openvino()
+
+__all__ = ["ENGINE", "NAME", "OpenVinoEngine"]
+
+NAME = "openvino"
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVinoEngine:
-    """See `yolo9000.inference.engines.Engine`.
+    """See `yolo9000.inference.engines.base.Engine`.
 
     The network is compiled for each shape of input on its first use: with fixed shapes OpenVINO plans memory and
     kernels ahead.
     """
 
-    name: EngineName = "openvino"
+    name = NAME
 
-    def __init__(self, program: Program, device: str, precision: str, threads: int) -> None:
+    def __init__(self, model: LoadedModel, device: str, precision: Precision, threads: int) -> None:
         self._core = ov.Core()
         self._device = _device(self._core, device)
         if precision == "bfloat16" and "BF16" not in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES"):
-            raise EngineError(f"--precision bfloat16: the device {device} cannot compute in bfloat16")
+            raise EngineError(f"the device {device} cannot compute in bfloat16", argument="precision")
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
         }
         if self._device == "CPU":
             self._options["INFERENCE_NUM_THREADS"] = threads
-        self._model = _read(self._core, program)
+        self._model = _read(self._core, model)
         self._compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
 
     def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
-        """See `yolo9000.inference.engines.Engine.run`."""
+        """See `yolo9000.inference.engines.base.Engine.run`."""
         if images.shape not in self._compiled:
             self._compiled[images.shape] = self._compile(images.shape)
         results = self._compiled[images.shape](images)
@@ -56,18 +63,22 @@ class OpenVinoEngine:
             raise EngineError(f"OpenVINO cannot compile the network: {' '.join(str(error).split())}") from None
 
 
-def _read(core: ov.Core, program: Program) -> ov.Model:
-    if isinstance(program, OpenVinoProgram):
-        return program.model
+def _read(core: ov.Core, model: LoadedModel) -> ov.Model:
+    if isinstance(model.graph, ov.Model):
+        return model.graph
+    network = model.onnx_bytes()
     try:
-        return core.read_model(io.BytesIO(program.onnx_bytes()))
+        return core.read_model(network)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot load the network: {' '.join(str(error).split())}") from None
 
 
 def _device(core: ov.Core, name: str) -> str:
     device = name.upper().replace(":", ".")
-    if device not in {known for found in core.available_devices for known in (found, found.split(".")[0])}:
+    if device not in {known for device in core.available_devices for known in (device, device.split(".")[0])}:
         known = ", ".join(core.available_devices).lower().replace(".", ":")
-        raise EngineError(f"--device must be one of {known} for OpenVINO, got {name!r}")
+        raise EngineError(f"must be one of {known} for OpenVINO, got {name!r}", argument="device")
     return device
+
+
+ENGINE = OpenVinoEngine

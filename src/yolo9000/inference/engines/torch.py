@@ -2,58 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from jaxtyping import Float32
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from yolo9000.architectures.torch import Network
-from yolo9000.checkpoints.program import EngineName, ModelProgram
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import EngineError
+from yolo9000.inference.engines.base import Precision
 
-__all__ = ["TorchEngine", "has_bfloat16"]
+__all__ = ["ENGINE", "NAME", "TorchEngine", "has_bfloat16"]
+
+NAME = "torch"
 
 
 class TorchEngine:
-    """See `yolo9000.inference.engines.Engine`."""
+    """See `yolo9000.inference.engines.base.Engine`."""
 
-    name: EngineName = "torch"
+    name = NAME
 
-    def __init__(self, program: ModelProgram, device: str, precision: str, threads: int) -> None:
+    def __init__(self, model: LoadedModel, device: str, precision: Precision, threads: int) -> None:
         self._device = _device(device)
         if precision == "bfloat16" and not has_bfloat16(self._device):
-            raise EngineError(f"--precision bfloat16: the device {device} cannot compute in bfloat16")
+            raise EngineError(f"the device {device} cannot compute in bfloat16", argument="precision")
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self._taps = tuple(row for _, row in program.outputs)
-        torch.set_num_threads(threads)
-        network = Network(program.model.architecture)
-        network.load(program.model)
+        if model.weights is None:
+            raise EngineError(
+                "the engine torch cannot run an exported file; the engine openvino can, of .onnx also onnxruntime"
+            )
+        self._threads = threads
+        layers = model.layers
+        self._outputs = tuple(index for _, index in layers.outputs)
+        network = Network(layers.model.architecture)
+        network.load(layers.model)
         network.eval().to(self._device, self._dtype)
         self._network = convert_conv2d_weight_memory_format(network, torch.channels_last)
 
     @torch.inference_mode()
     def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
-        """See `yolo9000.inference.engines.Engine.run`."""
+        """See `yolo9000.inference.engines.base.Engine.run`."""
+        with _number_of_threads(self._threads):
+            return self._run(images)
+
+    def _run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
         batch = torch.from_numpy(images).to(self._device, self._dtype, memory_format=torch.channels_last)
-        return tuple(out.float().cpu().contiguous().numpy() for out in self._network(batch, self._taps))
+        return tuple(out.float().cpu().contiguous().numpy() for out in self._network(batch, self._outputs))
+
+
+@contextmanager
+def _number_of_threads(threads: int) -> Iterator[None]:
+    """Torch has one number of threads for the whole process: the user's own is restored after each run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device(name: str) -> torch.device:
     try:
         device = torch.device("cuda" if name == "gpu" else name)
     except RuntimeError:
-        raise EngineError(f"--device must be cpu, cuda or cuda:N, got {name!r}") from None
+        raise EngineError(f"must be cpu, cuda or cuda:N, got {name!r}", argument="device") from None
     if device.type not in ("cpu", "cuda"):
-        raise EngineError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
+        raise EngineError(f"must be cpu, cuda or cuda:N, got {name!r}", argument="device")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"--device {name}: torch finds no CUDA device here")
+        raise EngineError(f"{name!r} is not available: torch finds no CUDA device", argument="device")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise EngineError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+        raise EngineError(f"must be below cuda:{torch.cuda.device_count()}, got {name!r}", argument="device")
     return device
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device itself computes in bfloat16."""
+    """Whether the device computes in bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+ENGINE = TorchEngine

@@ -1,4 +1,4 @@
-"""What the training loop asks of a classifier or a detector in training."""
+"""The interface of the training loop to a classifier or a detector."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from yolo9000.architectures.layers import Architecture
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import image_size
 from yolo9000.inference.engines import Precision
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training.loader import Order
+from yolo9000.training.loader import SampleRequest
 from yolo9000.types import Sample
 
 __all__ = ["Losses", "PseudoBox", "Scores", "Task", "listed_samples"]
@@ -29,27 +29,27 @@ class Losses:
     """The loss of some images.
 
     Attributes:
-        total: what gradients are of: the sum over the images.
-        parts: what it is made of, detached, each a sum over the images too.
-        pseudo: which box each image-level label taught.
+        total: to differentiate: the sum over the images.
+        terms: of the total, detached, each a sum over the images too.
+        pseudo_boxes: the box that was trained on each image-level label.
     """
 
     total: Tensor
-    parts: dict[str, Tensor]
-    pseudo: tuple[PseudoBox, ...] = ()
+    terms: dict[str, Tensor]
+    pseudo_boxes: tuple[PseudoBox, ...] = ()
 
 
 @dataclass(frozen=True)
 class PseudoBox:
-    """The box that an image-level label of an image taught (§4).
+    """The box that was trained on an image-level label (§4).
 
     Attributes:
         image: its name.
-        index: its place in the order of the epoch.
+        index: its position in the order of the epoch.
         label: class, or node of the tree.
         box_xyxy: the box in pixels of the input.
         size_wh: width and height of the input.
-        probability: that the box gave to the label, on a tree to the whole path.
+        probability: of the label given the box, on a tree of the whole path.
         objectness: of the box.
     """
 
@@ -64,14 +64,14 @@ class PseudoBox:
 
 @dataclass(frozen=True)
 class Scores:
-    """How good a network is on the validation split.
+    """Metrics of a network on the validation split.
 
     Attributes:
-        numbers: the scores by name; NaN where the data say nothing.
-        image: of a detector, some of the images with their truth and what was found.
+        metrics: by name; NaN where the data do not define one.
+        image: of a detector, some of the images with ground truth and predictions.
     """
 
-    numbers: dict[str, float]
+    metrics: dict[str, float]
     image: UInt8[np.ndarray, "h w 3"] | None = None
 
 
@@ -86,7 +86,7 @@ class Task(Protocol):
 
     @property
     def validation(self) -> DataSet | None:
-        """What the network is scored on; None: nothing."""
+        """The validation split; None: there is none."""
         ...
 
     @property
@@ -106,35 +106,35 @@ class Task(Protocol):
 
     @property
     def best(self) -> str:
-        """The score that says which weights are the best."""
+        """The metric by which the best weights are chosen."""
         ...
 
-    def example(self, order: Order) -> Example:
-        """An image as the network is to see it."""
+    def example(self, request: SampleRequest) -> Example:
+        """The augmented image of a request."""
         ...
 
     def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
-        """The loss of what the network gave for a batch."""
+        """The loss of the network's output for a batch."""
         ...
 
-    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
-        """The scores of a model on the validation split."""
+    def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
+        """Metrics of a model on the validation split."""
         ...
 
-    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
+    def checkpoint(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
         """The model with all that is needed to use it."""
         ...
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
-        """A batch for the eye."""
+        """An image that shows a batch."""
         ...
 
 
 def listed_samples(data: DataSet, on_error: OnError) -> list[Sample]:
-    """All images of a data set, after a look at the header of each that was not looked at before.
+    """All images of a data set; the header of each is checked, unless reading the annotations did.
 
     Raises:
-        DataError: an annotation has an issue, or an image is none.
+        DataError: an annotation has an issue, or a file is not an image.
     """
     samples = list(data.samples(on_error))
     for sample in samples:

@@ -1,4 +1,4 @@
-"""Training a classifier: its images, its loss, its scores (§3 Training for classification)."""
+"""Training a classifier: its images, loss and metrics (§3 Training for classification)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from torch import Tensor
 from yolo9000.architectures.layers import Architecture, Softmax
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.augment import augment_classifier, draws
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError
-from yolo9000.evaluation.runner import classification_scores, image_label, labels_among
+from yolo9000.evaluation.labels import labels_among
+from yolo9000.evaluation.runner import classification_scores, image_label
 from yolo9000.inference.classifier import Classifier
 from yolo9000.inference.engines import Precision
 from yolo9000.losses.classification import SiblingGroups, class_loss
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training.initialize import named_architecture
-from yolo9000.training.loader import Order
+from yolo9000.training.loader import SampleRequest
 from yolo9000.training.recipe import ClassifyRecipe
 from yolo9000.training.tasks.base import Losses, Scores, listed_samples
 from yolo9000.training.visualize import draw_batch
@@ -41,12 +42,12 @@ class ClassifierTraining:
     """A classifier in training.
 
     Attributes:
-        recipe: how.
+        recipe: how it is trained.
         data: the training split.
-        validation: what it is scored on; None: nothing.
-        samples: the training images, each with one image-level label, that of the network.
+        validation: the validation split; None: there is none.
+        samples: the training images, each with one image-level label, as the network numbers it.
         architecture: the network.
-        device: what the loss is computed on.
+        device: that the loss is computed on.
     """
 
     recipe: ClassifyRecipe
@@ -62,10 +63,10 @@ class ClassifierTraining:
     def prepare(
         cls, recipe: ClassifyRecipe, data: DataSet, validation: DataSet | None, device: torch.device
     ) -> ClassifierTraining:
-        """Read the data and make the network for its classes.
+        """Read the data and define the network for its classes.
 
         Raises:
-            DataError: there is an issue in the data, or an image that does not show exactly one class.
+            DataError: the data have an issue, or an image without exactly one class.
             ConfigError: the network is no classifier, or cannot have the size.
         """
         architecture = named_architecture(recipe.network)
@@ -96,39 +97,41 @@ class ClassifierTraining:
         """The tree's sibling groups, on the device."""
         return None if self.data.tree is None else SiblingGroups.of(self.data.tree, self.device)
 
-    def example(self, order: Order) -> Example:
-        """An image as the network is to see it.
+    def example(self, request: SampleRequest) -> Example:
+        """The augmented image of a request.
 
         Raises:
             DataError: the image cannot be read.
         """
-        sample = self.samples[order.image]
+        sample = self.samples[request.image]
         image = load_image(sample.image, sample.name).pixels
-        rng = draws(self.recipe.seed, order.epoch, order.index)
-        image = augment_classifier(image, self.recipe.augment, order.size_wh, rng)
-        return Example(image, None, sample.image_labels, sample.name, order.index, sample.source)
+        rng = draws(self.recipe.seed, request.epoch, request.index)
+        image = augment_classifier(image, self.recipe.augment, request.size_wh, rng)
+        return Example(image, None, sample.image_labels, sample.name, request.index, sample.source)
 
     def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
         """Cross-entropy, on a tree of every sibling group on the label's path; summed over the images.
 
         Args:
-            raw: the network's last map, (N, K, 1, 1).
+            raw: the network's output, (N, K, 1, 1).
             batch: the images.
-            images_seen: images that training has seen; plays no part.
+            images_seen: not used.
         """
         labels = torch.tensor([labels[0] for labels in batch.image_labels], device=self.device)
         total = class_loss(raw.flatten(1).float(), labels, self.groups).sum()
         return Losses(total, {"classes": total.detach()})
 
-    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
+    def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Top-1 and Top-5 on the validation split."""
-        assert self.validation is not None  # noqa: S101  the loop asks
-        classifier = Classifier.start(file, "torch", device=str(self.device), precision=precision, threads=threads)
+        assert self.validation is not None  # noqa: S101  the loop checks
+        classifier = Classifier.load(
+            model, engine="torch", device=str(self.device), precision=precision, threads=threads
+        )
         return Scores(classification_scores(classifier, self.validation, on_error=self.recipe.on_error))
 
-    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
+    def checkpoint(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
         """The classifier with all that is needed to use it."""
-        return Checkpoint(model, self.names, self.data.tree, trained=trained)
+        return LoadedModel.from_weights(model, self.names, self.data.tree, trained=trained)
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """The images of a batch with their labels."""

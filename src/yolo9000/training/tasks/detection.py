@@ -1,4 +1,4 @@
-"""Training a detector: its images, its loss, its scores."""
+"""Training a detector: its images, loss and metrics."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from yolo9000.adapt.anchors import cluster, to_cells
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import with_classes
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.safetensors import Checkpoint
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.augment import augment_or_mosaic, draws
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet
 from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.evaluation.runner import detect_samples, evaluate, gt_labels, labels_among
-from yolo9000.inference.detector import Detector, prepared_detector
+from yolo9000.evaluation.evaluate import evaluate
+from yolo9000.evaluation.labels import gt_labels, labels_among
+from yolo9000.evaluation.runner import detect_samples
+from yolo9000.inference.detector import Detector
 from yolo9000.inference.engines import Precision, start_engine
 from yolo9000.losses.assign import Targets, assign
 from yolo9000.losses.classification import SiblingGroups
 from yolo9000.losses.region import LossParts, region_loss
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training.initialize import named_architecture
-from yolo9000.training.loader import Order
+from yolo9000.training.loader import SampleRequest
 from yolo9000.training.recipe import DetectorNetworkSettings, DetectRecipe
 from yolo9000.training.tasks.base import Losses, PseudoBox, Scores, listed_samples
 from yolo9000.training.visualize import Marks, draw_batch, draw_validation
@@ -38,7 +40,7 @@ from yolo9000.types import BoxAnnotations, Sample
 
 __all__ = ["DetectorTraining", "clustered_anchors"]
 
-SHOWN = 8  # validation images that are drawn
+SHOWN = 8  # number of validation images that are drawn
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,12 @@ class DetectorTraining:
     """A detector in training.
 
     Attributes:
-        recipe: how.
+        recipe: how it is trained.
         data: the training split.
-        validation: what it is scored on; None: nothing.
-        samples: the training images, with boxes or with image-level labels, their labels those of the network.
+        validation: the validation split; None: there is none.
+        samples: the training images, with boxes or with image-level labels, with the network's labels.
         architecture: the network.
-        device: what the loss is computed on.
+        device: that the loss is computed on.
     """
 
     recipe: DetectRecipe
@@ -67,10 +69,10 @@ class DetectorTraining:
     def prepare(
         cls, recipe: DetectRecipe, data: DataSet, validation: DataSet | None, device: torch.device
     ) -> DetectorTraining:
-        """Read the data and make the network for its classes.
+        """Read the data and define the network for its classes.
 
         Raises:
-            DataError: there is an issue in the data, or no image with boxes.
+            DataError: the data have an issue, or no image with boxes.
             ConfigError: the network is no detector, or cannot have the size.
         """
         architecture = named_architecture(recipe.network)
@@ -81,7 +83,6 @@ class DetectorTraining:
         architecture = with_classes(
             architecture, len(tree or data.classes), anchors=anchors, tree=None if tree is None else TREE_FILE
         )
-        architecture = replace(architecture, rows=(*architecture.rows[:-1], _with_loss(architecture, recipe)))
         architecture.shapes()
         labels = labels_among(tree.names if tree else data.classes, tree, data)
         samples = [
@@ -107,9 +108,9 @@ class DetectorTraining:
 
     @property
     def head(self) -> Region:
-        """The network's last row."""
+        """The network's last layer."""
         head = self.architecture.head
-        assert isinstance(head, Region)  # noqa: S101  `prepare` has seen to it
+        assert isinstance(head, Region)  # noqa: S101  `prepare` checks it
         return head
 
     @cached_property
@@ -119,7 +120,7 @@ class DetectorTraining:
 
     @cached_property
     def exhaustive(self) -> Bool[np.ndarray, "s k"] | None:
-        """For each source which classes it labels exhaustively; None where all do all."""
+        """The classes that each source labels exhaustively; None where every source labels all."""
         rows = [self.data.exhaustive(source) for source in range(len(self.data.sources))]
         if all(row.all() for row in rows):
             return None
@@ -130,33 +131,33 @@ class DetectorTraining:
         below = np.stack([tree.below(int(label)) for label in labels])
         return np.stack([below[row].any(axis=0) if not row.all() else np.ones(len(tree), bool) for row in rows])
 
-    def example(self, order: Order) -> Example:
-        """An image as the network is to see it.
+    def example(self, request: SampleRequest) -> Example:
+        """The augmented image of a request.
 
         Raises:
             DataError: the image cannot be read.
         """
-        sample = self.samples[order.image]
-        image, boxes = self._load(order.image)
-        rng = draws(self.recipe.seed, order.epoch, order.index)
-        changed, found = augment_or_mosaic(
+        sample = self.samples[request.image]
+        image, boxes = self._load(request.image)
+        rng = draws(self.recipe.seed, request.epoch, request.index)
+        augmented, augmented_boxes = augment_or_mosaic(
             image,
             boxes,
             self.recipe.augment,
-            order.size_wh,
+            request.size_wh,
             rng,
-            lambda place: self._load(self._of_source[sample.source][place]),
+            lambda index: self._load(self._of_source[sample.source][index]),
             len(self._of_source.get(sample.source, ())),
         )
-        return Example(changed, found, sample.image_labels, sample.name, order.index, sample.source)
+        return Example(augmented, augmented_boxes, sample.image_labels, sample.name, request.index, sample.source)
 
     @cached_property
     def _of_source(self) -> dict[int, list[int]]:
-        """The boxed images of each source, by number: what a mosaic may put together."""
+        """Indices of the boxed images of each source, which a mosaic may combine."""
         images: dict[int, list[int]] = {}
-        for number, sample in enumerate(self.samples):
+        for index, sample in enumerate(self.samples):
             if sample.boxes is not None:
-                images.setdefault(sample.source, []).append(number)
+                images.setdefault(sample.source, []).append(index)
         return images
 
     def _load(self, image: int) -> tuple[np.ndarray, BoxAnnotations | None]:
@@ -168,19 +169,20 @@ class DetectorTraining:
         """The region loss, summed over the images.
 
         Args:
-            raw: the network's last map, (N, A (5 + K), H, W).
+            raw: the network's output, (N, A (5 + K), H, W).
             batch: the images.
-            images_seen: images that training has seen, those of this batch counted.
+            images_seen: number of images seen in training, including this batch.
         """
         parts = region_loss(
             raw,
             targets_of(batch, self.device),
             self.head,
+            self.recipe.loss,
             tree=self.groups,
             warm_up=images_seen < self.recipe.loss.warm_up_images,
             exhaustive=self._exhaustive_of(batch),
             image_labels=image_labels_of(batch, self.head.classes, self.device),
-            pseudo=self.recipe.joint.pseudo_boxes,
+            policy=self.recipe.joint.pseudo_boxes,
         )
         return Losses(parts.total(), _named(parts), _pseudo_boxes(parts, batch))
 
@@ -189,16 +191,15 @@ class DetectorTraining:
             return None
         return torch.from_numpy(self.exhaustive[list(batch.sources)]).to(self.device)
 
-    def score(self, file: Checkpoint, precision: Precision, threads: int) -> Scores:
-        """The scores of a model on the validation split, and some of its images with what was found.
+    def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
+        """Metrics of a model on the validation split, and some of its images with predictions.
 
-        On a tree it answers with the classes of the data set, however little sure it is, for early in training it would
-        else hardly go below the root. Where training has classes without boxes they are scored apart (§4).
+        On a tree the predictions are the classes of the data set whatever their probability, since early in training
+        they would hardly go below the root. Classes without boxes in training have metrics of their own (§4).
         """
-        assert self.validation is not None  # noqa: S101  the loop asks
-        prepared = prepared_detector(file.model, file.head_spec())
-        engine = start_engine("torch", prepared.program, device=str(self.device), precision=precision, threads=threads)
-        detector = Detector(prepared, engine)
+        assert self.validation is not None  # noqa: S101  the loop checks
+        engine = start_engine("torch", model, device=str(self.device), precision=precision, threads=threads)
+        detector = Detector(model, engine)
         if self.tree is not None:
             detector = detector.with_labels(self.validation.classes)
         pairs = list(detect_samples(detector, self.validation, on_error=self.recipe.on_error))
@@ -206,18 +207,20 @@ class DetectorTraining:
         return Scores(evaluation.metrics, draw_validation(pairs[:SHOWN], detector.names, evaluation.f1.best_threshold))
 
     def _label_only(self, detector: Detector) -> list[int]:
-        """The detector's labels that no box of the training images bears, where there are image-level ones."""
-        assert self.validation is not None  # noqa: S101  the loop asks
+        """The detector's labels that no box of the training images has, if there are image-level labels."""
+        assert self.validation is not None  # noqa: S101  the loop checks
         boxes = [sample.boxes.labels for sample in self.samples if sample.boxes is not None]
         if len(boxes) == len(self.samples):
             return []
         labels = labels_among(self.names, self.tree, self.validation)
-        answers = gt_labels(detector.prepared.spec, self.validation)
+        answers = gt_labels(detector, self.validation)
         return [int(label) for label in answers[~np.isin(labels, np.concatenate(boxes))]]
 
-    def file(self, model: Model, trained: dict[str, Any]) -> Checkpoint:
+    def checkpoint(self, model: Model, trained: dict[str, Any]) -> LoadedModel:
         """The detector with all that is needed to use it."""
-        return Checkpoint(model, self.names, self.data.tree, self.recipe.network.fit, trained=trained)
+        return LoadedModel.from_weights(
+            model, self.names, self.data.tree, resize_mode=self.recipe.network.fit, trained=trained
+        )
 
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """The images of a batch with their boxes, and the cells and anchors that learn them."""
@@ -245,7 +248,7 @@ TREE_FILE = "labels.tree"  # what a .cfg of the network would call its tree
 def _with_labels(sample: Sample, labels: Int64[np.ndarray, " k"], tree: WordTree | None) -> Sample:
     """The sample with the network's labels instead of the data set's.
 
-    Of image-level labels one above the other, as "dog" and "animal", the lowest says it all.
+    Of image-level labels on one path, e.g. "dog" and "animal", only the lowest is kept.
     """
     boxes = sample.boxes and replace(sample.boxes, labels=labels[sample.boxes.labels])
     image_labels = {int(labels[label]) for label in sample.image_labels}
@@ -254,7 +257,7 @@ def _with_labels(sample: Sample, labels: Int64[np.ndarray, " k"], tree: WordTree
 
 
 def image_labels_of(batch: Batch, classes: int, device: torch.device) -> Bool[Tensor, "n k"]:
-    """The classes known to be in each image that has image-level labels instead of boxes; none of the others'."""
+    """The classes of each image that has image-level labels instead of boxes; none for the other images."""
     known = torch.zeros((len(batch.boxes), classes), dtype=torch.bool)
     for image, (boxes, labels) in enumerate(zip(batch.boxes, batch.image_labels, strict=True)):
         if boxes is None:
@@ -263,14 +266,14 @@ def image_labels_of(batch: Batch, classes: int, device: torch.device) -> Bool[Te
 
 
 def _pseudo_boxes(parts: LossParts, batch: Batch) -> tuple[PseudoBox, ...]:
-    """Which boxes the images with image-level labels taught."""
-    found = parts.image_level
-    if found is None:
+    """The boxes that were trained on image-level labels."""
+    chosen = parts.image_level
+    if chosen is None:
         return ()
     width, height = batch.size_wh
-    cx, cy, w, h = (found.boxes_cxcywh.cpu().double() * torch.tensor([width, height] * 2)).T
+    cx, cy, w, h = (chosen.boxes_cxcywh.cpu().double() * torch.tensor([width, height] * 2)).T
     corners = torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=1).tolist()
-    columns = (found.images, found.labels, found.probability, found.objectness)
+    columns = (chosen.images, chosen.labels, chosen.probability, chosen.objectness)
     return tuple(
         PseudoBox(
             image=batch.names[image],
@@ -288,7 +291,7 @@ def _pseudo_boxes(parts: LossParts, batch: Batch) -> tuple[PseudoBox, ...]:
 
 
 def targets_of(batch: Batch, device: torch.device) -> Targets:
-    """The boxes of a batch as the loss wants them: fractions of the input."""
+    """The boxes of a batch as the loss takes them: fractions of the input."""
     width, height = batch.size_wh
     boxes = [gt.boxes_xyxy if gt is not None else np.empty((0, 4), np.float32) for gt in batch.boxes]
     labels = [gt.labels if gt is not None else np.empty(0, np.int64) for gt in batch.boxes]
@@ -305,14 +308,14 @@ def targets_of(batch: Batch, device: torch.device) -> Targets:
 def _anchors(
     settings: DetectorNetworkSettings, data: DataSet, recipe: DetectRecipe
 ) -> tuple[tuple[float, float], ...] | None:
-    """The anchors that the recipe asks for; None: the table's own."""
+    """The anchors that the recipe asks for; None: those of the architecture."""
     match settings.anchors:
-        case "table":
+        case "architecture":
             return None
         case "clusters":
             return clustered_anchors(settings, data, recipe)
-        case given:
-            return tuple(given)
+        case anchors:
+            return tuple(anchors)
 
 
 def clustered_anchors(
@@ -322,35 +325,18 @@ def clustered_anchors(
 
     Raises:
         DataError: it has no box.
-        ConfigError: it has fewer different sizes of boxes than anchors are wanted.
+        ConfigError: it has fewer different box sizes than anchors are wanted.
     """
     sizes_wh, images_wh = data.box_sizes(recipe.on_error)
     in_cells = to_cells(sizes_wh, settings.size_wh, images_wh=images_wh, resize_mode=settings.fit)
-    found = cluster(in_cells, settings.clusters, seed=recipe.seed)
-    return tuple((float(w), float(h)) for w, h in np.round(found.anchors_wh, 6))
-
-
-def _with_loss(architecture: Architecture, recipe: DetectRecipe) -> Region:
-    head, loss = architecture.head, recipe.loss
-    assert isinstance(head, Region)  # noqa: S101  `prepare` has seen to it
-    return replace(
-        head,
-        object_scale=loss.object_scale,
-        noobject_scale=loss.noobject_scale,
-        class_scale=loss.class_scale,
-        coord_scale=loss.coord_scale,
-        thresh=loss.thresh,
-        rescore=loss.rescore,
-        bias_match=loss.bias_match,
-        jitter=recipe.augment.jitter,
-        random=recipe.multi_scale is not None,
-    )
+    clusters = cluster(in_cells, settings.clusters, seed=recipe.seed)
+    return tuple((float(w), float(h)) for w, h in np.round(clusters.anchors_wh, 6))
 
 
 def _named(parts: LossParts) -> dict[str, Tensor]:
     return {
         "coordinates": parts.coordinates.detach(),
         "objectness": parts.objectness.detach(),
-        "no objectness": parts.no_objectness.detach(),
+        "no_objectness": parts.no_objectness.detach(),
         "classes": parts.classes.detach(),
     }

@@ -1,4 +1,4 @@
-"""What a table says of a network: shapes, operations, parameters; and the built-in networks, number by number."""
+"""What follows from an architecture: shapes, operations, parameters; and the built-in ones, figure by figure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from yolo9000.errors import ConfigError
 
 # A network of every geometry on an image 20 wide and 12 high, 2 channels.
 SMALL = Architecture(
-    rows=(
+    layers=(
         Conv(4, size=3, stride=2, padding=1),  # (20 + 2 - 3) // 2 + 1 = 10 wide, (12 + 2 - 3) // 2 + 1 = 6 high
         MaxPool(2, 2, padding=1),  # ceil(10 / 2) = 5 wide, ceil(6 / 2) = 3 high
         MaxPool(2, 1, padding=1),  # the same
@@ -116,7 +116,7 @@ def test_stride_follows_the_last_route() -> None:
 
 # The layers of lighter backbones, an image 20 wide and 12 high: inverted residual, grouped convolution, upsampling.
 LIGHT = Architecture(
-    rows=(
+    layers=(
         Conv(4, 3, 2, padding=0, end_padding=1),  # 0: (20 + 1 - 3) // 2 + 1 = 10 wide, 6 high
         Conv(12, 1, padding=0, activation="relu6"),  # 1
         Conv(12, 5, padding=2, groups=12, activation="relu6"),  # 2: depthwise
@@ -154,12 +154,14 @@ def test_light_layers() -> None:
     ]
     assert LIGHT.stride() == 2  # the map that the route gives
     assert LIGHT.size_multiple() == 4  # else the upsampled map would not meet its partner
-    assert [layer_sources(i, row) for i, row in enumerate(LIGHT.rows)][4:] == [(0,), (), (), (6, 4)]
+    assert [layer_sources(i, layer) for i, layer in enumerate(LIGHT.layers)][4:] == [(0,), (), (), (6, 4)]
 
 
 def test_upsampling_needs_whole_pixels() -> None:
     architecture = Architecture((Conv(4, stride=3), Upsample(2)), width=20, height=12)
-    with pytest.raises(ConfigError, match=r"^layer 1 \(upsample x2\): needs cells of a multiple of 2 pixels, got 3$"):
+    with pytest.raises(
+        ConfigError, match=r"^layer 1 \(upsample x2\): must read cells of a multiple of 2 pixels, got 3$"
+    ):
         architecture.stride()
 
 
@@ -168,9 +170,9 @@ def test_upsampling_needs_whole_pixels() -> None:
 def test_end_padding_is_same(length: int, size: int, padding: int) -> None:
     """TensorFlow's SAME: max((ceil(n / s) - 1) s + k - n, 0) zeros in all, the smaller half first."""
     total = (length // 2 - 1) * 2 + size - length
-    row = Conv(4, size, 2, padding=padding, end_padding=1)
-    assert (row.padding, row.padding + row.end_padding) == (total // 2, total - total // 2)
-    assert Architecture((row,), width=length, height=64).shapes() == [(4, 32, length // 2)]
+    layer = Conv(4, size, 2, padding=padding, end_padding=1)
+    assert (layer.padding, layer.padding + layer.end_padding) == (total // 2, total - total // 2)
+    assert Architecture((layer,), width=length, height=64).shapes() == [(4, 32, length // 2)]
 
 
 @pytest.mark.parametrize(("length", "halved"), [(1, 1), (2, 1), (3, 2), (13, 7), (26, 13), (27, 14)])
@@ -190,8 +192,8 @@ def test_head_and_body() -> None:
 
 @pytest.mark.parametrize("after", [Conv(8), Dropout(), Softmax(), Region(((1.0, 1.0),), 3)])
 def test_nothing_follows_the_head(after: Layer) -> None:
-    architecture = Architecture((*SMALL.rows, Cost(), after), width=20, height=12, channels=2)
-    with pytest.raises(ConfigError, match=r"^layer 11 \(.*\): must stand before the region, which ends the network$"):
+    architecture = Architecture((*SMALL.layers, Cost(), after), width=20, height=12, channels=2)
+    with pytest.raises(ConfigError, match=r"^layer 11 \(.*\): must come before the region, which ends the network$"):
         architecture.shapes()
 
 
@@ -201,18 +203,24 @@ def test_region_counts_its_filters() -> None:
     with pytest.raises(
         ConfigError, match=r"^layer 1 \(region\): 1 anchors x \(5 \+ 3 classes\) need 8 filters .* got 9$"
     ):
-        Architecture((Conv(9), SMALL.rows[-1]), width=20, height=12).shapes()
+        Architecture((Conv(9), SMALL.layers[-1]), width=20, height=12).shapes()
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("layers", "message"),
     [
         (
             (Conv(4, size=13, padding=0),),
-            r"^layer 0 \(convolutional 13x13, 4 filters\): leaves nothing of a side of 12",
+            r"^layer 0 \(convolutional 13x13, 4 filters\): output of a side of 12",
         ),
-        ((Conv(4), MaxPool(16, 3, padding=3)), r"^layer 1 \(maxpool 16x16/3\): leaves nothing of a side of 12 cells"),
-        ((Conv(4), Conv(4, stride=2), Route((0, 1))), r"^layer 2 .*: must join maps of one size, got 20x12, 10x6$"),
+        (
+            (Conv(4), MaxPool(16, 3, padding=3)),
+            r"^layer 1 \(maxpool 16x16/3\): output of a side of 12 cells would be empty",
+        ),
+        (
+            (Conv(4), Conv(4, stride=2), Route((0, 1))),
+            r"^layer 2 .*: must join maps of the same size, got 20x12, 10x6$",
+        ),
         (
             (Conv(4), Conv(4, stride=2), Shortcut(0)),
             r"^layer 2 \(shortcut 0\): must add two maps of the same shape, got 10x6x4 and 20x12x4$",
@@ -224,16 +232,16 @@ def test_region_counts_its_filters() -> None:
             r"^layer 1 \(grouped 3x3, 6 filters\): groups must divide .* got 4 groups, 4 channels, 6 filters$",
         ),
         ((Conv(4), Conv(6, groups=6)), r"^layer 1 \(depthwise 3x3, 6 filters\): .* got 6 groups, 4 channels"),
-        ((Conv(4), Reorg(8)), r"^layer 1 \(reorg /8\): needs width and height that are multiples of 8, got 20x12$"),
-        ((Conv(18), Reorg(4)), r"^layer 1 \(reorg /4\): needs channels that are a multiple of 16, got 18$"),
+        ((Conv(4), Reorg(8)), r"^layer 1 \(reorg /8\): width and height must be multiples of 8, got 20x12$"),
+        ((Conv(18), Reorg(4)), r"^layer 1 \(reorg /4\): channels must be a multiple of 16, got 18$"),
         ((Route((0,)),), r"^layer 0 \(route 0\): must read from layers"),
         ((Conv(4), Route((1,))), r"^layer 1 \(route 1\): must read from layers 0 to 0, got 1$"),
         ((Conv(4), Route((-2,))), r"^layer 1 \(route -2\): must read from layers 0 to 0, got -2$"),
     ],
 )
-def test_layers_that_do_not_fit(rows: tuple[Layer, ...], message: str) -> None:
+def test_layers_that_do_not_fit(layers: tuple[Layer, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Architecture(rows, width=20, height=12).shapes()
+        Architecture(layers, width=20, height=12).shapes()
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 13), (21, 12)])
@@ -248,7 +256,7 @@ def test_space_to_depth_takes_any_channels() -> None:
 
 
 def test_names_of_layers() -> None:
-    names = [layer_name(row) for row in (*SMALL.rows, Softmax(), Cost(), AvgPool(), *LIGHT.rows[2:7])]
+    names = [layer_name(layer) for layer in (*SMALL.layers, Softmax(), Cost(), AvgPool(), *LIGHT.layers[2:7])]
     assert names == [
         "convolutional 3x3, 4 filters",
         "maxpool 2x2/2",
@@ -358,53 +366,55 @@ def test_table_6() -> None:
         C 1024 3 7, C 512 1 7, C 1024 3 7, C 512 1 7, C 1024 3 7, C 1000 1 7
     """
     ours = [
-        f"C {row.filters} {row.size} {shape[2]}" if isinstance(row, Conv) else f"M {shape[2]}"
-        for row, shape in zip(architecture.rows[:-2], architecture.shapes(), strict=False)
+        f"C {layer.filters} {layer.size} {shape[2]}" if isinstance(layer, Conv) else f"M {shape[2]}"
+        for layer, shape in zip(architecture.layers[:-2], architecture.shapes(), strict=False)
     ]
     assert ours == [" ".join(layer.split()) for layer in printed.split(",")]
-    assert architecture.rows[-2:] == (AvgPool(), Softmax())
-    convolutions = [row for row in architecture.rows if isinstance(row, Conv)]
+    assert architecture.layers[-2:] == (AvgPool(), Softmax())
+    convolutions = [layer for layer in architecture.layers if isinstance(layer, Conv)]
     assert len(convolutions) == 19
-    assert sum(isinstance(row, MaxPool) for row in architecture.rows) == 5
-    assert [row.batch_normalize for row in convolutions] == [True] * 18 + [False]
+    assert sum(isinstance(layer, MaxPool) for layer in architecture.layers) == 5
+    assert [layer.batch_normalize for layer in convolutions] == [True] * 18 + [False]
 
 
 def test_passthrough_of_the_paper() -> None:
     """§2: "the 26 x 26 x 512 feature map into a 13 x 13 x 2048 feature map, which can be concatenated"."""
     architecture = BUILT_IN["yolov2-paper"]()
     shapes = architecture.shapes()
-    reorg = next(i for i, row in enumerate(architecture.rows) if isinstance(row, Reorg))
-    assert architecture.rows[reorg] == Reorg(2, "space_to_depth")
+    reorg = next(i for i, layer in enumerate(architecture.layers) if isinstance(layer, Reorg))
+    assert architecture.layers[reorg] == Reorg(2, "space_to_depth")
     assert shapes[reorg - 1] == (512, 26, 26)
     assert shapes[reorg] == (2048, 13, 13)
     assert shapes[reorg + 1] == (2048 + 1024, 13, 13)
-    (source,) = route_sources(reorg - 1, architecture.rows[reorg - 1])
+    (source,) = route_sources(reorg - 1, architecture.layers[reorg - 1])
     final = max(
-        i for i, row in enumerate(architecture.rows) if isinstance(row, Conv) and row.filters == 512 and row.size == 3
+        i
+        for i, layer in enumerate(architecture.layers)
+        if isinstance(layer, Conv) and layer.filters == 512 and layer.size == 3
     )
     assert source == final
-    added = [row for row in architecture.rows[23:] if isinstance(row, Conv) and row.size == 3]
-    assert [row.filters for row in added] == [1024] * 3  # §3: "three 3 x 3 convolutional layers with 1024 filters"
+    added = [layer for layer in architecture.layers[23:] if isinstance(layer, Conv) and layer.size == 3]
+    assert [layer.filters for layer in added] == [1024] * 3  # §3: "three 3 x 3 convolutional layers with 1024 filters"
 
 
 def test_passthrough_of_the_files() -> None:
     architecture = BUILT_IN["yolov2-voc"]()
-    reorg = next(i for i, row in enumerate(architecture.rows) if isinstance(row, Reorg))
-    assert architecture.rows[reorg] == Reorg(2, "darknet")
+    reorg = next(i for i, layer in enumerate(architecture.layers) if isinstance(layer, Reorg))
+    assert architecture.layers[reorg] == Reorg(2, "darknet")
     assert architecture.shapes()[reorg - 1 : reorg + 2] == [(64, 26, 26), (256, 13, 13), (1280, 13, 13)]
-    assert architecture.rows[reorg + 1] == Route((-1, -4))
+    assert architecture.layers[reorg + 1] == Route((-1, -4))
 
 
 def test_fast_networks_lack_the_largest_map() -> None:
     plain, fast = darknet19(), darknet19(fast=True)
-    assert fast.rows[0] == Conv(32, stride=2, padding=1)
-    assert fast.rows[1:] == plain.rows[2:]
+    assert fast.layers[0] == Conv(32, stride=2, padding=1)
+    assert fast.layers[1:] == plain.layers[2:]
     assert fast.shapes() == plain.shapes()[1:]
     detector, usual = yolov2(fast=True), yolov2()
     assert detector.shapes() == usual.shapes()[1:]
-    reorg = next(i for i, row in enumerate(detector.rows) if isinstance(row, Reorg))
-    route = next(i for i, row in enumerate(detector.rows) if isinstance(row, Route))
-    (source,) = route_sources(route, detector.rows[route])
+    reorg = next(i for i, layer in enumerate(detector.layers) if isinstance(layer, Reorg))
+    route = next(i for i, layer in enumerate(detector.layers) if isinstance(layer, Route))
+    (source,) = route_sources(route, detector.layers[route])
     assert detector.shapes()[source] == (512, 26, 26)
     assert detector.shapes()[reorg] == (256, 13, 13)
 
@@ -413,40 +423,40 @@ def test_yolo9000_of_the_paper_has_three_priors() -> None:
     architecture = BUILT_IN["yolo9000-paper"]()
     assert isinstance(architecture.head, Region)
     assert architecture.head.anchors_wh_cells == YOLO9000_ANCHORS
-    assert architecture.rows[:-2] == BUILT_IN["yolov2-paper"]().rows[:-2]
+    assert architecture.layers[:-2] == BUILT_IN["yolov2-paper"]().layers[:-2]
 
 
 def test_efficientnet_lite0() -> None:
     """Table 1 of Tan & Le 2019: of each stage the channels, the side of the map at 224, and the number of blocks."""
     architecture = efficientnet_lite0()
-    shapes, rows = architecture.shapes(), architecture.rows
-    stem, blocks, top = rows[1], rows[2:-5], rows[-5:]
+    shapes, layers = architecture.shapes(), architecture.layers
+    stem, blocks, top = layers[1], layers[2:-5], layers[-5:]
     assert (stem, shapes[1]) == (Conv(32, 3, 2, 0, True, "relu6", end_padding=1), (32, 112, 112))
-    depthwise = [row for row in blocks if isinstance(row, Conv) and row.groups > 1]
-    ends = [i for i, row in enumerate(rows) if isinstance(row, Conv) and row.activation == "linear"][1:-1]
+    depthwise = [layer for layer in blocks if isinstance(layer, Conv) and layer.groups > 1]
+    ends = [i for i, layer in enumerate(layers) if isinstance(layer, Conv) and layer.activation == "linear"][1:-1]
     printed = [(16, 112, 1), (24, 56, 2), (40, 28, 2), (80, 14, 3), (112, 14, 3), (192, 7, 4), (320, 7, 1)]
     assert [shapes[i] for i in ends] == [(c, side, side) for c, side, repeats in printed for _ in range(repeats)]
-    assert [row.size for row in depthwise] == [*[3] * 3, *[5] * 2, *[3] * 3, *[5] * 7, 3]
-    assert [row.stride for row in depthwise] == [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
-    assert sum(isinstance(row, Shortcut) for row in blocks) == 16 - 7  # each block of a stage but its first
-    assert top == (Conv(1280, 1, 1, 0, True, "relu6"), AvgPool(), Dropout(0.2), rows[-2], Softmax())
+    assert [layer.size for layer in depthwise] == [*[3] * 3, *[5] * 2, *[3] * 3, *[5] * 7, 3]
+    assert [layer.stride for layer in depthwise] == [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    assert sum(isinstance(layer, Shortcut) for layer in blocks) == 16 - 7  # each block of a stage but its first
+    assert top == (Conv(1280, 1, 1, 0, True, "relu6"), AvgPool(), Dropout(0.2), layers[-2], Softmax())
     # What is published of Lite0 is 4.65 M parameters, all learned: less means and variances, and the scale of the input
     learned = sum(architecture.parameter_counts()) - 6
-    learned -= sum(2 * row.filters for row in rows if isinstance(row, Conv) and row.batch_normalize)
+    learned -= sum(2 * layer.filters for layer in layers if isinstance(layer, Conv) and layer.batch_normalize)
     assert learned == 4_652_008
 
 
 def test_yolov2_lite_reads_strides_16_and_32() -> None:
     architecture = yolov2_lite(7, size=320)
-    backbone = efficientnet_lite0().rows[:-5]
-    assert architecture.rows[: len(backbone)] == backbone
+    backbone = efficientnet_lite0().layers[:-5]
+    assert architecture.layers[: len(backbone)] == backbone
     shapes, end = architecture.shapes(352, 288), len(backbone)
     assert shapes[end - 1] == (320, 9, 11)
     assert shapes[end : end + 5] == [(256, 9, 11), (112, 18, 22), (32, 18, 22), (128, 9, 11), (128 + 256, 9, 11)]
-    (source,) = route_sources(end + 1, architecture.rows[end + 1])
-    assert architecture.rows[source] == Shortcut(-4)  # the last block of the stage with 112 channels
-    assert architecture.rows[source + 1] == Conv(672, 1, padding=0, activation="relu6")
-    assert architecture.rows[-4:-2] == (Conv(256, 1, padding=0), Conv(256))
+    (source,) = route_sources(end + 1, architecture.layers[end + 1])
+    assert architecture.layers[source] == Shortcut(-4)  # the last block of the stage with 112 channels
+    assert architecture.layers[source + 1] == Conv(672, 1, padding=0, activation="relu6")
+    assert architecture.layers[-4:-2] == (Conv(256, 1, padding=0), Conv(256))
 
 
 def test_defaults() -> None:
@@ -477,14 +487,16 @@ def test_defaults() -> None:
 def test_built_in_networks_are_darknets(file: str, name: str) -> None:
     theirs, ours = read_cfg(folder() / f"{file}.cfg"), BUILT_IN[name]()
     assert ours.body == theirs.body
-    assert len(ours.rows) == len(theirs.rows)
+    assert len(ours.layers) == len(theirs.layers)
     assert ours.channels == theirs.channels
     if file != "darknet19":  # 256 in the file, 224 in the paper
         assert (ours.width, ours.height) == (theirs.width, theirs.height)
     if isinstance(theirs.head, Region):
         assert isinstance(ours.head, Region)
-        for key in ("anchors_wh_cells", "classes", "softmax", "tree", "map", "thresh", "object_scale", "bias_match"):
+        for key in ("anchors_wh_cells", "classes", "softmax", "tree", "map"):
             assert getattr(ours.head, key) == getattr(theirs.head, key)
+        for key in ("thresh", "object_scale", "bias_match"):
+            assert dict(ours.head.training)[key] == dict(theirs.head.training)[key]
     else:
         assert ours.head == theirs.head
 

@@ -12,28 +12,23 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from support.scored import NOWHERE, A, B, C, Found, Truth, scored_of
-from support.small_tree import ANIMAL, BIRD, CAT, CUP, DOG, HOUND, TERRIER, TREE, answer, nodes
+from support.small_tree import ANIMAL, BIRD, CAT, CUP, DOG, HOUND, TERRIER, TREE, nodes
 
+from yolo9000.evaluation.label_only import split
 from yolo9000.evaluation.scored import Scored
-from yolo9000.evaluation.tree import (
-    Lineage,
-    ap_by_depth,
-    back_off_curve,
-    credited_ap,
-    credited_precision_recall,
-    deepest_kept,
-    localise,
-    risk_curve,
-    roll_up,
-    severity,
-    split,
-)
+from yolo9000.evaluation.tree_ap import ap_by_depth, credited_ap, credited_precision_recall, cut_at_depths
+from yolo9000.evaluation.tree_paths import Lineage, deepest_kept
+from yolo9000.evaluation.tree_severity import localize, risk_curve, severity
 from yolo9000.evaluation.voc import ApByClass, voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
 
 
-def scored_tree(gts: list[Truth], found: list[Found]) -> Scored:
-    return scored_of(gts, found, classes=len(TREE))
+def scored_tree(gts: list[Truth], preds: list[Found]) -> Scored:
+    return scored_of(gts, preds, classes=len(TREE))
+
+
+def at_depth(depth: int, gts: list[Truth], preds: list[Found]) -> Scored:
+    return list(cut_at_depths(scored_tree(gts, preds), TREE))[depth]
 
 
 # --- paths
@@ -62,7 +57,7 @@ def test_credit_and_distance() -> None:
     assert lineage.credit(answers, terriers).tolist() == [1, 2 / 3, 1 / 3, 2 / 3, 1 / 3, 0]
     # hound-dog-terrier: 2; cat-animal-dog-terrier: 3; cup-thing-root-animal-dog-terrier: 5
     assert lineage.distance(answers, terriers).tolist() == [0, 1, 2, 2, 3, 5]
-    # the truth is a dog: a terrier is right as far as is known, and 1 edge away
+    # the ground truth is a dog: a terrier is right as far as is known, and 1 edge away
     assert lineage.credit(nodes(TERRIER), nodes(DOG)).tolist() == [1]
     assert lineage.distance(nodes(TERRIER), nodes(DOG)).tolist() == [1]
     assert lineage.above(nodes(DOG, TERRIER, DOG, CAT), nodes(TERRIER, DOG, DOG, DOG)).tolist() == [
@@ -88,10 +83,10 @@ def test_siblings_need_not_stand_side_by_side() -> None:
 
 
 @pytest.mark.parametrize(
-    "score", [ap_by_depth, credited_ap, severity, lambda scored, tree: roll_up(scored, tree, tree.leaves)]
+    "score", [ap_by_depth, credited_ap, severity, lambda scored, tree: next(cut_at_depths(scored, tree))]
 )
 def test_labels_must_be_nodes(score: Callable[[Scored, WordTree], object]) -> None:
-    with pytest.raises(ValueError, match="labels must be nodes of the tree: it has 8, and there are 2 labels"):
+    with pytest.raises(ValueError, match="labels must be the 8 nodes of the tree, got 2 labels"):
         score(scored_of([(0, A)], [(0, A, 0.9)]), TREE)
 
 
@@ -108,12 +103,12 @@ def test_deepest_kept() -> None:
 
 def test_ap_by_depth() -> None:
     gts: list[Truth] = [(TERRIER, A), (CAT, B)]
-    found = [(HOUND, A, 0.9), (CAT, B, 0.8), (CUP, C, 0.7)]
-    depths = ap_by_depth(scored_tree(gts, found), TREE)
+    preds = [(HOUND, A, 0.9), (CAT, B, 0.8), (CUP, C, 0.7)]
+    depths = ap_by_depth(scored_tree(gts, preds), TREE)
     assert len(depths) == 3
-    # depth 0: two animals, both found, and a false thing, which has no truths
+    # depth 0: two animals, both matched, and a false thing, which has no objects
     np.testing.assert_array_equal(depths[0].values, [1] + [np.nan] * 7)
-    # depth 1: dog and cat, both found
+    # depth 1: dog and cat, both matched
     np.testing.assert_array_equal(depths[1].values, [np.nan, np.nan, 1, 1] + [np.nan] * 4)
     # depth 2: the terrier is called a hound
     np.testing.assert_array_equal(depths[2].values, [np.nan] * 3 + [1, np.nan, np.nan, 0, np.nan])
@@ -122,27 +117,27 @@ def test_ap_by_depth() -> None:
 
 def test_answers_that_are_not_as_deep_stay() -> None:
     depths = ap_by_depth(scored_tree([(TERRIER, A)], [(ANIMAL, A, 0.9)]), TREE)
-    # an animal at depth 0; at depth 1 the truth is a dog and the answer still an animal
+    # an animal at depth 0; at depth 1 the ground truth is a dog and the answer still an animal
     assert [depth.mean for depth in depths] == [1, 0, 0]
 
 
 def test_two_labels_of_one_object_become_one() -> None:
     # A terrier and, one column aside (39/41 of overlap), a hound, which becomes a second dog and falls.
     aside = (1, 0, 41, 20)
-    found = [(TERRIER, A, 0.6), (HOUND, aside, 0.9), (HOUND, B, 0.3)]
-    dogs = roll_up(scored_tree([(TERRIER, A)], found), TREE, TREE.depths <= 1)
+    preds = [(TERRIER, A, 0.6), (HOUND, aside, 0.9), (HOUND, B, 0.3)]
+    dogs = at_depth(1, [(TERRIER, A)], preds)
     assert dogs.gt_labels.tolist() == [DOG]
     assert dogs.pred_labels.tolist() == [DOG, DOG]
     assert dogs.pred_scores.tolist() == np.float32([0.9, 0.3]).tolist()
     # two of one label before are not ours to judge
     twice = [(TERRIER, A, 0.6), (TERRIER, aside, 0.9)]
-    assert len(roll_up(scored_tree([], twice), TREE, TREE.depths <= 1).pred_labels) == 2
+    assert len(at_depth(1, [], twice).pred_labels) == 2
 
 
 def test_what_has_fallen_takes_no_other_with_it() -> None:
     # terrier, hound, terrier, each 10 columns right of the one before: neighbours overlap by 30/50, the ends by 20/60
-    found = [(TERRIER, (0, 0, 40, 20), 0.9), (HOUND, (10, 0, 50, 20), 0.8), (CAT, (20, 0, 60, 20), 0.7)]
-    animals = roll_up(scored_tree([], found), TREE, TREE.depths <= 0)
+    preds = [(TERRIER, (0, 0, 40, 20), 0.9), (HOUND, (10, 0, 50, 20), 0.8), (CAT, (20, 0, 60, 20), 0.7)]
+    animals = at_depth(0, [], preds)
     assert animals.pred_scores.tolist() == np.float32([0.9, 0.7]).tolist()
 
 
@@ -150,7 +145,7 @@ def test_what_has_fallen_takes_no_other_with_it() -> None:
 
 
 def test_hit_is_worth_the_shared_part_of_the_path() -> None:
-    # one truth: precision 2/3 at recall 2/3, area 4/9; eleven points: 0 ... .6 at 2/3
+    # one ground truth: precision 2/3 at recall 2/3, area 4/9; eleven points: 0 ... .6 at 2/3
     scored = scored_tree([(TERRIER, A)], [(HOUND, A, 0.9)])
     assert credited_ap(scored, TREE).values[TERRIER] == pytest.approx(4 / 9)
     assert credited_ap(scored, TREE, method="eleven_point").values[TERRIER] == pytest.approx(7 * 2 / 3 / 11)
@@ -164,20 +159,20 @@ def test_answers_above_and_below_the_gt() -> None:
     assert credited_ap(scored_tree([(TERRIER, A)], [(CUP, A, 0.9)]), TREE).mean == 0
 
 
-def precisions(gts: list[Truth], found: list[Found]) -> dict[int, list[float]]:
-    curves = credited_precision_recall(scored_tree(gts, found), TREE)
+def precisions(gts: list[Truth], preds: list[Found]) -> dict[int, list[float]]:
+    curves = credited_precision_recall(scored_tree(gts, preds), TREE)
     return {label: curve.precision.tolist() for label, curve in curves.items()}
 
 
 def test_false_positive_counts_in_the_class_at_or_above_its_label() -> None:
     right = [(TERRIER, A, 0.8), (DOG, B, 0.7), (ANIMAL, C, 0.6)]
     gts: list[Truth] = [(TERRIER, A), (DOG, B), (ANIMAL, C)]
-    # its own class has truths
+    # its own class has objects
     assert precisions(gts, [(TERRIER, NOWHERE, 0.9), *right]) == {TERRIER: [0, 1 / 2], DOG: [1], ANIMAL: [1]}
     # a hound is a dog; a cat is an animal
     assert precisions(gts, [(HOUND, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [0, 1 / 2], ANIMAL: [1]}
     assert precisions(gts, [(CAT, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [0, 1 / 2]}
-    # a cup is nothing that has truths
+    # a cup is nothing that has objects
     assert precisions(gts, [(CUP, NOWHERE, 0.9), *right]) == {TERRIER: [1], DOG: [1], ANIMAL: [1]}
 
 
@@ -195,7 +190,7 @@ def test_false_positive_above_all_classes_is_shared_by_those_below() -> None:
 
 
 def test_gt_goes_to_the_answer_with_more_credit() -> None:
-    # The hound has the higher score, but the terrier is right; the hound then is false, in a class without truths.
+    # The hound has the higher score, but the terrier is right; the hound then is false, in a class without objects.
     scored = scored_tree([(TERRIER, A)], [(HOUND, A, 0.9), (TERRIER, A, 0.2)])
     curve = credited_precision_recall(scored, TREE)[TERRIER]
     assert curve.precision.tolist() == [1]
@@ -218,26 +213,26 @@ def test_credit_leaves_out_difficult_gts() -> None:
 
 def test_severity() -> None:
     gts: list[Truth] = [(TERRIER, A), (CAT, B), (CUP, C)]
-    found = [(HOUND, A, 0.9), (CAT, B, 0.8), (BIRD, NOWHERE, 0.7), (DOG, A, 0.1)]
+    preds = [(HOUND, A, 0.9), (CAT, B, 0.8), (BIRD, NOWHERE, 0.7), (DOG, A, 0.1)]
     # The terrier goes to the dog (1 edge) rather than to the hound (2; both have credit 2/3), the cat is right,
-    # the cup is not found, and the bird found nothing.
-    result = severity(scored_tree(gts, found), TREE)
-    assert (result.found, result.mistakes) == (2, 1)
+    # the cup is not matched, and the bird matches nothing.
+    result = severity(scored_tree(gts, preds), TREE)
+    assert (result.localized, result.mistakes) == (2, 1)
     assert result.mean_distance == 1 / 2
-    assert result.mean_distance_of_mistakes == 1
-    pairs = localise(scored_tree(gts, found), TREE)
-    assert (pairs.found.tolist(), pairs.gts.tolist()) == ([1, 3], [1, 0])
+    assert result.mean_mistake_distance == 1
+    pairs = localize(scored_tree(gts, preds), TREE)
+    assert (pairs.preds.tolist(), pairs.gts.tolist()) == ([1, 3], [1, 0])
 
 
-def test_severity_across_the_tops() -> None:
+def test_severity_across_the_roots() -> None:
     result = severity(scored_tree([(TERRIER, A)], [(CUP, A, 0.9)]), TREE)
-    assert (result.mean_distance, result.found) == (5, 1)
+    assert (result.mean_distance, result.localized) == (5, 1)
 
 
 def test_severity_of_nothing() -> None:
     result = severity(scored_tree([(TERRIER, A)], []), TREE)
-    assert (result.found, result.mistakes) == (0, 0)
-    assert np.isnan([result.mean_distance, result.mean_distance_of_mistakes]).all()
+    assert (result.localized, result.mistakes) == (0, 0)
+    assert np.isnan([result.mean_distance, result.mean_mistake_distance]).all()
 
 
 # --- specificity against risk
@@ -254,25 +249,8 @@ def test_risk_curve() -> None:
     assert curve.risk.tolist() == pytest.approx([0, 2 / 3, 1 / 2])
 
 
-def test_back_off_curve() -> None:
-    answers = [
-        answer((ANIMAL, 0.9), (DOG, 0.8), (TERRIER, 0.5)),
-        answer((ANIMAL, 0.7), (CAT, 0.6)),
-    ]
-    thresholds = np.array([1, 0.8, 0.6, 0.0])
-    curve = back_off_curve(answers, nodes(HOUND, CAT), TREE, thresholds)
-    # 1: animal and animal (nothing is likelier than that, the top node stays); animal is 1 of 3 nodes
-    # .8: dog and animal; .6: dog and cat; 0: terrier, wrong, and cat
-    assert curve.specificity.tolist() == pytest.approx([1 / 3, (2 / 3 + 1 / 3) / 2, (2 / 3 + 1) / 2, 1])
-    assert curve.risk.tolist() == [0, 0, 0, 1 / 2]
-    assert curve.coverage.tolist() == [1] * 4
-    assert len(back_off_curve(answers, nodes(HOUND, CAT), TREE).thresholds) == 101
-
-
 def test_curves_of_nothing() -> None:
     assert len(risk_curve(nodes(), nodes(), np.empty(0), TREE).risk) == 0
-    nothing = back_off_curve([], nodes(), TREE, np.array([0.5]))
-    assert np.isnan([nothing.risk, nothing.specificity, nothing.coverage]).all()
 
 
 # --- classes with boxes and classes with labels
@@ -284,5 +262,5 @@ def test_split() -> None:
     assert (result.had_boxes, result.only_labels) == (0.5, 0.5)
     assert (result.had_boxes_classes, result.only_labels_classes) == (1, 2)
     assert np.isnan(split(ap, had_boxes=[], only_labels=[4]).only_labels)
-    with pytest.raises(ValueError, match="not both, got 3 twice"):
+    with pytest.raises(ValueError, match="got 3 in both sets"):
         split(ap, had_boxes=[0, 3], only_labels=[3])

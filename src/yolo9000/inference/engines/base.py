@@ -1,0 +1,62 @@
+"""What every engine is: a class that loads a model and runs its network."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from yolo9000.checkpoints.model import LoadedModel
+
+__all__ = ["Engine", "EngineClass", "Precision", "available_cores"]
+
+Precision = Literal["float32", "bfloat16"]
+"""What an engine computes in."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs one network.
+
+    Attributes:
+        name: of the engine.
+    """
+
+    name: str
+
+    def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
+        """The network's outputs for a batch.
+
+        Args:
+            images: RGB in [0, 1]; H and W multiples of the network's stride.
+
+        Returns:
+            (head,), or (boxes, features) where the class rows are kept apart; see `checkpoints.model`. New arrays,
+            which later calls do not change.
+        """
+        ...
+
+
+class EngineClass(Protocol):
+    """How an engine is made."""
+
+    def __call__(self, model: LoadedModel, device: str, precision: Precision, threads: int) -> Engine:
+        """Load a model.
+
+        Args:
+            model: the model.
+            device: ``cpu`` and whatever else the engine knows.
+            precision: what to compute in.
+            threads: number of CPU threads.
+
+        Raises:
+            EngineError: the engine cannot run such a model, or has no such device or precision.
+        """
+        ...
+
+
+def available_cores() -> int:
+    """Number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

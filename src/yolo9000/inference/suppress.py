@@ -1,0 +1,84 @@
+"""Non-maximum suppression of labelled boxes: by label, by path of the label tree, or by objectness.
+
+Darknet: src/box.c do_nms_sort, do_nms_obj.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int64
+
+from yolo9000.boxes import cxcywh_to_xyxy, nms, suppress
+from yolo9000.inference.head_output import Candidates
+from yolo9000.inference.settings import DetectionSettings
+from yolo9000.taxonomy.wordtree import TreePath
+
+__all__ = ["LabelledBoxes", "remaining", "tree_nms"]
+
+
+@dataclass(frozen=True)
+class LabelledBoxes:
+    """Candidates with one label each; a candidate may occur several times with different labels.
+
+    Attributes:
+        candidates: index of each among the candidates.
+        labels: class, or node of the tree.
+        scores: above the confidence threshold.
+        paths: on a tree the path to each label; empty for flat classes.
+    """
+
+    candidates: Int64[np.ndarray, " d"]
+    labels: Int64[np.ndarray, " d"]
+    scores: Float32[np.ndarray, " d"]
+    paths: Sequence[TreePath]
+
+
+def remaining(candidates: Candidates, labelled: LabelledBoxes, settings: DetectionSettings) -> Int64[np.ndarray, " r"]:
+    """Indices of the labelled boxes that no other one suppresses; see `DetectionSettings.suppression`."""
+    all_boxes = cxcywh_to_xyxy(candidates.boxes_cxcywh)
+    boxes = all_boxes[labelled.candidates]
+    by_path = labelled.paths and settings.hier_decoding == "conditional"
+    match settings.suppression or ("path" if by_path else "label"):
+        case "objectness":
+            best = nms(all_boxes, candidates.objectness, settings.nms_iou)
+            return np.flatnonzero(np.isin(labelled.candidates, best))
+        case "path" if labelled.paths:
+            return tree_nms(boxes, labelled.scores, [path.nodes for path in labelled.paths], settings.nms_iou)
+        case _:
+            groups = (np.flatnonzero(labelled.labels == label) for label in np.unique(labelled.labels))
+            kept = [group[nms(boxes[group], labelled.scores[group], settings.nms_iou)] for group in groups]
+            return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+
+def tree_nms(
+    boxes_xyxy: Float[np.ndarray, "d 4"],
+    scores: Float[np.ndarray, " d"],
+    paths: Sequence[tuple[int, ...]],
+    threshold: float,
+) -> Int64[np.ndarray, " kept"]:
+    """Suppression on a tree: of one object, the deepest label on a path is kept.
+
+    Of two overlapping boxes one is dropped if its label lies on the other's path: the less deep one, or with equal
+    labels the one with the lower score. Boxes whose paths diverge (a dog on a sofa) are both kept. On a tree of one
+    level this is suppression within each class.
+
+    Args:
+        boxes_xyxy: the boxes.
+        scores: their scores.
+        paths: nodes from the root to each box's label.
+        threshold: IoU above which boxes overlap.
+
+    Returns:
+        Indices of the boxes that are kept, deepest labels first.
+    """
+    depths = np.array([len(path) for path in paths], np.int64)
+    labels = np.array([path[-1] for path in paths], np.int64)
+    order = np.lexsort((-scores, -depths))
+
+    def on_path(index: int, others: Int64[np.ndarray, " m"]) -> Bool[np.ndarray, " m"]:
+        return np.isin(labels[others], paths[index])
+
+    return suppress(boxes_xyxy, order, threshold, on_path)

@@ -1,0 +1,192 @@
+"""A network in training: its weights, its optimizer, and how far it has come."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_, convert_conv2d_weight_memory_format
+
+from yolo9000.architectures.torch import Network
+from yolo9000.architectures.weights import Model
+from yolo9000.data.batching import Batch
+from yolo9000.training.distributed import World, sync_batch_norm
+from yolo9000.training.loader import BatchLoader
+from yolo9000.training.optimizer import make_optimizer, moving_average, optimizer_tensors, restore_optimizer
+from yolo9000.training.recipe import Recipe
+from yolo9000.training.schedule import lr
+from yolo9000.training.tasks.base import Losses, PseudoBox, Task
+
+__all__ = ["Learner", "StepResult"]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The losses and the gradient of one step.
+
+    Attributes:
+        step: number of the step, from 1.
+        epoch: passes over the images after it.
+        lr: the learning rate.
+        losses: ``total`` and each of its terms: means over the images of the batch.
+        grad_norm: norm of the gradient before clipping.
+        size_wh: width and height of the input.
+        batches: the parts of the batch that this process trained on.
+        pseudo_boxes: which boxes were trained on the image-level labels.
+    """
+
+    step: int
+    epoch: float
+    lr: float
+    losses: dict[str, float]
+    grad_norm: float
+    size_wh: tuple[int, int]
+    batches: tuple[Batch, ...]
+    pseudo_boxes: tuple[PseudoBox, ...]
+
+
+class Learner:
+    """The network and its optimizer, one step after the other.
+
+    Attributes:
+        task: classification or detection.
+        recipe: how the network is trained.
+        world: the processes that train together.
+        network: the weights.
+        step: number of steps done.
+        total_steps: number of steps of the whole training.
+        precision: type that convolutions are computed in; weights are float32.
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, world: World, model: Model, precision: torch.dtype) -> None:
+        self.task = task
+        self.recipe = recipe
+        self.world = world
+        self.precision = precision
+        self.step = 0
+        self.total_steps = -(-round(recipe.epochs * len(task.samples)) // recipe.batch)
+        self.network = _on_device(Network(task.architecture), model, recipe, world)
+        self._parallel = world.parallel(self.network)
+        if recipe.compile:
+            self._parallel.compile()
+        self._optimizer = make_optimizer(self.network, recipe.optimizer)
+        self._average = moving_average(self.network, recipe.ema_decay) if recipe.ema_decay else None
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the images so far."""
+        return self._epoch_of(self.step)
+
+    @property
+    def evaluated_network(self) -> Network:
+        """The network that is evaluated and saved: the moving average, if there is one."""
+        if self._average is None:
+            return self.network
+        network = self._average.module
+        assert isinstance(network, Network)  # noqa: S101  for the type checker: it is a copy of one
+        return network
+
+    def set_lr(self) -> None:
+        """Set the learning rate of the next step."""
+        rate = lr(self.recipe.optimizer, self.step + 1, self.total_steps, self.recipe.epochs)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+    def backward(self, loader: BatchLoader) -> StepResult:
+        """Compute the loss of the next step's batch and its gradient, clipped, part by part."""
+        self._optimizer.zero_grad()
+        sums: dict[str, Tensor] = {}
+        batches: list[Batch] = []
+        pseudo_boxes: list[PseudoBox] = []
+        for part in range(self.recipe.accumulate):
+            batch = loader.next()
+            batches.append(batch)
+            with self._without_exchange(last=part == self.recipe.accumulate - 1):
+                losses = self._backward_part(batch)
+            for name, value in {"total": losses.total.detach(), **losses.terms}.items():
+                sums[name] = sums.get(name, 0) + value
+            pseudo_boxes += losses.pseudo_boxes
+        return StepResult(
+            step=self.step + 1,
+            epoch=self._epoch_of(self.step + 1),
+            lr=self._optimizer.param_groups[0]["lr"],
+            losses=self._means(sums),
+            grad_norm=self._clip_gradients(),
+            size_wh=batches[0].size_wh,
+            batches=tuple(batches),
+            pseudo_boxes=tuple(pseudo_boxes),
+        )
+
+    def update(self) -> None:
+        """Update the weights and their moving average."""
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self.network)
+        self.step += 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that training changes, but the step."""
+        return {
+            **_with_prefix("network.", self.network.state_dict()),
+            **_with_prefix("optimizer.", dict(optimizer_tensors(self._optimizer))),
+            **(_with_prefix("average.", self._average.state_dict()) if self._average is not None else {}),
+        }
+
+    def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Return to the state that `tensors` gave after a step."""
+        self.step = step
+        self.network.load_state_dict(_without_prefix("network.", tensors))
+        restore_optimizer(self._optimizer, _without_prefix("optimizer.", tensors))
+        if self._average is not None:
+            self._average.load_state_dict(_without_prefix("average.", tensors))
+
+    def _epoch_of(self, step: int) -> float:
+        return step * self.recipe.batch / len(self.task.samples)
+
+    def _backward_part(self, batch: Batch) -> Losses:
+        """Add the gradient of a part of the batch, and return its loss."""
+        device = self.world.device
+        images = torch.from_numpy(batch.images).to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
+            (raw,) = self._parallel(images)
+        losses = self.task.loss(raw, batch, images_seen=(self.step + 1) * self.recipe.batch)
+        # The mean over the batch; gradients are averaged over the processes afterwards, hence their number.
+        (losses.total * (self.world.size / self.recipe.batch)).backward()
+        return losses
+
+    def _without_exchange(self, *, last: bool) -> AbstractContextManager[None]:
+        """Processes exchange gradients once a step, after the last part of the batch."""
+        if isinstance(self._parallel, DistributedDataParallel) and not last:
+            return self._parallel.no_sync()
+        return nullcontext()
+
+    def _means(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        values = self.world.sum(torch.stack([value.float() for value in sums.values()]))
+        return dict(zip(sums, (values / self.recipe.batch).tolist(), strict=True))
+
+    def _clip_gradients(self) -> float:
+        """Clip the gradient to the recipe's largest norm, and return the norm before."""
+        limit = self.recipe.optimizer.grad_clip
+        return float(clip_grad_norm_(self.network.parameters(), torch.inf if limit is None else limit))
+
+
+def _on_device(network: Network, model: Model, recipe: Recipe, world: World) -> Network:
+    network.load(model)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = recipe.batch_norm_momentum
+    if recipe.sync_bn and world.size > 1:
+        sync_batch_norm(network)
+    network.to(world.device)
+    return convert_conv2d_weight_memory_format(network, torch.channels_last).train()
+
+
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
