@@ -97,9 +97,11 @@ def _unused_images(data_sets: Mapping[Split, DataSet], seen: Mapping[Split, Seen
     there = {item for folder in folders for item in walk_files(folder) if isinstance(item, Path) and is_image(item)}
     told = "\n".join(text for one in seen.values() for text in one.texts)
     unused = [path for path in sorted(there - used) if path.name not in told and f"{path.stem}." not in told]
-    if len(unused) > sum(one.lost for one in seen.values()):  # as many may be those of records with issues
+    if unused:
         name = next(iter(data_sets.values())).name
-        message = f"{len(unused):,} images belong to no split: {_some([path.name for path in unused])}"
+        lost = sum(one.lost for one in seen.values())
+        why = f", or are those of the {lost:,} records that cannot be used" if lost else ""
+        message = f"{len(unused):,} images are in no split{why}: {_some([path.name for path in unused])}"
         yield make_issue("image-unused", name, message, "label them, or move them elsewhere")
 
 
