@@ -100,6 +100,7 @@ EXCEPTIONS = [
     ("src/yolo9000/taxonomy/WORDNET-LICENSE.txt", "*", "quoted licence"),
     ("tests/golden/*", "truth", "a key of the recorded arrays"),
     ("tests/golden/*", "place", "a key of the recorded parameters"),
+    ("tests/unit/test_safety.py", "colour", "an unknown setting that is refused"),
     ("tests/unit/test_web.py", "weak", "an ETag of HTTP that is weak"),
     ("benchmarks/*", "processor", "the function of Python's platform module"),
 ]

@@ -12,7 +12,7 @@ from support.golden_trees import tree_of
 from yolo9000.architectures.weights import fold_batch_norm
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.preprocess import center_crop, fit
-from yolo9000.io.sources import read_image
+from yolo9000.io.images import read_image
 
 PROGRAMS = parameters("e2e")
 DETECTORS = [name for name, program in PROGRAMS.items() if "nms" in program]

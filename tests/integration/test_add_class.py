@@ -98,6 +98,19 @@ def test_a_class_is_added_and_the_others_stay_to_the_bit(workplace: Path, capsys
     assert after["n2"].shape[1] == before["n2"].shape[1] + 1
 
 
+def test_images_that_cannot_be_read_are_reported(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(6):  # of 8
+        (workplace / "shiba" / f"{number}.png").write_text("no image")
+    assert add(workplace) == 3
+    out, err = capsys.readouterr()
+    assert [f"{number}.png: must be a JPEG" in line for number, line in enumerate(err.splitlines())] == [True] * 6
+    assert "Written: " in out
+    for number in (6, 7):
+        (workplace / "shiba" / f"{number}.png").unlink()
+    assert add(workplace) == 2
+    assert "there must be images of the new class" in capsys.readouterr().err
+
+
 def test_what_cannot_be_added_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, data = str(workplace / "model.safetensors"), str(workplace / "dogs")
     words = ["tree", "add", model, "--images", str(workplace / "shiba"), "--data", data]

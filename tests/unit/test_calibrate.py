@@ -304,4 +304,4 @@ class TestCommand:
 
     def test_an_impossible_error_is_refused(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["calibrate", str(model), "nowhere", "--max-error", "0"]) == 2
-        assert "--max-error must be above 0 and below 1" in capsys.readouterr().err
+        assert "--max-error: must be above 0 and below 1" in capsys.readouterr().err

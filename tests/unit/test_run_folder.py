@@ -77,7 +77,7 @@ def test_without_git_a_run_starts_all_the_same(tmp_path: Path, monkeypatch: pyte
 
 def test_a_folder_holds_one_run(folder: RunFolder) -> None:
     before = (folder.path / "run.json").read_bytes()
-    with pytest.raises(TrainingError, match=r"holds a run already: resume it, or choose another folder"):
+    with pytest.raises(TrainingError, match=r"already holds a run: give it to `resume`, or choose another `out`"):
         RunFolder(folder.path).start(FACTS | {"seed": 8})
     assert (folder.path / "run.json").read_bytes() == before
 

@@ -265,33 +265,33 @@ def _read_region(section: _Section) -> Region:
 
 
 def _whole(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer() or not 0 <= number <= MAX_LENGTH:
         raise ValueError(f"must be a whole number from 0 to {MAX_LENGTH:,}")
     return int(number)
 
 
 def _length(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer() or not 1 <= number <= MAX_LENGTH:
         raise ValueError(f"must be a whole number from 1 to {MAX_LENGTH:,}")
     return int(number)
 
 
 def _integer(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer():
         raise ValueError("must be a whole number")
     return int(number)
 
 
 def _float(text: str) -> float:
-    if not _is_number(text) or not math.isfinite(float(text)):
+    if not _is_float(text) or not math.isfinite(float(text)):
         raise ValueError("must be a number")
     return float(text)
 
 
-def _is_number(text: str) -> bool:
+def _is_float(text: str) -> bool:
     try:
         float(text)
     except ValueError:

@@ -84,7 +84,7 @@ def weights_file(cfg: Path, weights: str | Path | None) -> Path:
         return Path(weights)
     beside = cfg.with_suffix(".weights")
     if not beside.is_file():
-        raise ConfigError(f"{cfg}: needs weights; give their file, or put them at {beside}")
+        raise ConfigError(f"{cfg}: needs weights: give `weights`, or put them at {beside}")
     return beside
 
 
