@@ -94,7 +94,7 @@ class DetectorNetworkSettings(NetworkSettings):
 
     Attributes:
         anchors: ``clusters`` finds them in the training boxes by k-means under 1 - IoU (§2 Dimension Clusters);
-            ``table`` takes the network's own; else their widths and heights in cells.
+            ``architecture`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds.
         fit: how images are fitted to the input when the network is used.
         initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from scratch; see
