@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -20,13 +19,12 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from yolo9000.architectures.weights import ClassRows
 from yolo9000.checkpoints.metadata import KEY, GraphNetwork, Metadata, check_digest, seal, tree_metadata
 from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.choices import WeightsDtype
 from yolo9000.errors import EngineError, WeightsError
 
 __all__ = ["CLASS_BIASES", "CLASS_WEIGHTS", "WeightsDtype", "class_rows_of", "exported_model", "onnx_file", "read_onnx"]
 
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
-WeightsDtype = Literal["float32", "float16", "int8"]
-"""How weights are stored: unchanged; in half precision; in 8 bits with a float32 scale for each filter or class."""
 SMALL, SCALES = ".small", ".scales"
 
 
