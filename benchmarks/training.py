@@ -80,7 +80,7 @@ def trainer(contender: str, setting: Setting) -> Callable[[], None]:
     network = Network(architecture)
     network.load(initial_model(architecture, seed=0))
     network = network.to(device, memory_format=layout).train()
-    optimizer = make_optimizer(network, OptimizerSettings(lr=1e-5))
+    optimizer = make_optimizer(list(network.layers), OptimizerSettings(lr=1e-5))
     ours = contender in ("ours", "compiled")
     if ours:
         keep_memory()

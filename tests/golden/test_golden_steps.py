@@ -41,7 +41,7 @@ def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
     network = Network(architecture).train()
     network.load(model)
     settings = OptimizerSettings(momentum=facts["momentum"], weight_decay=facts["decay"])
-    optimizer = make_optimizer(network, settings)
+    optimizer = make_optimizer(list(network.layers), settings)
     tree, tag, batch = tree_of(name), f"sub{subdivisions}_cudnn", facts["batch"]
     seen = header.seen
     for step in range(STEPS):

@@ -116,7 +116,7 @@ def test_the_combined_set_trains(sets: Path) -> None:
     assert combine(sets, "boxed", "breeds") == 0
     small = ["epochs=2", "batch=4", "workers=0", "network.width=0.05", "network.size=[96,64]", "network.clusters=2"]
     small += ["joint.ratio=1", "optimizer.lr=1e-4"]
-    words = ["train", "small-detector", f"data={sets / 'out' / 'all.yaml'}", *small, "--out", str(sets / "run")]
+    words = ["train", str(sets / "out" / "all.yaml"), "--recipe", "small-detector", *small, "--out", str(sets / "run")]
     assert run([*words, "--threads", "1"]) == 0
     assert (sets / "run" / "pseudo-boxes-0.jsonl").exists()
 

@@ -305,7 +305,7 @@ def test_the_recipes_of_scenes_train(small_images: Path, tmp_path: Path, way: st
     make(small_images, tmp_path / "scenes")
     recipe = shutil.copy(EXAMPLES / "scenes" / f"{way}.toml", tmp_path)
     small = ["network.width=0.0625", "batch=4", "epochs=1", "evaluate_every=9", "workers=0"]
-    assert run(["train", recipe, *small, "--out", str(tmp_path / "run"), "--threads", "1"]) == 0
+    assert run(["train", "--recipe", str(recipe), *small, "--out", str(tmp_path / "run"), "--threads", "1"]) == 0
     log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     (scores,) = (line for line in log if line["kind"] == "metrics")
     assert ("map50_label_only" in scores["metrics"]) == (way == "joint")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from yolo9000.choices import ResizeMode
-from yolo9000.cli.data import DataArgument
+from yolo9000.cli.data import DataArgument, open_one
 from yolo9000.cli.options import ENGINE, MODEL, OnErrorOption, Options, SplitOption, parse_size, with_options
 from yolo9000.cli.terminal import Failures, say, say_lines
 from yolo9000.errors import ConfigError
@@ -33,9 +33,8 @@ def anchors(
 
     from yolo9000.adapt.anchors import anchor_forms, format_report, report, to_cells
     from yolo9000.architectures.zoo import COCO_ANCHORS, VOC_ANCHORS
-    from yolo9000.data.dataset import open_data
 
-    sizes_wh, images_wh = open_data(data, split).box_sizes(on_error)
+    sizes_wh, images_wh = open_one(data, split, on_error, Path("runs", "anchors")).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
     found = report(cells, parse_range(k), defaults=known, seed=seed)

@@ -15,7 +15,7 @@ from yolo9000.errors import EXIT_DATA_INVALID, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from yolo9000.data.dataset import DataSet, Ledger, Split
+    from yolo9000.data.dataset import DataSet, Ledger, OnError, Split
     from yolo9000.types import Sample
 
 data_app = typer.Typer(help="Look at data sets and convert them.")
@@ -91,6 +91,23 @@ def _open_splits(
     if boxes_from_shapes:
         return {name: data_set.with_boxes_from_shapes() for name, data_set in opened.items()}
     return opened
+
+
+def open_one(data: str, split: Split, on_error: OnError, stem: Path) -> DataSet:
+    """Open one split; say what was recognized, and what is left out or changed.
+
+    Args:
+        data: what the user named.
+        split: the split.
+        on_error: what to do with images whose annotations have issues.
+        stem: beside it lies the full list of these.
+    """
+    from yolo9000.data.dataset import open_data
+
+    data_set = open_data(data, split)
+    _say_description(data_set)
+    _tell({split: data_set.count_issues(on_error)}, stem.with_name(f"{stem.name}-left-out"))
+    return data_set
 
 
 def _say_description(data_set: DataSet) -> None:

@@ -116,9 +116,28 @@ class OptionGroup:
     def take(self, values: dict[str, Any]) -> Options:
         """Remove the group's options from those of a command; those that were given."""
         given = {name: value for name in self._names() if (value := values.pop(name)) is not None}
-        return given | ({"size_wh": parse_size(given["size_wh"])} if "size_wh" in given else {})
+        return {name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
 
 
+def _engine(name: str) -> str:
+    from yolo9000.inference.engines import choose_engine
+
+    return choose_engine(name)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``416`` or ``608x352`` to width and height.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"must be an integer or WIDTHxHEIGHT, got {text!r}", argument="size_wh")
+    return int(parts[0]), int(parts[-1])
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"size_wh": parse_size, "engine": _engine}
 MODEL = OptionGroup(ModelSettings)
 ENGINE = OptionGroup(EngineSettings)
 DETECTION = OptionGroup(DetectionSettings)
@@ -173,15 +192,3 @@ def next_run(folder: Path) -> Path:
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``416`` or ``608x352`` to width and height.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"must be an integer or WIDTHxHEIGHT, got {text!r}", argument="size_wh")
-    return int(parts[0]), int(parts[-1])

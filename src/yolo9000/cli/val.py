@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yolo9000.checkpoints.bundled import BUNDLED
+from yolo9000.cli.data import open_one
 from yolo9000.cli.options import (
     DETECTION,
     ENGINE,
@@ -76,10 +77,9 @@ def val(
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.checkpoints.load import load_model
-    from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector
 
-    data_set = open_data(on, split)
+    data_set = open_one(on, split, on_error, out or Path("runs", "val"))
     if model.endswith(".json"):
         _refuse_options(model, "a file of detections", model_options | engine_options | detection_options)
         scored: _Scored | None = _of_results(Path(model), data_set, on_error)

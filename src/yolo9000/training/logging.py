@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def features(self) -> Path:
+        """Where features are, if they are cached on disk."""
+        return self.path / "features"
+
+    @property
     def images(self) -> Path:
         """Where images of batches and of validation are."""
         return self.path / "images"
