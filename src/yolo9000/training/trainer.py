@@ -199,6 +199,7 @@ def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
                 monitor.evaluate()
             if monitor.checkpoint_is_due():
                 monitor.save()
+            monitor.report(result)
 
 
 def finish_run(monitor: Monitor) -> Outcome:
@@ -215,11 +216,12 @@ def finish_run(monitor: Monitor) -> Outcome:
         steps=range(first, learner.total_steps),
         workers=worker_count(learner.recipe.workers, learner.world),
     )
-    with closing(loader), monitor.signals_caught(), monitor.shown(loader):
-        fit(learner, loader, monitor)
-    monitor.save()
-    if learner.step == learner.total_steps:
-        monitor.write_last()
+    with monitor.signals_caught():
+        with closing(loader), monitor.shown(loader):
+            fit(learner, loader, monitor)
+        monitor.save()
+        if learner.step == learner.total_steps:
+            monitor.write_last()
     return _outcome(monitor, learner.step - first, loader.waited, time.perf_counter() - started)
 
 
