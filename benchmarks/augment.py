@@ -42,7 +42,7 @@ from yolo9000.data.augment import (
     place,
 )
 from yolo9000.data.batching import Example, collate
-from yolo9000.io.sources import read_image
+from yolo9000.io.images import read_image
 from yolo9000.types import BoxAnnotations
 
 WIDTH, HEIGHT = 640, 480

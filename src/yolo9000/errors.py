@@ -1,17 +1,21 @@
-"""The errors that a user's input can cause, and the exit code that each one ends a command with.
+"""The errors that user input can cause, and the exit code that each one ends a command with.
 
-Every message is one line and says what must hold, what came, and where, for example
-``yolov2.weights: layer 30 (convolutional) needs 1,740,500 bytes, 12 are left``.
+Every message is one line: where, what must hold, what was got, and what to do, for example
+``yolov2.weights: layer 30 (convolutional) needs 1,740,500 bytes, 12 are left``. An error about an argument names it as
+Python does (``conf_threshold: must be less than 1, got 1.5``), and other arguments that a message mentions stand in
+backquotes; the command line replaces both with its options.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 LONGEST_VALUE = 80  # of a value that an error quotes
 
@@ -24,7 +28,19 @@ EXIT_INTERRUPTED = 130
 
 
 class YoloError(Exception):
-    """Anything that the user can mend; the command line prints it in one line and exits with 2."""
+    """Any error that the user can fix; the command line prints it in one line and exits with 2.
+
+    Attributes:
+        argument: name of the argument or setting whose value is wrong; None where the error is about something else.
+    """
+
+    def __init__(self, message: object = "", *, argument: str | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.argument is None else f"{self.argument}: {message}"
 
 
 class ConfigError(YoloError):
@@ -32,15 +48,15 @@ class ConfigError(YoloError):
 
 
 class DataError(YoloError):
-    """An image, a video, a label file or a data set that cannot be read."""
+    """An image, a video, a label file or a data set that cannot be read, or an output that cannot be written."""
 
 
 class WeightsError(YoloError):
-    """A weights file that does not fit the network, or holds numbers that are not finite."""
+    """A weights file that does not fit the network, or has values that are not finite."""
 
 
 class TreeError(YoloError):
-    """A label tree that is not a tree, or is not written as the format asks."""
+    """A label tree that is not a tree, or is not written as the format requires."""
 
 
 class EngineError(YoloError):
@@ -48,24 +64,46 @@ class EngineError(YoloError):
 
 
 class TrainingError(YoloError):
-    """A training that cannot begin, go on, or be resumed."""
+    """A training that cannot start, continue or be resumed."""
 
 
-def describe_errors(error: ValidationError, *, options: bool = False) -> str:
-    """One line that names each wrong setting, what must hold and what came.
+_PYDANTIC_PHRASES = (
+    (r"^Value error, ", ""),
+    (r"^Assertion failed, ", ""),
+    (r"^Field required$", "is missing"),
+    (r"^Extra inputs are not permitted$", "unknown key"),
+    (r"^Input should (not )?be (?:a |an )?(?:valid )?", r"must \1be "),
+    (r"^Input should ", "must "),
+    (r"^must be greater than or equal to ", "must be at least "),
+    (r"^must be less than or equal to ", "must be at most "),
+    (r", (?:unable to parse|got a number with).*$", ""),
+)
+_ARTICLES = {"string": "a string", "integer": "an integer", "number": "a number", "boolean": "true or false"}
+
+
+def describe_errors(error: ValidationError) -> str:
+    """One line that names each wrong value, what must hold and what was got.
 
     Args:
-        error: what pydantic found.
-        options: the settings are options of the command line, which have dashes.
+        error: as pydantic raises it.
     """
-    parts = []
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"])
-        place = place.replace("_", "-") if options else place
-        problem = f"{item['msg'][0].lower()}{item['msg'][1:]}"
-        came = "" if item["type"] == "missing" or not place else f", got {_shortened(item['input'])}"
-        parts.append(f"{place}: {problem}{came}" if place else problem)
-    return "; ".join(parts)
+    return "; ".join(f"{location}: {problem}" if location else problem for location, problem in wrong_values(error))
+
+
+def wrong_values(error: ValidationError) -> list[tuple[str, str]]:
+    """Location (``anchors.2.width``) and problem of each wrong value that pydantic found."""
+    return [(".".join(map(str, item["loc"])), _problem(item)) for item in error.errors()]
+
+
+def _problem(item: ErrorDetails) -> str:
+    message = item["msg"]
+    for pattern, phrase in _PYDANTIC_PHRASES:
+        message = re.sub(pattern, phrase, message)
+    for word, phrase in _ARTICLES.items():
+        message = re.sub(rf"^must be {word}$", f"must be {phrase}", message)
+    message = message[:1].lower() + message[1:]
+    got = "" if item["type"] == "missing" or not item["loc"] else f", got {_shortened(item['input'])}"
+    return message + got
 
 
 def _shortened(value: object) -> str:

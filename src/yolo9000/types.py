@@ -282,7 +282,7 @@ class Issue:
         where: file, and line or object number.
         message: what must hold and what was got, one line.
         suggestion: what to do about it, one line.
-        fixable: whether ``--on-error fix`` can mend it (clip the box, drop the line) without losing the image.
+        fixable: whether ``on_error="fix"`` can fix it (clip the box, drop the line) without losing the image.
     """
 
     code: str

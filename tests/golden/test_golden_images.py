@@ -7,8 +7,8 @@ import pytest
 from support.golden import FOLDER, arrays, assert_close
 
 from yolo9000.inference.preprocess import center_crop, letterbox
+from yolo9000.io.images import read_image
 from yolo9000.io.resample import resize
-from yolo9000.io.sources import read_image
 
 PNGS = ("rgb", "gray", "rgba", "thin", "photo")
 SIZED = [key for key in arrays("preproc") if key.split("_")[0] in PNGS and key.split("_")[1] in ("letterbox", "resize")]

@@ -68,12 +68,12 @@ class TestPredict:
         assert "in 3 images" in printed[3]
         assert printed[4] == f"Results in {out.resolve()}"
 
-        found = records(out)
+        records_written = records(out)
         expected = list(Detector.load(flat, conf_threshold=0.05).predict(photos))
         assert sum(len(prediction.detections) for prediction in expected) > 5
-        for record, prediction in zip(found, expected, strict=True):
+        for record, prediction in zip(records_written, expected, strict=True):
             assert record == {"source": prediction.image.name, "frame": None, **prediction.detections.to_json()}
-        total = sum(len(record["detections"]) for record in found)
+        total = sum(len(record["detections"]) for record in records_written)
         assert len(json.loads((out / "coco_results.json").read_text())) == total
         assert len(list(csv.DictReader(lines((out / "detections.csv").read_text())))) == total
         assert sum(len(lines((out / "labels" / f"{stem}.txt").read_text())) for stem in "abc") == total
@@ -96,11 +96,13 @@ class TestPredict:
 
     def test_more_specific_when_asked(self, tree: str, photos: Path, tmp_path: Path) -> None:
         depths = {}
-        for least in ("0", "0.9"):
-            out = tmp_path / least
+        for hier_thresh in ("0", "0.9"):
+            out = tmp_path / hier_thresh
             args = ["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-save"]
-            assert run([*args, "--conf-threshold", "0.01", "--nms-iou", "1", "--hier-thresh", least]) == 0
-            depths[least] = np.mean([len(item["path"]) for record in records(out) for item in record["detections"]])
+            assert run([*args, "--conf-threshold", "0.01", "--nms-iou", "1", "--hier-thresh", hier_thresh]) == 0
+            depths[hier_thresh] = np.mean(
+                [len(item["path"]) for record in records(out) for item in record["detections"]]
+            )
         assert depths["0"] > depths["0.9"]
 
     def test_only_keeps_a_class_and_what_is_below_it(self, tree: str, photos: Path, tmp_path: Path) -> None:
@@ -132,8 +134,8 @@ class TestPredict:
         assert [line.split(" ")[0].rsplit("/", 1)[-1] for line in lines(out)[:2]] == ["a.jpg", "c.jpg"]
         assert "in 2 images, 2 failed" in out
         assert len(lines(err)) == 2
-        assert "b.png: must hold a whole PNG image" in lines(err)[0]
-        assert "missing.jpg: must exist" in lines(err)[1]
+        assert "b.png: truncated or damaged PNG" in lines(err)[0]
+        assert "missing.jpg: file not found" in lines(err)[1]
 
     def test_a_page_has_the_images_beside_it(self, tree: str, photos: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "out"
@@ -143,7 +145,7 @@ class TestPredict:
         assert all((out / name).exists() for name in shown)
         capsys.readouterr()
         assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "html", "--no-save"]) == 2
-        assert "must be without --no-save" in capsys.readouterr().err
+        assert "--format: html shows the annotated images, which are not written" in capsys.readouterr().err
 
     def test_standard_input(self, flat: str, photos: Path, capsys, monkeypatch) -> None:
         data = io.TextIOWrapper(io.BytesIO((photos / "a.jpg").read_bytes()))
@@ -198,18 +200,18 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--conf-threshold", "1.5"], "--conf-threshold: input should be less than 1, got 1.5"),
-            (["--nms-iou", "-1"], "--nms-iou: input should be greater than or equal to 0, got -1.0"),
-            (["--max-detections", "0"], "--max-detections: input should be greater than or equal to 1, got 0"),
-            (["--size", "50"], "size must be multiples of 8, got 50x50"),
-            (["--size", "64x"], "--size must be a number or WIDTHxHEIGHT, got '64x'"),
-            (["--size", "0"], "--size must be a number or WIDTHxHEIGHT, got '0'"),
-            (["--batch", "0"], "batch must be at least 1, got 0"),
-            (["--every", "0"], "every must be 1 or more, got 0"),
-            (["--classes", "dgo"], "classes: the model has no class 'dgo' (did you mean 'dog'?)"),
+            (["--conf-threshold", "1.5"], "--conf-threshold: must be less than 1, got 1.5"),
+            (["--nms-iou", "-1"], "--nms-iou: must be at least 0, got -1.0"),
+            (["--max-detections", "0"], "--max-detections: must be at least 1, got 0"),
+            (["--size", "50"], "--size: must be multiples of 8, got 50x50"),
+            (["--size", "64x"], "--size: must be an integer or WIDTHxHEIGHT, got '64x'"),
+            (["--size", "0"], "--size: must be an integer or WIDTHxHEIGHT, got '0'"),
+            (["--batch", "0"], "--batch: must be at least 1, got 0"),
+            (["--every", "0"], "--every: must be at least 1, got 0"),
+            (["--classes", "dgo"], "--classes: the model has no class 'dgo' (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
-                "result format must be one of jsonl, coco, csv, darknet, voc, html; got 'cocoo', did you mean 'coco'?",
+                "--format: must be one of jsonl, coco, csv, darknet, voc, html, got 'cocoo' (did you mean 'coco'?)",
             ),
             (["--engine", "tensorrt"], "'tensorrt' is not one of"),
             (["--tresh", "1"], "No such option: --tresh"),
@@ -217,10 +219,10 @@ class TestPredict:
             (["--weights", "gone.weights"], "gone.weights: cannot be read: No such file or directory"),
             (["--tree", "gone.tree"], "gone.tree: cannot be read: No such file or directory"),
             (["--data", "gone.data"], "gone.data: cannot be read: No such file or directory"),
-            (["--device", "warp9"], "device must be"),
+            (["--device", "warp9"], "--device: must be"),
             (
                 ["--precision", "bfloat16", "--engine", "onnxruntime"],
-                "precision bfloat16: the engine onnxruntime computes in float32",
+                "--precision: the engine onnxruntime computes in float32",
             ),
         ],
     )
@@ -238,7 +240,7 @@ class TestPredict:
             ("gone.cfg", "gone.cfg: cannot be read: No such file or directory"),
             ("gone.onnx", "gone.onnx: cannot be read: No such file or directory"),
             ("best.pt", "best.pt: must be yolo9000-small or a model file (.safetensors, .cfg, .onnx, .xml)"),
-            ("yolov2", "yolov2: must be yolo9000-small or a model file"),
+            ("yolov2", "yolov2: must be downloaded first: yolo9000 download yolov2"),
         ],
     )
     def test_wrong_model(self, photos: Path, capsys, model: str, message: str) -> None:
@@ -323,7 +325,7 @@ class TestExport:
         ],
     )
     @pytest.mark.parametrize("head", ["dense", "lazy"])
-    def test_small_numbers_are_a_small_file_and_detect_alike(
+    def test_small_dtypes_make_a_small_file_and_detect_alike(
         self, head: str, to: str, engine: str, dtype: str, tree: str, photos: Path, tmp_path: Path
     ) -> None:
         suffix, written = {"onnx": (".onnx", ".onnx"), "openvino": (".xml", ".bin")}[to]
@@ -345,13 +347,13 @@ class TestExport:
 
     def test_half_precision_must_hold_every_number(self, tree: str, tmp_path: Path, capsys) -> None:
         weights = tmp_path / "tree.weights"
-        numbers = np.frombuffer(weights.read_bytes()[20:], np.float32).copy()
-        numbers[-1] = 1e5
-        weights.write_bytes(weights.read_bytes()[:20] + numbers.tobytes())
+        parameters = np.frombuffer(weights.read_bytes()[20:], np.float32).copy()
+        parameters[-1] = 1e5
+        weights.write_bytes(weights.read_bytes()[:20] + parameters.tobytes())
         assert run(["export", tree, "--dtype", "float16", "--out", str(tmp_path / "model.onnx")]) == 2
         assert "float16 holds values up to 65504" in capsys.readouterr().err
         assert run(["export", tree, "--dtype", "float16", "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
-        assert "must be for onnx or openvino" in capsys.readouterr().err
+        assert "is for ONNX and OpenVINO files" in capsys.readouterr().err
 
     def test_darknet_files_come_out_as_they_were(self, tree: str, tmp_path: Path) -> None:
         (tmp_path / "new").mkdir()
@@ -367,7 +369,7 @@ class TestExport:
         out = tmp_path / "model.onnx"
         out.write_text("precious")
         assert run(["export", flat, "--out", str(out)]) == 2
-        assert "exists already" in capsys.readouterr().err
+        assert "already exists: choose another --out, or --overwrite" in capsys.readouterr().err
         assert out.read_text() == "precious"
         assert run(["export", flat, "--out", str(out), "--overwrite"]) == 0
         assert out.read_bytes()[:8] != b"precious"
@@ -493,9 +495,9 @@ def test_real_photograph() -> None:
     """A real network finds the dog, the bicycle and the car of the best known test image."""
     model = shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg")
     (prediction,) = Detector.load(model).predict(shared("data", "photos", "dog.jpg"))
-    found = prediction.detections
-    assert {"dog", "bicycle", "car"} <= set(found.names)
-    boxes = dict(zip(reversed(found.names), reversed(found.boxes_xyxy.tolist()), strict=True))
+    detections = prediction.detections
+    assert {"dog", "bicycle", "car"} <= set(detections.names)
+    boxes = dict(zip(reversed(detections.names), reversed(detections.boxes_xyxy.tolist()), strict=True))
     # Where a person would draw them, to within a sixth of the image (640 x 480).
     for name, box in {"dog": (105, 185, 258, 455), "bicycle": (105, 100, 470, 350)}.items():
         np.testing.assert_allclose(boxes[name], box, atol=107)

@@ -163,14 +163,14 @@ class TestOpen:
         [
             ("a: [", "must be YAML"),
             ("just text", "must be YAML with keys such as classes, train, val"),
-            ("classes: [red, yes]\ntrain: [{format: voc, path: shapes}]", "input should be a valid string, got True"),
+            ("classes: [red, yes]\ntrain: [{format: voc, path: shapes}]", "must be a string, got True"),
             ("classes: [red, red]\ntrain: [{format: voc, path: shapes}]", "'red' is named 2 times"),
             ("train: [{format: vocc, path: shapes}]", "vocc"),
-            ("train: [{format: voc, path: shapes, lst: x}]", "lst: extra inputs are not permitted"),
-            ("train: [{format: voc}]", "path: field required"),
+            ("train: [{format: voc, path: shapes, lst: x}]", "lst: unknown key"),
+            ("train: [{format: voc}]", "path: is missing"),
             ("classes: [red]\ntrain: []", "has no split 'train'; there: none"),
             ("classes: gone.txt\ntrain: [{format: voc, path: shapes}]", "gone.txt: cannot be read"),
-            ("classes: [red]\ndownload: http://example.org/x.zip\ntrain: []", "download: extra inputs"),
+            ("classes: [red]\ndownload: http://example.org/x.zip\ntrain: []", "download: unknown key"),
             ("train: [{format: tar, path: x.tar}]", "x.tar: file-unreadable"),
             ("classes: [red]\ntree: gone.tree\ntrain: [{format: voc, path: shapes}]", "gone.tree: cannot be read"),
             ("classes: !!python/object/apply:os.system [x]\ntrain: []", "must be YAML"),
@@ -296,13 +296,14 @@ class TestAnchors:
     def test_a_plot_that_cannot_be_written(self, voc: Path, tmp_path: Path, capsys) -> None:
         assert run(["anchors", str(voc), "--k", "2", "--plot", str(tmp_path / "gone" / "x.png")]) == 2
         assert lines(capsys.readouterr().err) == [
-            f"yolo9000: error: {tmp_path / 'gone' / 'x.png'}: No such file or directory"
+            "PASCAL VOC: train 9, val 5",
+            f"yolo9000: error: {tmp_path / 'gone' / 'x.png'}: No such file or directory",
         ]
 
     @pytest.mark.parametrize("k", ["0", "5-3", "x", "1-", "101", "-3"])
     def test_wrong_k(self, voc: Path, k: str, capsys) -> None:
         assert run(["anchors", str(voc), f"--k={k}"]) == 2
-        assert "--k must be numbers from 1 to 100" in capsys.readouterr().err
+        assert "--k: must be integers from 1 to 100" in capsys.readouterr().err
 
     def test_ranges(self) -> None:
         assert parse_range("1-3,9,2") == [1, 2, 3, 9]
@@ -424,7 +425,7 @@ class TestVal:
         (tmp_path / "x.json").write_text(contents)
         assert run(["val", "--detections", str(tmp_path / "x.json"), str(voc), "-o", str(tmp_path / "val")]) == 2
         err = capsys.readouterr().err
-        assert len(lines(err)) == 1
+        assert lines(err)[:-1] == ["PASCAL VOC: train 9, val 5"]
         assert message in err
 
     @pytest.mark.parametrize(
@@ -572,3 +573,25 @@ class TestSplitStatsDedupe:
         assert "train: part 0.png is the same as val: part 3.png" in capsys.readouterr().out
         assert sorted(sample.name for sample in open_data(out).samples()) == ["part 1.png", "part 2.png"]
         assert len(list(open_data(out, "val").samples())) == 2
+
+    def test_what_is_left_out_is_said_with_the_full_list(
+        self, voc: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        file = voc / "Annotations" / "p01.xml"
+        file.write_text(file.read_text().replace("<xmax>28</xmax>", "<xmax>999</xmax>"))
+        (voc / "JPEGImages" / "p02.png").unlink()
+        out = tmp_path / "c"
+        for on_error, said in (
+            ("skip", "train: 2 of 9 images or records left out: 1 x box-outside, 1 x label-orphan"),
+            ("fix", "train: 1 of 9 images or records left out: 1 x label-orphan"),
+        ):
+            assert run(["data", "convert", str(voc), "--to", "coco", "-o", str(out), "--on-error", on_error]) == 0
+            printed = lines(capsys.readouterr().out)
+            assert said in printed
+            listed = [json.loads(line) for line in (tmp_path / "c-left-out-train.jsonl").read_text().splitlines()]
+            assert [record["code"] for record in listed] == ["box-outside", "label-orphan"]
+            shutil.rmtree(out)
+        assert "train: 1 objects corrected or left out: 1 x box-outside" in printed
+        assert run(["anchors", str(voc), "--k", "2", "--on-error", "skip"]) == 0
+        assert "train: 2 of 9 images or records left out" in capsys.readouterr().out

@@ -670,8 +670,8 @@ def mutated(draw: st.DrawFn) -> str:
     """A good file with lines dropped, doubled, moved or replaced, and some characters changed."""
     lines = list(LINES)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(lines) - 1))
-        lines[place : place + draw(st.integers(0, 2))] = draw(st.lists(TOKENS, max_size=2))
+        position = draw(st.integers(0, len(lines) - 1))
+        lines[position : position + draw(st.integers(0, 2))] = draw(st.lists(TOKENS, max_size=2))
     text = list("\n".join(lines))
     for _ in range(draw(st.integers(0, 3))):
         text[draw(st.integers(0, len(text) - 1))] = draw(st.characters(codec="utf-8") | st.sampled_from("0159-.=[],\n"))

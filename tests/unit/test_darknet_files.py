@@ -245,8 +245,8 @@ def test_files_that_cannot_be_read(kind: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("kind", READERS)
 def test_files_that_are_too_large(kind: str, tmp_path, monkeypatch) -> None:
-    assert files.MAX_BYTES == 64_000_000
-    monkeypatch.setattr(files, "MAX_BYTES", 1200)
+    assert files.MAX_TEXT_BYTES == 64_000_000
+    monkeypatch.setattr(files, "MAX_TEXT_BYTES", 1200)
     read, error = READERS[kind]
     good = {"names": b"cat\n", "map": b"12\n", "data": b"a=1\n", "tree": b"a -1\n"}[kind]
     read(write(tmp_path / "fits", good.ljust(1200, b"\n")))
@@ -413,7 +413,7 @@ def test_weights(tmp_path) -> None:
     cfg = save(tmp_path, architecture)
     beside = (tmp_path / "net.weights").rename(tmp_path / "other.weights")
     assert message_of(ConfigError, lambda: read_detector(cfg)) == (
-        f"{cfg}: needs weights; give their file, or put them at {tmp_path / 'net.weights'}"
+        f"{cfg}: needs weights: give `weights`, or put them at {tmp_path / 'net.weights'}"
     )
     assert read_detector(cfg, beside).trained_weights.architecture == architecture
     none = tmp_path / "none.weights"

@@ -203,7 +203,7 @@ def test_objects_without_id_are_no_issue(folder):
         ({"file_name": "a\x00.png"}, "image-missing", "a\\x00.png must be there, is not"),
         ({"file_name": "\ud800"}, "image-missing", "\\ud800 must be there, is not"),
         ({"file_name": "x" * 5000}, "image-missing", "must be there, is not"),
-        ({"file_name": "truth.json"}, "image-unreadable", "must hold a JPEG"),
+        ({"file_name": "truth.json"}, "image-unreadable", "must be a JPEG"),
         ({"file_name": "deep/../a.png"}, "path-outside", "must name a file in"),
         ({"file_name": "./deep/b.png"}, "image-duplicate", "'./deep/b.png' was there before"),
         ({"width": 20, "height": 30}, "size-wrong", "30 x 20, declares 20 x 30"),

@@ -14,7 +14,7 @@ from yolo9000.data.dataset import open_data
 from yolo9000.data.format import Format, Recognition, SourceSettings
 from yolo9000.data.formats import FORMATS, WRITABLE
 from yolo9000.data.listing import Listing
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
 CLASSES = ("gear", "nut")

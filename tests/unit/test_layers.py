@@ -40,7 +40,7 @@ from yolo9000.architectures.torch import (  # noqa: E402
 )
 
 
-def numbers(*shape: int) -> np.ndarray:
+def random_array(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
@@ -58,8 +58,8 @@ def reorg_by_index(x: np.ndarray, s: int) -> np.ndarray:
                 for i in range(w):
                     c2, offset = k % out_c, k // out_c
                     w2, h2 = i * s + offset % s, j * s + offset // s
-                    place = w2 + w * s * (h2 + h * s * (c2 + out_c * b))
-                    out[i + w * (j + h * (k + c * b))] = source[place]
+                    position = w2 + w * s * (h2 + h * s * (c2 + out_c * b))
+                    out[i + w * (j + h * (k + c * b))] = source[position]
     return out.reshape(n, c * s**2, h // s, w // s)
 
 
@@ -97,7 +97,7 @@ def test_the_two_orders_differ() -> None:
 
 
 def test_reorg_of_other_memory_orders() -> None:
-    x = torch.from_numpy(numbers(2, 8, 4, 6))
+    x = torch.from_numpy(random_array(2, 8, 4, 6))
     last = x.to(memory_format=torch.channels_last)
     for reorg in (darknet_reorg, space_to_depth):
         assert torch.equal(reorg(last, 2), reorg(x, 2))
@@ -141,7 +141,7 @@ POOLS = [
 def test_max_pool(layer: MaxPool, size: tuple[int, int]) -> None:
     if min(size) + layer.padding < layer.size:
         pytest.skip("the window is larger than the map")
-    x = numbers(2, 3, *size) - 3  # mostly negative, so that a padding of zeros would win
+    x = random_array(2, 3, *size) - 3  # mostly negative, so that a padding of zeros would win
     expected = max_pool_by_index(x, layer)
     out = MaxPoolLayer(layer)(torch.from_numpy(x)).numpy()
     np.testing.assert_array_equal(out, expected)
@@ -180,8 +180,8 @@ def test_convolution(size: int, stride: int, padding: int, batch_normalize: bool
     layer = Conv(4, size, stride, padding, batch_normalize, activation)
     layer = ConvLayer(layer, 3).eval()
     assert (layer.conv.bias is None) == batch_normalize
-    x, biases = numbers(2, 3, 5, 7), numbers(4)
-    scales, mean, variance = numbers(4, 1)[:, 0], numbers(4, 2)[:, 0], numbers(4, 3)[:, 0] ** 2 + 0.5
+    x, biases = random_array(2, 3, 5, 7), random_array(4)
+    scales, mean, variance = random_array(4, 1)[:, 0], random_array(4, 2)[:, 0], random_array(4, 3)[:, 0] ** 2 + 0.5
     raw = conv_by_index(x, layer.conv.weight.detach().numpy(), stride, padding)
     if layer.norm is None:
         layer.conv.bias.data = torch.from_numpy(biases)
@@ -221,8 +221,8 @@ GROUPED = [
     "layer", GROUPED, ids=lambda layer: f"{layer.size}/{layer.stride} g{layer.groups} f{layer.filters}"
 )
 def test_grouped_convolution(layer: Conv) -> None:
-    module, x, biases = ConvLayer(layer, 4).eval(), numbers(2, 4, 6, 10), numbers(layer.filters)
-    weights = numbers(*layer.kernel_shape(4))
+    module, x, biases = ConvLayer(layer, 4).eval(), random_array(2, 4, 6, 10), random_array(layer.filters)
+    weights = random_array(*layer.kernel_shape(4))
     assert module.conv.weight.shape == weights.shape
     module.conv.weight.data, module.conv.bias.data = torch.from_numpy(weights), torch.from_numpy(biases)
     expected = ACTIVATED[layer.activation](grouped_by_index(x, weights, layer) + biases[:, None, None])
@@ -245,7 +245,7 @@ def test_batch_norm_remembers_as_darknet_does() -> None:
     assert BATCH_NORM_MOMENTUM == 0.01
     layer = ConvLayer(Conv(2, 1, padding=0, activation="linear"), 2).train()
     layer.conv.weight.data = torch.eye(2)[:, :, None, None]
-    x = numbers(3, 2, 4, 5)
+    x = random_array(3, 2, 4, 5)
     layer(torch.from_numpy(x))
     np.testing.assert_allclose(layer.norm.running_mean, 0.01 * x.mean(axis=(0, 2, 3)), atol=1e-6)
     variance = x.var(axis=(0, 2, 3), ddof=1)
@@ -490,7 +490,7 @@ def test_gradients_reach_every_parameter() -> None:
 
 @pytest.mark.parametrize("layer", POOLS, ids=lambda layer: f"{layer.size}/{layer.stride}+{layer.padding}")
 def test_gradients_through_padding_are_finite(layer: MaxPool) -> None:
-    x = torch.from_numpy(numbers(2, 3, 5, 7)).requires_grad_()
+    x = torch.from_numpy(random_array(2, 3, 5, 7)).requires_grad_()
     out = MaxPoolLayer(layer)(x)
     out.sum().backward()
     assert torch.isfinite(x.grad).all()

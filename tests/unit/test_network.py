@@ -194,15 +194,15 @@ def test_split_weights_are_those_of_the_split_model() -> None:
     torch.testing.assert_close(head.boxes.flatten(1, 2), network(images())[0])
 
 
-PLACES = torch.tensor([[1, 0, 7, 11], [0, 1, 0, 3], [1, 0, 2, 0], [0, 0, 7, 11], [1, 0, 7, 11]])
+POSITIONS = torch.tensor([[1, 0, 7, 11], [0, 1, 0, 3], [1, 0, 2, 0], [0, 0, 7, 11], [1, 0, 7, 11]])
 
 
 def test_class_logits_of_single_anchors() -> None:
     head = network_of().split(images())
-    logits = head.class_logits(*PLACES.unbind(1))
+    logits = head.class_logits(*POSITIONS.unbind(1))
     dense = head.all_class_logits()
     assert logits.shape == (5, 7)
-    for row, (image, anchor, y, x) in zip(logits, PLACES.tolist(), strict=True):
+    for row, (image, anchor, y, x) in zip(logits, POSITIONS.tolist(), strict=True):
         torch.testing.assert_close(row, dense[image, anchor, :, y, x])
     assert head.class_logits(*torch.zeros((4, 0), dtype=torch.int64)).shape == (0, 7)
 
@@ -212,7 +212,7 @@ def test_gradients_on_demand_are_the_dense_ones() -> None:
     dense, lazy = network_of().train(), network_of().train()
     dense.freeze([12])  # the dropout
     lazy.freeze([12])
-    i, a, y, x = PLACES.unbind(1)
+    i, a, y, x = POSITIONS.unbind(1)
     whole = dense(images())[0].reshape(2, 2, 5 + 7, 8, 12)
     (whole[:, :, :5].square().sum() + whole[i, a, 5:, y, x].logsumexp(1).sum()).backward()
     head = lazy.split(images())
@@ -226,7 +226,7 @@ def test_half_precision_features_give_float32_logits() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         head = network.split(images())
     assert head.features.dtype == torch.bfloat16
-    assert head.class_logits(*PLACES.unbind(1)).dtype == torch.float32
+    assert head.class_logits(*POSITIONS.unbind(1)).dtype == torch.float32
     assert head.all_class_logits().dtype == torch.float32
 
 

@@ -13,6 +13,7 @@ from support.small_models import TREE, random_model, small_architecture
 from support.web_server import Resource, WebServer, web_server
 
 from yolo9000.architectures.layers import Architecture
+from yolo9000.architectures.surgery import transfer, with_classes
 from yolo9000.checkpoints.darknet import released
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.released import (
@@ -23,6 +24,7 @@ from yolo9000.checkpoints.darknet.released import (
     released_file,
 )
 from yolo9000.checkpoints.darknet.weights import Header, write_weights
+from yolo9000.checkpoints.load import is_model, load_weights
 from yolo9000.errors import ConfigError, DataError, TreeError, WeightsError
 from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.files import write_tree
@@ -108,7 +110,7 @@ def test_addresses_on_a_mirror() -> None:
     assert of_weights["yolo9000.tree"] == RELEASED["yolo9000"].urls()["yolo9000.tree"]
 
 
-def test_a_model_is_found_by_name_after_its_download(mirror: WebServer) -> None:
+def test_a_model_loads_by_name_after_its_download(mirror: WebServer) -> None:
     with pytest.raises(ConfigError, match=r"^small: must be downloaded first: yolo9000 download small$"):
         Detector.load("small")
     digests = download_released("small", url=mirror.url)
@@ -147,6 +149,18 @@ def test_partial_weights_have_no_cfg(mirror: WebServer) -> None:
     (path,) = download_released("flat.conv.7", url=mirror.url)
     assert released_file("flat.conv.7") == path == cache_folder() / "flat.conv.7"
     assert sorted(file.name for file in cache_folder().iterdir()) == ["flat.conv.7", "flat.conv.7.sha256"]
+
+
+@pytest.mark.parametrize("name", ["flat", "flat.conv.7"])
+def test_training_starts_from_downloaded_weights(name: str, mirror: WebServer) -> None:
+    target = random_model(with_classes(FLAT.architecture, 3), 4)
+    with pytest.raises(ConfigError, match="must be downloaded first"):
+        load_weights(name, target.architecture)
+    download_released(name, url=mirror.url)
+    source = load_weights(name, target.architecture)
+    assert source.architecture == RELEASED[name].architecture
+    # Convolutions 0, 2, 4 and 6, which the partial weights have all; 8 and 11; the last has other classes
+    assert transfer(source, target).convolutions == (4 if name == "flat.conv.7" else 6)
 
 
 def test_an_interrupted_model_is_not_there_yet(mirror: WebServer) -> None:
@@ -194,8 +208,8 @@ def test_a_tree_or_names_of_another_model(mirror: WebServer) -> None:
     mirror.resources["9k.tree"].data = b"n0 5\n"
     with pytest.raises(TreeError):
         download_released("small", url=mirror.url)
-    write_tree(cache_folder() / "t", TREE)
-    mirror.resources["9k.tree"].data = (cache_folder() / "t").read_bytes()
+    write_tree(cache_folder() / "t.tree", TREE)
+    mirror.resources["9k.tree"].data = (cache_folder() / "t.tree").read_bytes()
     mirror.resources["9k.names"].data = b"cat\ndog\n"
     with pytest.raises(DataError, match="must have 7 entries"):
         download_released("small", url=mirror.url)
@@ -206,6 +220,10 @@ def test_a_web_page_instead_of_weights(mirror: WebServer) -> None:
     mirror.resources["flat.weights"] = Resource(b"<!doctype html><title>Sign in</title>", kind="text/html")
     with pytest.raises(DataError, match=r"must be a file, got a web page \(HTML\)$"):
         download_released("flat", url=mirror.url)
+
+
+def test_only_detectors_are_models() -> None:
+    assert [name for name in RELEASED if is_model(name)] == [*list(RELEASED)[:5], "small", "flat"]
 
 
 def test_unknown_names() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.io.writers import FORMATS, ImageWriter, OutputNames, ResultWriter
+from yolo9000.io.naming import OutputNames
+from yolo9000.io.writers import FORMATS, ImageWriter, ResultWriter
 from yolo9000.types import Detections, PathStep, SourceImage, TreeAnswer
 
 NONE = Detections(
@@ -140,7 +141,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path, interruption):
     (tmp_path / "coco_results.json").write_text("older")
 
     def run():
-        with ResultWriter(tmp_path, FORMATS) as writer:
+        with ResultWriter(tmp_path, FORMATS, with_images=True) as writer:
             writer.write("1.jpg", None, two())
             writer.write("2.jpg", None, one_of_a_tree())
             assert (tmp_path / "coco_results.json").read_text() == "older"
@@ -235,13 +236,13 @@ def test_a_format_that_is_wanted_twice_is_written_once_and_no_other(tmp_path):
 
 
 def test_an_unknown_format_is_refused_before_anything_is_made(tmp_path):
-    with pytest.raises(ConfigError, match="got 'JSON', did you mean 'jsonl'"):
+    with pytest.raises(ConfigError, match=r"got 'JSON' \(did you mean 'jsonl'"):
         ResultWriter(tmp_path / "new", ["csv", "JSON"])
     assert not (tmp_path / "new").exists()
 
 
 def test_closing_twice_is_harmless(tmp_path):
-    writer = ResultWriter(tmp_path, FORMATS)
+    writer = ResultWriter(tmp_path, FORMATS, with_images=True)
     writer.write("1.jpg", None, two())
     writer.close()
     writer.close()
@@ -367,6 +368,26 @@ def test_voc_results_count_pixels_from_one_and_include_the_last(tmp_path: Path) 
     assert names == ["comp4_det_test_a _big_, red car.txt", "comp4_det_test_dog.txt"]
 
 
+def test_classes_whose_names_collide_get_files_of_their_own(tmp_path: Path) -> None:
+    names = ("a/b", "a:b", "A_b", "a/b")
+    boxes = np.tile(np.array([[30, 20, 180, 100]], np.float32), (4, 1))
+    scores = np.array([0.5, 0.25, 0.125, 0.0625], np.float32)
+    found = Detections(boxes, scores, np.array([0, 1, 2, 0]), names, (300, 200))
+    write_all(tmp_path, ["voc"], ("1.png", None, found))
+    written = {path.name: path.read_text().split()[1::6] for path in (tmp_path / "results").iterdir()}
+    assert written == {
+        "comp4_det_test_a_b.txt": ["0.500000", "0.062500"],
+        "comp4_det_test_a_b-2.txt": ["0.250000"],
+        "comp4_det_test_A_b-3.txt": ["0.125000"],
+    }
+
+
+def test_a_page_needs_the_images(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="formats: html shows the annotated images"):
+        ResultWriter(tmp_path / "new", ["html"])
+    assert not (tmp_path / "new").exists()
+
+
 def test_images_and_frames(tmp_path: Path) -> None:
     names = OutputNames()
     still = SourceImage("a/dog.png", np.zeros((20, 30, 3), np.uint8))
@@ -396,6 +417,7 @@ def test_a_page_shows_the_images_and_the_ways_through_the_tree(tmp_path: Path) -
         ("walk.mp4", 0, NONE),
         ("walk.mp4", 1, two()),
         ("empty.png", None, NONE),
+        with_images=True,
     )
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")

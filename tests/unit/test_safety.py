@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import yolo9000
+from yolo9000.errors import ConfigError
+from yolo9000.inference.settings import DetectionSettings
 
 PACKAGE = Path(yolo9000.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -22,22 +25,22 @@ ATTRIBUTES = {("yaml", "load"), ("yaml", "unsafe_load"), ("os", "system"), ("tor
 
 
 def offences(source: str) -> list[str]:
-    found = []
+    imported = []
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
-                found += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
+                imported += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
             case ast.ImportFrom(module=str(module)) if module.split(".")[0] in MODULES:
-                found.append(module)
+                imported.append(module)
             case ast.Call(func=ast.Name(id=name)) if name in CALLS:
-                found.append(name)
+                imported.append(name)
             case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in ATTRIBUTES:
-                found.append(f"{owner}.{name}")
+                imported.append(f"{owner}.{name}")
             case ast.keyword(arg=str(name), value=ast.Constant(value=value)) if (name, value) in KEYWORDS:
-                found.append(f"{name}={value}")
+                imported.append(f"{name}={value}")
             case _:
                 pass
-    return found
+    return imported
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -90,3 +93,51 @@ def test_errors_say_what_must_hold() -> None:
     """Whoever raises a user's error gives it words."""
     bare = re.compile(r"raise (?:Config|Data|Weights|Tree|Engine)Error(?:\(\))?$", re.MULTILINE)
     assert [path.name for path in SOURCES if bare.search(path.read_text())] == []
+
+
+COMMAND_LINES = re.compile(r"(yolo9000|tar|pip install) [a-z-].*")  # whole commands, of this program and of others
+FLAGS_OF_GIT = {"--porcelain", "--untracked-files=no"}
+
+
+def flags(source: str) -> list[str]:
+    """Strings that spell an option of the command line."""
+    texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    texts = [COMMAND_LINES.sub("", text) for text in texts if isinstance(text, str) and text not in FLAGS_OF_GIT]
+    return [text for text in texts if re.search(r"--[a-z]", text)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_spells_options(path: Path) -> None:
+    assert path.parent.name == "cli" or flags(path.read_text()) == []
+
+
+def test_options_are_recognized() -> None:
+    assert flags('f"--size must be {n}"') == ["--size must be "]
+    assert flags('"""Use `--on-error fix`."""') == ["Use `--on-error fix`."]
+    assert flags('"yolo9000 predict --model x"; "a -- b"') == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"thresh": 0.3}, "unknown setting 'thresh' (did you mean 'conf_threshold'?)"),
+        ({"conf_treshold": 0.3}, "unknown setting 'conf_treshold' (did you mean 'conf_threshold'?)"),
+        ({"iou": 0.3}, "unknown setting 'iou' (did you mean 'nms_iou'?)"),
+        ({"colour": 0.3}, "unknown setting 'colour'"),
+        ({"conf_threshold": 1.5}, "conf_threshold: must be less than 1, got 1.5"),
+        ({"conf_threshold": "high"}, "conf_threshold: must be a number, got 'high'"),
+        ({"max_detections": 0}, "max_detections: must be at least 1, got 0"),
+        ({"suppression": "soft"}, "suppression: must be 'label', 'path' or 'objectness', got 'soft'"),
+    ],
+)
+def test_wrong_settings_are_named_as_in_python(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        DetectionSettings.checked(**settings)
+    assert str(caught.value) == message
+    assert caught.value.argument == (message.split(":")[0] if ": must" in message else None)
+
+
+def test_errors_keep_their_argument_across_processes() -> None:
+    error = ConfigError("must be at least 1, got 0", argument="batch")
+    again = copy.copy(error)
+    assert (str(again), again.argument) == ("batch: must be at least 1, got 0", "batch")

@@ -93,7 +93,7 @@ def test_without_a_version_a_download_starts_again(server: WebServer, tmp_path: 
     assert [asked.range for asked in server.asked] == [None, None]
 
 
-def test_a_weak_version_does_not_join_bytes(server: WebServer, tmp_path: Path) -> None:
+def test_an_etag_that_is_not_strong_does_not_join_bytes(server: WebServer, tmp_path: Path) -> None:
     server.resources["file"] = Resource(DATA, etag='W/"1"', cut=2000)
     with pytest.raises(DataError, match="the next download starts again"):
         get(server, tmp_path / "w")
@@ -109,7 +109,7 @@ def test_a_time_of_change_is_a_version(server: WebServer, tmp_path: Path) -> Non
     assert server.asked[-1].range == "bytes=2000-"
 
 
-def test_a_complete_part_that_was_not_put_in_place(server: WebServer, tmp_path: Path) -> None:
+def test_a_complete_part_that_was_not_renamed(server: WebServer, tmp_path: Path) -> None:
     """It was stopped after the last byte: the server has no rest, and sends all again."""
 
     def stop(part: Path) -> None:

@@ -18,14 +18,17 @@ from yolo9000.architectures.weights import (
     ConvParameters,
     Model,
     check_parameters,
+    dequantize,
     fold_batch_norm,
+    has_wide_head,
+    quantize,
     split_head,
 )
 from yolo9000.checkpoints.darknet.weights import Header, read_weights, write_weights
 from yolo9000.errors import ConfigError, WeightsError
 
-NARROW = bytes.fromhex("00000000 01000000 00000000 07000000")  # version 0.1, 7 images in 32 bits
-WIDE = bytes.fromhex("00000000 02000000 00000000 01000000 01000000")  # version 0.2, 2^32 + 1 images in 64
+SHORT = bytes.fromhex("00000000 01000000 00000000 07000000")  # version 0.1, 7 images in 32 bits
+LONG = bytes.fromhex("00000000 02000000 00000000 01000000 01000000")  # version 0.2, 2^32 + 1 images in 64
 
 # 6 x 4 pixels of 2 channels. Layer 0: 3 x 2 x 2 x 2 = 24 kernel weights and 4 x 3; layer 2: 2 x 3 and 2.
 ARCHITECTURE = Architecture(
@@ -57,7 +60,7 @@ def failure(folder: Path, data: bytes, architecture: Architecture = ARCHITECTURE
 
 
 def test_order_of_the_values(tmp_path) -> None:
-    header, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), ARCHITECTURE)
+    header, model = read_weights(save(tmp_path, LONG + floats().tobytes()), ARCHITECTURE)
     assert header == Header(0, 2, 0, 2**32 + 1)
     first, pool, last = model.parameters
     assert pool is None
@@ -102,7 +105,7 @@ def test_headers(version: tuple[int, int, int], size: int, seen: int, tmp_path) 
 
 
 def test_new_files_have_darknets_version(tmp_path) -> None:
-    _, model = read_weights(save(tmp_path, WIDE + floats().tobytes()), ARCHITECTURE)
+    _, model = read_weights(save(tmp_path, LONG + floats().tobytes()), ARCHITECTURE)
     write_weights(tmp_path / "new.weights", model)
     assert (tmp_path / "new.weights").read_bytes() == struct.pack("<3iQ", 0, 2, 0, 0) + floats().tobytes()
 
@@ -111,9 +114,9 @@ def test_new_files_have_darknets_version(tmp_path) -> None:
     ("data", "message"),
     [
         (b"", "must begin with a header of 16 or 20 bytes, the file has 0"),
-        (NARROW[:15], "must begin with a header of 16 or 20 bytes, the file has 15"),
-        (WIDE[:16], "must begin with a header of 20 bytes, the file has 16"),
-        (WIDE[:19], "must begin with a header of 20 bytes, the file has 19"),
+        (SHORT[:15], "must begin with a header of 16 or 20 bytes, the file has 15"),
+        (LONG[:16], "must begin with a header of 20 bytes, the file has 16"),
+        (LONG[:19], "must begin with a header of 20 bytes, the file has 19"),
         (
             struct.pack("<3iQ", 0, 1000, 0, 0),
             "must begin with Darknet's version, e.g. 0.1 or 0.2, got 0.1000: not a",
@@ -129,7 +132,7 @@ def test_bad_headers(data: bytes, message: str, tmp_path) -> None:
     assert message in failure(tmp_path, data)
 
 
-@pytest.mark.parametrize("head", [NARROW, WIDE], ids=["scale_width", "wide"])
+@pytest.mark.parametrize("head", [SHORT, LONG], ids=["short", "long"])
 def test_header_only(head: bytes, tmp_path) -> None:
     message = (
         "layer 0 (convolutional 2x2, 3 filters) needs 144 bytes, 0 are left: "
@@ -143,37 +146,37 @@ def test_short_files_name_the_layer_and_the_bytes(tmp_path) -> None:
     data = floats().tobytes()
     needs = "the network needs 176 bytes after the header, the file has"
     first, last = "layer 0 (convolutional 2x2, 3 filters)", "layer 2 (convolutional 1x1, 2 filters)"
-    assert failure(tmp_path, WIDE + data[:3]) == f"{first} needs 144 bytes, 3 are left: {needs} 3"
-    assert failure(tmp_path, WIDE + data[:143]) == f"{first} needs 144 bytes, 143 are left: {needs} 143"
-    assert failure(tmp_path, WIDE + data[:172]) == f"{last} needs 32 bytes, 28 are left: {needs} 172"
-    assert failure(tmp_path, WIDE + data[:175]) == f"{last} needs 32 bytes, 31 are left: {needs} 175"
-    assert failure(tmp_path, NARROW + data[:144]) == (
+    assert failure(tmp_path, LONG + data[:3]) == f"{first} needs 144 bytes, 3 are left: {needs} 3"
+    assert failure(tmp_path, LONG + data[:143]) == f"{first} needs 144 bytes, 143 are left: {needs} 143"
+    assert failure(tmp_path, LONG + data[:172]) == f"{last} needs 32 bytes, 28 are left: {needs} 172"
+    assert failure(tmp_path, LONG + data[:175]) == f"{last} needs 32 bytes, 31 are left: {needs} 175"
+    assert failure(tmp_path, SHORT + data[:144]) == (
         f"{last} needs 32 bytes, 0 are left: {needs} 144; it ends where a layer ends, so it may be partial weights"
     )
 
 
 def test_bytes_are_written_with_commas(tmp_path) -> None:
     architecture = Architecture((Conv(500, size=3),), width=6, height=4)  # 500 * 27 + 4 * 500 = 15,500 parameters
-    assert "needs 62,000 bytes, 1,004 are left" in failure(tmp_path, WIDE + floats(251).tobytes(), architecture)
+    assert "needs 62,000 bytes, 1,004 are left" in failure(tmp_path, LONG + floats(251).tobytes(), architecture)
 
 
 @pytest.mark.parametrize("extra", [1, 3, 4, 20, 1000])
 def test_long_files(extra: int, tmp_path) -> None:
-    assert failure(tmp_path, NARROW + floats().tobytes() + bytes(extra)) == (
+    assert failure(tmp_path, SHORT + floats().tobytes() + bytes(extra)) == (
         f"{extra:,} bytes are left after the last layer, 2 (convolutional 1x1, 2 filters): "
         "the network needs 176 bytes after the header"
     )
 
 
-def test_wide_values_after_a_narrow_header(tmp_path) -> None:
+def test_64_bit_values_after_a_short_header(tmp_path) -> None:
     """A file that says 0.1 but counts in 64 bits is 4 bytes too long, and one that says 0.2 too short."""
-    assert failure(tmp_path, NARROW + bytes(4) + floats().tobytes()).startswith("4 bytes are left after the last layer")
-    assert "needs 32 bytes, 28 are left" in failure(tmp_path, WIDE[:16] + floats().tobytes())
+    assert failure(tmp_path, SHORT + bytes(4) + floats().tobytes()).startswith("4 bytes are left after the last layer")
+    assert "needs 32 bytes, 28 are left" in failure(tmp_path, LONG[:16] + floats().tobytes())
 
 
-def without_batch_norm(architecture: Architecture, *places: int) -> Architecture:
+def without_batch_norm(architecture: Architecture, *indices: int) -> Architecture:
     layers = [
-        replace(layer, batch_normalize=False) if i in places else layer for i, layer in enumerate(architecture.layers)
+        replace(layer, batch_normalize=False) if i in indices else layer for i, layer in enumerate(architecture.layers)
     ]
     return replace(architecture, layers=tuple(layers))
 
@@ -188,41 +191,41 @@ def test_hint_that_batch_norm_is_too_much(tmp_path) -> None:
     plain = without_batch_norm(THREE, 0, 1)
     count = 90 + 5 + 25 + 5 + 20 + 4
     assert sum(plain.parameter_counts()) == count
-    read_weights(save(tmp_path, WIDE + floats(count).tobytes()), plain)
-    assert failure(tmp_path, WIDE + floats(count).tobytes(), THREE) == (
+    read_weights(save(tmp_path, LONG + floats(count).tobytes()), plain)
+    assert failure(tmp_path, LONG + floats(count).tobytes(), THREE) == (
         # of the 596 bytes layer 0 takes 4 * (90 + 20) = 440
         "layer 1 (convolutional 1x1, 5 filters) needs 180 bytes, 156 are left: the network needs 716 bytes "
         "after the header, the file has 596; it would fit without batch_normalize=1"
     )
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count + 1).tobytes(), THREE)
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count - 1).tobytes(), THREE)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count + 1).tobytes(), THREE)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count - 1).tobytes(), THREE)
 
 
 def test_hint_that_batch_norm_is_missing(tmp_path) -> None:
     plain = without_batch_norm(THREE, 0, 1)
     count = 90 + 20 + 25 + 20 + 20 + 4
     assert sum(THREE.parameter_counts()) == count
-    read_weights(save(tmp_path, WIDE + floats(count).tobytes()), THREE)
-    assert failure(tmp_path, WIDE + floats(count).tobytes(), plain) == (
+    read_weights(save(tmp_path, LONG + floats(count).tobytes()), THREE)
+    assert failure(tmp_path, LONG + floats(count).tobytes(), plain) == (
         "120 bytes are left after the last layer, 3 (convolutional 1x1, 4 filters): the network needs 596 bytes "
         "after the header; it would fit with batch_normalize=1 in every layer but the last"
     )
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count + 1).tobytes(), plain)
-    assert "would fit" not in failure(tmp_path, WIDE + floats(count - 1).tobytes(), plain)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count + 1).tobytes(), plain)
+    assert "would fit" not in failure(tmp_path, LONG + floats(count - 1).tobytes(), plain)
 
 
 def test_network_without_parameters(tmp_path) -> None:
     architecture = Architecture((MaxPool(), AvgPool()), width=6, height=4)
-    header, model = read_weights(save(tmp_path, WIDE), architecture)
+    header, model = read_weights(save(tmp_path, LONG), architecture)
     assert (header.seen, model.parameters) == (2**32 + 1, (None, None))
-    assert failure(tmp_path, WIDE + bytes(8), architecture) == (
+    assert failure(tmp_path, LONG + bytes(8), architecture) == (
         "8 bytes are left after the header, and the network has no layer with parameters"
     )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
-    ("place", "layer", "name", "size"),
+    ("index", "layer", "name", "size"),
     [
         (1, "layer 0 (convolutional 2x2, 3 filters)", "biases", 3),
         (4, "layer 0 (convolutional 2x2, 3 filters)", "scales", 3),
@@ -233,27 +236,27 @@ def test_network_without_parameters(tmp_path) -> None:
         (43, "layer 2 (convolutional 1x1, 2 filters)", "weights", 6),
     ],
 )
-def test_values_that_are_not_finite(place: int, layer: str, name: str, size: int, bad: float, tmp_path) -> None:
+def test_values_that_are_not_finite(index: int, layer: str, name: str, size: int, bad: float, tmp_path) -> None:
     values = floats()
-    values[place] = bad
-    assert failure(tmp_path, WIDE + values.tobytes()) == (
+    values[index] = bad
+    assert failure(tmp_path, LONG + values.tobytes()) == (
         f"{layer}: {name} must be finite, got 1 of {size} values (4 bytes) that are not"
     )
 
 
 def test_no_value_is_finite(tmp_path) -> None:
-    message = failure(tmp_path, WIDE + b"\xff" * 176)
+    message = failure(tmp_path, LONG + b"\xff" * 176)
     assert message.endswith("weights must be finite, got 24 of 24 values (96 bytes) that are not")
 
 
 def test_negative_variance(tmp_path) -> None:
     values = floats()
     values[10] = -0.25
-    assert failure(tmp_path, WIDE + values.tobytes()) == (
+    assert failure(tmp_path, LONG + values.tobytes()) == (
         "layer 0 (convolutional 2x2, 3 filters): rolling_variance must not be negative, got -0.25"
     )
     values[10] = -0.0  # no less than 0
-    _, model = read_weights(save(tmp_path, WIDE + values.tobytes()), ARCHITECTURE)
+    _, model = read_weights(save(tmp_path, LONG + values.tobytes()), ARCHITECTURE)
     assert model.missing() == []
 
 
@@ -265,7 +268,7 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from([b"", NARROW, WIDE, NARROW + floats().tobytes()[:144]]), st.binary(max_size=200), st.booleans())
+@given(st.sampled_from([b"", SHORT, LONG, SHORT + floats().tobytes()[:144]]), st.binary(max_size=200), st.booleans())
 def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, data: bytes, partial: bool) -> None:
     file = save(tmp_path_factory.getbasetemp(), head + data)
     try:
@@ -284,7 +287,7 @@ def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, dat
 
 
 def test_partial_file_ends_where_a_layer_ends(tmp_path) -> None:
-    data = NARROW + floats(36).tobytes()
+    data = SHORT + floats(36).tobytes()
     header, model = read_weights(save(tmp_path, data), ARCHITECTURE, partial=True)
     assert [parameters is not None for parameters in model.parameters] == [True, False, False]
     assert model.missing() == [2]
@@ -293,16 +296,16 @@ def test_partial_file_ends_where_a_layer_ends(tmp_path) -> None:
 
 
 def test_whole_file_may_be_read_as_partial(tmp_path) -> None:
-    _, model = read_weights(save(tmp_path, NARROW + floats().tobytes()), ARCHITECTURE, partial=True)
+    _, model = read_weights(save(tmp_path, SHORT + floats().tobytes()), ARCHITECTURE, partial=True)
     assert model.missing() == []
 
 
 def test_partial_file_must_still_fit(tmp_path) -> None:
-    message = failure(tmp_path, NARROW + floats(37).tobytes(), partial=True)
+    message = failure(tmp_path, SHORT + floats(37).tobytes(), partial=True)
     assert message.startswith("layer 2 (convolutional 1x1, 2 filters) needs 32 bytes, 4 are left")
-    assert "needs 144 bytes, 140 are left" in failure(tmp_path, NARROW + floats(35).tobytes(), partial=True)
-    assert "4 bytes are left after" in failure(tmp_path, NARROW + floats(45).tobytes(), partial=True)
-    assert "2 are left" in failure(tmp_path, NARROW + floats(36).tobytes() + b"\0\0", partial=True)
+    assert "needs 144 bytes, 140 are left" in failure(tmp_path, SHORT + floats(35).tobytes(), partial=True)
+    assert "4 bytes are left after" in failure(tmp_path, SHORT + floats(45).tobytes(), partial=True)
+    assert "2 are left" in failure(tmp_path, SHORT + floats(36).tobytes() + b"\0\0", partial=True)
 
 
 # Writing
@@ -328,12 +331,12 @@ def model_of(architecture: Architecture, seed: int = 0) -> Model:
 
 
 def arrays(model: Model) -> list[np.ndarray]:
-    found = []
+    arrays = []
     for parameters in model.parameters:
         if parameters is not None:
-            found += [parameters.weights, parameters.biases]
-            found += vars(parameters.batch_norm).values() if parameters.batch_norm is not None else []
-    return found
+            arrays += [parameters.weights, parameters.biases]
+            arrays += vars(parameters.batch_norm).values() if parameters.batch_norm is not None else []
+    return arrays
 
 
 ROWS = st.lists(
@@ -384,7 +387,7 @@ def test_grouped_kernels_read_their_own_channels(tmp_path) -> None:
         channels=2,
     )
     assert architecture.parameter_counts() == [2 + 2, 2 + 3 * 2 + 2 * 9, 0]
-    _, model = read_weights(save(tmp_path, WIDE + floats(30).tobytes()), architecture)
+    _, model = read_weights(save(tmp_path, LONG + floats(30).tobytes()), architecture)
     scale, depthwise, shortcut = model.parameters
     assert scale is not None
     assert depthwise is not None
@@ -518,7 +521,7 @@ def test_folding_by_hand(form: str, factors: list[float]) -> None:
     np.testing.assert_allclose(after.biases, [7 - 0.5 * factor for factor in factors], rtol=1e-7)
 
 
-def test_the_two_forms_differ_most_where_variance_is_tiny() -> None:
+def test_the_two_forms_differ_where_variance_is_tiny() -> None:
     (inside,) = fold_batch_norm(normalised_model("eps_inside_sqrt")).parameters
     (outside,) = fold_batch_norm(normalised_model("eps_outside_sqrt")).parameters
     assert inside is not None
@@ -618,3 +621,57 @@ def test_head_without_parameters_cannot_be_split() -> None:
     model = model_of(DETECTOR)
     with pytest.raises(ConfigError, match="split off"):
         split_head(replace(model, parameters=(model.parameters[0], None, None)))
+
+
+# Smaller weights
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2), st.integers(0, 999))
+def test_quantized_weights_are_within_half_a_step(axis: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(size=(3, 4, 5)) * 10 ** rng.uniform(-3, 3, (3, 4, 5))).astype(np.float32)
+    integers, scales = quantize(values, axis)
+    assert integers.shape == values.shape
+    assert scales.shape == (values.shape[axis],)
+    others = tuple({0, 1, 2} - {axis})
+    np.testing.assert_allclose(scales, np.abs(values).max(others) / 127, rtol=1e-6)
+    assert (np.abs(integers.astype(int)).max(others) == 127).all()
+    steps = np.abs(dequantize(integers, scales, axis) - values) / np.expand_dims(scales, others)
+    assert steps.max() <= 0.5 + 1e-4
+
+
+def test_quantized_zeros_stay_zero() -> None:
+    integers, scales = quantize(np.zeros((2, 3, 1, 1), np.float32), 0)
+    assert (integers == 0).all()
+    assert (scales > 0).all()
+    assert (dequantize(integers, scales, 0) == 0).all()
+
+
+def test_whole_weights_for_other_classes(tmp_path) -> None:
+    """Layer 2 has 2 filters of 3 weights and a bias; a file with 5 such filters, or with none, starts the others."""
+    others = replace(ARCHITECTURE, layers=(*ARCHITECTURE.layers[:2], replace(ARCHITECTURE.layers[2], filters=5)))
+    data = LONG + np.arange(1, 37 + 5 * 4, dtype=np.float32).tobytes()
+    path = save(tmp_path, data)
+    _, model = read_weights(path, ARCHITECTURE, partial=True)
+    assert [parameters is not None for parameters in model.parameters] == [True, False, False]
+    _, theirs = read_weights(path, others)
+    np.testing.assert_array_equal(model.parameters[0].weights, theirs.parameters[0].weights)
+    with pytest.raises(WeightsError, match="48 bytes are left after the last layer"):
+        read_weights(path, ARCHITECTURE)
+    with pytest.raises(WeightsError, match="52 bytes are left after the last layer"):
+        read_weights(save(tmp_path, data + bytes(4)), ARCHITECTURE, partial=True)
+    with pytest.raises(WeightsError, match="needs 32 bytes, 4 are left"):
+        read_weights(save(tmp_path, LONG + floats().tobytes()[: 4 * 37]), ARCHITECTURE, partial=True)
+
+
+def test_heads_that_are_wide() -> None:
+    """16 filters, which read 4 channels, or 16; a detector of one layer has nothing to compute features with."""
+    for layers, wide in (
+        ((Conv(4), LAST, REGION), True),
+        ((Conv(15), LAST, REGION), True),
+        ((Conv(16), LAST, REGION), False),
+        ((Conv(4), replace(LAST, activation="leaky"), REGION), False),
+        ((LAST, REGION), False),
+    ):
+        assert has_wide_head(Architecture(layers, width=6, height=4)) is wide

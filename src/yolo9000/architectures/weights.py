@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int8
+from jaxtyping import Float16, Float32, Float64, Int8
 
 from yolo9000.architectures.layers import Architecture, BatchNormForm, Conv, Layer, Region, layer_name
 from yolo9000.errors import ConfigError, WeightsError
@@ -18,14 +19,20 @@ __all__ = [
     "ClassRows",
     "ConvParameters",
     "Model",
+    "WeightsDtype",
     "check_parameters",
     "dequantize",
     "fold_batch_norm",
     "has_splittable_head",
+    "has_wide_head",
     "quantize",
     "split_head",
     "standard_deviation",
+    "to_float16",
 ]
+
+WeightsDtype = Literal["float32", "float16", "int8"]
+"""How weights are stored: unchanged; in half precision; in 8 bits with a float32 scale for each filter or class."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,10 @@ def _check_conv(layer: Conv, channels: int, parameters: ConvParameters) -> None:
     if parameters.batch_norm is not None:
         arrays |= vars(parameters.batch_norm)
     for name, values in arrays.items():
-        bad = int(np.count_nonzero(~np.isfinite(values)))
-        if bad:
+        count = int(np.count_nonzero(~np.isfinite(values)))
+        if count:
             raise WeightsError(
-                f"{name} must be finite, got {bad:,} of {values.size:,} values ({4 * bad:,} bytes) that are not"
+                f"{name} must be finite, got {count:,} of {values.size:,} values ({4 * count:,} bytes) that are not"
             )
     if parameters.batch_norm is not None and (lowest := parameters.batch_norm.rolling_variance.min()) < 0:
         raise WeightsError(f"rolling_variance must not be negative, got {lowest:g}")
@@ -196,8 +203,29 @@ def has_splittable_head(architecture: Architecture) -> bool:
     return isinstance(architecture.head, Region) and isinstance(last, Conv) and last == _linear(last.filters)
 
 
+def has_wide_head(architecture: Architecture) -> bool:
+    """Whether class logits on demand pay: the head can be split, and has more filters than it reads channels."""
+    last = len(architecture.body) - 1
+    if last == 0 or not has_splittable_head(architecture):
+        return False
+    return architecture.shapes()[last][0] > architecture.input_channels()[last]
+
+
 def _linear(filters: int) -> Conv:
     return Conv(filters, 1, 1, 0, batch_normalize=False, activation="linear")
+
+
+def to_float16(values: Float32[np.ndarray, "*shape"]) -> Float16[np.ndarray, "*shape"]:
+    """Weights in half precision.
+
+    Raises:
+        WeightsError: a weight is out of its range.
+    """
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise WeightsError("float16 holds values up to 65504, got larger ones")
+    return halves
 
 
 def quantize(

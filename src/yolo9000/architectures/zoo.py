@@ -248,8 +248,8 @@ def efficientnet_lite0(size: int = 224, classes: int = 1000) -> Architecture:
         size: side of the square input, a multiple of 32.
         classes: number of classes.
     """
-    top = (_same(1280), AvgPool(), Dropout(0.2), _last(classes))
-    return Architecture((*_efficientnet_lite0_stages(), *top, Softmax()), width=size, height=size)
+    classifier = (_same(1280), AvgPool(), Dropout(0.2), _last(classes))
+    return Architecture((*_efficientnet_lite0_stages(), *classifier, Softmax()), width=size, height=size)
 
 
 def yolov2_lite(

@@ -9,10 +9,11 @@ from typing import Literal
 
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import to_darknet_layers
+from yolo9000.architectures.weights import WeightsDtype
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.checkpoints.model import LoadedModel
-from yolo9000.checkpoints.onnx import WeightsDtype, onnx_file
+from yolo9000.checkpoints.onnx import onnx_file
 from yolo9000.checkpoints.openvino import openvino_files
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
@@ -59,7 +60,7 @@ def export_openvino(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "fl
         DataError: a file cannot be written.
     """
     if dtype == "int8":
-        raise ConfigError("dtype int8 is for onnx only; OpenVINO files take float16")
+        raise ConfigError("int8 is for ONNX files; OpenVINO files take float32 or float16", argument="dtype")
     xml, weights = openvino_files(model, half=dtype == "float16")
     return _write([(path, xml), (path.with_suffix(".bin"), weights)])
 
@@ -121,4 +122,4 @@ def refuse_to_overwrite(path: Path) -> None:
         ConfigError: the file exists.
     """
     if path.exists():
-        raise ConfigError(f"{path} exists already; choose another file, or allow it to be overwritten")
+        raise ConfigError(f"{path}: already exists: choose another `out`, or `overwrite`")

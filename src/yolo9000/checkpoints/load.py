@@ -10,7 +10,7 @@ from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.detector import read_detector
-from yolo9000.checkpoints.darknet.released import released_file
+from yolo9000.checkpoints.darknet.released import RELEASED, is_released_detector, read_released, released_file
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import read_onnx
@@ -27,8 +27,8 @@ MODEL_SUFFIXES = (".safetensors", ".cfg", ".onnx", ".xml")
 
 
 def is_model(name: str | Path) -> bool:
-    """Whether `load_model` takes a name: that of the bundled model, or a path with the suffix of a model."""
-    return str(name) == BUNDLED or Path(name).suffix in MODEL_SUFFIXES
+    """Whether `load_model` takes a name: that of the bundled model or a released detector, or a model's path."""
+    return str(name) == BUNDLED or is_released_detector(str(name)) or Path(name).suffix in MODEL_SUFFIXES
 
 
 def load_model(
@@ -69,7 +69,7 @@ def load_model(
             path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, resize_mode=resize_mode
         )
     if path.suffix not in READERS:
-        close = nearest(str(model), (BUNDLED, *BUILT_IN))
+        close = nearest(str(model), (BUNDLED, *RELEASED, *BUILT_IN))
         raise ConfigError(f"{model}: must be {BUNDLED} or a model file ({', '.join(MODEL_SUFFIXES)}){close}")
     if any((weights, names, tree, data)):
         raise ConfigError(f"{model}: holds its own weights, names and tree; others can be given only for a .cfg")
@@ -91,7 +91,7 @@ def load_architecture(name: str | Path, *, argument: str = "model") -> Architect
         argument: what errors call the name.
 
     Raises:
-        ConfigError: there is no such architecture, or the file cannot be used.
+        ConfigError: no architecture has that name, or the file cannot be used.
     """
     architecture = names_architecture(name)
     if architecture is not None:
@@ -106,13 +106,15 @@ def load_weights(path: str | Path, architecture: Architecture) -> Model:
     """Weights that training can start from: those of a model, or a Darknet ``.weights`` file, whole or partial.
 
     Args:
-        path: the model or the file.
+        path: the model, the name of a released one that was downloaded, or the file.
         architecture: what a ``.weights`` file is read for.
 
     Raises:
         ConfigError: the model is an exported file.
         WeightsError: the file cannot be read, or does not match.
     """
+    if str(path) in RELEASED:
+        return read_released(str(path))
     if is_model(path):
         return load_model(path).trained_weights
     return read_weights(path, architecture, partial=True)[1]

@@ -24,7 +24,6 @@ from yolo9000.cli.options import (
     DataOption,
     DeviceOption,
     EngineOption,
-    Failures,
     HierThreshOption,
     LabelsOption,
     NamesOption,
@@ -40,9 +39,9 @@ from yolo9000.cli.options import (
     given_only,
     next_run,
     parse_size,
-    printable,
     with_labels,
 )
+from yolo9000.cli.terminal import Failures, printable, say_error, spelled
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
 from yolo9000.errors import (
@@ -170,8 +169,6 @@ def predict(
     """Detect in images and videos."""
     from yolo9000.inference.detector import Detector
 
-    if "html" in (formats or ()) and not save:
-        raise ConfigError("--format html shows the annotated images: it must be without --no-save")
     detector = Detector.load(
         model,
         weights=weights,
@@ -197,7 +194,8 @@ def predict(
         detector = detector.within([name.strip() for name in within.split(",")])
     from rich.console import Console
 
-    from yolo9000.io.writers import ImageWriter, OutputNames, ResultWriter
+    from yolo9000.io.naming import OutputNames
+    from yolo9000.io.writers import ImageWriter, ResultWriter
     from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 
     report = _Report(Console())
@@ -208,7 +206,11 @@ def predict(
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
     with ExitStack() as stack:
         stack.enter_context(report)
-        writer = stack.enter_context(ResultWriter(folder, formats or (), category_ids)) if folder and formats else None
+        writer = (
+            stack.enter_context(ResultWriter(folder, formats or (), category_ids, with_images=save))
+            if folder and formats
+            else None
+        )
         names_given = writer.names if writer else OutputNames()
         drawer = stack.enter_context(ImageWriter(folder, names_given)) if folder and save else None
         for prediction in found:
@@ -267,10 +269,9 @@ class _Report:
 
     def failed(self, error: YoloError) -> None:
         self.failures += 1
-        line = f"yolo9000: error: {printable(str(error))}"
         if self._bar:
             self._bar.stop()
-        print(line, file=sys.stderr, flush=True)
+        say_error(spelled(error))
         if self._bar:
             self._bar.start()
 
@@ -380,7 +381,7 @@ def calibrate(
     from yolo9000.inference.detector import Detector
 
     if not 0 < max_error < 1:
-        raise ConfigError(f"--max-error must be above 0 and below 1, got {max_error:g}")
+        raise ConfigError(f"must be above 0 and below 1, got {max_error:g}", argument="max_error")
     path = Path(model)
     loaded = load_model(model)
     detector, report = Detector.load(loaded, engine=engine, threads=threads), Failures()
@@ -436,7 +437,7 @@ def export(
     from yolo9000.checkpoints.load import load_model
 
     if dtype != "float32" and to == "darknet":
-        raise ConfigError(f"--dtype {dtype} must be for onnx or openvino: Darknet's weights are float32")
+        raise ConfigError(f"{dtype} is for ONNX and OpenVINO files; Darknet's weights are float32", argument="dtype")
     loaded = load_model(
         model,
         weights=weights,
@@ -482,7 +483,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except TyperException as error:
         return _say(f"{error.format_message().rstrip('.')} (see yolo9000 --help)", EXIT_USAGE, debug)
     except YoloError as error:
-        return _say(str(error), EXIT_USAGE, debug)
+        return _say(spelled(error), EXIT_USAGE, debug)
     except OSError as error:  # a disk that is full, a folder that may not be written: whoever runs this can mend it
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
     except SystemExit:  # Typer's way to end where whoever read our output has gone
@@ -499,5 +500,5 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 def _say(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"yolo9000: error: {printable(message)}", file=sys.stderr)
+    say_error(message)
     return code

@@ -31,10 +31,10 @@ from yolo9000.cli.options import (
     given_only,
     next_run,
     parse_size,
-    printable,
     read_hierarchy,
     with_labels,
 )
+from yolo9000.cli.terminal import printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def check(
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
     from yolo9000.evaluation.report import check_page, write_page
-    from yolo9000.io.sources import MAX_PIXELS
+    from yolo9000.io.images import MAX_PIXELS
 
     data_sets = _open_splits(data, split, boxes_from_shapes)
     result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
@@ -120,6 +120,23 @@ def _open_splits(
     if boxes_from_shapes:
         return {name: data_set.with_boxes_from_shapes() for name, data_set in opened.items()}
     return opened
+
+
+def open_one(data: str, split: Split, on_error: OnError, stem: Path) -> DataSet:
+    """Open one split; say what was recognized, and what is left out or changed.
+
+    Args:
+        data: what the user named.
+        split: the split.
+        on_error: what to do with images whose annotations have issues.
+        stem: beside it lies the full list of these.
+    """
+    from yolo9000.data.dataset import open_data
+
+    data_set = open_data(data, split)
+    _say(data_set)
+    _tell({split: data_set.count_issues(on_error)}, stem.with_name(f"{stem.name}-left-out"))
+    return data_set
 
 
 def _say(data_set: DataSet) -> None:
@@ -167,10 +184,10 @@ def convert(
     """Write a data set in another format."""
     from yolo9000.data.convert import convert as convert_samples
     from yolo9000.data.dataset import Ledger
-    from yolo9000.io.writers import OutputNames
+    from yolo9000.io.naming import OutputNames
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: must be a new or empty folder")
+        raise ConfigError(f"must be a new or empty folder, got {str(out)!r}", argument="out")
     names, ledgers = OutputNames(), {}
     for name, data_set in _open_splits(data, split, boxes_from_shapes).items():
         ledgers[name] = Ledger()
@@ -332,9 +349,8 @@ def anchors(
 
     from yolo9000.adapt.anchors import anchor_forms, format_report, report, to_cells
     from yolo9000.architectures.zoo import COCO_ANCHORS, VOC_ANCHORS
-    from yolo9000.data.dataset import open_data
 
-    sizes_wh, images_wh = open_data(data, split).box_sizes(on_error)
+    sizes_wh, images_wh = open_one(data, split, on_error, Path("runs", "anchors")).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
     found = report(cells, parse_range(k), defaults=known, seed=seed)
@@ -361,7 +377,7 @@ def parse_range(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         ends = (first, last if dash else first)
         if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
-            raise ConfigError(f"--k must be numbers from 1 to 100 such as 5, 1-15 or 3,5,9, got {text!r}")
+            raise ConfigError(f"must be integers from 1 to 100, e.g. 5, 1-15 or 3,5,9, got {text!r}", argument="k")
         numbers += range(int(ends[0]), int(ends[1]) + 1)
     return sorted(set(numbers))
 
@@ -416,7 +432,6 @@ def val(
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.checkpoints.load import load_model
-    from yolo9000.data.dataset import open_data
     from yolo9000.evaluation.coco_results import read_coco_results
     from yolo9000.evaluation.evaluate import evaluate
     from yolo9000.evaluation.labels import category_ids_of
@@ -426,7 +441,7 @@ def val(
     given = [word for word in (model, data) if word is not None]
     if len(given) != (1 if detections else 2):
         raise ConfigError("val takes MODEL DATA, or --detections FILE DATA")
-    data_set = open_data(given[-1], split)
+    data_set = open_one(given[-1], split, on_error, out or Path("runs", "val"))
     size_wh = parse_size(size) if size else None
     word_tree, classes = None, data_set.classes
     ids: dict[int, int] | None = data_set.category_ids()

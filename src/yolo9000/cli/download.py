@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yolo9000.cli.options import printable
+from yolo9000.cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from yolo9000.errors import EXIT_SOME_INPUTS_FAILED, ConfigError, YoloError
+from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,6 @@ __all__ = [
     "DataOption",
     "DeviceOption",
     "EngineOption",
-    "Failures",
     "HierThreshOption",
     "LabelsOption",
     "NamesOption",
@@ -41,7 +39,6 @@ __all__ = [
     "given_only",
     "next_run",
     "parse_size",
-    "printable",
     "read_hierarchy",
     "with_labels",
 ]
@@ -109,33 +106,6 @@ PrecisionOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)]
 
 
-def printable(text: str) -> str:
-    """The text without what would end its line or steer the terminal; bytes of odd file names become ``?``."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return plain.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
-
-
-class Failures:
-    """Reports inputs that cannot be read, one line each, and ends the command with the exit code for that."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, error: YoloError) -> None:
-        """Report one."""
-        self.count += 1
-        print(f"yolo9000: error: {printable(str(error))}", file=sys.stderr, flush=True)
-
-    def exit(self) -> None:
-        """End the command if there were any.
-
-        Raises:
-            typer.Exit: there were.
-        """
-        if self.count:
-            raise typer.Exit(EXIT_SOME_INPUTS_FAILED)
-
-
 def given_only(**options: float | None) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
@@ -179,5 +149,5 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"--size must be a number or WIDTHxHEIGHT, got {text!r}")
+        raise ConfigError(f"must be an integer or WIDTHxHEIGHT, got {text!r}", argument="size")
     return int(parts[0]), int(parts[-1])

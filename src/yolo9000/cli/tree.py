@@ -12,16 +12,15 @@ import typer
 
 from yolo9000.cli.options import (
     EngineOption,
-    Failures,
     OnErrorOption,
     OverridesOption,
     ParentsOption,
     SplitOption,
     ThreadsOption,
     WordNetOption,
-    printable,
     read_hierarchy,
 )
+from yolo9000.cli.terminal import Failures, printable
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -287,7 +286,7 @@ def add(
     from yolo9000.checkpoints.load import load_model
     from yolo9000.checkpoints.safetensors import write_checkpoint
     from yolo9000.data.dataset import open_data
-    from yolo9000.inference.detector import Detector, readable
+    from yolo9000.inference.detector import Detector
     from yolo9000.io.sources import open_sources
     from yolo9000.taxonomy.hierarchy import slug
 
@@ -297,7 +296,7 @@ def add(
     parent = loaded.tree.find(under)
     detector = Detector.load(loaded, engine=engine, threads=threads)
     siblings = sibling_images(open_data(data, split), loaded.tree, parent, on_error, failures)
-    shown = (image.pixels for image in readable(open_sources(str(images)), failures))
+    shown = (image.pixels for image in open_sources(str(images), on_error=failures))
     added = add_class(loaded, detector, parent, name, shown, siblings)
     target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
     write_checkpoint(target, added.model)

@@ -15,7 +15,7 @@ from yolo9000.data.duplicates import find_near_duplicates, image_hash, unreadabl
 from yolo9000.data.images import load_image, pixel_limit
 from yolo9000.data.suspicious import Seen, warnings_of
 from yolo9000.errors import DataError
-from yolo9000.io.sources import MAX_PIXELS
+from yolo9000.io.images import MAX_PIXELS
 from yolo9000.types import Issue, Sample
 
 __all__ = ["CheckResult", "SplitCheck", "check_splits"]

@@ -92,7 +92,7 @@ def combine(
     """
     for name, splits in sets.items():
         if any(data.tree is not None for data in splits.values()):
-            raise ConfigError(f"{name}: must have no tree of its own to be combined; give its parents with --parents")
+            raise ConfigError(f"{name}: has a tree of its own and cannot be combined; give its hierarchy as `parents`")
     labels = {name: classes_of(splits) for name, splits in sets.items()}
     alone = {name: build_tree(classes, hierarchy, overrides=overrides).nodes for name, classes in labels.items()}
     built = build_tree([label for classes in labels.values() for label in classes], hierarchy, overrides=overrides)

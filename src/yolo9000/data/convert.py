@@ -9,7 +9,7 @@ from yolo9000.data.dataset import DataSet, OnError, Split
 from yolo9000.data.formats import FORMATS, WRITABLE
 from yolo9000.data.ledger import Ledger
 from yolo9000.errors import ConfigError
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import Sample
 
 __all__ = ["convert"]

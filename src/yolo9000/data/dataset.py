@@ -6,7 +6,7 @@ It is described by a data-set file, see `dataset_file`, or recognized from what 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +55,7 @@ class DataSet:
         sources: where the images and labels are.
         tree: the label tree, if one was given.
         description: what was recognized, one line for people; nothing for a data-set file.
+        kept: index of the source and name of the samples that belong to the split; None: all.
     """
 
     name: str
@@ -63,6 +64,11 @@ class DataSet:
     sources: tuple[SourceSettings, ...]
     tree: WordTree | None = None
     description: str = ""
+    kept: frozenset[tuple[int, str]] | None = None
+
+    def only(self, samples: Iterable[Sample]) -> DataSet:
+        """The part of the data set that has these samples."""
+        return replace(self, kept=frozenset((sample.source, sample.name) for sample in samples))
 
     def exhaustive(self, source: int) -> Bool[np.ndarray, " k"]:
         """Which classes the source labels exhaustively: only of these does an image without a label mean "none".
@@ -88,7 +94,13 @@ class DataSet:
             if source.only is not None:
                 annotations = _only(annotations, self.root / source.only)
             for annotation in annotations:
-                yield _renumbered(annotation, numbers, place)
+                if self._keeps(place, annotation):
+                    yield _renumbered(annotation, numbers, place)
+
+    def _keeps(self, source: int, annotation: Annotation) -> bool:
+        if self.kept is None:
+            return True
+        return annotation.sample is not None and (source, annotation.sample.name) in self.kept
 
     def samples(self, on_error: OnError = "error", ledger: Ledger | None = None) -> Iterator[Sample]:
         """Every usable image.
@@ -102,18 +114,31 @@ class DataSet:
                 were left out.
         """
         ledger = Ledger() if ledger is None else ledger
+        yield from self._usable(on_error, ledger)
+        if ledger and not ledger.images_out:
+            first = ledger.issues[0]
+            raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def _usable(self, on_error: OnError, ledger: Ledger) -> Iterator[Sample]:
         for annotation in self.annotations():
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
-                raise DataError(f"{issue}; {issue.suggestion} (`data check` lists all issues)")
+                raise DataError(
+                    f"{issue}; {issue.suggestion} (`yolo9000 data check` lists all, `on_error` skip or fix continues)"
+                )
             fixed = on_error == "fix" and all(issue.fixable for issue in annotation.issues)
             used = annotation.sample is not None and (not annotation.issues or fixed)
             ledger.add(annotation, used=used)
             if annotation.sample is not None and used:
                 yield annotation.sample
-        if ledger and not ledger.images_out:
-            first = ledger.issues[0]
-            raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def count_issues(self, on_error: OnError) -> Ledger:
+        """What `samples` would leave out or change, without an error; all counts are 0 for ``error``."""
+        ledger = Ledger()
+        if on_error != "error":
+            for _ in self._usable(on_error, ledger):
+                pass
+        return ledger
 
     def source_entry(self, index: int, folder: Path) -> dict[str, Any]:
         """A source as a data-set file in another folder would name it, labels as here."""
@@ -250,9 +275,12 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
 
 
 def open_splits(path: str | Path) -> dict[Split, DataSet]:
-    """Open all splits of a data set; what is not divided is called ``train``. Errors as of `open_data`."""
+    """Open all splits of a data set; what is not divided is called ``train``.
+
+    Where no image has an object and nothing names classes, there are none. Errors as of `open_data`.
+    """
     described = read_description(path)
-    return {split: _open(path, described, split) for split in described.splits}
+    return {split: _open(path, described, split, allow_no_classes=True) for split in described.splits}
 
 
 def splits_of(path: str | Path) -> list[Split]:
@@ -260,12 +288,14 @@ def splits_of(path: str | Path) -> list[Split]:
     return read_description(path).splits
 
 
-def _open(path: str | Path, described: Described, split: Split) -> DataSet:
+def _open(path: str | Path, described: Described, split: Split, *, allow_no_classes: bool = False) -> DataSet:
     sources = tuple(described.sources.get(split) or described.sources.get(UNDIVIDED) or ())
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(described.splits) or 'none'}")
     tree = read_tree(described.root / described.tree) if described.tree else None
     classes = _classes(path, described)
+    if not classes and not allow_no_classes:
+        raise ConfigError(f"{path}: must have objects or name its classes, has and does neither")
     return DataSet(str(path), described.root, classes, sources, tree, described.description)
 
 
@@ -280,7 +310,7 @@ def _classes(path: str | Path, described: Described) -> tuple[str, ...]:
             source.map.get(name, name): None for source in described.all_sources() for name in _held(source, described)
         }
         named = tuple(held)
-    if not named:
+    if not named and any(source.by_index for source in described.all_sources()):
         raise ConfigError(
             f"{path}: must name its classes (classes: [...], or one a line in classes.txt): its sources do not"
         )

@@ -116,7 +116,7 @@ class Format(Protocol):
     """The members of a format's module."""
 
     NAME: str
-    """What ``format:`` says in a data-set file, and ``--to`` where it can be written."""
+    """What ``format:`` says in a data-set file, and the name to convert to where it can be written."""
     TITLE: str
     """What it is, for people."""
 

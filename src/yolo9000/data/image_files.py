@@ -11,7 +11,7 @@ from yolo9000.data.files import is_file, is_note, path_inside, walk_files
 from yolo9000.data.images import image_size
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.errors import DataError
-from yolo9000.io.sources import IMAGE_SUFFIXES
+from yolo9000.io.images import IMAGE_SUFFIXES
 from yolo9000.types import ImageFile, Issue
 
 __all__ = [

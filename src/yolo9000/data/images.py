@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from yolo9000.errors import DataError
-from yolo9000.io.sources import MAX_PIXELS, read_image, read_size
+from yolo9000.io.images import MAX_PIXELS, read_image, read_size
 from yolo9000.types import ImageFile, SourceImage
 
 __all__ = ["copy_image", "image_size", "load_image", "pixel_limit", "read_image_file"]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from yolo9000.data.image_files import size_of
 from yolo9000.data.images import copy_image
 from yolo9000.errors import DataError
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import BoxAnnotations, Sample
 
 __all__ = ["boxes_to_write", "copied", "size_to_write", "writing"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from yolo9000.architectures.layers import BatchNormForm
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
-from yolo9000.errors import ConfigError, DataError, EngineError
+from yolo9000.errors import ConfigError, EngineError
 from yolo9000.inference.decode import decode_candidates, flat_scores
 from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
 from yolo9000.inference.head_output import (
@@ -32,11 +32,13 @@ from yolo9000.inference.preprocess import fit
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.io.draw import annotate
+from yolo9000.io.files import writing
+from yolo9000.io.images import MAX_PIXELS, Source
 from yolo9000.io.resample import GREY
-from yolo9000.io.sources import MAX_PIXELS, Source, open_sources
+from yolo9000.io.sources import OnInputError, open_sources
 from yolo9000.types import Detections, ResizeMode, SourceImage
 
-__all__ = ["Detector", "ImageHead", "Prediction", "head_output", "readable"]
+__all__ = ["Detector", "ImageHead", "Prediction", "head_output"]
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 T = TypeVar("T")
@@ -66,10 +68,8 @@ class Prediction:
         Raises:
             DataError: the file cannot be written.
         """
-        try:
+        with writing(path):
             Image.fromarray(self.draw()).save(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be written: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Detector:
         classes: Sequence[str] = (),
         every: int = 1,
         max_pixels: int = MAX_PIXELS,
-        on_error: Callable[[DataError], None] | None = None,
+        on_error: OnInputError | None = None,
     ) -> Iterator[Prediction]:
         """Detect in images one after the other, as they are requested; memory does not grow with their number.
 
@@ -221,11 +221,11 @@ class Detector:
             ConfigError: an argument is wrong.
         """
         if batch < 1:
-            raise ConfigError(f"batch must be at least 1, got {batch}")
+            raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
         detector = self.with_query(self.query.with_classes(self.head, classes)) if classes else self
         if batch > 1:
             self.warm_up(batch)
-        images = readable(open_sources(sources, max_pixels=max_pixels, every=every), on_error)
+        images = open_sources(sources, max_pixels=max_pixels, every=every, on_error=on_error)
         return detector._predict(images, batch)
 
     def _predict(self, images: Iterator[SourceImage], batch: int) -> Iterator[Prediction]:
@@ -380,29 +380,8 @@ def head_output(model: LoadedModel, arrays: tuple[np.ndarray, ...], network_wh: 
     return HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), network_wh)
 
 
-def readable(
-    items: Iterator[SourceImage | DataError], on_error: Callable[[DataError], None] | None
-) -> Iterator[SourceImage]:
-    """The images among what `open_sources` gives.
-
-    Args:
-        items: images, and errors of inputs that cannot be read.
-        on_error: called with each error; None raises it.
-
-    Raises:
-        DataError: an input cannot be read and ``on_error`` is None.
-    """
-    for item in items:
-        if isinstance(item, SourceImage):
-            yield item
-        elif on_error is None:
-            raise item
-        else:
-            on_error(item)
-
-
 def _checked_size(size_wh: tuple[int, int], stride: int) -> tuple[int, int]:
     width, height = size_wh
     if width < stride or height < stride or width % stride or height % stride:
-        raise ConfigError(f"size must be multiples of {stride}, got {width}x{height}")
+        raise ConfigError(f"must be multiples of {stride}, got {width}x{height}", argument="size")
     return width, height

@@ -113,7 +113,7 @@ def labels_of_classes(names: Sequence[str], tree: WordTree | None, classes: Iter
         if tree is not None and not labels:
             labels = [label for label, node_id in enumerate(tree.ids) if node_id == wanted]
         if not labels:
-            raise ConfigError(f"classes: the model has no class {wanted!r}{nearest(wanted, names)}")
+            raise ConfigError(f"the model has no class {wanted!r}{nearest(wanted, names)}", argument="classes")
         for label in labels:
             keep |= tree.below(label) if tree is not None else np.arange(len(keep)) == label
     return keep
@@ -121,5 +121,5 @@ def labels_of_classes(names: Sequence[str], tree: WordTree | None, classes: Iter
 
 def _tree_of(head: Head, argument: str) -> WordTree:
     if head.tree is None:
-        raise ConfigError(f"{argument} needs a model with a label tree; this model's classes are flat")
+        raise ConfigError("needs a model with a label tree; this model has flat classes", argument=argument)
     return head.tree

@@ -6,9 +6,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from yolo9000.errors import ConfigError, describe_errors
+from yolo9000.errors import ConfigError, nearest, wrong_values
 
 __all__ = ["DetectionSettings"]
+
+# What other detectors and their users call the settings; only messages use it.
+_OTHER_NAMES = {
+    "conf_threshold": ("conf", "conf_thres", "conf_thresh", "confidence", "thresh", "threshold", "score_threshold"),
+    "nms_iou": ("iou", "iou_thres", "iou_threshold", "nms", "nms_thresh", "nms_threshold"),
+    "max_detections": ("max_det", "topk"),
+}
 
 
 class DetectionSettings(BaseModel):
@@ -43,7 +50,16 @@ class DetectionSettings(BaseModel):
         Raises:
             ConfigError: a value is out of its range, or its name is unknown.
         """
+        for name in values:
+            if name not in cls.model_fields:
+                raise ConfigError(f"unknown setting {name!r}{_suggestion(name)}")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"--{describe_errors(error, options=True)}") from None
+            argument, problem = wrong_values(error)[0]
+            raise ConfigError(problem, argument=argument) from None
+
+
+def _suggestion(name: str) -> str:
+    meant = next((ours for ours, others in _OTHER_NAMES.items() if name in others), name)
+    return nearest(meant, DetectionSettings.model_fields)

@@ -1,14 +1,41 @@
-"""Reading text files, finding files that other files name, and writing files atomically."""
+"""Files: read and found with one line of error, written whole or not at all."""
 
 from __future__ import annotations
 
+import difflib
+import io
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from yolo9000.errors import DataError, YoloError
 
-__all__ = ["find_beside", "read_lines", "read_text", "write_atomically"]
+__all__ = [
+    "check_file",
+    "find_beside",
+    "one_line",
+    "open_file",
+    "read_lines",
+    "read_text",
+    "reading",
+    "reason",
+    "write_atomically",
+    "writing",
+]
 
-MAX_BYTES = 64_000_000  # far above any real text file; keeps a wrong file from filling the memory
+MAX_TEXT_BYTES = 64_000_000  # far above any real text file; keeps a wrong file from filling the memory
+_NAMES_TO_COMPARE = 2000  # a suggestion is not worth reading a folder of a million names for
+_MAX_MESSAGE = 600
+
+_NO_FILES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device (a camera is named camera:0)",
+    stat.S_IFBLK: "a device",
+}
 
 
 def read_text(path: str | Path, error: type[YoloError] = DataError) -> str:
@@ -19,11 +46,11 @@ def read_text(path: str | Path, error: type[YoloError] = DataError) -> str:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise error(f"{path}: must be a text file of at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}")
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise error(f"{path}: must be a text file of at most {MAX_TEXT_BYTES:,} bytes, got {path.stat().st_size:,}")
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as reason:
-        raise error(f"{path}: cannot be read: {reason.strerror}") from None
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {reason(problem)}") from None
     except UnicodeDecodeError:
         raise error(f"{path}: must be a text file in UTF-8, but contains bytes that are not text") from None
     if "\0" in text:
@@ -83,3 +110,87 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Raise an `OSError`, or what Pillow raises of a suffix, as a `DataError`: ``PATH: cannot be written: REASON``."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be written: {reason(error)}") from error
+
+
+@contextmanager
+def reading(name: object, problem: str = "cannot be read") -> Iterator[None]:
+    """Raise any error of the library that reads as a `DataError`: ``NAME: cannot be read: REASON``.
+
+    Pillow, OpenCV and urllib raise many kinds of errors; the user gets one line about the input.
+
+    Args:
+        name: what is read.
+        problem: what an error means.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise one_line(str(name), f"{problem}: {reason(error)}") from error
+
+
+def open_file(path: Path, name: str, max_bytes: int) -> io.BufferedReader:
+    """Open a regular file of limited size.
+
+    Raises:
+        DataError: see `check_file`.
+    """
+    check_file(path, name, max_bytes)
+    with reading(name):
+        return path.open("rb")
+
+
+def check_file(path: Path, name: str, max_bytes: int | None = None) -> None:
+    """Check that a path leads to a regular file that is neither empty nor too large.
+
+    Raises:
+        DataError: it does not; where there is no such file, with the nearest name.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise one_line(name, f"file not found{_why_missing(path)}") from None
+    except (OSError, ValueError) as error:
+        raise one_line(name, f"cannot be read: {reason(error)}") from error
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for a writer
+        raise one_line(name, f"must be a file, got {_NO_FILES.get(stat.S_IFMT(status.st_mode), 'something else')}")
+    if status.st_size == 0:
+        raise one_line(name, "empty file")
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise one_line(name, f"must be at most {max_bytes:,} bytes long, got {status.st_size:,}")
+
+
+def _why_missing(path: Path) -> str:
+    with suppress(OSError):
+        if path.is_symlink():
+            return f": a link to {path.readlink()}, which does not exist"
+        if not path.parent.is_dir():
+            return f": there is no folder {path.parent}"
+        others = islice(path.parent.iterdir(), _NAMES_TO_COMPARE)
+        names = {other.name.casefold(): other.name for other in others}
+        if near := difflib.get_close_matches(path.name.casefold(), names, n=1):
+            return f" (did you mean {names[near[0]]}?)"
+    return ""
+
+
+def reason(error: Exception) -> str:
+    """What an error of a library says, without the path that an `OSError` repeats."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def one_line(name: str, problem: str) -> DataError:
+    """A `DataError` of one line of limited length that any terminal can print, whatever the names of files are."""
+    message = f"{name}: {problem}"
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[: _MAX_MESSAGE // 2]} ... {message[-_MAX_MESSAGE // 2 :]}"
+    return DataError("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))

@@ -81,7 +81,7 @@ def download(
         path: the file to write; what is there is replaced.
         sizes: the numbers of bytes that the file may have; None for any up to ``max_bytes``.
         max_bytes: the most bytes to accept.
-        check: called with the complete file before it is put in place; raises an error if it is not what was wanted.
+        check: called with the complete file before ``path`` is written; raises an error to reject it.
         progress: called as bytes arrive.
 
     Returns:
@@ -99,7 +99,7 @@ def download(
     except Exception:
         part.discard()
         raise
-    return part.put_in_place()
+    return part.complete()
 
 
 def kept_digest(path: Path) -> str | None:
@@ -167,7 +167,7 @@ class _Part:
         self.file.unlink(missing_ok=True)
         self._origin.unlink(missing_ok=True)
 
-    def put_in_place(self) -> str:
+    def complete(self) -> str:
         digest = sha256_of(self.file)
         _beside(self.path, ".sha256").write_text(f"{digest}  {self.path.name}\n", encoding="utf-8")
         self.file.replace(self.path)

@@ -6,98 +6,32 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from difflib import get_close_matches
-from itertools import count
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from yolo9000.errors import ConfigError, DataError
+from yolo9000.errors import ConfigError, DataError, nearest
+from yolo9000.io.files import writing
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import Detections, SourceImage
 
 if TYPE_CHECKING:
     import cv2
 
-__all__ = ["FORMATS", "ImageWriter", "OutputNames", "ResultWriter"]
+__all__ = ["FORMATS", "ImageWriter", "ResultWriter"]
 
 FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
 
 _JPEG_QUALITY = 92
 _FRAMES_PER_SECOND = 25.0  # of a stream that does not say
 _CSV_HEADER = ("source", "frame", "name", "label", "score", "left", "top", "right", "bottom", "path")
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^?#]*)", re.IGNORECASE)
-"""A URL; the group is its host and path, without a password and a query."""
-_NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
-"""What some file system refuses; the surrogates stand for bytes of a name that was not UTF-8."""
-_STEM_BYTES = 200  # file systems allow 255, and frame number, suffix and extension come after it
-_FRAME_STEM = re.compile(r"(.*)_[0-9]{6,}")
-
-
-class OutputNames:
-    """Gives every image, and every video, of one run its own stem for the names of output files.
-
-    Remembers the name of each source (not of each frame), so that the same one gets the same stem again.
-    """
-
-    def __init__(self) -> None:
-        self._stems: dict[tuple[str, bool], str] = {}
-        self._images: set[str] = set()
-        self._videos: set[str] = set()
-        self._numbered_images: set[str] = set()
-        self._next_numbers: dict[str, Iterator[int]] = {}
-
-    def stem(self, image_name: str, frame: int | None) -> str:
-        """A file name without extension, such as ``dog``, or ``walk_000012`` for frame 12 of ``walk.mp4``.
-
-        It is the source's own stem where that can be a file name and is still free (compared without case,
-        for file systems that ignore it); a later ``other/dog.jpg`` becomes ``dog-2``.
-
-        Args:
-            image_name: where the image or the video is from: a path, a URL, ``stdin``.
-            frame: 0-based number of the frame; None for a single image.
-        """
-        key = (image_name, frame is None)
-        if key not in self._stems:
-            self._stems[key] = self._claim(_source_stem(image_name), is_image=frame is None)
-        return self._stems[key] if frame is None else f"{self._stems[key]}_{frame:06d}"
-
-    def _claim(self, wanted: str, *, is_image: bool) -> str:
-        """The wanted stem, or the first free one of ``wanted-2``, ``wanted-3`` ..., which is then taken."""
-        stem = wanted
-        while not self._is_free(stem.casefold(), is_image):
-            stem = f"{wanted}-{next(self._next_numbers.setdefault(wanted.casefold(), count(2)))}"
-        (self._images if is_image else self._videos).add(stem.casefold())
-        if is_image:
-            self._numbered_images.add(_video_of_frame(stem.casefold()))
-        return stem
-
-    def _is_free(self, stem: str, is_image: bool) -> bool:
-        # The image walk_000012.jpg and frame 12 of walk.mp4 must not get the same name either.
-        if is_image:
-            return stem not in self._images and _video_of_frame(stem) not in self._videos
-        return stem not in self._videos and stem not in self._numbered_images
-
-
-def _source_stem(image_name: str) -> str:
-    """The last part of a path or URL without extension, in characters that file systems take; never empty."""
-    url = _URL.match(image_name)
-    path = unquote(url[1]) if url else image_name
-    stem = _NOT_IN_FILE_NAMES.sub("_", PurePath(path).stem)
-    return stem.encode()[:_STEM_BYTES].decode(errors="ignore").strip(" .") or "image"
-
-
-def _video_of_frame(stem: str) -> str:
-    """``walk`` for ``walk_000012``; empty for a stem that no frame could have."""
-    match = _FRAME_STEM.fullmatch(stem)
-    return match[1] if match else ""
 
 
 class ResultWriter:
@@ -128,14 +62,25 @@ class ResultWriter:
         formats: some of `FORMATS`.
         category_ids: for ``coco``, from label to COCO category id; None keeps the label.
 
+        with_images: whether an `ImageWriter` writes the annotated images into the folder, which ``html`` shows.
+
     Raises:
-        ConfigError: a format has an unknown name.
+        ConfigError: a format is unknown; ``html`` is asked for without the images.
         DataError: the folder or a file cannot be written.
     """
 
-    def __init__(self, folder: Path, formats: Sequence[str], category_ids: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        formats: Sequence[str],
+        category_ids: Mapping[int, int] | None = None,
+        *,
+        with_images: bool = False,
+    ) -> None:
         for name in formats:
             _check_format(name)
+        if "html" in formats and not with_images:
+            raise ConfigError("html shows the annotated images, which are not written", argument="formats")
         self.names = OutputNames()
         self._sinks: list[_Sink] = []
         with ExitStack() as opened:
@@ -190,7 +135,7 @@ class ImageWriter:
     """
 
     def __init__(self, folder: Path, names: OutputNames) -> None:
-        with _disk_errors(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._names = names
@@ -212,7 +157,7 @@ class ImageWriter:
         stem = self._names.stem(image.name, image.frame)
         if image.frame is None:
             path = self._folder / f"{stem}.jpg"
-            with _disk_errors(path):
+            with writing(path):
                 Image.fromarray(drawn).save(path, quality=_JPEG_QUALITY)
             return path
         path = self._folder / f"{stem.rpartition('_')[0]}.mp4"
@@ -266,12 +211,12 @@ class _Sink(Protocol):
 
 def _check_format(name: str) -> None:
     if name not in FORMATS:
-        known, nearest = ", ".join(FORMATS), get_close_matches(name.lower(), FORMATS, n=1, cutoff=0.0)[0]
-        raise ConfigError(f"result format must be one of {known}; got {name!r}, did you mean {nearest!r}?")
+        message = f"must be one of {', '.join(FORMATS)}, got {name!r}{nearest(name.lower(), FORMATS)}"
+        raise ConfigError(message, argument="formats")
 
 
 def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) -> _Sink:
-    with _disk_errors(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     match name:
         case "jsonl":
@@ -288,28 +233,20 @@ def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) 
             return _DarknetLabels(folder / "labels")
 
 
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
 class _JsonLines:
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _disk_errors(path):
+        with writing(path):
             self._file = path.open("w", encoding="ascii", newline="\n")
 
     def write(self, result: _Result) -> None:
         record = {"source": result.source, "frame": result.frame, **result.detections.to_json()}
-        with _disk_errors(self._path):
+        with writing(self._path):
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()  # a killed run keeps what it had done
 
     def close(self) -> None:
-        with _disk_errors(self._path):
+        with writing(self._path):
             self._file.close()
 
 
@@ -319,7 +256,7 @@ class _CocoResults:
         self._part = path.with_name(path.name + ".part")
         self._category_ids = None if category_ids is None else dict(category_ids)
         self._separator = "\n"
-        with _disk_errors(self._part):
+        with writing(self._part):
             self._file = self._part.open("w", encoding="ascii", newline="\n")
             self._file.write("[")
 
@@ -329,12 +266,12 @@ class _CocoResults:
         except KeyError as error:
             raise ConfigError(f"{result.source}: label {error} has no COCO category id") from error
         for record in records:
-            with _disk_errors(self._part):
+            with writing(self._part):
                 self._file.write(self._separator + json.dumps(record))
             self._separator = ",\n"
 
     def close(self) -> None:
-        with _disk_errors(self._path):
+        with writing(self._path):
             with self._file:
                 self._file.write("\n]\n")
             self._part.replace(self._path)
@@ -350,19 +287,19 @@ def _coco_image_id(stem: str, frame: int | None) -> int | str:
 class _Csv:
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _disk_errors(path):
+        with writing(path):
             # A file name that is not UTF-8 must not end the run: its odd bytes are written as \udcXX.
             self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(_CSV_HEADER)
 
     def write(self, result: _Result) -> None:
-        with _disk_errors(self._path):
+        with writing(self._path):
             self._rows.writerows(_csv_rows(result))
             self._file.flush()
 
     def close(self) -> None:
-        with _disk_errors(self._path):
+        with writing(self._path):
             self._file.close()
 
 
@@ -378,12 +315,12 @@ def _csv_rows(result: _Result) -> Iterator[list[object]]:
 class _DarknetLabels:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with _disk_errors(folder):
+        with writing(folder):
             folder.mkdir(exist_ok=True)
 
     def write(self, result: _Result) -> None:
         path = self._folder / f"{result.stem}.txt"
-        with _disk_errors(path):
+        with writing(path):
             path.write_text("".join(_darknet_lines(result.detections)), encoding="ascii", newline="\n")
 
     def close(self) -> None:
@@ -404,19 +341,20 @@ def _darknet_lines(detections: Detections) -> Iterator[str]:
 class _VocResults:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._begun: set[str] = set()
-        with _disk_errors(folder):
+        self._paths: dict[str, Path] = {}
+        self._stems = OutputNames()
+        with writing(folder):
             folder.mkdir(exist_ok=True)
 
     def write(self, result: _Result) -> None:
         found = result.detections
         for name in dict.fromkeys(found.names):
-            path = self._folder / f"comp4_det_test_{_NOT_IN_FILE_NAMES.sub('_', name)}.txt"
+            begun = name in self._paths
+            path = self._paths.setdefault(name, self._folder / f"comp4_det_test_{self._stems.own(name)}.txt")
             lines = "".join(_voc_line(result.stem, found, i) for i in range(len(found)) if found.names[i] == name)
             # Opened each time, since there may be more classes than a process may have files open.
-            with _disk_errors(path), path.open("a" if name in self._begun else "w", encoding="utf-8") as file:
+            with writing(path), path.open("a" if begun else "w", encoding="utf-8") as file:
                 file.write(lines)
-            self._begun.add(name)
 
     def close(self) -> None:
         """Every file is closed as soon as it is written."""
@@ -435,12 +373,12 @@ class _HtmlPage:
         self._video = ""
         environment = Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True)
         self._parts = environment.get_template("found.html").module
-        with _disk_errors(path):
+        with writing(path):
             self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
         self._add("head")
 
     def _add(self, part: str, *values: object) -> None:
-        with _disk_errors(self._path):
+        with writing(self._path):
             self._file.write(getattr(self._parts, part)(*values))
             self._file.flush()
 
@@ -453,7 +391,7 @@ class _HtmlPage:
 
     def close(self) -> None:
         self._add("foot")
-        with _disk_errors(self._path):
+        with writing(self._path):
             self._file.close()
 
 

@@ -73,7 +73,7 @@ def join_world(device: str) -> Iterator[World]:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: the device is not available.
     """
     size, rank, local = (int(os.environ.get(name, default)) for name, default in _ENVIRONMENT)
     world = World(rank, size, _device(device, local if size > 1 else None))
@@ -95,15 +95,15 @@ def _device(name: str, local_rank: int | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+        raise ConfigError(f"must be auto, cpu, cuda or cuda:N, got {name!r}", argument="device") from None
     if device.type == "cpu":
         return device
     if device.type != "cuda" or not torch.cuda.is_available():
-        raise ConfigError(f"device {name}: torch finds no such device")
+        raise ConfigError(f"{name!r} is not available: torch finds no such device", argument="device")
     index = local_rank if device.index is None else device.index
     device = torch.device("cuda", index or 0)
     if (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+        raise ConfigError(f"must be below cuda:{torch.cuda.device_count()}, got {name!r}", argument="device")
     torch.cuda.set_device(device)
     return device
 

@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def features(self) -> Path:
+        """Where features are, if they are cached on disk."""
+        return self.path / "features"
+
+    @property
     def images(self) -> Path:
         """Where images of batches and of validation are."""
         return self.path / "images"
@@ -66,7 +71,7 @@ class RunFolder:
             OSError: it cannot be made.
         """
         if (self.path / FACTS).exists():
-            raise TrainingError(f"{self.path}: holds a run already: resume it, or choose another folder")
+            raise TrainingError(f"{self.path}: already holds a run: give it to `resume`, or choose another `out`")
         self.images.mkdir(parents=True, exist_ok=True)
         surroundings = {
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},

@@ -34,6 +34,7 @@ from yolo9000.training.signals import STOP_SIGNALS
 __all__ = ["Monitor", "Notify"]
 
 Notify = Callable[[str], None]
+EVALUATIONS = 8  # of a training that ends after a time, at equal parts of it
 BATCHES_DRAWN = 3  # at the start of a run
 
 
@@ -59,8 +60,32 @@ class Monitor:
         self._seconds_before = 0.0
         self._started = time.perf_counter()
         self._saved_step = -1
+        self._without_improvement = 0
+        self._progress = self._progress_before = 0.0
         self._shown: tuple[ProgressLine, BatchLoader] | None = None
         self._drawing: UInt8[np.ndarray, "h w 3"] | None = None
+
+    def next_progress(self) -> float:
+        """The fraction of the training that is done after the next step."""
+        total = self.learner.total_steps
+        return self._progress if total is None else (self.learner.step + 1) / total
+
+    def is_finished(self) -> bool:
+        """Whether all steps are done, the time is over, or the metrics have not improved for too long."""
+        learner = self.learner
+        done = self._progress >= 1 if learner.total_steps is None else learner.step == learner.total_steps
+        patience = learner.recipe.patience
+        return done or (patience is not None and self._without_improvement >= patience)
+
+    def _update_progress(self) -> None:
+        """Take the time: the same in all processes."""
+        if self.learner.recipe.minutes is not None:
+            elapsed = torch.tensor(self._elapsed() if self._world.first else 0.0, device=self._world.device)
+            seconds = float(self._world.sum(elapsed))
+            self._progress_before, self._progress = (
+                self._progress,
+                min(1.0, seconds / (60 * self.learner.recipe.minutes)),
+            )
 
     def check_finite(self, result: StepResult) -> None:
         """Check the loss and its gradient before the weights are updated.
@@ -81,6 +106,7 @@ class Monitor:
 
     def log(self, result: StepResult) -> None:
         """Write a line of the log and show the progress."""
+        self._update_progress()
         with _warned("the log"):
             self.folder.log_pseudo_boxes(self._world.rank, result.step, result.pseudo_boxes)
         if not self._world.first:
@@ -108,6 +134,8 @@ class Monitor:
             line, loader = self._shown
             device = self._world.device
             gpu_bytes = torch.cuda.memory_allocated(device) if device.type == "cuda" else None
+            if self.learner.total_steps is None:
+                line.total_steps = max(result.step, round(result.step / max(self._progress, 1e-6)))
             line.step_done(result.step, result.epoch, result.losses, loader.waited, gpu_bytes)
 
     @contextmanager
@@ -117,7 +145,7 @@ class Monitor:
             yield
             return
         learner = self.learner
-        with ProgressLine(Console(), learner.step, learner.total_steps, learner.recipe.batch) as line:
+        with ProgressLine(Console(), learner.step, learner.total_steps or 0, learner.recipe.batch) as line:
             self._shown = (line, loader)
             try:
                 yield
@@ -134,8 +162,10 @@ class Monitor:
         return self._epochs_passed() or (every is not None and self.learner.step % every == 0)
 
     def _epochs_passed(self) -> bool:
-        """Whether the last step passed an epoch at which an evaluation is due, or is the last of all."""
+        """Whether the last step passed an epoch or a time at which an evaluation is due, or is the last of all."""
         learner = self.learner
+        if learner.total_steps is None:
+            return int(EVALUATIONS * self._progress) > int(EVALUATIONS * self._progress_before)
         fraction = learner.recipe.batch / (len(learner.task.samples) * learner.recipe.evaluate_every)
         return learner.step == learner.total_steps or int(learner.step * fraction) > int((learner.step - 1) * fraction)
 
@@ -143,7 +173,8 @@ class Monitor:
         """Evaluate the weights, and save them if they are the best; `report` shows it."""
         if self._world.first:
             self._evaluate()
-        self._world.wait()
+        stale = torch.tensor(float(self._without_improvement if self._world.first else 0), device=self._world.device)
+        self._without_improvement = int(self._world.sum(stale))
 
     def _evaluate(self) -> None:
         learner, task = self.learner, self.learner.task
@@ -154,7 +185,9 @@ class Monitor:
             self.folder.log_metrics(learner.step, learner.epoch, self._elapsed(), scores.metrics)
         self._drawing = scores.image
         new, old = scores.metrics[task.best], self.best.get(task.best, -math.inf)
-        if (new if math.isfinite(new) else -math.inf) >= old:
+        improved = (new if math.isfinite(new) else -math.inf) >= old
+        self._without_improvement = 0 if improved and new > old else self._without_improvement + 1
+        if improved:
             self.best = {"epoch": learner.epoch, **scores.metrics}
             write_checkpoint(self.folder.path / "best.safetensors", checkpoint)
         self.notify(f"epoch {learner.epoch:.4g}: {task.best} {new:.4f} (best {self.best.get(task.best, new):.4f})")
@@ -186,7 +219,11 @@ class Monitor:
         if self._saved_step == self.learner.step:
             return
         if self._world.first:
-            state = {"seconds": self._elapsed(), "best": {k: v for k, v in self.best.items() if math.isfinite(v)}}
+            state = {
+                "seconds": self._elapsed(),
+                "best": {k: v for k, v in self.best.items() if math.isfinite(v)},
+                "without_improvement": self._without_improvement,
+            }
             save_state(self.folder.checkpoints, TrainingState(self.learner.step, self.learner.tensors(), state))
         self._saved_step = self.learner.step
         self._world.wait()
@@ -199,9 +236,12 @@ class Monitor:
             self.learner.restore(step, state.tensors)
             self.best = dict(state.state["best"])
             self._seconds_before = state.state["seconds"]
+            self._without_improvement = state.state["without_improvement"]
+            self._update_progress()
         if self._world.first:
             self.folder.rewind(step)
-        self.notify(f"resuming after step {step:,} of {self.learner.total_steps:,}")
+        total = self.learner.total_steps
+        self.notify(f"resuming after step {step:,}" + ("" if total is None else f" of {total:,}"))
         self._world.wait()
 
     def asked_to_stop(self) -> bool:

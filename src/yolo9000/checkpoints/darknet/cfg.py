@@ -218,7 +218,7 @@ def _read_shortcut(section: _Section) -> Shortcut:
 
 
 def _read_upsample(section: _Section) -> Upsample:
-    if section.take("scale", _number, 1.0) != 1:
+    if section.take("scale", _float, 1.0) != 1:
         raise ConfigError(f"{section.file}:{section.line}: [upsample] scale must be 1")
     return Upsample(section.take("stride", _length, 2))
 
@@ -234,21 +234,21 @@ def _read_reorg(section: _Section) -> Reorg:
 
 
 def _read_dropout(section: _Section) -> Dropout:
-    return Dropout(section.take("probability", _number, 0.5))
+    return Dropout(section.take("probability", _float, 0.5))
 
 
 def _read_softmax(section: _Section) -> Softmax:
     return Softmax(
         groups=section.take("groups", _length, 1),
         tree=section.take("tree", str, None),
-        temperature=section.take("temperature", _number, 1.0),
+        temperature=section.take("temperature", _float, 1.0),
     )
 
 
 def _read_region(section: _Section) -> Region:
     line = section.line
     count = section.take("num", _length, 1)
-    values = section.take("anchors", _numbers, (0.5,) * (2 * count))
+    values = section.take("anchors", _floats, (0.5,) * (2 * count))
     if len(values) != 2 * count:
         raise ConfigError(f"{section.file}:{line}: [region] num={count} needs {2 * count} anchors, got {len(values)}")
     if min(values) <= 0:
@@ -265,33 +265,33 @@ def _read_region(section: _Section) -> Region:
 
 
 def _whole(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer() or not 0 <= number <= MAX_LENGTH:
         raise ValueError(f"must be a whole number from 0 to {MAX_LENGTH:,}")
     return int(number)
 
 
 def _length(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer() or not 1 <= number <= MAX_LENGTH:
         raise ValueError(f"must be a whole number from 1 to {MAX_LENGTH:,}")
     return int(number)
 
 
 def _integer(text: str) -> int:
-    number = float(text) if _is_number(text) else math.nan
+    number = float(text) if _is_float(text) else math.nan
     if not number.is_integer():
         raise ValueError("must be a whole number")
     return int(number)
 
 
-def _number(text: str) -> float:
-    if not _is_number(text) or not math.isfinite(float(text)):
+def _float(text: str) -> float:
+    if not _is_float(text) or not math.isfinite(float(text)):
         raise ValueError("must be a number")
     return float(text)
 
 
-def _is_number(text: str) -> bool:
+def _is_float(text: str) -> bool:
     try:
         float(text)
     except ValueError:
@@ -312,8 +312,8 @@ def _integers(text: str) -> tuple[int, ...]:
     return tuple(_integer(part) for part in text.strip(",").split(","))
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(part) for part in text.strip(",").split(","))
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(_float(part) for part in text.strip(",").split(","))
 
 
 def _activation(text: str) -> str:
@@ -328,16 +328,16 @@ _SCHEDULE: dict[str, Callable[[str], Any]] = {
         ("batch", "subdivisions", "min_crop", "max_crop", "burn_in", "max_batches", "random", "step"),
         _integer,
     ),
-    **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), _number),
-    **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), _number),
+    **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), _float),
+    **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), _float),
     "policy": str,
     "steps": _integers,
-    "scales": _numbers,
+    "scales": _floats,
 }
 _REGION: dict[str, Callable[[str], Any]] = {"classes": _length, "softmax": _flag, "tree": str, "map": str}
 _REGION_TRAINING: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("bias_match", "rescore", "absolute", "random"), _flag),
-    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _number),
+    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _float),
 }
 _READERS: dict[str, Callable[[_Section], Layer]] = {
     "convolutional": _read_conv,

@@ -78,13 +78,13 @@ def weights_file(cfg: Path, weights: str | Path | None) -> Path:
     """The given weights, or the file beside the cfg.
 
     Raises:
-        ConfigError: none are given and there is no such file.
+        ConfigError: none are given and the file is not found.
     """
     if weights is not None:
         return Path(weights)
     beside = cfg.with_suffix(".weights")
     if not beside.is_file():
-        raise ConfigError(f"{cfg}: needs weights; give their file, or put them at {beside}")
+        raise ConfigError(f"{cfg}: needs weights: give `weights`, or put them at {beside}")
     return beside
 
 

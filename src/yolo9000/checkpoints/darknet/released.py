@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from yolo9000.architectures.layers import Architecture, Region
+from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import BUILT_IN, darknet19, yolo9000
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import Header, read_weights
@@ -24,7 +25,16 @@ from yolo9000.taxonomy.files import read_darknet_tree, read_names
 if TYPE_CHECKING:
     from yolo9000.io.web import Progress
 
-__all__ = ["RELEASED", "Released", "cache_folder", "download_released", "released", "released_file"]
+__all__ = [
+    "RELEASED",
+    "Released",
+    "cache_folder",
+    "download_released",
+    "is_released_detector",
+    "read_released",
+    "released",
+    "released_file",
+]
 
 WEIGHTS_FOLDER = "https://pjreddie.com/media/files/"
 DATA_FOLDER = "https://raw.githubusercontent.com/pjreddie/darknet/master/data/"
@@ -107,11 +117,16 @@ def released(name: str) -> Released:
     """A released model by name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no released model has that name.
     """
     if name not in RELEASED:
         raise ConfigError(f"must be one of {', '.join(RELEASED)}, got {name!r}{nearest(name, RELEASED)}")
     return RELEASED[name]
+
+
+def is_released_detector(name: str) -> bool:
+    """Whether it is the name of a released detector; the others are classifiers, to start training from."""
+    return name in RELEASED and isinstance(RELEASED[name].architecture.head, Region)
 
 
 def cache_folder() -> Path:
@@ -120,14 +135,14 @@ def cache_folder() -> Path:
 
 
 def released_file(name: str, folder: Path | None = None) -> Path | None:
-    """The file of a released model that was downloaded; None if there is no such model.
+    """The file of a released model that was downloaded; None if no released model has that name.
 
     Args:
         name: of the model.
         folder: where it was downloaded to; None for `cache_folder`.
 
     Raises:
-        ConfigError: there is such a model, and it was not downloaded.
+        ConfigError: it is the name of a released model that was not downloaded.
     """
     if name not in RELEASED:
         return None
@@ -135,6 +150,18 @@ def released_file(name: str, folder: Path | None = None) -> Path | None:
     if not file.is_file():
         raise ConfigError(f"{name}: must be downloaded first: yolo9000 download {name}")
     return file
+
+
+def read_released(name: str) -> Model:
+    """The weights of a released model that was downloaded, in its own architecture.
+
+    Raises:
+        ConfigError: no released model has that name, or it was not downloaded.
+        WeightsError: the file is damaged.
+    """
+    model, file = released(name), released_file(name)
+    assert file is not None  # noqa: S101  `released` has checked the name
+    return read_weights(file.with_name(model.weights), model.architecture)[1]
 
 
 def download_released(
@@ -156,7 +183,7 @@ def download_released(
         The SHA-256 of each file that was downloaded, now or before.
 
     Raises:
-        ConfigError: there is no such model.
+        ConfigError: no released model has that name.
         DataError: a file cannot be downloaded, or has changed since it was.
         WeightsError: the weights are not finite, or do not fit the network to the byte.
         TreeError: the label tree is not one.

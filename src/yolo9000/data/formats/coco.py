@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -31,7 +31,6 @@ from yolo9000.data.coco_contents import (
     read_contents,
     rows_of,
 )
-from yolo9000.data.files import is_file
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_files import check_declared_size, duplicate_image, find_image, size_of
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
@@ -42,7 +41,7 @@ from yolo9000.data.listing import Listing
 from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.errors import DataError
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
@@ -168,8 +167,6 @@ def _image_count(listing: Listing, file: str) -> int | None:
 
 def _source_of(listing: Listing, file: str) -> dict[str, str]:
     names = _first_names(listing, file)
-    if names and all(PurePath(name).is_absolute() and is_file(Path(name)) for name in names):
-        return {"format": NAME, "path": file, "images": Path(names[0]).anchor}
     folder, _ = folder_of_images(listing, file, names, _without_prefix(PurePosixPath(file).stem))
     return {"format": NAME, "path": file, "images": folder}
 

@@ -21,7 +21,7 @@ from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.data.xml_files import element_name, iter_elements
 from yolo9000.errors import DataError
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import Annotation, BoxAnnotations, Sample
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]

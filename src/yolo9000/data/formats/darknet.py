@@ -21,7 +21,7 @@ from yolo9000.data.listing import Listing
 from yolo9000.data.writing import writing
 from yolo9000.errors import DataError
 from yolo9000.io.files import write_atomically
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.taxonomy.files import read_names
 from yolo9000.types import Annotation, Sample
 

@@ -22,7 +22,7 @@ from yolo9000.data.listing import Listing, join
 from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import writing
 from yolo9000.errors import DataError
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "folder_classes", "read", "read_folder", "sniff", "write"]

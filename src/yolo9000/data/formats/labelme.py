@@ -18,7 +18,7 @@ from yolo9000.data.shapes import Corners
 from yolo9000.data.split_names import UNDIVIDED
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.io.files import write_atomically
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import Annotation, Issue, Sample
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, numbers_in, read_json, syntax_issue
-from yolo9000.data.files import json_number
+from yolo9000.data.files import is_file, json_number
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -22,7 +22,7 @@ from yolo9000.data.shapes import Corners, corners_of, rotated
 from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.io.files import write_atomically
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import Annotation, Sample
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]
@@ -213,7 +213,8 @@ def _names_of(task: Any) -> list[str]:
     local = parse_qs(parts.query).get("d")
     path = PurePosixPath(local[0] if local else unquote(parts.path))
     inside = "/".join(part for part in path.parts if part not in ("/", ".."))
-    return list(dict.fromkeys([inside, path.name, _UPLOAD.sub("", path.name, count=1)]))
+    whole = [str(path)] if path.is_absolute() and is_file(Path(path)) else []
+    return list(dict.fromkeys([*whole, inside, path.name, _UPLOAD.sub("", path.name, count=1)]))
 
 
 # --- Writing. ---

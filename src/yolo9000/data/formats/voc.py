@@ -40,8 +40,8 @@ from yolo9000.data.writing import boxes_to_write, size_to_write, writing
 from yolo9000.data.xml_files import element_name, read_xml
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
-from yolo9000.io.sources import IMAGE_SUFFIXES
-from yolo9000.io.writers import OutputNames
+from yolo9000.io.images import IMAGE_SUFFIXES
+from yolo9000.io.naming import OutputNames
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "read_voc", "sniff", "voc_classes", "write", "write_voc"]

@@ -58,7 +58,7 @@ def choose_engine(wanted: EngineName | Literal["auto"] = "auto") -> EngineName:
             raise EngineError(f"no engine is installed: {ENGINES['onnxruntime'].install}")
         return installed[0]
     if wanted not in ENGINES:
-        raise EngineError(f"engine must be one of auto, {', '.join(ENGINES)}, got {wanted!r}")
+        raise EngineError(f"must be one of auto, {', '.join(ENGINES)}, got {wanted!r}", argument="engine")
     if find_spec(ENGINES[wanted].library) is None:
         raise EngineError(f"the engine {wanted} is not installed: {ENGINES[wanted].install}")
     return wanted
@@ -85,8 +85,9 @@ def start_engine(
         EngineError: the engine cannot run such a model, or has no such device or precision.
     """
     if precision not in get_args(Precision):
-        raise EngineError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
+        known = ", ".join(get_args(Precision))
+        raise EngineError(f"must be one of {known}, got {precision!r}", argument="precision")
     if threads is not None and threads < 1:
-        raise EngineError(f"threads must be at least 1, got {threads}")
+        raise EngineError(f"must be at least 1, got {threads}", argument="threads")
     engine = cast(EngineClass, import_module(ENGINES[name].module).ENGINE)
     return engine(model, device, precision, threads or available_cores())

@@ -25,9 +25,8 @@ class OnnxRuntimeEngine:
 
     def __init__(self, model: LoadedModel, device: str, precision: Precision, threads: int) -> None:
         if precision != "float32":
-            raise EngineError(
-                f"precision {precision}: the engine onnxruntime computes in float32; torch and openvino have bfloat16"
-            )
+            message = f"the engine onnxruntime computes in float32, not {precision}; torch and openvino have bfloat16"
+            raise EngineError(message, argument="precision")
         network, providers = model.onnx_bytes(), _providers(device)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -49,9 +48,10 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
     if kind == "cpu" and not index:
         return ["CPUExecutionProvider"]
     if kind not in ("cuda", "gpu") or (index and not index.isdigit()):
-        raise EngineError(f"device must be cpu, cuda or cuda:N, got {device!r}")
+        raise EngineError(f"must be cpu, cuda or cuda:N, got {device!r}", argument="device")
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        raise EngineError(f"device {device}: this ONNX Runtime has no CUDA (pip install onnxruntime-gpu)")
+        message = f"{device!r} is not available: this ONNX Runtime has no CUDA (pip install onnxruntime-gpu)"
+        raise EngineError(message, argument="device")
     return [("CUDAExecutionProvider", {"device_id": int(index or 0)}), "CPUExecutionProvider"]
 
 

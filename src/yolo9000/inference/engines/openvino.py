@@ -37,7 +37,7 @@ class OpenVinoEngine:
         self._core = ov.Core()
         self._device = _device(self._core, device)
         if precision == "bfloat16" and "BF16" not in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES"):
-            raise EngineError(f"precision bfloat16: the device {device} cannot compute in bfloat16")
+            raise EngineError(f"the device {device} cannot compute in bfloat16", argument="precision")
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
@@ -77,7 +77,7 @@ def _device(core: ov.Core, name: str) -> str:
     device = name.upper().replace(":", ".")
     if device not in {known for device in core.available_devices for known in (device, device.split(".")[0])}:
         known = ", ".join(core.available_devices).lower().replace(".", ":")
-        raise EngineError(f"device must be one of {known} for OpenVINO, got {name!r}")
+        raise EngineError(f"must be one of {known} for OpenVINO, got {name!r}", argument="device")
     return device
 
 

@@ -28,7 +28,7 @@ class TorchEngine:
     def __init__(self, model: LoadedModel, device: str, precision: Precision, threads: int) -> None:
         self._device = _device(device)
         if precision == "bfloat16" and not has_bfloat16(self._device):
-            raise EngineError(f"precision bfloat16: the device {device} cannot compute in bfloat16")
+            raise EngineError(f"the device {device} cannot compute in bfloat16", argument="precision")
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         if model.weights is None:
             raise EngineError(
@@ -68,13 +68,13 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device("cuda" if name == "gpu" else name)
     except RuntimeError:
-        raise EngineError(f"device must be cpu, cuda or cuda:N, got {name!r}") from None
+        raise EngineError(f"must be cpu, cuda or cuda:N, got {name!r}", argument="device") from None
     if device.type not in ("cpu", "cuda"):
-        raise EngineError(f"device must be cpu, cuda or cuda:N, got {name!r}")
+        raise EngineError(f"must be cpu, cuda or cuda:N, got {name!r}", argument="device")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"device {name}: torch finds no CUDA device here")
+        raise EngineError(f"{name!r} is not available: torch finds no CUDA device", argument="device")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise EngineError(f"device {name}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+        raise EngineError(f"must be below cuda:{torch.cuda.device_count()}, got {name!r}", argument="device")
     return device
 
 

@@ -1,0 +1,290 @@
+"""One image, decoded: from a file, bytes, a URL, an array or a Pillow image to upright 8-bit RGB.
+
+The contents of a file decide its format, not its name.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from yolo9000.io.files import one_line, open_file, reading
+from yolo9000.io.streams import SCHEME, fetch, read_stdin
+from yolo9000.types import SourceImage
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "Source",
+    "check_pixels",
+    "name_of",
+    "read_image",
+    "read_size",
+]
+
+Source = str | Path | bytes | np.ndarray | Image.Image
+
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 1 << 30  # of an image's file or a list; a video may be larger
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+
+# The formats' own classes and not Image.open, which would warn of Pillow's limit on pixels, or refuse, before
+# the size can be looked at here. To lift that limit, which is the whole process's, would disarm it for everyone.
+_FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[IO[bytes]], ImageFile.ImageFile]]] = {
+    "JPEG": (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),  # also MPO's first
+    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
+    "BMP": (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
+    "WebP": (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
+    "TIFF": (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
+    "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+}
+_FOREIGN_FORMATS = {
+    "a HEIC image": re.compile(rb"....ftyp(?:hei[cmsx]|hevc|mif1|msf1)", re.DOTALL),
+    "an AVIF image": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "a JPEG 2000 image": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    "a JPEG XL image": re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"),
+    "a Photoshop image": re.compile(rb"8BPS"),
+    "an MP4 or MOV video": re.compile(rb"....ftyp", re.DOTALL),
+    "an AVI video": re.compile(rb"RIFF....AVI ", re.DOTALL),
+    "a Matroska or WebM video": re.compile(rb"\x1a\x45\xdf\xa3"),
+    "a PDF": re.compile(rb"%PDF"),
+    "a zip archive": re.compile(rb"PK\x03\x04"),
+    "gzip data": re.compile(rb"\x1f\x8b"),
+}
+_TEXT = re.compile(rb"[\t\n\f\r\x20-\xff]+")
+_HEAD_BYTES = 64
+
+# EXIF's orientation (tag 274) and the transpose that makes such an image upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TURNS_ON_SIDE = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
+_PNG_SIGNATURE_BYTES = 8
+_PNG_TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+
+
+def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> SourceImage:
+    """One image as 8-bit RGB, upright.
+
+    16-bit gray is scaled to 8 bits by 1/257 and rounded. Alpha is dropped without blending, as Darknet does. Of an
+    animation, or of a file with several pages, the first image is read. The orientation that EXIF gives is applied.
+
+    Args:
+        source: the path of a file of at most 1 GiB; a URL (http, https) or ``-`` for stdin, of at most 256 MiB;
+            the bytes of an encoded image (JPEG, PNG, BMP, WebP, TIFF or GIF); a Pillow image; or a uint8
+            array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory the image may share. A `Path` is
+            never a URL or stdin.
+        name: what the image and the errors about it are called; None takes it from the source.
+        max_pixels: the largest width x height that is decoded, looked at before decoding; not for arrays.
+
+    Raises:
+        DataError: the source is not such an image, is not whole, is too large, or cannot be read.
+    """
+    called = name_of(source) if name is None else name
+    _let_pillow_decode(max_pixels)
+    if isinstance(source, np.ndarray):
+        image = _rgb_of_array(source, called)
+    elif isinstance(source, Image.Image):
+        with reading(called, "Pillow cannot load the image"):
+            image = _rgb_of_image(source, called, max_pixels)
+    else:
+        with _open_encoded(source, called) as stream:
+            image = _decode(stream, called, max_pixels)
+    return SourceImage(called, image)
+
+
+def read_size(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height that `read_image` would give, an EXIF turn applied, from the header alone.
+
+    Args:
+        source: the path of a file of at most 1 GiB, never a URL or stdin; or the bytes of an encoded image.
+        name: what the errors call it; None takes it from the source.
+        max_pixels: the largest width x height that is accepted.
+
+    Raises:
+        DataError: the source is not an image by its header, is too large, or cannot be read. Whether the pixels are
+            whole is not looked at.
+    """
+    called = name_of(source) if name is None else name
+    _let_pillow_decode(max_pixels)
+    with (
+        io.BytesIO(source) if isinstance(source, bytes) else open_file(Path(source), called, MAX_FILE_BYTES) as stream,
+        _open_image(stream, called, max_pixels) as image,
+    ):
+        width, height = image.size
+        return (height, width) if _lies_on_side(image, stream) else (width, height)
+
+
+def _open_encoded(source: str | Path | bytes, name: str) -> io.BytesIO | io.BufferedReader:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    if source == "-":
+        return io.BytesIO(read_stdin(name))
+    if isinstance(source, str) and SCHEME.match(source):
+        return io.BytesIO(fetch(source, name))
+    return open_file(Path(source), name, MAX_FILE_BYTES)
+
+
+def _decode(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
+    with _open_image(stream, name, max_pixels) as image:
+        return _rgb_of_image(image, name, max_pixels)
+
+
+@contextmanager
+def _open_image(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+    """The image with its header read; an error while it is open is one about the image."""
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    kind = next((kind for kind, (signature, _) in _FORMATS.items() if signature.match(head)), None)
+    if kind is None:
+        raise one_line(name, f"must be a {', '.join(_FORMATS)} image, got {_contents(head)}")
+    _, image_class = _FORMATS[kind]
+    with reading(name, f"truncated or damaged {kind}"):
+        if kind == "GIF":  # Pillow may fill a whole frame while it opens one
+            check_pixels(struct.unpack("<HH", head[6:10]), name, max_pixels)
+        with image_class(stream) as image:
+            check_pixels(image.size, name, max_pixels)
+            yield image
+
+
+def _contents(head: bytes) -> str:
+    for what, signature in _FOREIGN_FORMATS.items():
+        if signature.match(head):
+            return what
+    if not head:
+        return "no bytes"
+    if _TEXT.fullmatch(head):
+        return f"text that begins {head[:40].decode('utf-8', 'replace')!r}"
+    return f"bytes that begin {head[:8].hex(' ')}"
+
+
+def check_pixels(size_wh: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Raise a `DataError` where an image or a frame has more pixels than allowed."""
+    width, height = size_wh
+    if width * height > max_pixels:
+        pixels = f"{width} x {height} = {width * height:,} pixels"
+        raise one_line(name, f"must be at most {max_pixels:,} pixels (`max_pixels`), got {pixels}")
+
+
+def _rgb_of_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    if array.dtype != np.uint8:
+        raise one_line(name, f"must be a uint8 array, RGB in 0..255, got {array.dtype}")
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.size == 0:
+        raise one_line(name, f"must have the shape (h, w, 3), (h, w, 4) or (h, w), got {array.shape}")
+    return np.ascontiguousarray(array[:, :, :3])
+
+
+def _rgb_of_image(image: Image.Image, name: str, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
+    check_pixels(image.size, name, max_pixels)
+    image.load()
+    turn = _turn_of(image)
+    rgb = _to_rgb(image, name)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    return np.array(rgb)  # not asarray, which gives memory that cannot be written, and torch warns of it
+
+
+def _let_pillow_decode(max_pixels: int) -> None:
+    """Raise Pillow's limit to ours where ours is higher: it stands in the way of large TIFFs and GIFs.
+
+    It is the whole process's. It is not put back, since another thread may rely on it by then.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+
+
+def _turn_of(image: Image.Image, *, decode: bool = True) -> Image.Transpose | None:
+    """The turn that EXIF asks for; not exif_transpose, which fails where it cannot write the EXIF again.
+
+    Args:
+        image: any image.
+        decode: whether a PNG may be decoded to look for EXIF behind its pixels, as its own getexif does.
+    """
+    try:
+        exif = image.getexif() if decode else Image.Image.getexif(image)
+        return _TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow may raise anything; EXIF that cannot be read does no harm to the pixels
+        return None
+
+
+def _lies_on_side(image: ImageFile.ImageFile, stream: io.BytesIO | io.BufferedReader) -> bool:
+    """Whether EXIF asks for a turn that swaps the width and height that the image has before it is decoded."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow has swapped them
+        return False
+    png = isinstance(image, PngImagePlugin.PngImageFile)
+    return _turn_of(image, decode=png and _has_text_after_pixels(stream)) in _TURNS_ON_SIDE
+
+
+def _has_text_after_pixels(stream: io.BytesIO | io.BufferedReader) -> bool:
+    stream.seek(_PNG_SIGNATURE_BYTES)
+    after_pixels = False
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        after_pixels = after_pixels or kind == b"IDAT"
+        if after_pixels and kind in _PNG_TEXTS:
+            return True
+        stream.seek(length + 4, io.SEEK_CUR)  # a checksum of 4 bytes comes after the data
+    return False
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode == "F":
+        raise one_line(name, "must have integers of 8 or 16 bits, got floats")
+    if image.mode.startswith("I"):  # I;16, I;16B and the like, or I
+        image = _scale_16_bits_to_8(image, name)
+    elif "transparency" in image.info:
+        image = image.copy()
+        del image.info["transparency"]  # Pillow would warn that RGB cannot keep it
+    return image.convert("RGB")
+
+
+def _scale_16_bits_to_8(image: Image.Image, name: str) -> Image.Image:
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535:
+        raise one_line(name, f"must have gray values in 0..65535, got {low}..{high}")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def name_of(source: Source, suffix: str = "") -> str:
+    """What an image from a source is called; one without a name is called by its type, with a suffix."""
+    if isinstance(source, str | Path):
+        return "stdin" if source == "-" else str(source)
+    file = getattr(source, "filename", None)  # a Pillow image or a memory map knows where it came from
+    return os.fsdecode(file) if file else f"{type(source).__name__}{suffix}"
