@@ -335,7 +335,7 @@ BOMBS = ["png-bomb", "png-largest-bomb", "jpeg-bomb", "gif-screen-bomb", "webp-b
 
 
 @pytest.mark.parametrize("case", BOMBS)
-def test_bombs_are_told_by_their_header(case):
+def test_bombs_are_recognized_by_their_header(case):
     with pytest.raises(DataError, match=r"must be at most 64,000,000 pixels \(`max_pixels`\), got \d+ x \d+ = "):
         read_image(BAD_BYTES[case])
 
@@ -376,7 +376,7 @@ def test_odd_images_whose_pixels_are_whole(data):
 
 
 @pytest.mark.parametrize(
-    ("case", "found"),
+    ("case", "contents"),
     [
         ("heic", "a HEIC image"),
         ("avif", "an AVIF image"),
@@ -390,14 +390,14 @@ def test_odd_images_whose_pixels_are_whole(data):
         ("zeros", "bytes that begin 00 00 00 00 00 00 00 00"),
     ],
 )
-def test_the_error_says_what_was_found(case, found):
+def test_the_error_says_what_was_read(case, contents):
     with pytest.raises(DataError) as error:
         read_image(BAD_BYTES[case])
-    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF image, got {found}"
+    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF image, got {contents}"
 
 
 @pytest.mark.parametrize(
-    ("case", "found"),
+    ("case", "contents"),
     [
         ("pipe", "must be a file, got a pipe"),
         ("video-pipe", "must be a file, got a pipe"),
@@ -405,18 +405,18 @@ def test_the_error_says_what_was_found(case, found):
         ("socket", "must be a file, got a socket"),
         ("device", "must be a file, got a device"),
         ("link-to-itself", "symbolic links"),
-        ("link-to-nothing", "file not found: a link to gone.jpg, which does not exist"),
+        ("link-to-nothing", "file not contents: a link to gone.jpg, which does not exist"),
         ("huge-file", "must be at most 1,073,741,824 bytes long, got 1,073,741,825"),
-        ("missing", "file not found"),
+        ("missing", "file not contents"),
         ("file-taken-for-a-folder", "Not a directory"),
         ("empty", "empty file"),
         ("floats", "must be a uint8 array, RGB in 0..255, got float32"),
         ("channels-first", "must have the shape (h, w, 3), (h, w, 4) or (h, w), got (3, 40, 60)"),
     ],
 )
-def test_the_error_says_what_is_wrong(tmp_path, case, found):
+def test_the_error_says_what_is_wrong(tmp_path, case, contents):
     (error,) = opened(make(case, tmp_path))
-    assert found in str(error)
+    assert contents in str(error)
 
 
 # --- damage at random: an error or an image, and nothing else ---
@@ -441,8 +441,8 @@ DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 25
 def test_damaged_bytes_raise_data_errors_only(kind, damage, at_head, kept):
     data = bytearray(FUZZED[kind])
     reach = min(200, len(data)) if at_head else len(data)  # headers have the most ways to go wrong
-    for place, value in damage:
-        data[int(place * reach)] = value
+    for position, value in damage:
+        data[int(position * reach)] = value
     (item,) = opened(bytes(data[: int(kept * len(data))]), max_pixels=1_000_000)
     if isinstance(item, DataError):
         check_error(item)

@@ -25,22 +25,22 @@ ATTRIBUTES = {("yaml", "load"), ("yaml", "unsafe_load"), ("os", "system"), ("tor
 
 
 def offences(source: str) -> list[str]:
-    found = []
+    offending = []
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
-                found += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
+                offending += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
             case ast.ImportFrom(module=str(module)) if module.split(".")[0] in MODULES:
-                found.append(module)
+                offending.append(module)
             case ast.Call(func=ast.Name(id=name)) if name in CALLS:
-                found.append(name)
+                offending.append(name)
             case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in ATTRIBUTES:
-                found.append(f"{owner}.{name}")
+                offending.append(f"{owner}.{name}")
             case ast.keyword(arg=str(name), value=ast.Constant(value=value)) if (name, value) in KEYWORDS:
-                found.append(f"{name}={value}")
+                offending.append(f"{name}={value}")
             case _:
                 pass
-    return found
+    return offending
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -123,7 +123,7 @@ def test_options_are_recognized() -> None:
         ({"thresh": 0.3}, "unknown setting 'thresh' (did you mean 'conf_threshold'?)"),
         ({"conf_treshold": 0.3}, "unknown setting 'conf_treshold' (did you mean 'conf_threshold'?)"),
         ({"iou": 0.3}, "unknown setting 'iou' (did you mean 'nms_iou'?)"),
-        ({"colour": 0.3}, "unknown setting 'colour'"),
+        ({"gamma": 0.3}, "unknown setting 'gamma'"),
         ({"conf_threshold": 1.5}, "conf_threshold: must be less than 1, got 1.5"),
         ({"conf_threshold": "high"}, "conf_threshold: must be a number, got 'high'"),
         ({"max_detections": 0}, "max_detections: must be at least 1, got 0"),

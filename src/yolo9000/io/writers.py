@@ -49,8 +49,8 @@ class ResultWriter:
     - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
       valid`` writes the same files, its far sides one pixel further;
-    - ``html``: ``index.html``, each image as a `ImageWriter` wrote it beside the page, with a table of what was
-      found and on a tree the way to it, with the probability of each step; of a video the video alone.
+    - ``html``: ``index.html``, each image as a `ImageWriter` wrote it beside the page, with a table of the
+      detections and on a tree the path to each, with the probability of each step; of a video the video alone.
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
 
@@ -96,7 +96,7 @@ class ResultWriter:
         Args:
             image_name: where the image or the video is from: a path, a URL, ``stdin``.
             frame: 0-based number of the frame; None for a single image.
-            detections: what was found in it.
+            detections: of the image.
 
         Raises:
             ConfigError: a label has no COCO category id.
@@ -304,12 +304,12 @@ class _Csv:
 
 
 def _csv_rows(result: _Result) -> Iterator[list[object]]:
-    found = result.detections
-    for i, name in enumerate(found.names):
+    detections = result.detections
+    for i, name in enumerate(detections.names):
         # str() of a float32 is its shortest exact decimal: 0.87, not 0.8700000047683716.
-        numbers = [str(value) for value in (found.scores[i], *found.boxes_xyxy[i])]
-        path = " > ".join(step.name for step in found.answers[i].path) if found.answers else ""
-        yield [result.source, result.frame, name, found.labels[i], *numbers, path]
+        values = [str(value) for value in (detections.scores[i], *detections.boxes_xyxy[i])]
+        path = " > ".join(step.name for step in detections.answers[i].path) if detections.answers else ""
+        yield [result.source, result.frame, name, detections.labels[i], *values, path]
 
 
 class _DarknetLabels:
@@ -347,11 +347,13 @@ class _VocResults:
             folder.mkdir(exist_ok=True)
 
     def write(self, result: _Result) -> None:
-        found = result.detections
-        for name in dict.fromkeys(found.names):
+        detections = result.detections
+        for name in dict.fromkeys(detections.names):
             begun = name in self._paths
             path = self._paths.setdefault(name, self._folder / f"comp4_det_test_{self._stems.own(name)}.txt")
-            lines = "".join(_voc_line(result.stem, found, i) for i in range(len(found)) if found.names[i] == name)
+            lines = "".join(
+                _voc_line(result.stem, detections, i) for i in range(len(detections)) if detections.names[i] == name
+            )
             # Opened each time, since there may be more classes than a process may have files open.
             with writing(path), path.open("a" if begun else "w", encoding="utf-8") as file:
                 file.write(lines)
@@ -360,9 +362,9 @@ class _VocResults:
         """Every file is closed as soon as it is written."""
 
 
-def _voc_line(stem: str, found: Detections, i: int) -> str:
-    left, top, right, bottom = found.boxes_xyxy[i].tolist()
-    return f"{stem} {found.scores[i]:f} {left + 1:f} {top + 1:f} {right:f} {bottom:f}\n"
+def _voc_line(stem: str, detections: Detections, i: int) -> str:
+    left, top, right, bottom = detections.boxes_xyxy[i].tolist()
+    return f"{stem} {detections.scores[i]:f} {left + 1:f} {top + 1:f} {right:f} {bottom:f}\n"
 
 
 class _HtmlPage:
@@ -395,8 +397,8 @@ class _HtmlPage:
             self._file.close()
 
 
-def _html_rows(found: Detections) -> Iterator[dict[str, str]]:
-    for i, name in enumerate(found.names):
-        steps = found.answers[i].path if found.answers else ()
+def _html_rows(detections: Detections) -> Iterator[dict[str, str]]:
+    for i, name in enumerate(detections.names):
+        steps = detections.answers[i].path if detections.answers else ()
         path = " > ".join(f"{step.name} {step.conditional:.2f}" for step in steps)
-        yield {"score": f"{found.scores[i]:.2f}", "name": name, "path": path}
+        yield {"score": f"{detections.scores[i]:.2f}", "name": name, "path": path}
