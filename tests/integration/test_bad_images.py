@@ -376,7 +376,7 @@ def test_odd_images_whose_pixels_are_whole(data):
 
 
 @pytest.mark.parametrize(
-    ("case", "contents"),
+    ("case", "found"),
     [
         ("heic", "a HEIC image"),
         ("avif", "an AVIF image"),
@@ -390,14 +390,14 @@ def test_odd_images_whose_pixels_are_whole(data):
         ("zeros", "bytes that begin 00 00 00 00 00 00 00 00"),
     ],
 )
-def test_the_error_says_what_was_read(case, contents):
+def test_the_error_says_what_the_bytes_are(case, content):
     with pytest.raises(DataError) as error:
         read_image(BAD_BYTES[case])
-    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF image, got {contents}"
+    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF image, got {content}"
 
 
 @pytest.mark.parametrize(
-    ("case", "contents"),
+    ("case", "found"),
     [
         ("pipe", "must be a file, got a pipe"),
         ("video-pipe", "must be a file, got a pipe"),
@@ -405,18 +405,18 @@ def test_the_error_says_what_was_read(case, contents):
         ("socket", "must be a file, got a socket"),
         ("device", "must be a file, got a device"),
         ("link-to-itself", "symbolic links"),
-        ("link-to-nothing", "file not contents: a link to gone.jpg, which does not exist"),
+        ("link-to-nothing", "file not found: a link to gone.jpg, which does not exist"),
         ("huge-file", "must be at most 1,073,741,824 bytes long, got 1,073,741,825"),
-        ("missing", "file not contents"),
+        ("missing", "file not found"),
         ("file-taken-for-a-folder", "Not a directory"),
         ("empty", "empty file"),
         ("floats", "must be a uint8 array, RGB in 0..255, got float32"),
         ("channels-first", "must have the shape (h, w, 3), (h, w, 4) or (h, w), got (3, 40, 60)"),
     ],
 )
-def test_the_error_says_what_is_wrong(tmp_path, case, contents):
+def test_the_error_says_what_is_wrong(tmp_path, case, problem):
     (error,) = opened(make(case, tmp_path))
-    assert contents in str(error)
+    assert problem in str(error)
 
 
 # --- damage at random: an error or an image, and nothing else ---

@@ -194,7 +194,7 @@ def test_a_tag_between_two_better_ones_moves_to_the_nearer_side():
     assert_tag_at(drawn, tag_of("dog", 0.8, 1), 100, 100 - height + 3)
 
 
-def test_tags_at_one_position_are_stacked_while_they_touch_their_box():
+def test_tags_of_one_position_stand_below_each_other_while_they_touch_their_box():
     # A tag of one line is 17 rows high, so at a box of 70 rows at the image's top the tops 0, 17, 34, 51
     # and 68 are within reach; the sixth tag would cover another one everywhere and takes its first choice, 0.
     scores = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
@@ -264,7 +264,7 @@ def test_a_long_path_keeps_the_last_ancestors(written):
     assert 100 < tag.shape[1] <= 141 + 2 * 3
 
 
-def test_a_path_stays_inside_a_slim_image(written):
+def test_a_path_stays_inside_a_thin_image(written):
     # Half of sqrt(100 x 2000) = 447 pixels would be more than the drawn has; the text is of 12 pixels, the pad of 3.
     path = ("living thing", "organism", "animal", "dog")
     drawn = annotate(blank(100, 2000), detections_of((100, 2000), [[50, 500, 60, 600]], paths=[path]))

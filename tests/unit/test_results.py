@@ -372,8 +372,8 @@ def test_classes_whose_names_collide_get_files_of_their_own(tmp_path: Path) -> N
     names = ("a/b", "a:b", "A_b", "a/b")
     boxes = np.tile(np.array([[30, 20, 180, 100]], np.float32), (4, 1))
     scores = np.array([0.5, 0.25, 0.125, 0.0625], np.float32)
-    pred = Detections(boxes, scores, np.array([0, 1, 2, 0]), names, (300, 200))
-    write_all(tmp_path, ["voc"], ("1.png", None, pred))
+    detections = Detections(boxes, scores, np.array([0, 1, 2, 0]), names, (300, 200))
+    write_all(tmp_path, ["voc"], ("1.png", None, detections))
     written = {path.name: path.read_text().split()[1::6] for path in (tmp_path / "results").iterdir()}
     assert written == {
         "comp4_det_test_a_b.txt": ["0.500000", "0.062500"],
@@ -427,4 +427,4 @@ def test_a_page_shows_the_images_and_the_paths_through_the_tree(tmp_path: Path) 
     assert "a &#34;big&#34;, red car</td>" in page
     assert ">animal 0.90 &gt; dog 0.50<" in page
     assert page.count("<video") == page.count('src="walk.mp4"') == 1
-    assert page.count("Nothing pred.") == 1
+    assert page.count("No detections.") == 1

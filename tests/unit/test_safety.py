@@ -25,22 +25,22 @@ ATTRIBUTES = {("yaml", "load"), ("yaml", "unsafe_load"), ("os", "system"), ("tor
 
 
 def offences(source: str) -> list[str]:
-    offending = []
+    imported = []
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
-                offending += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
+                imported += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
             case ast.ImportFrom(module=str(module)) if module.split(".")[0] in MODULES:
-                offending.append(module)
+                imported.append(module)
             case ast.Call(func=ast.Name(id=name)) if name in CALLS:
-                offending.append(name)
+                imported.append(name)
             case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in ATTRIBUTES:
-                offending.append(f"{owner}.{name}")
+                imported.append(f"{owner}.{name}")
             case ast.keyword(arg=str(name), value=ast.Constant(value=value)) if (name, value) in KEYWORDS:
-                offending.append(f"{name}={value}")
+                imported.append(f"{name}={value}")
             case _:
                 pass
-    return offending
+    return imported
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -123,7 +123,7 @@ def test_options_are_recognized() -> None:
         ({"thresh": 0.3}, "unknown setting 'thresh' (did you mean 'conf_threshold'?)"),
         ({"conf_treshold": 0.3}, "unknown setting 'conf_treshold' (did you mean 'conf_threshold'?)"),
         ({"iou": 0.3}, "unknown setting 'iou' (did you mean 'nms_iou'?)"),
-        ({"gamma": 0.3}, "unknown setting 'gamma'"),
+        ({"colour": 0.3}, "unknown setting 'colour'"),
         ({"conf_threshold": 1.5}, "conf_threshold: must be less than 1, got 1.5"),
         ({"conf_threshold": "high"}, "conf_threshold: must be a number, got 'high'"),
         ({"max_detections": 0}, "max_detections: must be at least 1, got 0"),

@@ -43,7 +43,7 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **options: objec
 
 
 def plain(value: int) -> np.ndarray:
-    """An image, 3 x 2, that is recognized by its grey."""
+    """An image, 3 x 2, identified by its grey."""
     return np.full((2, 3, 3), value, np.uint8)
 
 
@@ -308,7 +308,7 @@ def test_arrays():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint16, bool])
-def test_arrays_of_other_types_are_refused(dtype):
+def test_arrays_of_other_dtypes_are_refused(dtype):
     with pytest.raises(DataError, match=rf"uint8 array, RGB in 0\.\.255, got {np.dtype(dtype)}"):
         read_image(np.zeros((2, 3, 3), dtype))
 
@@ -393,7 +393,7 @@ def test_a_missing_file_in_a_folder_that_may_not_be_listed(tmp_path, monkeypatch
     assert only_error(opened(path)) == f"{path}: file not found"
 
 
-def test_text_named_jpg_says_what_was_read(tmp_path):
+def test_text_named_jpg_says_what_the_bytes_are(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("Dear diary,\ntoday")
     with pytest.raises(DataError, match=r"got text that begins 'Dear diary,\\ntoday'$"):
@@ -643,8 +643,8 @@ def test_a_video_cut_short_gives_what_is_there_and_an_error(tmp_path):
     *images, error = opened(path, every=2)
     assert 2 < len(images) < 15
     assert [image.frame for image in images] == list(range(0, 2 * len(images), 2))
-    got = images[-1].frame + 1
-    assert str(error) in {f"{path}: truncated video: must have 30 frames, got {n}" for n in (got, got + 1)}
+    decoded = images[-1].frame + 1
+    assert str(error) in {f"{path}: truncated video: must have 30 frames, got {n}" for n in (decoded, decoded + 1)}
 
 
 def test_a_video_that_cannot_be_opened(tmp_path):
@@ -670,7 +670,7 @@ def test_videos_in_lists_and_patterns_and_under_odd_names(tmp_path, monkeypatch)
 
 
 class FakeCapture:
-    """A camera of 64 x 48 that gives a number of frames and breaks."""
+    """A camera of 64 x 48 that gives three frames and breaks."""
 
     opened: list["FakeCapture"] = []  # noqa: RUF012
 
@@ -751,7 +751,7 @@ def test_an_error_inside_opencv(tmp_path, monkeypatch, captures):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch) -> Iterator[Callable[[str, tuple[int, dict[str, str], bytes]], str]]:
-    """Serves on this machine what it is given: ``url = server("/path", (status, headers, body))``."""
+    """Serves prepared answers on this machine: ``url = server("/path", (status, headers, body))``."""
     answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
 
     class Handler(BaseHTTPRequestHandler):

@@ -49,8 +49,8 @@ class ResultWriter:
     - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
       valid`` writes the same files, its far sides one pixel further;
-    - ``html``: ``index.html``, each image as a `ImageWriter` wrote it beside the page, with a table of the
-      detections and on a tree the path to each, with the probability of each step; of a video the video alone.
+    - ``html``: ``index.html``, each image as a `ImageWriter` wrote it beside the page, with a table of what was
+      found and on a tree the way to it, with the probability of each step; of a video the video alone.
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
 
@@ -96,7 +96,7 @@ class ResultWriter:
         Args:
             image_name: where the image or the video is from: a path, a URL, ``stdin``.
             frame: 0-based number of the frame; None for a single image.
-            detections: of the image.
+            detections: what was found in it.
 
         Raises:
             ConfigError: a label has no COCO category id.
@@ -307,9 +307,9 @@ def _csv_rows(result: _Result) -> Iterator[list[object]]:
     detections = result.detections
     for i, name in enumerate(detections.names):
         # str() of a float32 is its shortest exact decimal: 0.87, not 0.8700000047683716.
-        values = [str(value) for value in (detections.scores[i], *detections.boxes_xyxy[i])]
+        columns = [str(value) for value in (detections.scores[i], *detections.boxes_xyxy[i])]
         path = " > ".join(step.name for step in detections.answers[i].path) if detections.answers else ""
-        yield [result.source, result.frame, name, detections.labels[i], *values, path]
+        yield [result.source, result.frame, name, detections.labels[i], *columns, path]
 
 
 class _DarknetLabels:
@@ -369,12 +369,11 @@ def _voc_line(stem: str, detections: Detections, i: int) -> str:
 
 class _HtmlPage:
     def __init__(self, path: Path) -> None:
-        from jinja2 import Environment, PackageLoader
+        from yolo9000.io.pages import template
 
         self._path = path
         self._video = ""
-        environment = Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True)
-        self._parts = environment.get_template("found.html").module
+        self._parts = template("detections.html").module
         with writing(path):
             self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
         self._add("head")
