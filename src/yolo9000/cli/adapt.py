@@ -37,35 +37,35 @@ def anchors(
     sizes_wh, images_wh = open_one(data, split, on_error, Path("runs", "anchors")).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
-    found = report(cells, parse_range(k), defaults=known, seed=seed)
-    say_lines(format_report(found).splitlines())
-    for row in found.rows:
-        if row.k == found.elbow or len(found.rows) == 1 or row.k == 5:
+    clustered = report(cells, parse_range(k), defaults=known, seed=seed)
+    say_lines(format_report(clustered).splitlines())
+    for result in clustered.rows:
+        if result.k == clustered.elbow or len(clustered.rows) == 1 or result.k == 5:
             say("")
-            say(f"k = {row.k}{' (elbow)' if row.k == found.elbow and len(found.rows) > 1 else ''}")
-            say_lines(anchor_forms(row.iou.anchors_wh).splitlines())
+            say(f"k = {result.k}{' (elbow)' if result.k == clustered.elbow and len(clustered.rows) > 1 else ''}")
+            say_lines(anchor_forms(result.iou.anchors_wh).splitlines())
     if plot is not None:
         from yolo9000.adapt.anchor_plot import plot_report
 
-        plot_report(found, plot)
+        plot_report(clustered, plot)
         say("")
         say(f"Plot in {plot.resolve()}")
 
 
 def parse_range(text: str) -> list[int]:
-    """``5``, ``1-15`` or ``3,5,9`` to whole numbers.
+    """``5``, ``1-15`` or ``3,5,9`` to whole counts.
 
     Raises:
         ConfigError: it is none of these.
     """
-    numbers: list[int] = []
+    counts: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
         ends = (first, last if dash else first)
         if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
             raise ConfigError(f"must be integers from 1 to 100, e.g. 5, 1-15 or 3,5,9, got {text!r}", argument="k")
-        numbers += range(int(ends[0]), int(ends[1]) + 1)
-    return sorted(set(numbers))
+        counts += range(int(ends[0]), int(ends[1]) + 1)
+    return sorted(set(counts))
 
 
 @with_options(model_options=MODEL.only("size_wh"), engine_options=ENGINE)
@@ -94,7 +94,7 @@ def calibrate(
     path = Path(model)
     loaded = load_model(model)
     detector, failures = Detector.load(loaded, **model_options, **engine_options), Failures()
-    changed, found = calibrate_model(
+    changed, calibration = calibrate_model(
         loaded,
         detector,
         open_data(data, split),
@@ -104,11 +104,11 @@ def calibrate(
     )
     target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
     write_checkpoint(target, changed)
-    temperatures = ", ".join(f"{value:.2f}" for value in found.back_off.temperatures)
-    say(f"{found.objects:,} objects; temperatures by depth {temperatures}")
-    say(f"minimum probability of an answer {found.back_off.hier_thresh:.4f}")
-    say(f"wrong answers {found.error:.2%} (before {found.error_before:.2%})")
-    say(f"mean depth of answers {found.depth:.2f} (before {found.depth_before:.2f})")
+    temperatures = ", ".join(f"{value:.2f}" for value in calibration.back_off.temperatures)
+    say(f"{calibration.objects:,} objects; temperatures by depth {temperatures}")
+    say(f"minimum probability of an answer {calibration.back_off.hier_thresh:.4f}")
+    say(f"wrong answers {calibration.error:.2%} (before {calibration.error_before:.2%})")
+    say(f"mean depth of answers {calibration.depth:.2f} (before {calibration.depth_before:.2f})")
     say(f"Written: {target}")
     failures.exit()
 
@@ -120,7 +120,8 @@ def add_class(
     name: Annotated[str, typer.Option(help="Of the new class.", show_default=False)],
     images: Annotated[Path, typer.Option(help="Folder of images that show it.", show_default=False)],
     data: Annotated[
-        str, typer.Option(help="Data set with images of its siblings, which it is told from.", show_default=False)
+        str,
+        typer.Option(help="Data set with images of its siblings, from which it is distinguished.", show_default=False),
     ],
     model_options: Options,
     engine_options: Options,

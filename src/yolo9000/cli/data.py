@@ -64,10 +64,10 @@ def check(
         say(", ".join(f"{count} x {code}" for code, count in seen.items()) + " (--all prints each)")
     for warning in result.warnings:
         say(f"warning: {warning}; {warning.suggestion}")
-    for name, found in result.splits.items():
+    for name, summary in result.splits.items():
         say(
-            f"{name}: {found.images} images, {found.boxed} with boxes ({found.boxes_of.total()}), "
-            f"{found.labelled} with image-level labels, {len(found.issues)} issues"
+            f"{name}: {summary.images} images, {summary.boxed} with boxes ({summary.boxes_of.total()}), "
+            f"{summary.labelled} with image-level labels, {len(summary.issues)} issues"
         )
     folder = out or next_run(Path("runs/check"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,13 +192,13 @@ def split(
     data_set = open_splits(data)["train"]
     _say_description(data_set)
     ledger = Ledger()
-    found = survey(data_set, on_error, ledger)
+    surveyed = survey(data_set, on_error, ledger)
     fractions: dict[Split, float] = {"val": val}
     if test:
         fractions["test"] = test
-    splits = split_survey(found, fractions, group_by=group_by, classes=len(data_set.classes) if stratify else 0)
+    splits = split_survey(surveyed, fractions, group_by=group_by, classes=len(data_set.classes) if stratify else 0)
     parts: dict[Split, list[Sample]] = {"train": [], **{name: [] for name in fractions}}
-    for sample, name in zip(found.samples, splits, strict=True):
+    for sample, name in zip(surveyed.samples, splits, strict=True):
         parts[name].append(sample)
     files = write_subsets(data_set, parts, out)
     say(f"{', '.join(f'{name} {len(samples):,}' for name, samples in parts.items())}: {files[0].resolve()}")
@@ -222,10 +222,10 @@ def stats(
 
     data_sets = _open_splits(data, split)
     ledgers = {name: Ledger() for name in data_sets}
-    found = stats_of(data_sets, on_error, ledgers)
-    drift = drift_between(found)
+    counted = stats_of(data_sets, on_error, ledgers)
+    drift = drift_between(counted)
     classes = next(iter(data_sets.values())).classes
-    for name, one in found.items():
+    for name, one in counted.items():
         say(f"{name}: {one.images:,} images, {one.boxes_of.total():,} boxes, {one.empty:,} images without objects")
     for pair, apart in drift.items():
         apart_by = f"classes {apart.classes:.3f}, sizes {apart.sizes:.3f}, aspects {apart.aspects:.3f}"
@@ -234,11 +234,11 @@ def stats(
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "classes": list(classes),
-        "splits": {name: one.to_json(classes) for name, one in found.items()},
+        "splits": {name: one.to_json(classes) for name, one in counted.items()},
         "drift": {f"{one}-{other}": vars(apart) for (one, other), apart in drift.items()},
     }
     _write(folder / "stats.json", json.dumps(record, indent=1))
-    write_page(stats_page(data, classes, found, drift), folder / "report.html")
+    write_page(stats_page(data, classes, counted, drift), folder / "report.html")
     _tell(ledgers, folder / "left-out")
     say(f"Report in {(folder / 'report.html').resolve()}")
 

@@ -141,7 +141,7 @@ def lint(
     node_map: Annotated[
         Path | None,
         typer.Option(
-            "--map", help="Darknet's .map: number of the node of each label [found by name].", show_default=False
+            "--map", help="Darknet's .map: number of the node of each label [matched by name].", show_default=False
         ),
     ] = None,
 ) -> None:
@@ -150,12 +150,14 @@ def lint(
     from yolo9000.taxonomy.wordnet import wordnet
 
     word_tree = open_tree(tree, names)
-    found = findings_of(word_tree, _label_nodes(word_tree, labels, node_map), wordnet())
-    for finding in found:
+    findings = findings_of(word_tree, _label_nodes(word_tree, labels, node_map), wordnet())
+    for finding in findings:
         say(str(finding))
-    counts = {code: sum(finding.code == code for finding in found) for code in dict.fromkeys(f.code for f in found)}
-    say(", ".join(f"{count} x {code}" for code, count in counts.items()) or f"{len(word_tree):,} nodes, nothing found")
-    if found:
+    counts = {
+        code: sum(finding.code == code for finding in findings) for code in dict.fromkeys(f.code for f in findings)
+    }
+    say(", ".join(f"{count} x {code}" for code, count in counts.items()) or f"{len(word_tree):,} nodes, no findings")
+    if findings:
         raise typer.Exit(EXIT_DATA_INVALID)
 
 
@@ -302,7 +304,7 @@ def _described(node: str, hierarchy: Hierarchy) -> str:
 
 def _explained(built: BuiltTree) -> Iterator[str]:
     hierarchy = built.hierarchy
-    yield "Nodes with several ways to the top, in the order in which they were added.\n"
+    yield "Nodes with several paths to the root, in the order in which they were added.\n"
     for choice in built.choices:
         yield f"\n{hierarchy.name(choice.node)} ({choice.node}): grows the tree by {choice.growth}\n"
         yield f"  taken: {' > '.join(hierarchy.name(node) for node in choice.taken)}\n"
