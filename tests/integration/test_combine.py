@@ -40,9 +40,9 @@ def combine(folder: Path, *names: str, words: tuple[str, ...] = ()) -> int:
 
 def test_labels_are_merged_and_each_source_keeps_its_names(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert combine(sets, "boxed", "other", "breeds") == 0
-    told = capsys.readouterr().out
-    assert "synonyms: airplane" in told
-    assert "kind of: poodle" in told
+    reported = capsys.readouterr().out
+    assert "synonyms: airplane" in reported
+    assert "kind of: poodle" in reported
     contents = yaml.safe_load((sets / "out" / "all.yaml").read_text())
     assert contents["tree"] == "all-tree.yaml"
     plane, dog, poodle = "n02691156", "n02084071", "n02113335"
@@ -86,11 +86,11 @@ def test_what_a_source_leaves_out_it_does_not_label_exhaustively(sets: Path) -> 
     assert {label for sample in data.samples() if sample.boxes for label in sample.boxes.labels} == {dog}
 
 
-def test_numbers_go_on_meaning_the_classes_of_their_own_set(sets: Path) -> None:
+def test_values_go_on_meaning_the_classes_of_their_own_set(sets: Path) -> None:
     """Labels by number, in a table and in YOLO's files, of sets whose classes come late in the combined one."""
     boxed = sets / "boxed" / "JPEGImages"
     (sets / "table.csv").write_text("p00.png,1\np01.png,0\n")
-    source = f"{{format: list, path: table.csv, images: {boxed}, columns: {{image: 0, labels: [1], numbers: true}}}}"
+    source = f"{{format: list, path: table.csv, images: {boxed}, columns: {{image: 0, labels: [1], indices: true}}}}"
     (sets / "table.yaml").write_text(f"classes: [banana, lemon]\ntrain: [{source}]\n")
     for number, line in enumerate(("1 .5 .5 .2 .2", "0 .4 .5 .2 .2")):
         for kind in ("images", "labels"):
@@ -127,8 +127,8 @@ def test_the_same_name_in_two_senses_is_a_conflict(sets: Path, capsys: pytest.Ca
             (sets / folder / name).mkdir(parents=True)
             Image.new("RGB", (30, 20)).save(sets / folder / name / "0.png")
     assert combine(sets, "animals", "desk") == 0
-    told = capsys.readouterr().out
-    (conflict,) = [line for line in told.splitlines() if line.startswith("conflict: mouse")]
+    reported = capsys.readouterr().out
+    (conflict,) = [line for line in reported.splitlines() if line.startswith("conflict: mouse")]
     assert conflict.endswith("n03793489")  # among keyboards it is the computer's; among cats and dogs it is not
 
 
@@ -143,4 +143,4 @@ def test_a_set_with_a_tree_is_refused(sets: Path, capsys: pytest.CaptureFixture[
     assert (
         run(["data", "combine", str(sets / "out" / "all.yaml"), str(sets / "other"), "-o", str(sets / "b.yaml")]) == 2
     )
-    assert "must have no tree of its own" in capsys.readouterr().err
+    assert "has a tree of its own and cannot be combined" in capsys.readouterr().err

@@ -93,10 +93,10 @@ def check(
         print(", ".join(f"{count} x {code}" for code, count in seen.items()) + " (--all prints each)")
     for warning in result.warnings:
         print(printable(f"warning: {warning}; {warning.suggestion}"))
-    for name, found in result.splits.items():
+    for name, counted in result.splits.items():
         print(
-            f"{name}: {found.images} images, {found.boxed} with boxes ({found.boxes_of.total()}), "
-            f"{found.labelled} with image-level labels, {len(found.issues)} issues"
+            f"{name}: {counted.images} images, {counted.boxed} with boxes ({counted.boxes_of.total()}), "
+            f"{counted.labelled} with image-level labels, {len(counted.issues)} issues"
         )
     folder = out or next_run(Path("runs/check"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,13 +221,13 @@ def split(
     data_set = open_splits(data)["train"]
     _say(data_set)
     ledger = Ledger()
-    found = survey(data_set, on_error, ledger)
+    counted = survey(data_set, on_error, ledger)
     fractions: dict[Split, float] = {"val": val}
     if test:
         fractions["test"] = test
-    splits = split_survey(found, fractions, group_by=group_by, classes=len(data_set.classes) if stratify else 0)
+    splits = split_survey(counted, fractions, group_by=group_by, classes=len(data_set.classes) if stratify else 0)
     parts: dict[Split, list[Sample]] = {"train": [], **{name: [] for name in fractions}}
-    for sample, name in zip(found.samples, splits, strict=True):
+    for sample, name in zip(counted.samples, splits, strict=True):
         parts[name].append(sample)
     files = write_subsets(data_set, parts, out)
     print(f"{', '.join(f'{name} {len(samples):,}' for name, samples in parts.items())}: {files[0].resolve()}")
@@ -251,10 +251,10 @@ def stats(
 
     data_sets = _open_splits(data, split)
     ledgers = {name: Ledger() for name in data_sets}
-    found = stats_of(data_sets, on_error, ledgers)
-    drift = drift_between(found)
+    counted = stats_of(data_sets, on_error, ledgers)
+    drift = drift_between(counted)
     classes = next(iter(data_sets.values())).classes
-    for name, one in found.items():
+    for name, one in counted.items():
         print(f"{name}: {one.images:,} images, {one.boxes_of.total():,} boxes, {one.empty:,} images without objects")
     for pair, apart in drift.items():
         apart_by = f"classes {apart.classes:.3f}, sizes {apart.sizes:.3f}, aspects {apart.aspects:.3f}"
@@ -263,11 +263,11 @@ def stats(
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "classes": list(classes),
-        "splits": {name: one.to_json(classes) for name, one in found.items()},
+        "splits": {name: one.to_json(classes) for name, one in counted.items()},
         "drift": {f"{one}-{other}": vars(apart) for (one, other), apart in drift.items()},
     }
     _write(folder / "stats.json", json.dumps(record, indent=1))
-    write_page(stats_page(data, classes, found, drift), folder / "report.html")
+    write_page(stats_page(data, classes, counted, drift), folder / "report.html")
     _tell(ledgers, folder / "left-out")
     print(f"Report in {(folder / 'report.html').resolve()}")
 
@@ -353,16 +353,16 @@ def anchors(
     sizes_wh, images_wh = open_one(data, split, on_error, Path("runs", "anchors")).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
-    found = report(cells, parse_range(k), defaults=known, seed=seed)
-    print(format_report(found))
-    for row in found.rows:
-        if row.k == found.elbow or len(found.rows) == 1 or row.k == 5:
-            print(f"\nk = {row.k}{' (elbow)' if row.k == found.elbow and len(found.rows) > 1 else ''}")
+    counted = report(cells, parse_range(k), defaults=known, seed=seed)
+    print(format_report(counted))
+    for row in counted.rows:
+        if row.k == counted.elbow or len(counted.rows) == 1 or row.k == 5:
+            print(f"\nk = {row.k}{' (elbow)' if row.k == counted.elbow and len(counted.rows) > 1 else ''}")
             print(anchor_forms(row.iou.anchors_wh))
     if plot is not None:
         from yolo9000.adapt.anchor_plot import plot_report
 
-        plot_report(found, plot)
+        plot_report(counted, plot)
         print(f"\nPlot in {plot.resolve()}")
 
 
@@ -372,14 +372,14 @@ def parse_range(text: str) -> list[int]:
     Raises:
         ConfigError: it is none of these.
     """
-    numbers: list[int] = []
+    values: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
         ends = (first, last if dash else first)
         if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
             raise ConfigError(f"must be integers from 1 to 100, e.g. 5, 1-15 or 3,5,9, got {text!r}", argument="k")
-        numbers += range(int(ends[0]), int(ends[1]) + 1)
-    return sorted(set(numbers))
+        values += range(int(ends[0]), int(ends[1]) + 1)
+    return sorted(set(values))
 
 
 def val(
