@@ -45,7 +45,7 @@ step() { # name, recipe, settings
     if [ -d "$out/$run/checkpoints" ]; then
         $train --resume "$out/$run"
     else
-        $train "$here/$recipe" "$@" --out "$out/$run"
+        $train --recipe "$here/$recipe" "$@" --out "$out/$run"
     fi
 }
 step classifier-64 classifier-64.toml "data=$out/data/classifier.yaml"

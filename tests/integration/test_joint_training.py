@@ -84,7 +84,9 @@ def pseudo_box_log(folder: Path) -> list[dict[str, object]]:
 
 def test_both_kinds_train_in_the_stated_ratio_and_what_was_taught_is_logged(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "workers=0", "epochs=20", "--out", str(folder), "--threads", "1"]) == 0
+    assert (
+        run(["train", "--recipe", str(recipe), "workers=0", "epochs=20", "--out", str(folder), "--threads", "1"]) == 0
+    )
     lines = pseudo_box_log(folder)
     trained = 5 * 60  # 20 epochs of 15 images in batches of 5
     assert len(lines) == pytest.approx(trained * 2 / 3, abs=12)  # 2 labelled ones for each with boxes
@@ -111,7 +113,7 @@ def test_every_label_of_a_image_teaches_a_box_and_of_two_on_one_path_the_lower(r
     tags = "{format: list, path: tags.tsv, images: labelled, columns: {image: image, labels: [label]}}"
     (tmp_path / "data.yaml").write_text(DATA.replace("{format: folder, path: labelled}", tags))
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "workers=0", "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
+    assert run(["train", "--recipe", str(recipe), "workers=0", "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
     taught = Counter((line["step"], line["index"]) for line in pseudo_box_log(folder))
     assert set(taught.values()) == {2}
     assert {line["label"] for line in pseudo_box_log(folder)} == {4, 7}  # red and green, not cold
@@ -119,8 +121,8 @@ def test_every_label_of_a_image_teaches_a_box_and_of_two_on_one_path_the_lower(r
 
 def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert finish(start(recipe, "--out", whole, "--threads", "1"))[0] == 0
-    process = start(recipe, "--out", broken, "--threads", "1")
+    assert finish(start("--recipe", recipe, "--out", whole, "--threads", "1"))[0] == 0
+    process = start("--recipe", recipe, "--out", broken, "--threads", "1")
     assert wait_for_log(process, broken, lines=5)
     process.kill()
     process.communicate()
@@ -141,7 +143,7 @@ def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxe
         f"tree: labels.tree\nclasses: [blue, red, cold]\ntrain: [{no_blue}, {blue}]\nval: [{val}]\n"
     )
 
-    def all_red_found(detector: Detector, data_set: DataSet, **options: Any) -> Iterator[tuple[Sample, Detections]]:
+    def all_red_detected(detector: Detector, data_set: DataSet, **options: Any) -> Iterator[tuple[Sample, Detections]]:
         assert detector.names == ("blue", "red", "cold")
         for sample, _ in detect_samples(detector, data_set, **options):
             assert sample.boxes is not None
@@ -149,9 +151,9 @@ def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxe
             scores, names = np.full(len(reds), 0.9, np.float32), ("red",) * len(reds)
             yield sample, Detections(reds.boxes_xyxy, scores, reds.labels, names, (90, 60))
 
-    monkeypatch.setattr(detect, "detect_samples", all_red_found)
+    monkeypatch.setattr(detect, "detect_samples", all_red_detected)
     settings = ["workers=0", "epochs=1", "network.clusters=1", "--out", str(tmp_path / "run"), "--threads", "1"]
-    assert run(["train", str(recipe), *settings]) == 0
+    assert run(["train", "--recipe", str(recipe), *settings]) == 0
     (scores,) = (line for line in log_of(tmp_path / "run") if line["kind"] == "metrics")
     assert scores["metrics"]["map50"] == 0.5
     assert scores["metrics"]["map50_boxed"] == 1
@@ -162,7 +164,7 @@ def test_a_run_does_not_go_on_with_another_tree(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "workers=0", "epochs=1", "--out", str(folder), "--threads", "1"]) == 0
+    assert run(["train", "--recipe", str(recipe), "workers=0", "epochs=1", "--out", str(folder), "--threads", "1"]) == 0
     (tmp_path / "labels.tree").write_text(TREE.replace("yellow", "amber"))
     assert run(["train", "--resume", str(folder)]) == 2
     assert "the label tree must be the one that the run began with" in capsys.readouterr().err
@@ -170,11 +172,11 @@ def test_a_run_does_not_go_on_with_another_tree(
 
 def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
+    assert run(["train", "--recipe", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
     capsys.readouterr()
     assert run(["data", "pseudo-boxes", str(folder), "--images", "3"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in told[:4]] == [
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in printed[:4]] == [
         "steps 1 to 3",
         "steps 4 to 6",
         "steps 7 to 9",
@@ -191,7 +193,20 @@ def test_a_run_without_image_level_labels_has_nothing_to_show(
 ) -> None:
     folder = tmp_path / "run"
     assert (
-        run(["train", str(recipe), "workers=0", "joint.ratio=0", "epochs=1", "--out", str(folder), "--threads", "1"])
+        run(
+            [
+                "train",
+                "--recipe",
+                str(recipe),
+                "workers=0",
+                "joint.ratio=0",
+                "epochs=1",
+                "--out",
+                str(folder),
+                "--threads",
+                "1",
+            ]
+        )
         == 0
     )
     facts = json.loads((folder / "run.json").read_text())
@@ -203,5 +218,5 @@ def test_a_run_without_image_level_labels_has_nothing_to_show(
 def test_a_ratio_needs_both_kinds(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only_boxes = "\n".join(line for line in DATA.splitlines() if "labelled" not in line)
     (tmp_path / "data.yaml").write_text(only_boxes)
-    assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run")]) == 2
+    assert run(["train", "--recipe", str(recipe), "workers=0", "--out", str(tmp_path / "run")]) == 2
     assert "joint.ratio needs images with image-level labels" in capsys.readouterr().err

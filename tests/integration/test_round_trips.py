@@ -86,9 +86,9 @@ def data_sets(draw: st.DrawFn) -> tuple[list[Boxes], tuple[str, ...], list[str]]
 
 def by_pixels(data: DataSet) -> dict[bytes, Boxes]:
     samples = list(data.samples())
-    got = {np.asarray(Image.open(s.image.path)).tobytes()[:600]: boxes_in(s, data) for s in samples}
-    assert len(got) == len(samples)
-    return got
+    boxes_by_pixels = {np.asarray(Image.open(s.image.path)).tobytes()[:600]: boxes_in(s, data) for s in samples}
+    assert len(boxes_by_pixels) == len(samples)
+    return boxes_by_pixels
 
 
 def assert_same(one: dict[bytes, Boxes], other: dict[bytes, Boxes], *, marks: bool) -> None:

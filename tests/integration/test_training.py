@@ -59,7 +59,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_a_run_leaves_what_it_promises(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
+    assert run(["train", "--recipe", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
     out = capsys.readouterr().out
     assert "9 images, 2 classes; initialised from scratch" in out
     facts = json.loads((folder / "run.json").read_text())
@@ -82,9 +82,9 @@ def test_a_run_leaves_what_it_promises(recipe: Path, tmp_path: Path, capsys: pyt
 
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(recipe: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert finish(start(recipe, "--out", whole, "--threads", "1"))[0] == 0
+    assert finish(start("--recipe", recipe, "--out", whole, "--threads", "1"))[0] == 0
     rng = np.random.default_rng(7)
-    process = start(recipe, "--out", broken, "--threads", "1")
+    process = start("--recipe", recipe, "--out", broken, "--threads", "1")
     for lines in np.sort(rng.choice(np.arange(1, STEPS), 3, replace=False)):
         assert wait_for_log(process, broken, lines)
         process.kill()
@@ -98,14 +98,19 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(recipe: Path, tm
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "group"), [("SIGTERM", 143, True), ("SIGHUP", 129, True), ("SIGINT", 130, False)]
+)
+def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, name: str, code: int, group: bool) -> None:
+    """The process alone, or the group with the workers, as timeout, systemd, Slurm and a lost terminal do it."""
     folder = tmp_path / "run"
-    process = start(
-        recipe, "epochs=100000", "evaluate_every=100000", "checkpoint_every=none", "--out", folder, "--threads", "1"
-    )
+    settings = ["epochs=100000", "evaluate_every=100000", "checkpoint_every=none", "workers=2", "--threads", "1"]
+    process = start("--recipe", recipe, *settings, "--out", folder, new_session=True)
     assert wait_for_log(process, folder, lines=4)
+    number = getattr(signal, name)
     process.send_signal(number)
+    if group:
+        os.killpg(process.pid, number)  # so that the process gets it twice, as from timeout
     ended, out, err = finish(process)
     assert ended == code, err
     assert "Traceback" not in err
@@ -136,8 +141,8 @@ def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> No
         "optimizer.lr=1e-5",
         "augment.placement=random_crop",  # on flat grey, rounding goes further
     ]
-    assert finish(start(recipe, *settings, "--out", tmp_path / "one", "--threads", "1"))[0] == 0
-    code, _, err = finish(torchrun(2, recipe, *settings, "--out", tmp_path / "two", "--threads", "1"))
+    assert finish(start("--recipe", recipe, *settings, "--out", tmp_path / "one", "--threads", "1"))[0] == 0
+    code, _, err = finish(torchrun(2, "--recipe", recipe, *settings, "--out", tmp_path / "two", "--threads", "1"))
     assert code == 0, err
     one, two = (load_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
     for name in one:
@@ -151,7 +156,7 @@ def test_two_processes_train_what_one_trains(recipe: Path, tmp_path: Path) -> No
 @pytest.mark.posix
 def test_a_dead_process_ends_all(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = torchrun(2, recipe, "epochs=100000", "workers=0", "--out", folder, "--threads", "1")
+    process = torchrun(2, "--recipe", recipe, "epochs=100000", "workers=0", "--out", folder, "--threads", "1")
     assert wait_for_log(process, folder, lines=4)
     ranks = subprocess.run(["pgrep", "-f", f"yolo9000 train.*{folder}"], capture_output=True, text=True, check=True)
     children = [int(line) for line in ranks.stdout.split() if int(line) != process.pid]
@@ -166,7 +171,7 @@ def test_a_loss_that_is_no_number_stops_before_any_weight_follows(
 ) -> None:
     folder = tmp_path / "run"
     settings = ["optimizer.lr=1e30", "optimizer.burn_in=0", "workers=0", "checkpoint_every=1"]
-    assert run(["train", str(recipe), "workers=0", *settings, "--out", str(folder), "--threads", "1"]) == 2
+    assert run(["train", "--recipe", str(recipe), "workers=0", *settings, "--out", str(folder), "--threads", "1"]) == 2
     err = capsys.readouterr().err
     assert "the loss and its gradient must be finite" in err
     (issue,) = (folder / "issues").iterdir()
@@ -183,17 +188,17 @@ def test_a_image_that_broke_since_the_start_is_named(
     image = tmp_path / "shapes" / "JPEGImages" / "p04.png"
     data = image.read_bytes()
     image.write_bytes(data[: len(data) // 2])  # its header is whole
-    assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run"), "--threads", "1"]) == 2
+    assert run(["train", "--recipe", str(recipe), "workers=0", "--out", str(tmp_path / "run"), "--threads", "1"]) == 2
     err = capsys.readouterr().err
     assert "p04.png" in err
     assert "Traceback" not in err
 
 
-def test_wrong_data_are_told_before_the_first_step(
+def test_wrong_data_are_reported_before_the_first_step(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "shapes" / "JPEGImages" / "p04.png").write_text("no image")
-    assert run(["train", str(recipe), "workers=0", "--out", str(tmp_path / "run")]) == 2
+    assert run(["train", "--recipe", str(recipe), "workers=0", "--out", str(tmp_path / "run")]) == 2
     assert "p04" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -215,7 +220,7 @@ def test_a_dead_worker_names_the_image(recipe: Path, tmp_path: Path) -> None:
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run(
-        [sys.executable, script, *command(recipe, "--out", tmp_path / "run", "--threads", "1")[3:]],
+        [sys.executable, script, *command("--recipe", recipe, "--out", tmp_path / "run", "--threads", "1")[3:]],
         capture_output=True,
         text=True,
         env=environment,
@@ -228,7 +233,7 @@ def test_a_dead_worker_names_the_image(recipe: Path, tmp_path: Path) -> None:
 
 def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
-    assert run(["train", str(recipe), "workers=0", "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
+    assert run(["train", "--recipe", str(recipe), "workers=0", "epochs=2", "--out", str(folder), "--threads", "1"]) == 0
     annotation = tmp_path / "shapes" / "Annotations" / "p02.xml"
     annotation.write_text(annotation.read_text().replace("<xmin>14</xmin>", "<xmin>15</xmin>"))
     assert run(["train", "--resume", str(folder)]) == 2
@@ -238,8 +243,9 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "either a recipe or --resume"),
-        (["RECIPE", "--resume", "run"], "either a recipe or --resume"),
+        ([], "train needs DATA"),
+        (["RECIPE", "--resume", "run"], "--resume continues a run with its own data"),
+        (["shapes", "epochs=3", "fruit"], "after DATA there must be settings, KEY=VALUE, got 'fruit'"),
         (["--resume", "run"], "run"),
         (["RECIPE", "epoch=3"], "did you mean 'epochs'"),
         (["RECIPE", "network.name=yolov3"], "did you mean 'yolov2'"),
@@ -252,12 +258,11 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
         (["RECIPE", "--threads", "0"], "--threads: must be at least 1"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(
+def test_wrong_use_is_reported_in_one_line(
     recipe: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    filled = [
-        str(recipe) if word == "RECIPE" else str(tmp_path / word) if word == "run" else word for word in arguments
-    ]
+    words = {"RECIPE": ["--recipe", str(recipe)], "run": [str(tmp_path / "run")]}
+    filled = [part for word in arguments for part in words.get(word, [word])]
     assert run(["train", *filled, *([] if "--resume" in arguments else ["--out", str(tmp_path / "out")])]) == 2
     err = capsys.readouterr().err
     assert message in err

@@ -32,11 +32,13 @@ class Transfer:
         model: the result.
         convolutions: number of convolutions taken over whole.
         classes: number of classes whose rows of the last convolution were taken over.
+        layers: number of layers, from the first on, that both networks have.
     """
 
     model: Model
     convolutions: int
     classes: int
+    layers: int
 
 
 def scale_width(architecture: Architecture, width: float) -> Architecture:
@@ -150,7 +152,7 @@ def transfer(source: Model, target: Model, classes: Int64[np.ndarray, " k"] | No
             convolutions += taken == len(chosen)
     if not convolutions:
         raise ConfigError("shares no layer with the network, counting from the first")
-    return Transfer(Model(target.architecture, tuple(parameters)), convolutions, taken)
+    return Transfer(Model(target.architecture, tuple(parameters)), convolutions, taken, same)
 
 
 def _same_layers(a: Architecture, b: Architecture) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int8
+from jaxtyping import Float16, Float32, Float64, Int8
 
 from yolo9000.architectures.layers import Architecture, BatchNormForm, Conv, Layer, Region, layer_name
+from yolo9000.choices import WeightsDtype
 from yolo9000.errors import ConfigError, WeightsError
 
 __all__ = [
@@ -18,13 +19,16 @@ __all__ = [
     "ClassRows",
     "ConvParameters",
     "Model",
+    "WeightsDtype",
     "check_parameters",
     "dequantize",
     "fold_batch_norm",
     "has_splittable_head",
+    "has_wide_head",
     "quantize",
     "split_head",
     "standard_deviation",
+    "to_float16",
 ]
 
 
@@ -196,8 +200,29 @@ def has_splittable_head(architecture: Architecture) -> bool:
     return isinstance(architecture.head, Region) and isinstance(last, Conv) and last == _linear(last.filters)
 
 
+def has_wide_head(architecture: Architecture) -> bool:
+    """Whether class logits on demand pay: the head can be split, and has more filters than it reads channels."""
+    last = len(architecture.body) - 1
+    if last == 0 or not has_splittable_head(architecture):
+        return False
+    return architecture.shapes()[last][0] > architecture.input_channels()[last]
+
+
 def _linear(filters: int) -> Conv:
     return Conv(filters, 1, 1, 0, batch_normalize=False, activation="linear")
+
+
+def to_float16(values: Float32[np.ndarray, "*shape"]) -> Float16[np.ndarray, "*shape"]:
+    """Weights in half precision.
+
+    Raises:
+        WeightsError: a weight is out of its range.
+    """
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise WeightsError("float16 holds values up to 65504, got larger ones")
+    return halves
 
 
 def quantize(

@@ -61,6 +61,7 @@ class GraphNetwork(BaseModel):
         stride: pixels in a cell; width and height are multiples of it.
         anchors_wh_cells: width and height of each anchor in cells.
         classes: see `Head.classes`.
+        cfg: the architecture that the graph was built from, so that training can start from the file; None: unknown.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -69,6 +70,7 @@ class GraphNetwork(BaseModel):
     stride: PositiveInt
     anchors_wh_cells: list[tuple[PositiveFloat, PositiveFloat]] = Field(min_length=1)
     classes: Literal["softmax", "sigmoid", "tree"]
+    cfg: str | None = None
 
 
 class Metadata(BaseModel):

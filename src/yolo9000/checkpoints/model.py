@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from yolo9000.architectures.head import ClassActivation, Head
-from yolo9000.architectures.layers import Conv, Region, Softmax
+from yolo9000.architectures.layers import Region, Softmax
 from yolo9000.architectures.onnx import build_onnx
-from yolo9000.architectures.weights import ClassRows, Model, fold_batch_norm, split_head
+from yolo9000.architectures.weights import ClassRows, Model, fold_batch_norm, has_wide_head, split_head
 from yolo9000.checkpoints.darknet.weights import Header
+from yolo9000.checkpoints.graph_weights import graph_weights
 from yolo9000.errors import ConfigError, EngineError, WeightsError
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import ResizeMode
@@ -65,6 +66,7 @@ class LoadedModel:
         weights: architecture and arrays as they were trained; None for an exported file.
         graph: the network of an exported file: the bytes of an ONNX file, or a model of OpenVINO; else None.
         graph_class_rows: the class rows of an exported file, if they are kept apart.
+        graph_cfg: the architecture that the graph of an exported file was built from; None if it is not known.
         lazy_classes: of a model with weights, whether class rows are kept apart; None does so where the head is wider
             than its input, so that computing classes only where they matter is cheaper.
         trained: how the model was made; plain values for JSON.
@@ -79,6 +81,7 @@ class LoadedModel:
     weights: Model | None = None
     graph: bytes | OpenVinoModel | None = None
     graph_class_rows: ClassRows | None = None
+    graph_cfg: str | None = None
     lazy_classes: bool | None = None
     trained: Mapping[str, Any] = field(default_factory=dict)
     darknet_header: Header | None = None
@@ -161,18 +164,20 @@ class LoadedModel:
             raise ConfigError("the model must be a detector, got a classifier")
         return self.head
 
-    @property
+    @cached_property
     def trained_weights(self) -> Model:
-        """The weights of a model that is not an exported file.
+        """The weights to train from; those of an exported file have batch norm folded into them.
 
         Raises:
-            ConfigError: it is one: batch norm is folded into its weights.
+            ConfigError: it is an OpenVINO file, or a file whose architecture is not known.
         """
-        if self.weights is None:
+        if self.weights is not None:
+            return self.weights
+        if self.graph_cfg is None or not isinstance(self.graph, bytes):
             raise ConfigError(
-                "an exported file has no weights to work on; use the .safetensors or .cfg that it was exported from"
+                "this exported file has no weights to work on; use the .safetensors or .cfg that it was exported from"
             )
-        return self.weights
+        return graph_weights(self.graph, self.graph_cfg, self.graph_class_rows)
 
     @property
     def class_rows(self) -> ClassRows | None:
@@ -191,7 +196,7 @@ class LoadedModel:
         if self.weights is None:
             raise EngineError("the network of an exported file is not known as layers")
         folded = fold_batch_norm(self.weights)
-        lazy = _has_wide_linear_head(folded) if self.lazy_classes is None else self.lazy_classes
+        lazy = has_wide_head(folded.architecture) if self.lazy_classes is None else self.lazy_classes
         if not lazy:
             return NetworkLayers(folded, DENSE)
         trunk, class_rows = split_head(folded)
@@ -208,16 +213,3 @@ class LoadedModel:
         if self.graph is not None:
             raise EngineError("an OpenVINO file (.xml) can be run by the engine openvino only")
         return bytes(self.layers.to_onnx().SerializeToString())
-
-
-def _has_wide_linear_head(model: Model) -> bool:
-    """Whether a detector's last convolution has more filters than input channels and is one that `split_head` takes."""
-    architecture = model.architecture
-    last = len(architecture.body) - 1
-    layer = architecture.layers[last]
-    linear = last > 0 and isinstance(layer, Conv) and layer == Conv(layer.filters, 1, 1, 0, False, "linear")
-    return (
-        isinstance(architecture.head, Region)
-        and linear
-        and architecture.head.filters > architecture.input_channels()[last]
-    )

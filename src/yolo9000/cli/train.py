@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli.terminal import printable
+from yolo9000.cli.terminal import say
 from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,15 +22,17 @@ ResumeOption = Annotated[
 
 
 def train(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(help="A TOML file, or the name of a recipe that comes along.", show_default=False),
-    ] = None,
-    changes: Annotated[
+    data_and_settings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="Go over what the recipe says: data=DIR epochs=20.", show_default=False
+            metavar="[DATA] [KEY=VALUE]...",
+            help="The data set, and settings that override the recipe's: epochs=20 optimizer.lr=0.001.",
+            show_default=False,
         ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A TOML file, or the name of a recipe of the package [fine-tune].", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the run [runs/train, ...].", show_default=False)
@@ -38,15 +40,18 @@ def train(
     resume: ResumeOption = None,
     device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:1.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Processor threads of each process [its share of the cores].", show_default=False)
+        int | None, typer.Option(help="CPU threads of each process [its part of the cores].", show_default=False)
     ] = None,
 ) -> None:
-    """Train a classifier or a detector by a recipe; several processes under torchrun."""
-    if (recipe is None) == (resume is None):
-        raise ConfigError("train needs either a recipe or --resume RUN")
+    """Train a detector or a classifier: by default, fine-tune the bundled model on DATA."""
+    data, settings = _split_arguments(data_and_settings or [])
+    if resume is None and data is None and recipe is None:
+        raise ConfigError("train needs DATA, --recipe RECIPE with data of its own, or --resume RUN")
+    if resume is not None and (data, recipe, settings) != (None, None, []):
+        raise ConfigError("--resume continues a run with its own data, recipe and settings: give no others")
     if resume is not None and (out is not None or threads is not None):
         raise ConfigError(
-            "--resume goes on in the run's own folder with its own threads: --out and --threads do not go with it"
+            "--resume continues in the run's own folder with its own threads: do not give --out or --threads"
         )
     if threads is not None and threads < 1:
         raise ConfigError(f"must be at least 1, got {threads}", argument="threads")
@@ -58,16 +63,27 @@ def train(
 
     def notify(line: str) -> None:
         if os.environ.get("RANK", "0") == "0":
-            print(printable(line), flush=True)
+            say(line)
 
     if resume is not None:
         outcome = train_model(resume=resume, device=device, notify=notify)
     else:
-        overrides = parse_overrides(changes or ())
-        outcome = train_model(recipe=str(recipe), out=out, device=device, threads=threads, notify=notify, **overrides)
+        named = {} if recipe is None else {"recipe": recipe}
+        overrides = parse_overrides(settings)
+        outcome = train_model(data, out=out, device=device, threads=threads, notify=notify, **named, **overrides)
     _tell_end(outcome, notify)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)
+
+
+def _split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The data set, if the first argument is one, and the settings."""
+    is_data = bool(arguments) and ("=" not in arguments[0] or Path(arguments[0]).exists())
+    settings = arguments[1:] if is_data else arguments
+    for text in settings:
+        if "=" not in text:
+            raise ConfigError(f"after DATA there must be settings, KEY=VALUE, got {text!r}")
+    return (arguments[0] if is_data else None), settings
 
 
 def curves(
@@ -86,8 +102,8 @@ def curves(
         raise ConfigError("the folders of the runs must have different names, which stand beside the curves")
     write_atomically(out, plot_scores(folders, score, against))
     for name, best in best_scores(folders, score).items():
-        print(f"{name:<28} {score} {best.value:.4f} after {best.epoch:.4g} epochs, {best.minutes:.1f} minutes")
-    print(f"Curves in {out.resolve()}")
+        say(f"{name:<28} {score} {best.value:.4f} after {best.epoch:.4g} epochs, {best.minutes:.1f} minutes")
+    say(f"Curves in {out.resolve()}")
 
 
 def pseudo_boxes(
@@ -107,16 +123,16 @@ def pseudo_boxes(
     folder = out or run
     for stage in show_pseudo_boxes(run, folder, images=images, labels=labels or (), seed=seed):
         first, last = stage.steps
-        print(
+        say(
             f"steps {first:,} to {last:,}: {stage.boxes:,} boxes; probability {stage.probability:.3f}, "
             f"objectness {stage.objectness:.3f}, {stage.area:.0%} of the image"
         )
-    print(f"Page in {(folder / 'pseudo-boxes.html').resolve()}")
+    say(f"Page in {(folder / 'pseudo-boxes.html').resolve()}")
 
 
 def _tell_end(outcome: Outcome, notify: Notify) -> None:
     if outcome.signal is not None:
-        notify(f"stopped after step {outcome.step:,} of {outcome.total_steps:,}; go on with --resume {outcome.folder}")
+        notify(f"stopped after step {outcome.step:,}; go on with --resume {outcome.folder}")
         return
     if outcome.images_per_second:
         notify(f"{outcome.images_per_second:.1f} images/s; {outcome.waited:.1%} of the time waiting for images")

@@ -15,7 +15,7 @@ from jaxtyping import Int64, UInt8
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.types import BoxAnnotations
 
-__all__ = ["SIZES", "Batch", "Example", "collate", "epoch_order", "multi_scale_size"]
+__all__ = ["SIZES", "Batch", "Example", "batch_of", "blank_images", "collate", "epoch_order", "multi_scale_size"]
 
 SIZES = tuple(range(320, 608 + 1, 32))  # pixels; Paper: §2 Multi-Scale Training
 
@@ -76,6 +76,12 @@ class Batch:
         return width, height
 
 
+def blank_images(count: int, size_wh: tuple[int, int]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Grey images that take no memory, in place of those that are not needed."""
+    width, height = size_wh
+    return np.broadcast_to(np.uint8(128), (count, height, width, 3))
+
+
 def collate(examples: Sequence[Example]) -> Batch:
     """The examples as one batch, in their order.
 
@@ -85,8 +91,13 @@ def collate(examples: Sequence[Example]) -> Batch:
     shapes = {example.image.shape for example in examples}
     if len(shapes) != 1:
         raise ValueError(f"a batch must have one or more images of one size, got {sorted(shapes)}")
+    return batch_of(np.stack([example.image for example in examples]), examples)
+
+
+def batch_of(images: UInt8[np.ndarray, "n h w 3"], examples: Sequence[Example]) -> Batch:
+    """The images as a batch, with the annotations of the examples."""
     return Batch(
-        images=np.stack([example.image for example in examples]),
+        images=images,
         boxes=tuple(example.boxes for example in examples),
         image_labels=tuple(example.image_labels for example in examples),
         names=tuple(example.name for example in examples),

@@ -6,14 +6,15 @@ It is described by a data-set file, see `dataset_file`, or recognized from what 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from yolo9000.choices import OnError
 from yolo9000.data.dataset_file import DataSetFile, Described, Source, read_description
 from yolo9000.data.format import SPLITS, SourceSettings, Split
 from yolo9000.data.formats import FORMATS, coco
@@ -40,9 +41,6 @@ __all__ = [
     "splits_of",
 ]
 
-OnError = Literal["error", "skip", "fix"]
-"""What to do with an image whose annotation has an issue: stop, leave the image out, or fix what can be fixed."""
-
 
 @dataclass(frozen=True)
 class DataSet:
@@ -55,6 +53,7 @@ class DataSet:
         sources: where the images and labels are.
         tree: the label tree, if one was given.
         description: what was recognized, one line for people; nothing for a data-set file.
+        kept: index of the source and name of the samples that belong to the split; None: all.
     """
 
     name: str
@@ -63,6 +62,11 @@ class DataSet:
     sources: tuple[SourceSettings, ...]
     tree: WordTree | None = None
     description: str = ""
+    kept: frozenset[tuple[int, str]] | None = None
+
+    def only(self, samples: Iterable[Sample]) -> DataSet:
+        """The part of the data set that has these samples."""
+        return replace(self, kept=frozenset((sample.source, sample.name) for sample in samples))
 
     def exhaustive(self, source: int) -> Bool[np.ndarray, " k"]:
         """Which classes the source labels exhaustively: only of these does an image without a label mean "none".
@@ -88,7 +92,13 @@ class DataSet:
             if source.only is not None:
                 annotations = _only(annotations, self.root / source.only)
             for annotation in annotations:
-                yield _renumbered(annotation, indices, position)
+                if self._keeps(position, annotation):
+                    yield _renumbered(annotation, indices, position)
+
+    def _keeps(self, source: int, annotation: Annotation) -> bool:
+        if self.kept is None:
+            return True
+        return annotation.sample is not None and (source, annotation.sample.name) in self.kept
 
     def samples(self, on_error: OnError = "error", ledger: Ledger | None = None) -> Iterator[Sample]:
         """Every usable image.

@@ -1,52 +1,130 @@
-"""The network of a recipe and its initial weights."""
+"""The network of a recipe, and its initial weights: from scratch or transferred from another model."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int64
 
 from yolo9000.architectures import surgery
 from yolo9000.architectures.layers import Architecture
-from yolo9000.architectures.surgery import class_count, scale_width
+from yolo9000.architectures.surgery import scale_width
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.load import load_architecture, load_weights
+from yolo9000.checkpoints.load import is_model, load_architecture, load_model, load_weights
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import ConfigError, WeightsError
-from yolo9000.training.recipe import NetworkSettings
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.training.recipe import START, NetworkSettings, Recipe
 
-__all__ = ["named_architecture", "transfer"]
+__all__ = ["Initial", "known_classes", "named_architecture", "resolve_start", "transfer"]
+
+SHOWN = 5  # names in a message
 
 
-def named_architecture(settings: NetworkSettings) -> Architecture:
-    """The network that a recipe names, at the recipe's width and size, with the head that it is defined with.
+def resolve_start(recipe: Recipe) -> Recipe:
+    """The recipe with the size and the resize mode of the model that it starts from, where it takes over the network.
 
     Raises:
-        ConfigError: there is no such network, or it cannot have that size.
+        ConfigError: the recipe takes over the network of a start that has none.
     """
-    architecture = load_architecture(settings.name, argument="network.name")
+    network = recipe.network
+    if network.name != START:
+        return recipe
+    if recipe.start is None or not is_model(recipe.start):
+        raise ConfigError(f"network.name={START} needs start=MODEL, got start={recipe.start}")
+    model = load_model(recipe.start)
+    own = {"size": model.network_wh, "fit": None if model.head is None else model.head.resize_mode}
+    missing = {key: value for key, value in own.items() if key not in network.model_fields_set and value is not None}
+    fields = {key: value for key, value in missing.items() if key in type(network).model_fields}
+    return recipe.model_copy(update={"network": network.model_copy(update=fields)})
+
+
+def named_architecture(settings: NetworkSettings, start: str | None = None) -> Architecture:
+    """The network that a recipe names, at the recipe's width and size, with the head that it is defined with.
+
+    Args:
+        settings: of the network; the name ``start`` is the network of the model to start from.
+        start: that model.
+
+    Raises:
+        ConfigError: no architecture has that name, or it cannot have that size.
+    """
+    if settings.name == START and start is not None:
+        architecture = load_model(start).trained_weights.architecture
+    else:
+        architecture = load_architecture(settings.name, argument="network.name")
     width, height = settings.size_wh
     return replace(scale_width(architecture, settings.width), width=width, height=height)
 
 
-def transfer(start: str, fresh: Model) -> tuple[Model, str]:
-    """Initial weights from a file, where its layers fit.
+@dataclass(frozen=True)
+class Initial:
+    """What a training starts with.
+
+    Attributes:
+        model: the network with its initial weights.
+        transferred: number of layers from the first on whose weights were transferred.
+        origin: where the weights come from, for people.
+    """
+
+    model: Model
+    transferred: int
+    origin: str
+
+
+def transfer(start: str, fresh: Model, names: Sequence[str], tree: WordTree | None) -> Initial:
+    """Initial weights from a model or a weights file, where its layers fit.
+
+    Layers are transferred from the first on, as long as both networks have the same. Of the last convolution, the rows
+    of the boxes are transferred, and of the classes that the start knows: by id, name or synonym, never by position.
+    Other classes start from zero. See `yolo9000.architectures.surgery.transfer`.
 
     Args:
-        start: a ``.safetensors`` checkpoint, or Darknet weights, whole or partial.
+        start: a model, the name of the bundled model, or Darknet weights, whole or partial.
         fresh: the network with weights that are initialised from scratch.
-
-    Returns:
-        The network, and a sentence that says which layers were transferred.
+        names: of its classes, or of all nodes of its tree.
+        tree: its label tree.
 
     Raises:
         WeightsError: the file cannot be read, or fits no layer.
     """
+    loaded = load_model(start) if is_model(start) else None
     try:
-        source = load_weights(start, fresh.architecture)
-        same = class_count(source.architecture) == class_count(fresh.architecture)
-        result = surgery.transfer(source, fresh, np.arange(class_count(source.architecture)) if same else None)
+        source = load_weights(start, fresh.architecture) if loaded is None else loaded.trained_weights
+        known = None if loaded is None else known_classes(names, tree, loaded)
+        result = surgery.transfer(source, fresh, known)
     except ConfigError as error:
         raise WeightsError(f"{start}: {error}") from None
     total = sum(parameters is not None for parameters in fresh.parameters)
-    how = f"{result.convolutions} of {total} convolutions transferred from {start}, the others initialised from scratch"
-    return result.model, how
+    layers = f"{result.convolutions} of {total} convolutions transferred from {start}"
+    taken = [] if known is None else [names[label] for label in np.flatnonzero(known >= 0).tolist()][: result.classes]
+    shown = ", ".join(taken[:SHOWN]) + (", ..." if len(taken) > SHOWN else "")
+    classes = f", and {len(taken)} of {len(names)} classes: {shown}" if taken else ""
+    return Initial(result.model, result.layers, layers + classes)
+
+
+def known_classes(names: Sequence[str], tree: WordTree | None, start: LoadedModel) -> Int64[np.ndarray, " k"]:
+    """The label of each class in a model, by id, name or synonym; -1 where it has none, or several.
+
+    Args:
+        names: of the classes, or of all nodes of the tree.
+        tree: their label tree.
+        start: the model.
+    """
+    by_name: dict[str, set[int]] = {}
+    for label, name in enumerate(start.names):
+        by_name.setdefault(name.casefold(), set()).add(label)
+    synonyms = () if start.tree is None else start.tree.synonyms
+    for label, others in enumerate(synonyms or ()):
+        for name in others:
+            by_name.setdefault(name.casefold(), {label})
+    ids = {} if start.tree is None else {identifier: {label} for label, identifier in enumerate(start.tree.ids)}
+    known = np.full(len(names), -1)
+    for label, name in enumerate(names):
+        identifier = name if tree is None else tree.ids[label]
+        matches = ids.get(identifier) or by_name.get(name.casefold(), set())
+        if len(matches) == 1:
+            known[label] = next(iter(matches))
+    return known

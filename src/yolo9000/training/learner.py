@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, convert_conv2d_weight_memory_format
 
+from yolo9000.architectures.layers import Architecture
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import Model
-from yolo9000.data.batching import Batch
+from yolo9000.data.batching import Batch, batch_of
+from yolo9000.errors import ConfigError
 from yolo9000.training.distributed import World, sync_batch_norm
+from yolo9000.training.features import FeatureCache
+from yolo9000.training.initialize import Initial
 from yolo9000.training.loader import BatchLoader
-from yolo9000.training.optimizer import make_optimizer, moving_average, optimizer_tensors, restore_optimizer
-from yolo9000.training.recipe import Recipe
+from yolo9000.training.optimizer import (
+    make_optimizer,
+    moving_average,
+    optimizer_tensors,
+    restore_optimizer,
+    set_lr,
+)
+from yolo9000.training.recipe import FeatureSettings, Recipe
 from yolo9000.training.schedule import lr
 from yolo9000.training.tasks.base import Losses, PseudoBox, Task
 
@@ -57,23 +68,65 @@ class Learner:
         world: the processes that train together.
         network: the weights.
         step: number of steps done.
-        total_steps: number of steps of the whole training.
+        total_steps: number of steps of the whole training; None: it ends after a time.
         precision: type that convolutions are computed in; weights are float32.
+        frozen: number of layers from the first on that are not trained.
+        features: cache of what the frozen layers compute; None: they compute it each time.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, world: World, model: Model, precision: torch.dtype) -> None:
+    def __init__(
+        self,
+        task: Task,
+        recipe: Recipe,
+        world: World,
+        initial: Initial,
+        precision: torch.dtype,
+        feature_folder: Path | None = None,
+    ) -> None:
+        """Prepare the first step.
+
+        Args:
+            task: classification or detection.
+            recipe: how the network is trained.
+            world: the processes that train together.
+            initial: the initial weights.
+            precision: type that convolutions are computed in.
+            feature_folder: for a cache of features on disk.
+
+        Raises:
+            ConfigError: layers that have not been transferred are to be frozen.
+        """
         self.task = task
         self.recipe = recipe
         self.world = world
         self.precision = precision
         self.step = 0
-        self.total_steps = -(-round(recipe.epochs * len(task.samples)) // recipe.batch)
-        self.network = _on_device(Network(task.architecture), model, recipe, world)
+        self._lr = 0.0
+        self.total_steps = (
+            -(-round(recipe.epochs * len(task.samples)) // recipe.batch) if recipe.minutes is None else None
+        )
+        self.frozen = frozen_layers(recipe.freeze, task.architecture, initial.transferred)
+        self.network = _on_device(Network(task.architecture), initial.model, recipe, world)
+        self.network.freeze(range(self.frozen))
         self._parallel = world.parallel(self.network)
         if recipe.compile:
             self._parallel.compile()
-        self._optimizer = make_optimizer(self.network, recipe.optimizer)
+        self._optimizer = make_optimizer(list(self.network.layers), recipe.optimizer, initial.transferred)
         self._average = moving_average(self.network, recipe.ema_decay) if recipe.ema_decay else None
+
+        self.features = (
+            None if recipe.features is None or not self.frozen else self._feature_cache(recipe.features, feature_folder)
+        )
+
+    def _feature_cache(self, settings: FeatureSettings, folder: Path | None) -> FeatureCache:
+        return FeatureCache(
+            self.network,
+            self.frozen,
+            precision=self.precision,
+            device=self.world.device,
+            max_bytes=round(settings.max_gib * 2**30),
+            folder=folder if settings.on_disk else None,
+        )
 
     @property
     def epoch(self) -> float:
@@ -89,11 +142,14 @@ class Learner:
         assert isinstance(network, Network)  # noqa: S101  for the type checker: it is a copy of one
         return network
 
-    def set_lr(self) -> None:
-        """Set the learning rate of the next step."""
-        rate = lr(self.recipe.optimizer, self.step + 1, self.total_steps, self.recipe.epochs)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+    def set_lr(self, progress: float) -> None:
+        """Set the learning rate of the next step.
+
+        Args:
+            progress: fraction of the training that is done after it.
+        """
+        self._lr = lr(self.recipe.optimizer, self.step + 1, progress, self._epoch_of(self.step + 1))
+        set_lr(self._optimizer, self._lr)
 
     def backward(self, loader: BatchLoader) -> StepResult:
         """Compute the loss of the next step's batch and its gradient, clipped, part by part."""
@@ -102,17 +158,17 @@ class Learner:
         batches: list[Batch] = []
         pseudo_boxes: list[PseudoBox] = []
         for part in range(self.recipe.accumulate):
-            batch = loader.next()
+            batch, features = self._next(loader)
             batches.append(batch)
             with self._without_exchange(last=part == self.recipe.accumulate - 1):
-                losses = self._backward_part(batch)
+                losses = self._backward_part(batch, features)
             for name, value in {"total": losses.total.detach(), **losses.terms}.items():
                 sums[name] = sums.get(name, 0) + value
             pseudo_boxes += losses.pseudo_boxes
         return StepResult(
             step=self.step + 1,
             epoch=self._epoch_of(self.step + 1),
-            lr=self._optimizer.param_groups[0]["lr"],
+            lr=self._lr,
             losses=self._means(sums),
             grad_norm=self._clip_gradients(),
             size_wh=batches[0].size_wh,
@@ -146,16 +202,26 @@ class Learner:
     def _epoch_of(self, step: int) -> float:
         return step * self.recipe.batch / len(self.task.samples)
 
-    def _backward_part(self, batch: Batch) -> Losses:
+    def _next(self, loader: BatchLoader) -> tuple[Batch, dict[int, Tensor]]:
+        """The next part of the batch, and the outputs of the frozen layers if they are cached."""
+        part = loader.next()
+        if self.features is None:
+            return batch_of(part.images, part.examples), {}
+        return self.features.complete(part)
+
+    def _backward_part(self, batch: Batch, features: dict[int, Tensor]) -> Losses:
         """Add the gradient of a part of the batch, and return its loss."""
         device = self.world.device
-        images = torch.from_numpy(batch.images).to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            (raw,) = self._parallel(images)
+            (raw,) = self._parallel(None if features else self._pixels(batch), given=features)
         losses = self.task.loss(raw, batch, images_seen=(self.step + 1) * self.recipe.batch)
         # The mean over the batch; gradients are averaged over the processes afterwards, hence their number.
         (losses.total * (self.world.size / self.recipe.batch)).backward()
         return losses
+
+    def _pixels(self, batch: Batch) -> Tensor:
+        images = torch.from_numpy(batch.images).to(self.world.device, non_blocking=True)
+        return images.permute(0, 3, 1, 2).float().div_(255)
 
     def _without_exchange(self, *, last: bool) -> AbstractContextManager[None]:
         """Processes exchange gradients once a step, after the last part of the batch."""
@@ -171,6 +237,32 @@ class Learner:
         """Clip the gradient to the recipe's largest norm, and return the norm before."""
         limit = self.recipe.optimizer.grad_clip
         return float(clip_grad_norm_(self.network.parameters(), torch.inf if limit is None else limit))
+
+
+def frozen_layers(freeze: int | str | None, architecture: Architecture, transferred: int) -> int:
+    """The number of frozen layers from the first on.
+
+    Args:
+        freeze: see `Recipe`.
+        architecture: the network.
+        transferred: number of layers whose weights were transferred.
+
+    Raises:
+        ConfigError: the network has fewer layers, or some of them would be frozen as they were drawn at random.
+    """
+    if freeze is None:
+        return 0
+    layers = len(architecture.body)
+    if isinstance(freeze, str):
+        return transferred
+    count = layers + freeze if freeze < 0 else freeze
+    if not 0 <= count < layers:
+        raise ConfigError(f"freeze must be less than the network's {layers} layers, got {freeze}")
+    if count > transferred:
+        raise ConfigError(
+            f"freeze must be at most the {transferred} layers whose weights were transferred from start, got {count}"
+        )
+    return count
 
 
 def _on_device(network: Network, model: Model, recipe: Recipe, world: World) -> Network:

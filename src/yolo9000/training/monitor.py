@@ -6,8 +6,9 @@ import json
 import math
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,10 +29,12 @@ from yolo9000.training.loader import BatchLoader
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.progress import ProgressLine
 from yolo9000.training.report import write_report
+from yolo9000.training.signals import STOP_SIGNALS
 
 __all__ = ["Monitor", "Notify"]
 
 Notify = Callable[[str], None]
+EVALUATIONS = 8  # of a training that ends after a time, at equal parts of it
 BATCHES_DRAWN = 3  # at the start of a run
 
 
@@ -49,7 +52,7 @@ class Monitor:
     def __init__(self, learner: Learner, folder: RunFolder, threads: int, notify: Notify) -> None:
         self.learner = learner
         self.folder = folder
-        self.notify = notify
+        self.notify = _unfailing(notify)
         self.best: dict[str, float] = {}
         self.signal: int | None = None
         self._world = learner.world
@@ -57,7 +60,32 @@ class Monitor:
         self._seconds_before = 0.0
         self._started = time.perf_counter()
         self._saved_step = -1
+        self._without_improvement = 0
+        self._progress = self._progress_before = 0.0
         self._shown: tuple[ProgressLine, BatchLoader] | None = None
+        self._drawing: UInt8[np.ndarray, "h w 3"] | None = None
+
+    def next_progress(self) -> float:
+        """The fraction of the training that is done after the next step."""
+        total = self.learner.total_steps
+        return self._progress if total is None else (self.learner.step + 1) / total
+
+    def is_finished(self) -> bool:
+        """Whether all steps are done, the time is over, or the metrics have not improved for too long."""
+        learner = self.learner
+        done = self._progress >= 1 if learner.total_steps is None else learner.step == learner.total_steps
+        patience = learner.recipe.patience
+        return done or (patience is not None and self._without_improvement >= patience)
+
+    def _update_progress(self) -> None:
+        """Take the time: the same in all processes."""
+        if self.learner.recipe.minutes is not None:
+            elapsed = torch.tensor(self._elapsed() if self._world.first else 0.0, device=self._world.device)
+            seconds = float(self._world.sum(elapsed))
+            self._progress_before, self._progress = (
+                self._progress,
+                min(1.0, seconds / (60 * self.learner.recipe.minutes)),
+            )
 
     def check_finite(self, result: StepResult) -> None:
         """Check the loss and its gradient before the weights are updated.
@@ -77,33 +105,37 @@ class Monitor:
         )
 
     def log(self, result: StepResult) -> None:
-        """Write a line of the log; draw the first batches."""
-        self.folder.log_pseudo_boxes(self._world.rank, result.step, result.pseudo_boxes)
+        """Write a line of the log and show the progress."""
+        self._update_progress()
+        with _warned("the log"):
+            self.folder.log_pseudo_boxes(self._world.rank, result.step, result.pseudo_boxes)
         if not self._world.first:
             return
+        with _warned("the log"):
+            self.folder.log_step(result.step, self._log_values(result))
+        with suppress(OSError, ValueError):  # a terminal that is gone, a full disk, a closed output
+            self._show(result)
+
+    def _log_values(self, result: StepResult) -> dict[str, Any]:
         width, height = result.size_wh
-        self.folder.log_step(
-            result.step,
-            {
-                "epoch": result.epoch,
-                "seconds": self._elapsed(),
-                "lr": result.lr,
-                "losses": result.losses,
-                "grad_norm": result.grad_norm,
-                "images": self.learner.recipe.batch,
-                "width": width,
-                "height": height,
-            },
-        )
-        self._show(result)
-        if result.step <= BATCHES_DRAWN:
-            self._save_image(self.learner.task.draw(result.batches[0]), f"batch-{result.step:06}")
+        return {
+            "epoch": result.epoch,
+            "seconds": self._elapsed(),
+            "lr": result.lr,
+            "losses": result.losses,
+            "grad_norm": result.grad_norm,
+            "images": self.learner.recipe.batch,
+            "width": width,
+            "height": height,
+        }
 
     def _show(self, result: StepResult) -> None:
         if self._shown is not None:
             line, loader = self._shown
             device = self._world.device
             gpu_bytes = torch.cuda.memory_allocated(device) if device.type == "cuda" else None
+            if self.learner.total_steps is None:
+                line.total_steps = max(result.step, round(result.step / max(self._progress, 1e-6)))
             line.step_done(result.step, result.epoch, result.losses, loader.waited, gpu_bytes)
 
     @contextmanager
@@ -113,7 +145,7 @@ class Monitor:
             yield
             return
         learner = self.learner
-        with ProgressLine(Console(), learner.step, learner.total_steps, learner.recipe.batch) as line:
+        with ProgressLine(Console(), learner.step, learner.total_steps or 0, learner.recipe.batch) as line:
             self._shown = (line, loader)
             try:
                 yield
@@ -130,32 +162,50 @@ class Monitor:
         return self._epochs_passed() or (every is not None and self.learner.step % every == 0)
 
     def _epochs_passed(self) -> bool:
-        """Whether the last step passed an epoch at which an evaluation is due, or is the last of all."""
+        """Whether the last step passed an epoch or a time at which an evaluation is due, or is the last of all."""
         learner = self.learner
+        if learner.total_steps is None:
+            return int(EVALUATIONS * self._progress) > int(EVALUATIONS * self._progress_before)
         fraction = learner.recipe.batch / (len(learner.task.samples) * learner.recipe.evaluate_every)
         return learner.step == learner.total_steps or int(learner.step * fraction) > int((learner.step - 1) * fraction)
 
     def evaluate(self) -> None:
-        """Evaluate the weights, and save them if they are the best."""
+        """Evaluate the weights, and save them if they are the best; `report` shows it."""
         if self._world.first:
             self._evaluate()
-        self._world.wait()
+        stale = torch.tensor(float(self._without_improvement if self._world.first else 0), device=self._world.device)
+        self._without_improvement = int(self._world.sum(stale))
 
     def _evaluate(self) -> None:
         learner, task = self.learner, self.learner.task
         checkpoint = self._checkpoint()
         scores = task.evaluate(checkpoint, self._precision, self._threads)
         torch.set_num_threads(self._threads)
-        self.folder.log_metrics(learner.step, learner.epoch, self._elapsed(), scores.metrics)
-        if scores.image is not None:
-            self._save_image(scores.image, f"validation-{learner.step:06}")
+        with _warned("the log"):
+            self.folder.log_metrics(learner.step, learner.epoch, self._elapsed(), scores.metrics)
+        self._drawing = scores.image
         new, old = scores.metrics[task.best], self.best.get(task.best, -math.inf)
-        if (new if math.isfinite(new) else -math.inf) >= old:
+        improved = (new if math.isfinite(new) else -math.inf) >= old
+        self._without_improvement = 0 if improved and new > old else self._without_improvement + 1
+        if improved:
             self.best = {"epoch": learner.epoch, **scores.metrics}
             write_checkpoint(self.folder.path / "best.safetensors", checkpoint)
-        self.folder.write_results()
-        write_report(self.folder, task.best)
         self.notify(f"epoch {learner.epoch:.4g}: {task.best} {new:.4f} (best {self.best.get(task.best, new):.4f})")
+
+    def report(self, result: StepResult) -> None:
+        """Draw the first batches; after an evaluation also its images and the report. What fails is a warning."""
+        if not self._world.first:
+            return
+        step = self.learner.step
+        with _warned("the report"):
+            if step <= BATCHES_DRAWN:
+                self._save_image(self.learner.task.draw(result.batches[0]), f"batch-{step:06}")
+            if self.evaluation_is_due():
+                if self._drawing is not None:
+                    self._save_image(self._drawing, f"validation-{step:06}")
+                self._drawing = None
+                self.folder.write_results()
+                write_report(self.folder, self.learner.task.best)
 
     def _save_image(self, image: UInt8[np.ndarray, "h w 3"], name: str) -> None:
         Image.fromarray(image).save(self.folder.images / f"{name}.jpg", quality=90)
@@ -169,7 +219,11 @@ class Monitor:
         if self._saved_step == self.learner.step:
             return
         if self._world.first:
-            state = {"seconds": self._elapsed(), "best": {k: v for k, v in self.best.items() if math.isfinite(v)}}
+            state = {
+                "seconds": self._elapsed(),
+                "best": {k: v for k, v in self.best.items() if math.isfinite(v)},
+                "without_improvement": self._without_improvement,
+            }
             save_state(self.folder.checkpoints, TrainingState(self.learner.step, self.learner.tensors(), state))
         self._saved_step = self.learner.step
         self._world.wait()
@@ -182,9 +236,12 @@ class Monitor:
             self.learner.restore(step, state.tensors)
             self.best = dict(state.state["best"])
             self._seconds_before = state.state["seconds"]
+            self._without_improvement = state.state["without_improvement"]
+            self._update_progress()
         if self._world.first:
             self.folder.rewind(step)
-        self.notify(f"resuming after step {step:,} of {self.learner.total_steps:,}")
+        total = self.learner.total_steps
+        self.notify(f"resuming after step {step:,}" + ("" if total is None else f" of {total:,}"))
         self._world.wait()
 
     def asked_to_stop(self) -> bool:
@@ -193,15 +250,21 @@ class Monitor:
 
     @contextmanager
     def signals_caught(self) -> Iterator[None]:
-        """Let SIGINT (Ctrl-C) and SIGTERM end the run after the current step; a second one ends it at once."""
+        """Let SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the current step.
+
+        A second Ctrl-C ends it at once. A second SIGTERM does not: ``timeout`` and others send it to the process and
+        again to its group.
+        """
 
         def catch(number: int, _: FrameType | None) -> None:
-            if self.signal is not None:
+            if self.signal is None:
+                self.signal = number
+                again = "; Ctrl-C again: at once" if number == signal.SIGINT else ""
+                self.notify(f"{signal.Signals(number).name}: stopping after this step{again}")
+            elif number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.signal = number
-            self.notify(f"{signal.Signals(number).name}: stopping after this step; again: at once")
 
-        before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, catch) for number in STOP_SIGNALS}
         try:
             yield
         finally:
@@ -229,7 +292,28 @@ class Monitor:
         """Write the last weights, beside the best, and the report of a run without evaluations."""
         if self._world.first:
             write_checkpoint(self.folder.path / "last.safetensors", self._checkpoint())
-            write_report(self.folder, self.learner.task.best)
+            with _warned("the report"):
+                write_report(self.folder, self.learner.task.best)
+
+
+@contextmanager
+def _warned(what: str) -> Iterator[None]:
+    """Training goes on without what is only to be looked at: say why it cannot be written."""
+    try:
+        yield
+    except Exception as error:  # whatever matplotlib, Pillow or a disk raise
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        warnings.warn(f"{what} cannot be written, training goes on: {reason}", stacklevel=3)
+
+
+def _unfailing(notify: Notify) -> Notify:
+    """Messages may have nowhere to go: the terminal is gone, the output is closed, its disk is full."""
+
+    def tell(message: str) -> None:
+        with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: a signal came while a message was written
+            notify(message)
+
+    return tell
 
 
 def write_issue(folder: Path, result: StepResult) -> None:

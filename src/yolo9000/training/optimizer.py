@@ -11,17 +11,40 @@ from torch.optim.swa_utils import AveragedModel
 
 from yolo9000.training.recipe import OptimizerSettings
 
-__all__ = ["make_optimizer", "moving_average", "optimizer_tensors", "restore_optimizer"]
+__all__ = ["make_optimizer", "moving_average", "optimizer_tensors", "restore_optimizer", "set_lr"]
 
 
-def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """The optimizer; weight decay applies to kernels only. Darknet: src/convolutional_layer.c."""
-    kernels = [p for p in network.parameters() if p.dim() > 1]
-    others = [p for p in network.parameters() if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+LR_FACTOR = "lr_factor"
+
+
+def make_optimizer(layers: Sequence[nn.Module], settings: OptimizerSettings, transferred: int = 0) -> Optimizer:
+    """The optimizer; weight decay applies to kernels only. Darknet: src/convolutional_layer.c.
+
+    Args:
+        layers: of the network; parameters that need no gradient are left out.
+        settings: of the optimizer.
+        transferred: number of layers from the first on whose learning rate is multiplied by ``transferred_lr``.
+    """
+    groups = [
+        {"params": parameters, "weight_decay": decay, LR_FACTOR: factor}
+        for part, factor in ((layers[:transferred], settings.transferred_lr), (layers[transferred:], 1.0))
+        for parameters, decay in _by_decay(part, settings.weight_decay)
+        if parameters
+    ]
     if settings.name == "sgd":
         return SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
+
+
+def _by_decay(layers: Sequence[nn.Module], decay: float) -> tuple[tuple[list[nn.Parameter], float], ...]:
+    trained = [p for layer in layers for p in layer.parameters() if p.requires_grad]
+    return ([p for p in trained if p.dim() > 1], decay), ([p for p in trained if p.dim() <= 1], 0.0)
+
+
+def set_lr(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate, times the factor of each group of parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group[LR_FACTOR]
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

@@ -50,7 +50,7 @@ class ProgressLine:
             clock: in seconds, from any origin.
         """
         self._console = console
-        self._first, self._total, self._batch = step, total_steps, batch
+        self._first, self.total_steps, self._batch = step, total_steps, batch
         self._clock = clock
         self._began = self._shown_at = clock()
         self._recent = deque([_Step(self._began, 0.0, {})], maxlen=RECENT + 1)
@@ -94,7 +94,7 @@ class ProgressLine:
         self._shown_at = now
         line = self._line(step, epoch, gpu_bytes)
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=step, description=line, refresh=True)
+            self._bar.update(self._task, completed=step, total=self.total_steps, description=line, refresh=True)
         else:
             self.write(line)
 
@@ -105,12 +105,12 @@ class ProgressLine:
         memory = {"memory": _resident_bytes(), "GPU": gpu_bytes}
         return ", ".join(
             [
-                f"step {step:,} of {self._total:,}",
+                f"step {step:,} of {self.total_steps:,}",
                 f"epoch {epoch:.2f}",
                 f"loss {self._losses()}",
                 f"{(len(self._recent) - 1) * self._batch / seconds:.1f} images/s",
                 f"{waited / seconds:.0%} waiting",
-                f"{timedelta(seconds=round(pace * (self._total - step)))} left",
+                f"{timedelta(seconds=round(pace * (self.total_steps - step)))} left",
                 *(f"{name} {size / 2**30:.1f} GiB" for name, size in memory.items() if size is not None),
             ]
         )

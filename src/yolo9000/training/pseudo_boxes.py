@@ -18,10 +18,9 @@ from jaxtyping import UInt8
 
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.errors import TrainingError
-from yolo9000.evaluation.report import Page, PageFigure, Section, write_page
 from yolo9000.io.draw import annotate
+from yolo9000.io.pages import Page, PageFigure, Section, write_page
 from yolo9000.training.distributed import World
-from yolo9000.training.loader import SampleRequest
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.recipe import DetectRecipe, recipe_of
 from yolo9000.training.tasks.base import Task
@@ -159,11 +158,11 @@ def _row(task: Task, recipe: DetectRecipe, lines: Sequence[Mapping[str, Any]], s
 
 def _tile(task: Task, recipe: DetectRecipe, line: Mapping[str, Any]) -> UInt8[np.ndarray, "h w 3"]:
     """The image as the network saw it in that step, with the box that was trained on its label."""
-    sampler = make_plan(task, recipe, World(0, 1, torch.device("cpu"))).sampler
+    plan = make_plan(task, recipe, World(0, 1, torch.device("cpu")))
     first = (line["step"] - 1) * recipe.batch
-    epoch, index, image_index = sampler.sample(first + (line["index"] - first) % sampler.count)
     width, height = line["size_wh"]
-    image = task.example(SampleRequest(epoch, index, image_index, (width, height))).image
+    position = first + (line["index"] - first) % plan.sampler.count
+    image = task.example(plan.request(position, (width, height))).image
     box = np.clip(np.array([line["box_xyxy"]], np.float32), 0, np.array([width, height, width, height], np.float32))
     name = task.names[line["label"]]
     detection = Detections(

@@ -61,6 +61,7 @@ __all__ = [
     "recipe_of",
 ]
 
+START = "start"  # the network of the model that a recipe starts from
 Epochs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -72,8 +73,8 @@ class NetworkSettings(_Settings):
     """Which network.
 
     Attributes:
-        name: a built-in network (``yolo9000 info`` names them) or a ``.cfg`` file. Its last layer is made to fit the
-            classes of the data.
+        name: a built-in network (``yolo9000 info`` lists them), a ``.cfg`` file, or ``start`` for the network of the
+            model to start from. Its last layer is made to fit the classes of the data.
         width: what the filters of every layer but the last are multiplied by, and rounded to a multiple of 8.
         size: of the input in pixels: the side, or [width, height].
     """
@@ -93,10 +94,10 @@ class DetectorNetworkSettings(NetworkSettings):
 
     Attributes:
         anchors: ``clusters`` finds them in the training boxes by k-means under 1 - IoU (§2 Dimension Clusters);
-            ``table`` takes the network's own; else their widths and heights in cells.
+            ``architecture`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds.
         fit: how images are fitted to the input when the network is used.
-        initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from nothing; see
+        initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from scratch; see
             `yolo9000.architectures.surgery.initial_model`.
     """
 
@@ -128,6 +129,7 @@ class OptimizerSettings(_Settings):
         steps: epochs at which the learning rate changes; 60 and 90 in §3 Training for detection.
         scales: its factor at each of these.
         burn_in: number of batches in which it rises from 0 as (n / burn_in)^4. Darknet: src/network.c get_current_rate.
+        transferred_lr: factor of the learning rate of layers whose weights were transferred from ``start``.
         grad_clip: largest norm of a batch's gradient, which is scaled down above it; None: no limit. Not in the paper.
     """
 
@@ -140,6 +142,7 @@ class OptimizerSettings(_Settings):
     steps: list[Epochs] = Field(default_factory=list)
     scales: list[PositiveFloat] = Field(default_factory=list)
     burn_in: int = Field(default=0, ge=0)
+    transferred_lr: PositiveFloat = 1.0
     grad_clip: PositiveFloat | None = None
 
     @model_validator(mode="after")
@@ -164,6 +167,20 @@ class MultiScaleSettings(_Settings):
     every: PositiveInt = 10
 
 
+class FeatureSettings(_Settings):
+    """A cache of what frozen layers compute, so that they compute it once for each image and augmentation.
+
+    Attributes:
+        draws: number of different augmentations of each image, used in turn by the epochs.
+        max_gib: largest size; what does not fit is computed each time.
+        on_disk: keep the cache in files of the run instead of in memory.
+    """
+
+    draws: PositiveInt = 4
+    max_gib: PositiveFloat = 1.0
+    on_disk: bool = False
+
+
 class JointSettings(_Settings):
     """Training on images with boxes and images with image-level labels together (§4 Joint training).
 
@@ -183,12 +200,20 @@ class _Common(_Settings):
 
     Attributes:
         data: the data set: in a recipe file relative to it, otherwise relative to the working directory.
+        hold_out: fraction of the training images to validate on if the data have no split ``val``: chosen by their
+            pixels, the same ones each time; images that are nearly the same stay together. None: no validation.
         epochs: passes over the images; may be a fraction.
+        minutes: time to train for, instead of the epochs: the learning rate follows the time, and evaluations come at
+            equal parts of it. Such a run cannot be repeated exactly, since no two take equal times. None: no limit.
+        patience: number of evaluations without an improvement after which training stops; None: it does not.
         batch: images of one step, over all processes.
         accumulate: parts that a batch is computed in, one after the other, to save memory. Darknet's ``subdivisions``.
         seed: of all random numbers.
         start: checkpoint or Darknet weights (whole or partial, e.g. ``darknet19_448.conv.23``) to transfer layers from:
             from the first on, as long as they fit. None: all layers are initialised from scratch.
+        freeze: layers that are not trained: their number from the first on, counted back from the last one if negative;
+            ``transferred``: all whose weights were transferred, but the last convolution; None: none.
+        features: cache of what the frozen layers compute; None: they compute it each time.
         multi_scale: changing sizes of the input; None: always the network's.
         batch_norm_momentum: weight of each batch in the running mean and variance of batch norm. Darknet: .01; a
             training of less than some thousand batches needs more.
@@ -208,11 +233,16 @@ class _Common(_Settings):
     """
 
     data: str
+    hold_out: float | None = Field(default=None, gt=0, lt=1)
     epochs: Epochs = 160.0
+    minutes: PositiveFloat | None = None
+    patience: PositiveInt | None = None
     batch: PositiveInt = 64
     accumulate: PositiveInt = 1
     seed: int = Field(default=0, ge=0)
     start: str | None = None
+    freeze: int | Literal["transferred"] | None = None
+    features: FeatureSettings | None = None
     optimizer: OptimizerSettings = OptimizerSettings()
     multi_scale: MultiScaleSettings | None = None
     batch_norm_momentum: float = Field(default=0.01, gt=0, le=1)
@@ -231,6 +261,12 @@ class _Common(_Settings):
     def _batch_divides(self) -> _Common:
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate must divide the batch of {self.batch}, got {self.accumulate}")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_frozen(self) -> _Common:
+        if self.features is not None and self.freeze is None:
+            raise ValueError("features are those of frozen layers: set freeze too")
         return self
 
 
@@ -252,7 +288,7 @@ class DetectRecipe(_Common):
     joint: JointSettings = JointSettings()
 
     @model_validator(mode="after")
-    def _place_as_used(self) -> DetectRecipe:
+    def _set_placement_for_resize_mode(self) -> DetectRecipe:
         if "placement" not in self.augment.model_fields_set:
             placed = self.augment.model_copy(update={"placement": _PLACED[self.network.fit]})
             object.__setattr__(self, "augment", placed)
@@ -295,7 +331,7 @@ def read_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
         overrides: settings that replace the file's; those of sections as mappings: ``{"optimizer": {"lr": 0.01}}``.
 
     Raises:
-        ConfigError: there is no such recipe, or it is invalid: which key, what it must be and what it is.
+        ConfigError: no recipe has that name, or it is invalid: which key, what it must be, and its value.
 
     Example:
         >>> read_recipe("voc", {"data": "VOC", "optimizer": {"lr": 0.01}}).optimizer.lr
@@ -362,7 +398,7 @@ def recipe_of(values: Mapping[str, Any], name: str) -> Recipe:
         name: of the recipe, for errors.
 
     Raises:
-        ConfigError: which key is wrong, what must hold and what came.
+        ConfigError: which key is wrong, what it must be, and its value.
     """
     kind = _RECIPES.get(values.get("task", ""))
     if kind is None:
@@ -406,4 +442,4 @@ def _unknown_key(recipe: type[BaseModel], location: tuple[int | str, ...]) -> st
         annotation = section.model_fields[str(name)].annotation
         section = next(kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields"))
     known, key = list(section.model_fields), str(location[-1])
-    return f"{'.'.join(map(str, location))}: there is no such key; known: {', '.join(known)}{nearest(key, known)}"
+    return f"{'.'.join(map(str, location))}: unknown key; known: {', '.join(known)}{nearest(key, known)}"

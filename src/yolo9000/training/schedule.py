@@ -14,29 +14,28 @@ __all__ = ["BURN_IN_POWER", "lr"]
 BURN_IN_POWER = 4  # Darknet: src/parser.c parse_net_options, ``power`` of a burn-in unless the cfg says otherwise
 
 
-def lr(settings: OptimizerSettings, step: int, total: int, epochs: float) -> float:
+def lr(settings: OptimizerSettings, step: int, progress: float, epoch: float) -> float:
     """The learning rate of a step.
 
     Args:
         settings: the schedule.
         step: 1-based: Darknet counts a batch before it computes its learning rate.
-        total: number of steps of the whole training.
-        epochs: of the whole training.
+        progress: fraction of the training that is done after the step, in [0, 1].
+        epoch: passes over the images after the step.
     """
     if step < settings.burn_in:
         return settings.lr * (step / settings.burn_in) ** BURN_IN_POWER
-    return settings.lr * _factor(settings, step, total, epochs)
+    return settings.lr * _factor(settings, progress, epoch)
 
 
-def _factor(settings: OptimizerSettings, step: int, total: int, epochs: float) -> float:
+def _factor(settings: OptimizerSettings, progress: float, epoch: float) -> float:
     match settings.policy:
         case "constant":
             return 1.0
         case "poly":
-            return float((1 - step / total) ** settings.power)
+            return float((1 - progress) ** settings.power)
         case "cosine":
-            return (1 + math.cos(math.pi * step / total)) / 2
+            return (1 + math.cos(math.pi * progress)) / 2
         case "steps":
-            epoch = epochs * step / total
             passed = (scale for at, scale in zip(settings.steps, settings.scales, strict=True) if epoch >= at)
             return math.prod(passed, start=1.0)

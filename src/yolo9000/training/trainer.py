@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ import torch
 from jaxtyping import Float64
 
 from yolo9000.architectures.surgery import initial_model
-from yolo9000.architectures.weights import Model
-from yolo9000.data.dataset import open_data, splits_of
+from yolo9000.data.dataset import DataSet, OnError, open_data, splits_of
+from yolo9000.data.duplicates import survey
 from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights, repeat_weights
+from yolo9000.data.splitting import hold_out
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
 from yolo9000.training.checkpoint import latest_state
 from yolo9000.training.distributed import World, join_world
-from yolo9000.training.initialize import transfer
+from yolo9000.training.initialize import Initial, resolve_start, transfer
 from yolo9000.training.learner import Learner
 from yolo9000.training.loader import BatchLoader, BatchPlan, keep_memory
 from yolo9000.training.logging import RunFolder, data_fingerprint, next_run_folder
@@ -50,7 +52,7 @@ class Outcome:
 
     Attributes:
         folder: the folder of the run.
-        step, total_steps: steps done, and steps of the whole training.
+        step, total_steps: steps done, and steps of the whole training; None if it ends after a time.
         signal: the signal that stopped the run; None: none did.
         scores: metrics of the best weights; empty without a validation split.
         waited: fraction of the time that training waited for images.
@@ -59,7 +61,7 @@ class Outcome:
 
     folder: Path
     step: int
-    total_steps: int
+    total_steps: int | None
     signal: int | None
     scores: dict[str, float]
     waited: float
@@ -74,7 +76,7 @@ class Outcome:
 def train(
     data: str | Path | None = None,
     *,
-    recipe: str | Path = "small-detector",
+    recipe: str | Path = "fine-tune",
     out: str | Path | None = None,
     resume: str | Path | None = None,
     device: str = "auto",
@@ -114,7 +116,7 @@ def train(
                 )
             return resume_run(Path(resume), world, notify=notify)
         overrides = settings if data is None else settings | {"data": str(data)}
-        chosen = read_recipe(recipe, overrides)
+        chosen = resolve_start(read_recipe(recipe, overrides))
         folder = next_run_folder(RUNS) if out is None else Path(out)
         return start_run(chosen, folder, world, threads=threads, notify=notify)
 
@@ -134,10 +136,14 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
     """
     threads = threads or max(1, available_cores() // world.size)
     task = prepare_task(recipe, world)
-    model, origin = initial_weights(recipe, task)
-    notify(f"{len(task.samples):,} images, {len(task.names):,} classes; {origin}")
-    learner = make_learner(task, recipe, world, model, threads)
+    initial = initial_weights(recipe, task)
+    notify(f"{len(task.samples):,} images, {len(task.names):,} classes; {initial.origin}")
+    if task.validation is not None and task.validation.kept is not None:
+        notify(f"the data have no split val: {len(task.validation.kept):,} images are held out for validation")
     run_folder = RunFolder(folder)
+    learner = make_learner(task, recipe, world, initial, threads, run_folder.features)
+    if learner.frozen:
+        notify(f"{learner.frozen} of {len(task.architecture.body)} layers are frozen")
     if world.first:
         run_folder.start(
             {
@@ -149,7 +155,7 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
                 "data": data_fingerprint(task.samples),
                 "tree": tree_fingerprint(task),
                 "steps": learner.total_steps,
-                "start": origin,
+                "start": initial.origin,
             }
         )
     world.wait()
@@ -170,8 +176,9 @@ def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
         raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
     if data_fingerprint(task.samples) != facts["data"]:
         raise TrainingError(f"{folder}: the data must be those that the run began with; {recipe.data} has changed")
-    model, _ = initial_weights(recipe, task)
-    monitor = Monitor(make_learner(task, recipe, world, model, facts["threads"]), run_folder, facts["threads"], notify)
+    initial = initial_weights(recipe, task)
+    learner = make_learner(task, recipe, world, initial, facts["threads"], run_folder.features)
+    monitor = Monitor(learner, run_folder, facts["threads"], notify)
     monitor.restore(latest_state(run_folder.checkpoints))
     return finish_run(monitor)
 
@@ -189,8 +196,8 @@ def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
         DataError: an image cannot be read.
     """
     with loader.errors_named():
-        while learner.step < learner.total_steps and not monitor.asked_to_stop():
-            learner.set_lr()
+        while not monitor.is_finished() and not monitor.asked_to_stop():
+            learner.set_lr(monitor.next_progress())
             result = learner.backward(loader)
             monitor.check_finite(result)
             learner.update()
@@ -199,27 +206,32 @@ def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
                 monitor.evaluate()
             if monitor.checkpoint_is_due():
                 monitor.save()
+            monitor.report(result)
 
 
 def finish_run(monitor: Monitor) -> Outcome:
     """Train to the end, or until a signal asks to stop."""
     learner = monitor.learner
     first, started = learner.step, time.perf_counter()
-    if first == learner.total_steps:
-        monitor.notify(f"{monitor.folder.path}: is finished: all {first:,} steps are done")
+    if monitor.is_finished():
+        monitor.notify(f"{monitor.folder.path}: is finished after {first:,} steps")
         return _outcome(monitor, 0, 0.0, 1.0)
     loader = BatchLoader(
         make_plan(learner.task, learner.recipe, learner.world),
         learner.task.example,
         lambda index: learner.task.samples[index].where,
-        steps=range(first, learner.total_steps),
+        steps=count(first) if learner.total_steps is None else range(first, learner.total_steps),
         workers=worker_count(learner.recipe.workers, learner.world),
+        **({} if learner.features is None else {"is_cached": learner.features.plan.is_cached}),
     )
-    with closing(loader), monitor.signals_caught(), monitor.shown(loader):
-        fit(learner, loader, monitor)
-    monitor.save()
-    if learner.step == learner.total_steps:
-        monitor.write_last()
+    with monitor.signals_caught():
+        with closing(loader), monitor.shown(loader):
+            fit(learner, loader, monitor)
+        monitor.save()
+        if monitor.is_finished():
+            monitor.write_last()
+    if learner.features is not None:
+        learner.features.close()
     return _outcome(monitor, learner.step - first, loader.waited, time.perf_counter() - started)
 
 
@@ -247,25 +259,44 @@ def prepare_task(recipe: Recipe, world: World) -> Task:
     Raises:
         YoloError: one of them cannot be used.
     """
-    data = open_data(recipe.data, "train")
-    validation = open_data(recipe.data, "val") if "val" in splits_of(recipe.data) else None
+    data, validation = open_data(recipe.data, "train"), None
+    if "val" in splits_of(recipe.data):
+        validation = open_data(recipe.data, "val")
+    elif recipe.hold_out is not None:
+        data, validation = without_held_out(data, recipe.hold_out, recipe.on_error)
     if isinstance(recipe, DetectRecipe):
         return DetectorTraining.prepare(recipe, data, validation, world.device)
     return ClassifierTraining.prepare(recipe, data, validation, world.device)
 
 
-def initial_weights(recipe: Recipe, task: Task) -> tuple[Model, str]:
-    """The initial weights, and where they come from in words.
+def without_held_out(data: DataSet, fraction: float, on_error: OnError) -> tuple[DataSet, DataSet]:
+    """The data set without some of its images, and those images as a validation split.
+
+    Raises:
+        DataError: an annotation has an issue, or an image cannot be read.
+    """
+    images = survey(data, on_error)
+    held_out = hold_out(images, fraction, classes=len(data.classes))
+    parts = [[s for s, held in zip(images.samples, held_out, strict=True) if held == side] for side in (False, True)]
+    return data.only(parts[0]), replace(data.only(parts[1]), name=f"{data.name} (held out)")
+
+
+def initial_weights(recipe: Recipe, task: Task) -> Initial:
+    """The initial weights.
 
     Raises:
         WeightsError: the file to start from cannot be read, or fits no layer.
     """
     objectness = recipe.network.initial_objectness if isinstance(recipe, DetectRecipe) else 0.5
     fresh = initial_model(task.architecture, recipe.seed, objectness)
-    return (fresh, "initialised from scratch") if recipe.start is None else transfer(recipe.start, fresh)
+    if recipe.start is None:
+        return Initial(fresh, 0, "initialised from scratch")
+    return transfer(recipe.start, fresh, task.names, task.tree)
 
 
-def make_learner(task: Task, recipe: Recipe, world: World, model: Model, threads: int) -> Learner:
+def make_learner(
+    task: Task, recipe: Recipe, world: World, initial: Initial, threads: int, feature_folder: Path
+) -> Learner:
     """A learner before its first step.
 
     Raises:
@@ -280,7 +311,8 @@ def make_learner(task: Task, recipe: Recipe, world: World, model: Model, threads
     check_sizes(recipe, task.architecture.size_multiple())
     torch.set_num_threads(threads)
     keep_memory()
-    return Learner(task, recipe, world, model, chosen_precision(recipe.precision, world.device))
+    precision = chosen_precision(recipe.precision, world.device)
+    return Learner(task, recipe, world, initial, precision, feature_folder)
 
 
 def make_plan(task: Task, recipe: Recipe, world: World) -> BatchPlan:
@@ -294,6 +326,7 @@ def make_plan(task: Task, recipe: Recipe, world: World) -> BatchPlan:
         multi_scale=recipe.multi_scale,
         stride=task.architecture.size_multiple(),
         world=world,
+        draws=None if recipe.features is None else recipe.features.draws,
     )
 
 

@@ -69,7 +69,7 @@ class ClassifierTraining:
             DataError: the data have an issue, or an image without exactly one class.
             ConfigError: the network is no classifier, or cannot have the size.
         """
-        architecture = named_architecture(recipe.network)
+        architecture = named_architecture(recipe.network, recipe.start)
         if not isinstance(architecture.head, Softmax):
             raise ConfigError(f"network.name: {recipe.network.name} must be a classifier, which ends in [softmax]")
         tree = data.tree
@@ -105,7 +105,7 @@ class ClassifierTraining:
         """
         sample = self.samples[request.image]
         image = load_image(sample.image, sample.name).pixels
-        rng = draws(self.recipe.seed, request.epoch, request.index)
+        rng = draws(self.recipe.seed, *request.random_key)
         image = augment_classifier(image, self.recipe.augment, request.size_wh, rng)
         return Example(image, None, sample.image_labels, sample.name, request.index, sample.source)
 

@@ -75,7 +75,7 @@ class DetectorTraining:
             DataError: the data have an issue, or no image with boxes.
             ConfigError: the network is no detector, or cannot have the size.
         """
-        architecture = named_architecture(recipe.network)
+        architecture = named_architecture(recipe.network, recipe.start)
         if not isinstance(architecture.head, Region):
             raise ConfigError(f"network.name: {recipe.network.name} must be a detector, which ends in [region]")
         anchors = _anchors(recipe.network, data, recipe)
@@ -139,7 +139,7 @@ class DetectorTraining:
         """
         sample = self.samples[request.image]
         image, boxes = self._load(request.image)
-        rng = draws(self.recipe.seed, request.epoch, request.index)
+        rng = draws(self.recipe.seed, *request.random_key)
         augmented, augmented_boxes = augment_or_mosaic(
             image,
             boxes,
