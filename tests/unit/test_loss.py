@@ -96,7 +96,7 @@ class TestAssign:
     def test_places_are_numbered_through_images_anchors_rows_and_columns(self) -> None:
         targets = targets_of((0, 0.5, 0.1, 0.3, 0.4, 0), (1, 0.9, 0.9, 0.3, 1.0, 0))
         # (0, 0, 0, 1) and (1, 2, 1, 2) in an array of 2 x 3 x 2 x 3
-        assert assign(targets, ANCHORS_WH, (H, W)).places.tolist() == [1, 18 + 12 + 3 + 2]
+        assert assign(targets, ANCHORS_WH, (H, W)).positions.tolist() == [1, 18 + 12 + 3 + 2]
 
     def test_last_of_each(self) -> None:
         given = torch.tensor([7, -2, 7, 3, -2, 7])
