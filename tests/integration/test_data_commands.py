@@ -16,8 +16,8 @@ from support.small_models import TREE, random_model, small_architecture, write_t
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.cli.adapt import parse_range
 from yolo9000.cli.app import run
-from yolo9000.cli.data import parse_range
 from yolo9000.data.dataset import open_data, splits_of
 from yolo9000.data.duplicates import find_near_duplicates, image_hash
 from yolo9000.errors import ConfigError, DataError
@@ -355,7 +355,7 @@ class TestVal:
         theirs = [None if value == -1 else value for value in judge.stats]
         assert ours == pytest.approx(theirs, abs=1e-12)
 
-        assert run(["val", "--detections", str(out / "coco_results.json"), str(voc), "--out", str(tmp_path / "b")]) == 0
+        assert run(["val", str(out / "coco_results.json"), str(voc), "--out", str(tmp_path / "b")]) == 0
         again = json.loads((tmp_path / "b" / "scores.json").read_text())
         assert again["metrics"] == pytest.approx(scores["metrics"], abs=1e-6, nan_ok=True)
         capsys.readouterr()
@@ -373,7 +373,7 @@ class TestVal:
             for name, (x, y, x2, y2) in gt(s, data.classes)
         ]
         (tmp_path / "all.json").write_text(json.dumps(results))
-        assert run(["val", "--detections", str(tmp_path / "all.json"), str(voc), "--out", str(tmp_path / "val")]) == 0
+        assert run(["val", str(tmp_path / "all.json"), str(voc), "--out", str(tmp_path / "val")]) == 0
         numbers = json.loads((tmp_path / "val" / "scores.json").read_text())["metrics"]
         assert (numbers["map50"], numbers["map"], numbers["best_f1"]) == (1.0, pytest.approx(1.0), 1.0)
 
@@ -423,17 +423,23 @@ class TestVal:
     )
     def test_wrong_results(self, voc: Path, tmp_path: Path, contents: str, message: str, capsys) -> None:
         (tmp_path / "x.json").write_text(contents)
-        assert run(["val", "--detections", str(tmp_path / "x.json"), str(voc), "-o", str(tmp_path / "val")]) == 2
+        assert run(["val", str(tmp_path / "x.json"), str(voc), "-o", str(tmp_path / "val")]) == 2
         err = capsys.readouterr().err
         assert lines(err)[:-1] == ["PASCAL VOC: train 9, val 5"]
         assert message in err
 
     @pytest.mark.parametrize(
-        "arguments", [["net.cfg"], [], ["--detections", "x.json"], ["--detections", "x.json", "a", "b"]]
+        ("arguments", "message"),
+        [
+            (["net.cfg"], "Missing argument"),
+            (["found.json", "DATA", "--size", "64", "--device", "cpu"], "--size, --device cannot be used with"),
+            (["found.json", "DATA", "--nms-iou", "0.5"], "--nms-iou cannot be used with a file of detections"),
+            (["found.json", "DATA", "--conf-threshold", "0.5"], "No such option"),
+        ],
     )
-    def test_wrong_use(self, arguments: list[str], capsys) -> None:
-        assert run(["val", *arguments]) == 2
-        assert "val takes MODEL DATA, or --detections FILE DATA" in capsys.readouterr().err
+    def test_wrong_use(self, arguments: list[str], message: str, voc: Path, capsys) -> None:
+        assert run(["val", *(word.replace("DATA", str(voc)) for word in arguments)]) == 2
+        assert message in capsys.readouterr().err
 
     def test_a_class_that_the_model_does_not_know(self, voc: Path, model: str, tmp_path: Path, capsys) -> None:
         Path(model).with_suffix(".names").write_text("rosso\nblue\ngreen\n")

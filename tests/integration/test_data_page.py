@@ -69,8 +69,8 @@ def test_the_command_of_a_row(tool: str, export: str, path: str, tmp_path: Path,
                 zipped.write(file, file.relative_to(tmp_path / "parts"))
     assert run(["data", "check", str(tmp_path / path), "--out", str(tmp_path / "report")]) == 0
     printed = capsys.readouterr().out
-    for split, numbers in layout.splits.items():
-        assert f"{split}: {len(numbers)} images" in printed
+    for split, images in layout.splits.items():
+        assert f"{split}: {len(images)} images" in printed
 
 
 def test_the_table_of_formats_is_the_registry() -> None:

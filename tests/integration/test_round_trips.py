@@ -86,9 +86,9 @@ def data_sets(draw: st.DrawFn) -> tuple[list[Boxes], tuple[str, ...], list[str]]
 
 def by_pixels(data: DataSet) -> dict[bytes, Boxes]:
     samples = list(data.samples())
-    found = {np.asarray(Image.open(s.image.path)).tobytes()[:600]: boxes_in(s, data) for s in samples}
-    assert len(found) == len(samples)
-    return found
+    boxes_by_pixels = {np.asarray(Image.open(s.image.path)).tobytes()[:600]: boxes_in(s, data) for s in samples}
+    assert len(boxes_by_pixels) == len(samples)
+    return boxes_by_pixels
 
 
 def assert_same(one: dict[bytes, Boxes], other: dict[bytes, Boxes], *, marks: bool) -> None:
@@ -173,7 +173,7 @@ def test_other_splits_of_the_same_names_do_not_collide(tmp_path: Path) -> None:
             assert round(float(sample.boxes.boxes_xyxy[0, 3]), 3) == 40 + len(split)
 
 
-def test_counts_in_are_counts_out_and_counts_told(tmp_path: Path) -> None:
+def test_counts_in_are_counts_out_and_counts_reported(tmp_path: Path) -> None:
     write_set(tmp_path, [[("nut", (1, 2, 30, 40), False, False)]] * 5, ("nut",), [f"{i}.png" for i in range(5)])
     file = tmp_path / "set" / "annotations" / "train.json"
     record = json.loads(file.read_text())

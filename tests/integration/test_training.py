@@ -98,22 +98,19 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(recipe: Path, tm
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "group"), [("SIGTERM", 143, True), ("SIGHUP", 129, True), ("SIGINT", 130, False)]
+)
+def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, name: str, code: int, group: bool) -> None:
+    """The process alone, or the group with the workers, as timeout, systemd, Slurm and a lost terminal do it."""
     folder = tmp_path / "run"
-    process = start(
-        "--recipe",
-        recipe,
-        "epochs=100000",
-        "evaluate_every=100000",
-        "checkpoint_every=none",
-        "--out",
-        folder,
-        "--threads",
-        "1",
-    )
+    settings = ["epochs=100000", "evaluate_every=100000", "checkpoint_every=none", "workers=2", "--threads", "1"]
+    process = start("--recipe", recipe, *settings, "--out", folder, new_session=True)
     assert wait_for_log(process, folder, lines=4)
+    number = getattr(signal, name)
     process.send_signal(number)
+    if group:
+        os.killpg(process.pid, number)  # so that the process gets it twice, as from timeout
     ended, out, err = finish(process)
     assert ended == code, err
     assert "Traceback" not in err
@@ -197,7 +194,7 @@ def test_a_image_that_broke_since_the_start_is_named(
     assert "Traceback" not in err
 
 
-def test_wrong_data_are_told_before_the_first_step(
+def test_wrong_data_are_reported_before_the_first_step(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "shapes" / "JPEGImages" / "p04.png").write_text("no image")
@@ -261,7 +258,7 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
         (["RECIPE", "--threads", "0"], "--threads: must be at least 1"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(
+def test_wrong_use_is_reported_in_one_line(
     recipe: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = {"RECIPE": ["--recipe", str(recipe)], "run": [str(tmp_path / "run")]}

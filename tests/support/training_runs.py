@@ -14,10 +14,15 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "yolo9000", "train", *map(str, arguments)]
 
 
-def start(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, new_session: bool = False, **variables: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
     return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=new_session,
     )
 
 
@@ -36,7 +41,7 @@ TIMES = {"seconds"}
 
 
 def wait_for_log(process: subprocess.Popen[str], folder: Path, lines: int) -> bool:
-    """Wait until the log of a run has so many lines, or its process ended; which of the two."""
+    """Wait until the log of a run has that number of lines, or its process ended; which of the two."""
     log = folder / "metrics.jsonl"
     while process.poll() is None:
         if log.exists() and log.read_bytes().count(b"\n") >= lines:

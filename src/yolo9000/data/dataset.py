@@ -9,11 +9,12 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from yolo9000.choices import OnError
 from yolo9000.data.dataset_file import DataSetFile, Described, Source, read_description
 from yolo9000.data.format import SPLITS, SourceSettings, Split
 from yolo9000.data.formats import FORMATS, coco
@@ -39,9 +40,6 @@ __all__ = [
     "open_splits",
     "splits_of",
 ]
-
-OnError = Literal["error", "skip", "fix"]
-"""What to do with an image whose annotation has an issue: stop, leave the image out, or fix what can be fixed."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from yolo9000.data.dataset import Split
 from yolo9000.data.stats import QUANTILES, Drift, SplitStats
-from yolo9000.evaluation.report import CLASSES_SHOWN, Page, Section
+from yolo9000.evaluation.report import CLASSES_SHOWN
+from yolo9000.io.pages import Page, Section
 
 __all__ = ["stats_page"]
 
@@ -55,8 +56,8 @@ def _sections_of(split: Split, stats: SplitStats, classes: Sequence[str]) -> Ite
         yield Section(f"Boxes: {split}", "", columns, [(names[key], *values) for key, values in quantiles.items()])
     per_image = sorted(stats.boxes_per_image.items())
     if per_image:
-        most = max(images for _, images in per_image)
-        bars = [100 * images / most for _, images in per_image]
+        largest = max(images for _, images in per_image)
+        bars = [100 * images / largest for _, images in per_image]
         yield Section(f"Boxes in an image: {split}", "", ("boxes", "images", ""), per_image, bars)
     sizes = [(f"{w} x {h}", images) for (w, h), images in stats.image_sizes.most_common(SIZES_SHOWN)]
     if sizes:

@@ -38,13 +38,13 @@ class Assignment:
 
     Attributes:
         anchors, rows, columns: anchor and cell of each object.
-        positions: image, anchor and cell as one index, which no two anchors of the batch share.
+        indices: image, anchor and cell as one index, which no two anchors of the batch share.
     """
 
     anchors: Int64[Tensor, " t"]
     rows: Int64[Tensor, " t"]
     columns: Int64[Tensor, " t"]
-    positions: Int64[Tensor, " t"]
+    indices: Int64[Tensor, " t"]
 
 
 def assign(
@@ -72,8 +72,8 @@ def assign(
     if predicted_wh is not None:
         candidates = predicted_wh[targets.images, :, :, rows, columns]
     anchors = size_iou(targets.boxes_cxcywh[:, None, 2:], candidates).argmax(dim=1)
-    positions = ((targets.images * len(anchors_wh) + anchors) * height + rows) * width + columns
-    return Assignment(anchors, rows, columns, positions)
+    indices = ((targets.images * len(anchors_wh) + anchors) * height + rows) * width + columns
+    return Assignment(anchors, rows, columns, indices)
 
 
 def last_of_each(values: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:

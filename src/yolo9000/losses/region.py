@@ -216,13 +216,13 @@ def _read_head(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> _Head
 
 def _split(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> tuple[Float[Tensor, "n a 5 h w"], ClassLogits]:
     if isinstance(raw, SplitHead):
-        return _at_least_float32(raw.boxes), raw
+        return _single_precision(raw.boxes), raw
     n, _, h, w = raw.shape
-    t = _at_least_float32(raw).reshape(n, len(head.anchors_wh_cells), 5 + head.classes, h, w)
+    t = _single_precision(raw).reshape(n, len(head.anchors_wh_cells), 5 + head.classes, h, w)
     return t[:, :, :5], DenseClassLogits(t[:, :, 5:])
 
 
-def _at_least_float32(t: Tensor) -> Tensor:
+def _single_precision(t: Tensor) -> Tensor:
     return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 
@@ -278,7 +278,7 @@ class _Assigned:
     areas: Float[Tensor, " t"]
     ious: Float[Tensor, " t"]
     labels: Int64[Tensor, " t"]
-    positions: Int64[Tensor, " t"]
+    indices: Int64[Tensor, " t"]
     is_target: Bool[Tensor, " t"]
     taken: Bool[Tensor, "n a h w"]
 
@@ -301,8 +301,8 @@ class _Assigned:
             areas=boxes[:, 2:].prod(dim=1),
             ious=box_iou(head_output.boxes_cxcywh[maps], boxes),
             labels=targets.labels,
-            positions=assignment.positions,
-            is_target=last_of_each(assignment.positions),
+            indices=assignment.indices,
+            is_target=last_of_each(assignment.indices),
             taken=taken,
         )
 
@@ -317,7 +317,7 @@ class _Assigned:
     def class_loss(self, settings: LossSettings, tree: SiblingGroups | None) -> Tensor:
         losses, groups = group_losses(self.logits, self.labels, tree)
         on_path = groups >= 0
-        softmaxes = self.positions[:, None] * (1 if tree is None else tree.count) + groups
+        softmaxes = self.indices[:, None] * (1 if tree is None else tree.count) + groups
         return settings.class_scale * losses[on_path][last_of_each(softmaxes[on_path])].sum()
 
     @torch.no_grad()
