@@ -15,7 +15,7 @@ from support.small_models import small_architecture
 from support.training_runs import log_of
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
-from yolo9000.errors import TrainingError
+from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.training import monitor, train
 from yolo9000.training.distributed import World
 from yolo9000.training.logging import RunFolder
@@ -135,7 +135,7 @@ def test_the_best_metrics_and_the_time_are_restored(
 def test_resume_takes_no_other_settings(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="must be the folder of a run"):
         train(resume=tmp_path)
-    with pytest.raises(Exception, match="resume continues a run with its own data"):
+    with pytest.raises(ConfigError, match="resume continues a run with its own data"):
         train("shapes", resume=tmp_path)
 
 
