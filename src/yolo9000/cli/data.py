@@ -49,8 +49,9 @@ def check(
 ) -> None:
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
-    from yolo9000.evaluation.report import check_page, write_page
+    from yolo9000.evaluation.report import check_page
     from yolo9000.io.images import MAX_PIXELS
+    from yolo9000.io.pages import write_page
 
     data_sets = _open_splits(data, split, boxes_from_shapes)
     result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
@@ -218,7 +219,7 @@ def stats(
     from yolo9000.data.dataset import Ledger
     from yolo9000.data.stats import drift_between, stats_of
     from yolo9000.evaluation.data_report import stats_page
-    from yolo9000.evaluation.report import write_page
+    from yolo9000.io.pages import write_page
 
     data_sets = _open_splits(data, split)
     ledgers = {name: Ledger() for name in data_sets}

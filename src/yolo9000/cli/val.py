@@ -176,8 +176,9 @@ def _written(
 
 
 def _write_report(evaluation: Evaluation, folder: Path) -> None:
-    from yolo9000.evaluation.report import evaluation_page, plots_of, write_page
+    from yolo9000.evaluation.report import evaluation_page, plots_of
     from yolo9000.io.files import write_atomically
+    from yolo9000.io.pages import write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     plots = plots_of(evaluation)

@@ -25,10 +25,10 @@ from yolo9000.evaluation.plots import (
     plot_specificity_risk,
 )
 from yolo9000.io.draw import annotate
-from yolo9000.io.pages import Page, PageFigure, Section, write_page
+from yolo9000.io.pages import Page, PageFigure, Section
 from yolo9000.types import Sample
 
-__all__ = ["check_page", "evaluation_page", "plots_of", "write_page"]
+__all__ = ["check_page", "evaluation_page", "plots_of"]
 
 SHOWN_WIDTH = 320  # pixels of an image in a report
 ISSUES_SHOWN = 500
