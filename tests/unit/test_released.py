@@ -24,7 +24,7 @@ from yolo9000.checkpoints.darknet.released import (
     released_file,
 )
 from yolo9000.checkpoints.darknet.weights import Header, write_weights
-from yolo9000.checkpoints.load import load_weights
+from yolo9000.checkpoints.load import is_model, load_weights
 from yolo9000.errors import ConfigError, DataError, TreeError, WeightsError
 from yolo9000.inference.detector import Detector
 from yolo9000.taxonomy.files import write_tree
@@ -220,6 +220,10 @@ def test_a_web_page_instead_of_weights(mirror: WebServer) -> None:
     mirror.resources["flat.weights"] = Resource(b"<!doctype html><title>Sign in</title>", kind="text/html")
     with pytest.raises(DataError, match=r"must be a file, got a web page \(HTML\)$"):
         download_released("flat", url=mirror.url)
+
+
+def test_only_detectors_are_models() -> None:
+    assert [name for name in RELEASED if is_model(name)] == [*list(RELEASED)[:5], "small", "flat"]
 
 
 def test_unknown_names() -> None:

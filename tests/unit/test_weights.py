@@ -18,7 +18,9 @@ from yolo9000.architectures.weights import (
     ConvParameters,
     Model,
     check_parameters,
+    dequantize,
     fold_batch_norm,
+    quantize,
     split_head,
 )
 from yolo9000.checkpoints.darknet.weights import Header, read_weights, write_weights
@@ -618,3 +620,45 @@ def test_head_without_parameters_cannot_be_split() -> None:
     model = model_of(DETECTOR)
     with pytest.raises(ConfigError, match="split off"):
         split_head(replace(model, parameters=(model.parameters[0], None, None)))
+
+
+# Smaller weights
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2), st.integers(0, 999))
+def test_quantized_weights_are_within_half_a_step(axis: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(size=(3, 4, 5)) * 10 ** rng.uniform(-3, 3, (3, 4, 5))).astype(np.float32)
+    integers, scales = quantize(values, axis)
+    assert integers.shape == values.shape
+    assert scales.shape == (values.shape[axis],)
+    others = tuple({0, 1, 2} - {axis})
+    np.testing.assert_allclose(scales, np.abs(values).max(others) / 127, rtol=1e-6)
+    assert (np.abs(integers.astype(int)).max(others) == 127).all()
+    steps = np.abs(dequantize(integers, scales, axis) - values) / np.expand_dims(scales, others)
+    assert steps.max() <= 0.5 + 1e-4
+
+
+def test_quantized_zeros_stay_zero() -> None:
+    integers, scales = quantize(np.zeros((2, 3, 1, 1), np.float32), 0)
+    assert (integers == 0).all()
+    assert (scales > 0).all()
+    assert (dequantize(integers, scales, 0) == 0).all()
+
+
+def test_whole_weights_for_other_classes(tmp_path) -> None:
+    """Layer 2 has 2 filters of 3 weights and a bias; a file with 5 such filters, or with none, starts the others."""
+    others = replace(ARCHITECTURE, layers=(*ARCHITECTURE.layers[:2], replace(ARCHITECTURE.layers[2], filters=5)))
+    data = LONG + np.arange(1, 37 + 5 * 4, dtype=np.float32).tobytes()
+    path = save(tmp_path, data)
+    _, model = read_weights(path, ARCHITECTURE, partial=True)
+    assert [parameters is not None for parameters in model.parameters] == [True, False, False]
+    _, theirs = read_weights(path, others)
+    np.testing.assert_array_equal(model.parameters[0].weights, theirs.parameters[0].weights)
+    with pytest.raises(WeightsError, match="48 bytes are left after the last layer"):
+        read_weights(path, ARCHITECTURE)
+    with pytest.raises(WeightsError, match="52 bytes are left after the last layer"):
+        read_weights(save(tmp_path, data + bytes(4)), ARCHITECTURE, partial=True)
+    with pytest.raises(WeightsError, match="needs 32 bytes, 4 are left"):
+        read_weights(save(tmp_path, LONG + floats().tobytes()[: 4 * 37]), ARCHITECTURE, partial=True)

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int8
+from jaxtyping import Float16, Float32, Float64, Int8
 
 from yolo9000.architectures.layers import Architecture, BatchNormForm, Conv, Layer, Region, layer_name
 from yolo9000.errors import ConfigError, WeightsError
@@ -18,6 +19,7 @@ __all__ = [
     "ClassRows",
     "ConvParameters",
     "Model",
+    "WeightsDtype",
     "check_parameters",
     "dequantize",
     "fold_batch_norm",
@@ -25,7 +27,11 @@ __all__ = [
     "quantize",
     "split_head",
     "standard_deviation",
+    "to_float16",
 ]
+
+WeightsDtype = Literal["float32", "float16", "int8"]
+"""How weights are stored: unchanged; in half precision; in 8 bits with a float32 scale for each filter or class."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,19 @@ def has_splittable_head(architecture: Architecture) -> bool:
 
 def _linear(filters: int) -> Conv:
     return Conv(filters, 1, 1, 0, batch_normalize=False, activation="linear")
+
+
+def to_float16(values: Float32[np.ndarray, "*shape"]) -> Float16[np.ndarray, "*shape"]:
+    """Weights in half precision.
+
+    Raises:
+        WeightsError: a weight is out of its range.
+    """
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise WeightsError("float16 holds values up to 65504, got larger ones")
+    return halves
 
 
 def quantize(

@@ -9,10 +9,11 @@ from typing import Literal
 
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import to_darknet_layers
+from yolo9000.architectures.weights import WeightsDtype
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.checkpoints.model import LoadedModel
-from yolo9000.checkpoints.onnx import WeightsDtype, onnx_file
+from yolo9000.checkpoints.onnx import onnx_file
 from yolo9000.checkpoints.openvino import openvino_files
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically

@@ -10,7 +10,7 @@ from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.cfg import read_cfg
 from yolo9000.checkpoints.darknet.detector import read_detector
-from yolo9000.checkpoints.darknet.released import RELEASED, read_released, released_file
+from yolo9000.checkpoints.darknet.released import RELEASED, is_released_detector, read_released, released_file
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import read_onnx
@@ -27,8 +27,8 @@ MODEL_SUFFIXES = (".safetensors", ".cfg", ".onnx", ".xml")
 
 
 def is_model(name: str | Path) -> bool:
-    """Whether `load_model` takes a name: the bundled model's, a released one's, or a path with a model's suffix."""
-    return str(name) == BUNDLED or str(name) in RELEASED or Path(name).suffix in MODEL_SUFFIXES
+    """Whether `load_model` takes a name: that of the bundled model or a released detector, or a model's path."""
+    return str(name) == BUNDLED or is_released_detector(str(name)) or Path(name).suffix in MODEL_SUFFIXES
 
 
 def load_model(
@@ -91,7 +91,7 @@ def load_architecture(name: str | Path, *, argument: str = "model") -> Architect
         argument: what errors call the name.
 
     Raises:
-        ConfigError: there is no such architecture, or the file cannot be used.
+        ConfigError: no architecture has that name, or the file cannot be used.
     """
     architecture = names_architecture(name)
     if architecture is not None:

@@ -10,24 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from yolo9000.architectures.weights import ClassRows, fold_batch_norm
+from yolo9000.architectures.weights import (
+    ClassRows,
+    WeightsDtype,
+    dequantize,
+    fold_batch_norm,
+    quantize,
+    to_float16,
+)
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.metadata import KEY, GraphNetwork, Metadata, check_digest, seal, tree_metadata
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import EngineError, WeightsError
 
-__all__ = ["CLASS_BIASES", "CLASS_WEIGHTS", "WeightsDtype", "class_rows_of", "exported_model", "onnx_file", "read_onnx"]
+__all__ = ["CLASS_BIASES", "CLASS_WEIGHTS", "class_rows_of", "exported_model", "onnx_file", "read_onnx"]
 
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
-WeightsDtype = Literal["float32", "float16", "int8"]
-"""How weights are stored: unchanged; in half precision; in 8 bits with a float32 scale for each filter or class."""
 SMALL, SCALES = ".small", ".scales"
 
 
@@ -149,20 +153,18 @@ def _store(proto: ModelProto, stored: Callable[[str, np.ndarray], _Stored]) -> N
 
 
 def _stored_in_float16(name: str, values: np.ndarray) -> _Stored:
-    with np.errstate(over="ignore"):
-        halves = values.astype(np.float16)
-    if not np.isfinite(halves).all():
-        raise WeightsError(f"{name}: float16 holds values up to 65504, got larger ones")
+    try:
+        halves = to_float16(values)
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}") from None
     node = helper.make_node("Cast", [f"{name}{SMALL}"], [name], name=f"{name}.restored", to=TensorProto.FLOAT)
     return [numpy_helper.from_array(halves, f"{name}{SMALL}")], node
 
 
 def _stored_in_int8(name: str, values: np.ndarray) -> _Stored:
-    """One scale per filter of a kernel (F, C, H, W) or class of class weights (A, K, C): the maximum / 127."""
+    """One scale per filter of a kernel (F, C, H, W) or class of class weights (A, K, C)."""
     axis = 0 if values.ndim == 4 else 1
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    scales = np.maximum(np.abs(values).max(others) / np.float32(127), np.finfo(np.float32).tiny)
-    integers = np.rint(values / np.expand_dims(scales, others)).astype(np.int8)
+    integers, scales = quantize(values, axis)
     inputs = [f"{name}{SMALL}", f"{name}{SCALES}"]
     node = helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}.restored", axis=axis)
     return [
@@ -182,10 +184,10 @@ def _restore(proto: ModelProto) -> None:
         name = node.output[0]
         try:
             small, *scales = (constants[label] for label in node.input)
-            values = numpy_helper.to_array(small).astype(np.float32)
+            values = numpy_helper.to_array(small)
             for tensor in scales:
-                shape = [-1 if i == node.attribute[0].i else 1 for i in range(values.ndim)]
-                values *= numpy_helper.to_array(tensor).reshape(shape)
+                values = dequantize(values, numpy_helper.to_array(tensor), node.attribute[0].i)
+            values = values.astype(np.float32)
             for tensor in (small, *scales):
                 graph.initializer.remove(tensor)
         except Exception as error:  # a damaged tensor ends in errors of half a dozen types

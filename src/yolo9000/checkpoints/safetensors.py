@@ -1,8 +1,9 @@
 """Trained models in one ``.safetensors`` file: architecture, weights, names and label tree.
 
 The parameters of layer N are the float32 tensors ``layers.N.weights``, ``biases``, ``scales``, ``rolling_mean`` and
-``rolling_variance``. Everything else is in the metadata; the architecture is a ``.cfg`` in it, to which a ``[reorg]``
-may add ``order=space_to_depth``.
+``rolling_variance``. Kernels may also be float16, or int8 with the float32 scales of their filters in
+``layers.N.weight_scales``; they are float32 again when they are read. Everything else is in the metadata; the
+architecture is a ``.cfg`` in it, to which a ``[reorg]`` may add ``order=space_to_depth``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,23 @@ import json
 import struct
 from pathlib import Path
 from textwrap import shorten
+from typing import get_args
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from yolo9000.architectures.layers import Conv
-from yolo9000.architectures.weights import BatchNorm, ConvParameters, Model, check_parameters
+from yolo9000.architectures.weights import (
+    BatchNorm,
+    ConvParameters,
+    Model,
+    WeightsDtype,
+    check_parameters,
+    dequantize,
+    quantize,
+    to_float16,
+)
 from yolo9000.checkpoints.darknet.cfg import parse_cfg, write_cfg
 from yolo9000.checkpoints.metadata import KEY, CfgNetwork, Metadata, check_digest, seal, tree_metadata
 from yolo9000.checkpoints.model import LoadedModel
@@ -28,15 +39,24 @@ __all__ = ["read_checkpoint", "write_checkpoint"]
 
 MAX_MESSAGE_LENGTH = 300  # an error in the cfg may quote a long line
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+WEIGHT_SCALES = "weight_scales"
 BATCH_NORM = ("scales", "rolling_mean", "rolling_variance")
 
 
-def write_checkpoint(path: Path, model: LoadedModel) -> None:
+def write_checkpoint(
+    path: Path, model: LoadedModel, *, dtype: WeightsDtype = "float32", last_dtype: WeightsDtype | None = None
+) -> None:
     """Write a model, whole or not at all.
+
+    Args:
+        path: the file.
+        model: what is written.
+        dtype: how kernels are stored; biases and batch norm are exact.
+        last_dtype: how the last kernel is stored, the largest one with thousands of classes; None: as the others.
 
     Raises:
         ConfigError: the model is an exported file.
-        WeightsError: a weight is missing or not finite.
+        WeightsError: a weight is missing, not finite, or out of the range of float16.
         OSError: the file cannot be written; the file it would replace is unchanged.
     """
     weights = model.trained_weights
@@ -54,7 +74,7 @@ def write_checkpoint(path: Path, model: LoadedModel) -> None:
         hier_thresh=head.hier_thresh if head else None,
         trained=dict(model.trained),
     )
-    write_atomically(path, seal(save(_tensors(weights), {KEY: metadata.model_dump_json()})))
+    write_atomically(path, seal(save(_tensors(weights, dtype, last_dtype or dtype), {KEY: metadata.model_dump_json()})))
 
 
 def read_checkpoint(path: str | Path) -> LoadedModel:
@@ -114,14 +134,29 @@ def _model_of(metadata: Metadata, tensors: dict[str, np.ndarray]) -> LoadedModel
     )
 
 
-def _tensors(model: Model) -> dict[str, np.ndarray]:
+def _tensors(model: Model, dtype: WeightsDtype, last_dtype: WeightsDtype) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
+    last = max((i for i, parameters in enumerate(model.parameters) if parameters is not None), default=-1)
     for index, parameters in enumerate(model.parameters):
         if parameters is not None:
-            arrays = {"weights": parameters.weights, "biases": parameters.biases}
+            arrays = _kernel(index, parameters.weights, last_dtype if index == last else dtype)
+            arrays |= {"biases": parameters.biases}
             arrays |= vars(parameters.batch_norm) if parameters.batch_norm is not None else {}
             tensors |= {f"layers.{index}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
     return tensors
+
+
+def _kernel(index: int, weights: np.ndarray, dtype: WeightsDtype) -> dict[str, np.ndarray]:
+    match dtype:
+        case "float32":
+            return {"weights": weights}
+        case "float16":
+            try:
+                return {"weights": to_float16(weights)}
+            except WeightsError as error:
+                raise WeightsError(f"layers.{index}.weights: {error}") from None
+        case "int8":
+            return dict(zip(("weights", WEIGHT_SCALES), quantize(weights, axis=0), strict=True))
 
 
 def _take_parameters(index: int, layer: object, tensors: dict[str, np.ndarray]) -> ConvParameters | None:
@@ -129,17 +164,21 @@ def _take_parameters(index: int, layer: object, tensors: dict[str, np.ndarray]) 
     if not isinstance(layer, Conv):
         return None
 
-    def take(name: str) -> np.ndarray:
+    def take(name: str, dtypes: tuple[str, ...] = ("float32",), ndim: int = 1) -> np.ndarray:
         array = tensors.pop(f"layers.{index}.{name}", None)
         if array is None:
             raise WeightsError(f"tensor layers.{index}.{name} is missing")
-        if array.dtype != np.float32 or array.ndim != (4 if name == "weights" else 1):
-            raise WeightsError(f"layers.{index}.{name} must be float32, got {array.dtype} of shape {array.shape}")
-        if name != "weights" and len(array) != layer.filters:
+        if array.dtype.name not in dtypes or array.ndim != ndim:
+            expected = " or ".join(dtypes)
+            raise WeightsError(f"layers.{index}.{name} must be {expected}, got {array.dtype} of shape {array.shape}")
+        if len(array) != layer.filters:
             raise WeightsError(f"layers.{index}.{name} must have {layer.filters} values, got {len(array)}")
         return array
 
-    weights, biases = take("weights"), take("biases")
+    weights = take("weights", get_args(WeightsDtype), 4)
+    if weights.dtype == np.int8:
+        weights = dequantize(weights, take(WEIGHT_SCALES), axis=0)
+    weights, biases = weights.astype(np.float32, copy=False), take("biases")
     if not layer.batch_normalize:
         return ConvParameters(weights, biases)
     return ConvParameters(weights, biases, BatchNorm(*(take(name) for name in BATCH_NORM)))

@@ -23,7 +23,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from yolo9000.architectures.layers import Region
+from yolo9000.architectures.torch import SplitHead
 from yolo9000.losses.assign import Assignment, Targets, assign, best_ious, box_iou, last_of_each
+from yolo9000.losses.class_logits import ClassLogits, DenseClassLogits, logits_of_boxes, logits_of_image
 from yolo9000.losses.classification import SiblingGroups, class_loss, class_probabilities, group_losses
 from yolo9000.losses.settings import LossSettings
 
@@ -120,13 +122,13 @@ class _Head:
     xy: Float[Tensor, "n a 2 h w"]
     wh: Float[Tensor, "n a 2 h w"]
     objectness: Float[Tensor, "n a h w"]
-    logits: Float[Tensor, "n a k h w"]
+    logits: ClassLogits
     anchors_wh: Float[Tensor, "a 2"]
     boxes_cxcywh: Float[Tensor, "n a 4 h w"]
 
 
 def region_loss(
-    raw: Float[Tensor, "n c h w"],
+    raw: Float[Tensor, "n c h w"] | SplitHead,
     targets: Targets,
     head: Region,
     settings: LossSettings,
@@ -140,7 +142,9 @@ def region_loss(
     """The loss of what a detector's last convolution gave.
 
     Args:
-        raw: c = A (5 + K): t_x, t_y, t_w, t_h, t_o and class scores of each anchor. Computed in float32 at least.
+        raw: c = A (5 + K): t_x, t_y, t_w, t_h, t_o and class logits of each anchor; or these five, with class logits
+            on demand, which are then computed for the boxes that learn classes alone (and for all boxes of images with
+            image-level labels, or whose source does not label all classes exhaustively). Computed in float32 at least.
         targets: the boxed objects; none in images with an image-level label.
         head: anchors and classes. Its classes, or each sibling group, are taken for a softmax.
         settings: weights and rules.
@@ -161,8 +165,8 @@ def region_loss(
     """
     t = _read_head(raw, head)
     weakly = None if image_labels is None or not bool(image_labels.any()) else image_labels
-    boxed = torch.ones(len(raw), dtype=torch.bool, device=raw.device) if weakly is None else ~weakly.any(dim=1)
-    assignment = assign(targets, t.anchors_wh, _grid(raw), None if settings.bias_match else _predicted_wh(t))
+    boxed = t.objectness.new_ones(len(t.objectness), dtype=torch.bool) if weakly is None else ~weakly.any(dim=1)
+    assignment = assign(targets, t.anchors_wh, _grid(t), None if settings.bias_match else _predicted_wh(t))
     learnt = _Learnt.of(t, targets, assignment)
     free = boxed[:, None, None, None] & ~learnt.taken
     coordinates = learnt.coordinate_loss(settings)
@@ -178,30 +182,39 @@ def region_loss(
     return LossParts(coordinates, objectness, no_objectness, classes, statistics, image_level)
 
 
-def _grid(raw: Tensor) -> tuple[int, int]:
-    return raw.shape[2], raw.shape[3]
+def _grid(t: _Head) -> tuple[int, int]:
+    return t.objectness.shape[2], t.objectness.shape[3]
 
 
 def _predicted_wh(t: _Head) -> Tensor:
     return t.boxes_cxcywh[:, :, 2:]
 
 
-def _read_head(raw: Float[Tensor, "n c h w"], head: Region) -> _Head:
-    """Put the numbers in their places, and decode the boxes (§2 Direct location prediction)."""
-    n, _, h, w = raw.shape
-    raw = raw.float() if raw.dtype in (torch.bfloat16, torch.float16) else raw
-    t = raw.reshape(n, len(head.anchors_wh_cells), 5 + head.classes, h, w)
-    txy, twh, to, logits = t.split((2, 2, 1, head.classes), dim=2)
+def _read_head(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> _Head:
+    """Split the raw predictions, and decode the boxes (§2 Direct location prediction)."""
+    t, logits = _split(raw, head)
+    h, w = t.shape[3:]
+    txy, twh, to = t.split((2, 2, 1), dim=2)
     xy = txy.sigmoid()
-    grid_wh = raw.new_tensor((w, h))
-    anchors_wh = raw.new_tensor(head.anchors_wh_cells) / grid_wh
+    grid_wh = t.new_tensor((w, h))
+    anchors_wh = t.new_tensor(head.anchors_wh_cells) / grid_wh
     with torch.no_grad():
-        corners = torch.stack(
-            torch.meshgrid(*(torch.arange(side, device=raw.device) for side in (w, h)), indexing="xy")
-        )
+        corners = torch.stack(torch.meshgrid(*(torch.arange(side, device=t.device) for side in (w, h)), indexing="xy"))
         centres = (xy + corners) / grid_wh[:, None, None]
         boxes = torch.cat([centres, twh.exp() * anchors_wh[:, :, None, None]], dim=2)
     return _Head(xy, twh, to.squeeze(2).sigmoid(), logits, anchors_wh, boxes)
+
+
+def _split(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> tuple[Float[Tensor, "n a 5 h w"], ClassLogits]:
+    if isinstance(raw, SplitHead):
+        return _at_least_float32(raw.boxes), raw
+    n, _, h, w = raw.shape
+    t = _at_least_float32(raw).reshape(n, len(head.anchors_wh_cells), 5 + head.classes, h, w)
+    return t[:, :, :5], DenseClassLogits(t[:, :, 5:])
+
+
+def _at_least_float32(t: Tensor) -> Tensor:
+    return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 
 def _no_object_loss(
@@ -225,12 +238,11 @@ def _fraction(
     """The share of each box's class probability that lies on classes which its image's source labels exhaustively."""
     if exhaustive is None:
         return None
-    n, a, k, h, w = t.logits.shape
-    fraction = t.logits.new_ones((n, a, h, w))
+    fraction = torch.ones_like(t.objectness)
     for image in torch.nonzero(~exhaustive.all(dim=1)).flatten().tolist():
-        probabilities = class_probabilities(t.logits[image].permute(0, 2, 3, 1).reshape(-1, k), tree)
+        probabilities = class_probabilities(logits_of_image(t.logits, image, t.objectness), tree)
         counted = exhaustive[image] if tree is None else exhaustive[image] & tree.leaves
-        fraction[image] = probabilities[:, counted].sum(dim=1).reshape(a, h, w)
+        fraction[image] = probabilities[:, counted].sum(dim=1).reshape(fraction[image].shape)
     return fraction
 
 
@@ -274,7 +286,7 @@ class _Learnt:
             xy=t.xy[place],
             wh=t.wh[place],
             objectness=t.objectness[spot],
-            logits=t.logits[place],
+            logits=t.logits.class_logits(*spot),
             target_xy=boxes[:, :2] * boxes.new_tensor((w, h)) - cells,
             target_wh=(boxes[:, 2:] / t.anchors_wh[assignment.anchors]).log(),
             areas=boxes[:, 2:].prod(dim=1),
@@ -323,12 +335,12 @@ def _image_level_loss(
 ) -> tuple[ImageLevel, Tensor, Tensor, Tensor]:
     """What images without boxes teach: for each label the box that answers best for it learns it (§4)."""
     objectness, boxes = t.objectness.flatten(1), t.boxes_cxcywh.permute(0, 1, 3, 4, 2).flatten(1, 3)
-    logits = t.logits.permute(0, 1, 3, 4, 2).flatten(1, 3)
-    seen = _best_boxes(objectness, boxes, logits, image_labels, tree)
+    seen = _best_boxes(objectness, boxes, t.logits, image_labels, tree)
     chosen = torch.zeros_like(objectness, dtype=torch.bool)
     chosen[seen.images, seen.boxes] = True
     others = image_labels.any(dim=1)[:, None] & ~chosen
-    classes = settings.class_scale * class_loss(logits[seen.images, seen.boxes], seen.labels, tree).sum()
+    logits = logits_of_boxes(t.logits, seen.images, seen.boxes, _grid(t))
+    classes = settings.class_scale * class_loss(logits, seen.labels, tree).sum()
     up = down = objectness.new_zeros(())
     if policy in ("paper", "negatives", "darknet-2017-01"):
         own = objectness[chosen]
@@ -338,7 +350,9 @@ def _image_level_loss(
     if policy == "negatives":
         taught = others & (objectness > MIN_OBJECTNESS)
         open_to = _not_ruled_out(image_labels, tree, exhaustive).repeat_interleave(taught.sum(dim=1), dim=0)
-        classes = classes + settings.class_scale * _rule_out_loss(objectness[taught], logits[taught], open_to, tree)
+        images, boxes_taught = taught.nonzero().unbind(1)
+        logits = logits_of_boxes(t.logits, images, boxes_taught, _grid(t))
+        classes = classes + settings.class_scale * _rule_out_loss(objectness[taught], logits, open_to, tree)
     return seen, up, down, classes
 
 
@@ -346,7 +360,7 @@ def _image_level_loss(
 def _best_boxes(
     objectness: Float[Tensor, "n b"],
     boxes_cxcywh: Float[Tensor, "n b 4"],
-    logits: Float[Tensor, "n b k"],
+    logits: ClassLogits,
     image_labels: Bool[Tensor, "n k"],
     tree: SiblingGroups | None,
 ) -> ImageLevel:
@@ -354,7 +368,7 @@ def _best_boxes(
     found: list[tuple[Tensor, ...]] = []
     for image in image_labels.any(dim=1).nonzero().flatten().tolist():
         labels = image_labels[image].nonzero().flatten()
-        probabilities = class_probabilities(logits[image], tree)[:, labels]
+        probabilities = class_probabilities(logits_of_image(logits, image, objectness), tree)[:, labels]
         own = _one_for_each(objectness[image][:, None] * probabilities, boxes_cxcywh[image])
         probability = probabilities[own, torch.arange(len(labels), device=own.device)]
         place = torch.full_like(labels, image)

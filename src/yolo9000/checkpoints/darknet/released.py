@@ -25,7 +25,16 @@ from yolo9000.taxonomy.files import read_darknet_tree, read_names
 if TYPE_CHECKING:
     from yolo9000.io.web import Progress
 
-__all__ = ["RELEASED", "Released", "cache_folder", "download_released", "read_released", "released", "released_file"]
+__all__ = [
+    "RELEASED",
+    "Released",
+    "cache_folder",
+    "download_released",
+    "is_released_detector",
+    "read_released",
+    "released",
+    "released_file",
+]
 
 WEIGHTS_FOLDER = "https://pjreddie.com/media/files/"
 DATA_FOLDER = "https://raw.githubusercontent.com/pjreddie/darknet/master/data/"
@@ -113,6 +122,11 @@ def released(name: str) -> Released:
     if name not in RELEASED:
         raise ConfigError(f"must be one of {', '.join(RELEASED)}, got {name!r}{nearest(name, RELEASED)}")
     return RELEASED[name]
+
+
+def is_released_detector(name: str) -> bool:
+    """Whether it is the name of a released detector; the others are classifiers, to start training from."""
+    return name in RELEASED and isinstance(RELEASED[name].architecture.head, Region)
 
 
 def cache_folder() -> Path:
