@@ -20,6 +20,7 @@ from yolo9000.architectures.weights import (
     check_parameters,
     dequantize,
     fold_batch_norm,
+    has_wide_head,
     quantize,
     split_head,
 )
@@ -662,3 +663,15 @@ def test_whole_weights_for_other_classes(tmp_path) -> None:
         read_weights(save(tmp_path, data + bytes(4)), ARCHITECTURE, partial=True)
     with pytest.raises(WeightsError, match="needs 32 bytes, 4 are left"):
         read_weights(save(tmp_path, LONG + floats().tobytes()[: 4 * 37]), ARCHITECTURE, partial=True)
+
+
+def test_heads_that_are_wide() -> None:
+    """16 filters, which read 4 channels, or 16; a detector of one layer has nothing to compute features with."""
+    for layers, wide in (
+        ((Conv(4), LAST, REGION), True),
+        ((Conv(15), LAST, REGION), True),
+        ((Conv(16), LAST, REGION), False),
+        ((Conv(4), replace(LAST, activation="leaky"), REGION), False),
+        ((LAST, REGION), False),
+    ):
+        assert has_wide_head(Architecture(layers, width=6, height=4)) is wide

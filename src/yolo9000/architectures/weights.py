@@ -24,6 +24,7 @@ __all__ = [
     "dequantize",
     "fold_batch_norm",
     "has_splittable_head",
+    "has_wide_head",
     "quantize",
     "split_head",
     "standard_deviation",
@@ -200,6 +201,14 @@ def has_splittable_head(architecture: Architecture) -> bool:
     """Whether a network is a detector whose last convolution is 1x1, without batch norm, groups and activation."""
     last = architecture.body[-1]
     return isinstance(architecture.head, Region) and isinstance(last, Conv) and last == _linear(last.filters)
+
+
+def has_wide_head(architecture: Architecture) -> bool:
+    """Whether class logits on demand pay: the head can be split, and has more filters than it reads channels."""
+    last = len(architecture.body) - 1
+    if last == 0 or not has_splittable_head(architecture):
+        return False
+    return architecture.shapes()[last][0] > architecture.input_channels()[last]
 
 
 def _linear(filters: int) -> Conv:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from yolo9000.architectures.head import ClassActivation, Head
-from yolo9000.architectures.layers import Conv, Region, Softmax
+from yolo9000.architectures.layers import Region, Softmax
 from yolo9000.architectures.onnx import build_onnx
-from yolo9000.architectures.weights import ClassRows, Model, fold_batch_norm, split_head
+from yolo9000.architectures.weights import ClassRows, Model, fold_batch_norm, has_wide_head, split_head
 from yolo9000.checkpoints.darknet.weights import Header
 from yolo9000.checkpoints.graph_weights import graph_weights
 from yolo9000.errors import ConfigError, EngineError, WeightsError
@@ -196,7 +196,7 @@ class LoadedModel:
         if self.weights is None:
             raise EngineError("the network of an exported file is not known as layers")
         folded = fold_batch_norm(self.weights)
-        lazy = _has_wide_linear_head(folded) if self.lazy_classes is None else self.lazy_classes
+        lazy = has_wide_head(folded.architecture) if self.lazy_classes is None else self.lazy_classes
         if not lazy:
             return NetworkLayers(folded, DENSE)
         trunk, class_rows = split_head(folded)
@@ -213,16 +213,3 @@ class LoadedModel:
         if self.graph is not None:
             raise EngineError("an OpenVINO file (.xml) can be run by the engine openvino only")
         return bytes(self.layers.to_onnx().SerializeToString())
-
-
-def _has_wide_linear_head(model: Model) -> bool:
-    """Whether a detector's last convolution has more filters than input channels and is one that `split_head` takes."""
-    architecture = model.architecture
-    last = len(architecture.body) - 1
-    layer = architecture.layers[last]
-    linear = last > 0 and isinstance(layer, Conv) and layer == Conv(layer.filters, 1, 1, 0, False, "linear")
-    return (
-        isinstance(architecture.head, Region)
-        and linear
-        and architecture.head.filters > architecture.input_channels()[last]
-    )
