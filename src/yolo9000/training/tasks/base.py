@@ -113,8 +113,8 @@ class Task(Protocol):
         """The augmented image of a request."""
         ...
 
-    def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
-        """The loss of the network's output for a batch."""
+    def loss(self, raw: Any, batch: Batch, images_seen: int) -> Losses:
+        """The loss of the network's output for a batch; of a detector with a wide head that is a `SplitHead`."""
         ...
 
     def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
