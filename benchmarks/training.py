@@ -65,8 +65,8 @@ def random_batch(setting: Setting, classes: int) -> Batch:
     ]
     images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     nothing = tuple(() for _ in boxes)
-    places = tuple(range(count))
-    return Batch(images, tuple(boxes), nothing, tuple(map(str, places)), places, tuple(0 for _ in boxes))
+    indices = tuple(range(count))
+    return Batch(images, tuple(boxes), nothing, tuple(map(str, indices)), indices, tuple(0 for _ in boxes))
 
 
 def trainer(contender: str, setting: Setting) -> Callable[[], None]:

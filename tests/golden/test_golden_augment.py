@@ -56,7 +56,7 @@ def test_flip() -> None:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_place(number: int) -> None:
+def test_placement(number: int) -> None:
     width, height, left, top, *canvas = parameters("preproc")["aug"]["place"][number]
     size_wh = (canvas[0], canvas[1])
     image_height, image_width = source().shape[:2]

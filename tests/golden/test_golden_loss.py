@@ -39,9 +39,9 @@ def tree_of(case: dict) -> WordTree | None:
 
 
 def loss_of(name: str) -> tuple[LossParts, np.ndarray]:
-    case, numbers = CASES[name], arrays("region_train")
-    raw = torch.tensor(numbers[f"{name}_input"], requires_grad=True)
-    targets, image_labels = targets_of(numbers[f"{name}_truth"], numbers.get(f"{name}_map"), region_of(case).classes)
+    case, golden = CASES[name], arrays("region_train")
+    raw = torch.tensor(golden[f"{name}_input"], requires_grad=True)
+    targets, image_labels = targets_of(golden[f"{name}_truth"], golden.get(f"{name}_map"), region_of(case).classes)
     tree = tree_of(case)
     parts = region_loss(
         raw,
@@ -67,12 +67,12 @@ def test_gradient_is_darknets_delta(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_gives_the_cost_that_darknet_prints(name: str) -> None:
     _, gradient = loss_of(name)
-    case, numbers = CASES[name], arrays("region_train")
+    case, golden = CASES[name], arrays("region_train")
     shape = (case["batch"], case["n"], -1, case["h"], case["w"])
-    logistic = 1 / (1 + np.exp(-numbers[f"{name}_input"].astype(np.float64).reshape(shape)[:, :, [0, 1, 4]]))
+    logistic = 1 / (1 + np.exp(-golden[f"{name}_input"].astype(np.float64).reshape(shape)[:, :, [0, 1, 4]]))
     delta = gradient.astype(np.float64).reshape(shape)
     delta[:, :, [0, 1, 4]] /= logistic * (1 - logistic)  # Darknet sums its squares before it goes through the sigmoid
-    assert np.square(delta).sum() == pytest.approx(float(numbers[f"{name}_cost"][0]), rel=1e-4)
+    assert np.square(delta).sum() == pytest.approx(float(golden[f"{name}_cost"][0]), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -98,15 +98,15 @@ CLASSIFIERS = [case for case in parameters("classifier") if case.get("groups") =
 
 @pytest.mark.parametrize("case", CLASSIFIERS, ids=lambda case: case["name"])
 def test_class_loss_is_darknets(case: dict) -> None:
-    numbers, name = arrays("classifier"), case["name"]
-    target = numbers[f"{name}_truth"]
+    golden, name = arrays("classifier"), case["name"]
+    target = golden[f"{name}_truth"]
     tree = tree_of(case)
     # The label is the class that is marked, on a tree the deepest node that is
     depths = np.zeros(target.shape[1]) if tree is None else tree.depths + 1
     labels = torch.tensor(np.where(target == 1, 1 + depths, 0).argmax(axis=1))
-    logits = torch.tensor(numbers[f"{name}_logits"], requires_grad=True)
+    logits = torch.tensor(golden[f"{name}_logits"], requires_grad=True)
     loss = class_loss(logits, labels, None if tree is None else SiblingGroups.of(tree)).sum()
     loss.backward()
     assert logits.grad is not None
-    assert_close(-logits.grad.numpy(), numbers[f"{name}_delta"], 2e-5, 1e-5)
-    assert float(loss.detach()) == pytest.approx(float(numbers[f"{name}_cost"][0]), rel=1e-4)
+    assert_close(-logits.grad.numpy(), golden[f"{name}_delta"], 2e-5, 1e-5)
+    assert float(loss.detach()) == pytest.approx(float(golden[f"{name}_cost"][0]), rel=1e-4)

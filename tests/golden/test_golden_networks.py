@@ -36,8 +36,8 @@ def test_parameters_are_the_programs(name: str) -> None:
     assert recorded
     for key in recorded:
         layer, field = key[1:].split("_", 1)
-        numbers = model.parameters[int(layer)]
-        ours = vars(numbers) | (vars(numbers.batch_norm) if numbers.batch_norm else {})
+        layer_parameters = model.parameters[int(layer)]
+        ours = vars(layer_parameters) | (vars(layer_parameters.batch_norm) if layer_parameters.batch_norm else {})
         np.testing.assert_array_equal(ours[field], golden[key])
 
 
@@ -61,7 +61,7 @@ def test_weights_round_trip_byte_for_byte(file: str, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_numbers_survive_torch(name: str, tmp_path) -> None:
+def test_weights_survive_torch(name: str, tmp_path) -> None:
     header, model = read_weights(FOLDER / "nets" / f"{name}.weights", load(name).architecture)
     network = Network(model.architecture)
     network.load(model)
@@ -112,7 +112,7 @@ def test_partial_weights() -> None:
     architecture = read_cfg(FOLDER / "nets" / f"{info['receiver']}.cfg")
     header, model = read_weights(FOLDER / info["file"], architecture, partial=True)
     assert header.seen == info["seen_after_load"]
-    assert [i for i, numbers in enumerate(model.parameters) if numbers] == info["loaded_conv_layers"]
+    assert [i for i, layer_parameters in enumerate(model.parameters) if layer_parameters] == info["loaded_conv_layers"]
     network = Network(architecture).eval()
     network.load(model)
     golden = arrays("nets/partial")

@@ -35,7 +35,7 @@ def tree_of(name: str) -> SiblingGroups | None:
 @pytest.mark.parametrize("subdivisions", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
-    facts, numbers = parameters("train/train")[name], arrays(f"train/{name}")
+    facts, golden = parameters("train/train")[name], arrays(f"train/{name}")
     architecture = read_cfg(FOLDER / "train" / f"{name}_sub{subdivisions}.cfg")
     header, model = read_weights(FOLDER / "train" / f"{name}.weights", architecture)
     network = Network(architecture).train()
@@ -48,13 +48,13 @@ def test_five_steps_are_darknets(name: str, subdivisions: int) -> None:
         optimizer.zero_grad()
         for part in np.split(np.arange(batch), subdivisions):
             seen += len(part)
-            (raw,) = network(torch.tensor(numbers["input"][step, part]))
-            target = numbers["truth"][step, part]
+            (raw,) = network(torch.tensor(golden["input"][step, part]))
+            target = golden["truth"][step, part]
             (loss_of(raw, target, architecture.head, tree, seen) / batch).backward()
         for group in optimizer.param_groups:
-            group["lr"] = float(numbers[f"{tag}_lr"][step])
+            group["lr"] = float(golden[f"{tag}_lr"][step])
         optimizer.step()
-        compare(network, {key.removeprefix(tag): value[step] for key, value in numbers.items() if f"{tag}_L" in key})
+        compare(network, {key.removeprefix(tag): value[step] for key, value in golden.items() if f"{tag}_L" in key})
 
 
 def loss_of(raw: torch.Tensor, target: np.ndarray, head: object, tree: SiblingGroups | None, seen: int) -> torch.Tensor:

@@ -51,6 +51,6 @@ def test_walk(name: str, rule: str, column: str) -> None:
         first = tree.group_offsets[group]
         return conditionals[objects, first : first + tree.group_sizes[group]]
 
-    for place, threshold in enumerate(TREES[name]["thresholds"]):
-        descents = tree.decode(of_group, len(conditionals), threshold, rule)
-        assert [descent.nodes[-1] for descent in descents] == golden[f"{name}_{column}"][:, place].tolist()
+    for column_index, threshold in enumerate(TREES[name]["thresholds"]):
+        tree_paths = tree.decode(of_group, len(conditionals), threshold, rule)
+        assert [tree_path.nodes[-1] for tree_path in tree_paths] == golden[f"{name}_{column}"][:, column_index].tolist()

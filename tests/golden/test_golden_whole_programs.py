@@ -35,18 +35,18 @@ def test_detector(name: str, engine: str) -> None:
     )
     image = read_image(FOLDER / program["image"]).pixels
     assert_close(fit(image, detector.network_wh)[None], golden[f"{name}_letterboxed"], 5e-6)
-    (found,) = detector.detect([image])
+    (detections,) = detector.detect([image])
     boxes, probs = golden[f"{name}_gpu_boxes"], golden[f"{name}_gpu_probs"]
     rows, labels = np.nonzero(probabilities(golden, f"{name}_gpu", probs.shape))
     assert len(np.unique(rows)) == program["kept"]  # boxes; one may have several labels
-    assert len(found) == len(rows)
+    assert len(detections) == len(rows)
     order = np.argsort(-probs[rows, labels], kind="stable")
-    np.testing.assert_array_equal(found.labels, labels[order])
-    assert_close(found.scores, probs[rows, labels][order], 2e-5)
+    np.testing.assert_array_equal(detections.labels, labels[order])
+    assert_close(detections.scores, probs[rows, labels][order], 2e-5)
     size = np.array([program["image_w"], program["image_h"]] * 2, np.float32)
     centre, half = boxes[rows[order], :2], boxes[rows[order], 2:] / 2
     theirs = np.clip(np.concatenate([centre - half, centre + half], axis=1), 0, 1) * size
-    assert_close(found.boxes_xyxy, theirs, 1e-4 * size.max(), 1e-4)
+    assert_close(detections.boxes_xyxy, theirs, 1e-4 * size.max(), 1e-4)
 
 
 @pytest.mark.parametrize("meaning", ["gpu", "cpu"])

@@ -79,9 +79,9 @@ def conditionals(path: Path, images: Sequence[np.ndarray]) -> dict[str, np.ndarr
 
 def test_a_class_is_added_and_the_others_stay_to_the_bit(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert add(workplace) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("shiba inu: 100.0% of its images")
-    assert told[1].startswith("terrier: 100.0% (before ")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("shiba inu: 100.0% of its images")
+    assert printed[1].startswith("terrier: 100.0% (before ")
     changed = read_checkpoint(workplace / "model-shiba-inu.safetensors")
     assert changed.tree is not None
     assert changed.tree.path_names(changed.tree.find("shiba inu")) == "animal > dog > shiba inu"
@@ -200,7 +200,8 @@ def test_a_node_after_the_new_one_keeps_its_parent() -> None:
 def test_evidence_counts_by_its_weight() -> None:
     # Two images of each class; those at the wrong side have next to no weight, so the others decide
     evidence = [
-        Evidence(np.array([[[place]], [[-place]]], np.float32), np.array([[1.0], [1e-6]])) for place in (-2.0, 2.0)
+        Evidence(np.array([[[feature]], [[-feature]]], np.float32), np.array([[1.0], [1e-6]]))
+        for feature in (-2.0, 2.0)
     ]
     weights, _ = fit_rows([*evidence, evidence[0]], np.zeros((1, 2, 1)), np.zeros((1, 2)))
     assert weights[0, 0, 0] < 0 < weights[0, 1, 0]
@@ -212,7 +213,7 @@ def test_evidence_counts_by_its_weight() -> None:
 def test_rows_are_held_to_where_they_were() -> None:
     # Separable classes: without a penalty their rows would grow with each step and forget where they came from. With
     # it the gradient is 0: rows = old rows - gradient of the cross-entropy / PENALTY
-    evidence = [Evidence(np.full((4, 1, 1), place, np.float32), np.ones((4, 1))) for place in (-1.0, 0.0, 1.0)]
+    evidence = [Evidence(np.full((4, 1, 1), feature, np.float32), np.ones((4, 1))) for feature in (-1.0, 0.0, 1.0)]
     old = np.array([[[0.5], [-0.25]]])
     weights, biases = fit_rows(evidence, old, np.zeros((1, 2)))
     start = np.array([0.5, -0.25, 0.125])
@@ -238,9 +239,9 @@ def test_the_new_node_stands_behind_its_siblings() -> None:
 def test_rows_are_those_of_logistic_regression() -> None:
     # One anchor, one feature, two old classes without a preference. Classes at -2, 0 (old) and 2 (new): the fitted rows
     # must rise in that order, and each class must be the likeliest at its own place.
-    evidence = [Evidence(np.full((5, 1, 1), place, np.float32), np.ones((5, 1))) for place in (-2.0, 0.0, 2.0)]
+    evidence = [Evidence(np.full((5, 1, 1), feature, np.float32), np.ones((5, 1))) for feature in (-2.0, 0.0, 2.0)]
     weights, biases = fit_rows(evidence, np.zeros((1, 2, 1)), np.zeros((1, 2)))
     assert weights.shape == (1, 3, 1)
     assert weights[0, 0, 0] < weights[0, 1, 0] < weights[0, 2, 0]
-    for own, place in enumerate((-2.0, 0.0, 2.0)):
-        assert (weights[0, :, 0] * place + biases[0]).argmax() == own
+    for own, feature in enumerate((-2.0, 0.0, 2.0)):
+        assert (weights[0, :, 0] * feature + biases[0]).argmax() == own

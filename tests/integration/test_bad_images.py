@@ -335,7 +335,7 @@ BOMBS = ["png-bomb", "png-largest-bomb", "jpeg-bomb", "gif-screen-bomb", "webp-b
 
 
 @pytest.mark.parametrize("case", BOMBS)
-def test_bombs_are_told_by_their_header(case):
+def test_bombs_are_recognized_by_their_header(case):
     with pytest.raises(DataError, match=r"must be at most 64,000,000 pixels \(`max_pixels`\), got \d+ x \d+ = "):
         read_image(BAD_BYTES[case])
 
@@ -390,10 +390,10 @@ def test_odd_images_whose_pixels_are_whole(data):
         ("zeros", "bytes that begin 00 00 00 00 00 00 00 00"),
     ],
 )
-def test_the_error_says_what_was_found(case, found):
+def test_the_error_says_what_the_bytes_are(case, content):
     with pytest.raises(DataError) as error:
         read_image(BAD_BYTES[case])
-    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF image, got {found}"
+    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF image, got {content}"
 
 
 @pytest.mark.parametrize(
@@ -414,9 +414,9 @@ def test_the_error_says_what_was_found(case, found):
         ("channels-first", "must have the shape (h, w, 3), (h, w, 4) or (h, w), got (3, 40, 60)"),
     ],
 )
-def test_the_error_says_what_is_wrong(tmp_path, case, found):
+def test_the_error_says_what_is_wrong(tmp_path, case, problem):
     (error,) = opened(make(case, tmp_path))
-    assert found in str(error)
+    assert problem in str(error)
 
 
 # --- damage at random: an error or an image, and nothing else ---
@@ -441,8 +441,8 @@ DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 25
 def test_damaged_bytes_raise_data_errors_only(kind, damage, at_head, kept):
     data = bytearray(FUZZED[kind])
     reach = min(200, len(data)) if at_head else len(data)  # headers have the most ways to go wrong
-    for place, value in damage:
-        data[int(place * reach)] = value
+    for position, value in damage:
+        data[int(position * reach)] = value
     (item,) = opened(bytes(data[: int(kept * len(data))]), max_pixels=1_000_000)
     if isinstance(item, DataError):
         check_error(item)

@@ -40,9 +40,9 @@ def combine(folder: Path, *names: str, words: tuple[str, ...] = ()) -> int:
 
 def test_labels_are_merged_and_each_source_keeps_its_names(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert combine(sets, "boxed", "other", "breeds") == 0
-    told = capsys.readouterr().out
-    assert "synonyms: airplane" in told
-    assert "kind of: poodle" in told
+    printed = capsys.readouterr().out
+    assert "synonyms: airplane" in printed
+    assert "kind of: poodle" in printed
     contents = yaml.safe_load((sets / "out" / "all.yaml").read_text())
     assert contents["tree"] == "all-tree.yaml"
     plane, dog, poodle = "n02691156", "n02084071", "n02113335"
@@ -86,7 +86,7 @@ def test_what_a_source_leaves_out_it_does_not_label_exhaustively(sets: Path) -> 
     assert {label for sample in data.samples() if sample.boxes for label in sample.boxes.labels} == {dog}
 
 
-def test_numbers_go_on_meaning_the_classes_of_their_own_set(sets: Path) -> None:
+def test_indices_keep_meaning_the_classes_of_their_own_set(sets: Path) -> None:
     """Labels by number, in a table and in YOLO's files, of sets whose classes come late in the combined one."""
     boxed = sets / "boxed" / "JPEGImages"
     (sets / "table.csv").write_text("p00.png,1\np01.png,0\n")
@@ -127,8 +127,8 @@ def test_the_same_name_in_two_senses_is_a_conflict(sets: Path, capsys: pytest.Ca
             (sets / folder / name).mkdir(parents=True)
             Image.new("RGB", (30, 20)).save(sets / folder / name / "0.png")
     assert combine(sets, "animals", "desk") == 0
-    told = capsys.readouterr().out
-    (conflict,) = [line for line in told.splitlines() if line.startswith("conflict: mouse")]
+    printed = capsys.readouterr().out
+    (conflict,) = [line for line in printed.splitlines() if line.startswith("conflict: mouse")]
     assert conflict.endswith("n03793489")  # among keyboards it is the computer's; among cats and dogs it is not
 
 

@@ -68,12 +68,12 @@ class TestPredict:
         assert "in 3 images" in printed[3]
         assert printed[4] == f"Results in {out.resolve()}"
 
-        found = records(out)
+        records_written = records(out)
         expected = list(Detector.load(flat, conf_threshold=0.05).predict(photos))
         assert sum(len(prediction.detections) for prediction in expected) > 5
-        for record, prediction in zip(found, expected, strict=True):
+        for record, prediction in zip(records_written, expected, strict=True):
             assert record == {"source": prediction.image.name, "frame": None, **prediction.detections.to_json()}
-        total = sum(len(record["detections"]) for record in found)
+        total = sum(len(record["detections"]) for record in records_written)
         assert len(json.loads((out / "coco_results.json").read_text())) == total
         assert len(list(csv.DictReader(lines((out / "detections.csv").read_text())))) == total
         assert sum(len(lines((out / "labels" / f"{stem}.txt").read_text())) for stem in "abc") == total
@@ -96,11 +96,13 @@ class TestPredict:
 
     def test_more_specific_when_asked(self, tree: str, photos: Path, tmp_path: Path) -> None:
         depths = {}
-        for least in ("0", "0.9"):
-            out = tmp_path / least
+        for hier_thresh in ("0", "0.9"):
+            out = tmp_path / hier_thresh
             args = ["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-save"]
-            assert run([*args, "--conf-threshold", "0.01", "--nms-iou", "1", "--hier-thresh", least]) == 0
-            depths[least] = np.mean([len(item["path"]) for record in records(out) for item in record["detections"]])
+            assert run([*args, "--conf-threshold", "0.01", "--nms-iou", "1", "--hier-thresh", hier_thresh]) == 0
+            depths[hier_thresh] = np.mean(
+                [len(item["path"]) for record in records(out) for item in record["detections"]]
+            )
         assert depths["0"] > depths["0.9"]
 
     def test_only_keeps_a_class_and_what_is_below_it(self, tree: str, photos: Path, tmp_path: Path) -> None:
@@ -323,7 +325,7 @@ class TestExport:
         ],
     )
     @pytest.mark.parametrize("head", ["dense", "lazy"])
-    def test_small_numbers_are_a_small_file_and_detect_alike(
+    def test_small_dtypes_make_a_small_file_and_detect_alike(
         self, head: str, to: str, engine: str, dtype: str, tree: str, photos: Path, tmp_path: Path
     ) -> None:
         suffix, written = {"onnx": (".onnx", ".onnx"), "openvino": (".xml", ".bin")}[to]
@@ -345,9 +347,9 @@ class TestExport:
 
     def test_half_precision_must_hold_every_number(self, tree: str, tmp_path: Path, capsys) -> None:
         weights = tmp_path / "tree.weights"
-        numbers = np.frombuffer(weights.read_bytes()[20:], np.float32).copy()
-        numbers[-1] = 1e5
-        weights.write_bytes(weights.read_bytes()[:20] + numbers.tobytes())
+        parameters = np.frombuffer(weights.read_bytes()[20:], np.float32).copy()
+        parameters[-1] = 1e5
+        weights.write_bytes(weights.read_bytes()[:20] + parameters.tobytes())
         assert run(["export", tree, "--dtype", "float16", "--out", str(tmp_path / "model.onnx")]) == 2
         assert "float16 holds values up to 65504" in capsys.readouterr().err
         assert run(["export", tree, "--dtype", "float16", "--to", "darknet", "--out", str(tmp_path / "other")]) == 2
@@ -493,9 +495,9 @@ def test_real_photograph() -> None:
     """A real network finds the dog, the bicycle and the car of the best known test image."""
     model = shared("data", "yolo-lite-voc", "yolo-lite-voc.cfg")
     (prediction,) = Detector.load(model).predict(shared("data", "photos", "dog.jpg"))
-    found = prediction.detections
-    assert {"dog", "bicycle", "car"} <= set(found.names)
-    boxes = dict(zip(reversed(found.names), reversed(found.boxes_xyxy.tolist()), strict=True))
+    detections = prediction.detections
+    assert {"dog", "bicycle", "car"} <= set(detections.names)
+    boxes = dict(zip(reversed(detections.names), reversed(detections.boxes_xyxy.tolist()), strict=True))
     # Where a person would draw them, to within a sixth of the image (640 x 480).
     for name, box in {"dog": (105, 185, 258, 455), "bicycle": (105, 100, 470, 350)}.items():
         np.testing.assert_allclose(boxes[name], box, atol=107)

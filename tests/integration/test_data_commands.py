@@ -296,7 +296,8 @@ class TestAnchors:
     def test_a_plot_that_cannot_be_written(self, voc: Path, tmp_path: Path, capsys) -> None:
         assert run(["anchors", str(voc), "--k", "2", "--plot", str(tmp_path / "gone" / "x.png")]) == 2
         assert lines(capsys.readouterr().err) == [
-            f"yolo9000: error: {tmp_path / 'gone' / 'x.png'}: No such file or directory"
+            "PASCAL VOC: train 9, val 5",
+            f"yolo9000: error: {tmp_path / 'gone' / 'x.png'}: No such file or directory",
         ]
 
     @pytest.mark.parametrize("k", ["0", "5-3", "x", "1-", "101", "-3"])
@@ -424,7 +425,7 @@ class TestVal:
         (tmp_path / "x.json").write_text(contents)
         assert run(["val", "--detections", str(tmp_path / "x.json"), str(voc), "-o", str(tmp_path / "val")]) == 2
         err = capsys.readouterr().err
-        assert len(lines(err)) == 1
+        assert lines(err)[:-1] == ["PASCAL VOC: train 9, val 5"]
         assert message in err
 
     @pytest.mark.parametrize(
@@ -572,3 +573,25 @@ class TestSplitStatsDedupe:
         assert "train: part 0.png is the same as val: part 3.png" in capsys.readouterr().out
         assert sorted(sample.name for sample in open_data(out).samples()) == ["part 1.png", "part 2.png"]
         assert len(list(open_data(out, "val").samples())) == 2
+
+    def test_what_is_left_out_is_said_with_the_full_list(
+        self, voc: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        file = voc / "Annotations" / "p01.xml"
+        file.write_text(file.read_text().replace("<xmax>28</xmax>", "<xmax>999</xmax>"))
+        (voc / "JPEGImages" / "p02.png").unlink()
+        out = tmp_path / "c"
+        for on_error, said in (
+            ("skip", "train: 2 of 9 images or records left out: 1 x box-outside, 1 x label-orphan"),
+            ("fix", "train: 1 of 9 images or records left out: 1 x label-orphan"),
+        ):
+            assert run(["data", "convert", str(voc), "--to", "coco", "-o", str(out), "--on-error", on_error]) == 0
+            printed = lines(capsys.readouterr().out)
+            assert said in printed
+            listed = [json.loads(line) for line in (tmp_path / "c-left-out-train.jsonl").read_text().splitlines()]
+            assert [record["code"] for record in listed] == ["box-outside", "label-orphan"]
+            shutil.rmtree(out)
+        assert "train: 1 objects corrected or left out: 1 x box-outside" in printed
+        assert run(["anchors", str(voc), "--k", "2", "--on-error", "skip"]) == 0
+        assert "train: 2 of 9 images or records left out" in capsys.readouterr().out

@@ -201,9 +201,9 @@ def test_every_recipe_that_comes_along_can_be_read_and_is_in_the_document() -> N
 
 def test_the_map_of_the_paper_names_what_is_there() -> None:
     text = (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8")
-    places = re.findall(r"`([\w/]+\.py)`((?: `\w[\w-]*`(?:,|(?= |$|;|\)))?)*)", text)
-    assert len(places) > 25
-    for module, names in places:
+    modules = re.findall(r"`([\w/]+\.py)`((?: `\w[\w-]*`(?:,|(?= |$|;|\)))?)*)", text)
+    assert len(modules) > 25
+    for module, names in modules:
         code = (ROOT / "src" / "yolo9000" / module).read_text(encoding="utf-8")
         for name in re.findall(r"`([^`]+)`", names):
             assert name in code, f"{module} has no {name}"

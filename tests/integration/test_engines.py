@@ -189,7 +189,7 @@ def test_engines_agree(name: str, lazy: bool | None, other: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["torch", *OTHERS])
-def test_split_head_gives_the_whole_heads_numbers(engine: str) -> None:
+def test_split_head_gives_the_raw_predictions_of_the_whole_head(engine: str) -> None:
     split, whole = loaded("tree"), loaded("tree", lazy=False)
     assert split.class_rows is not None  # wider than its input: kept apart by default
     assert whole.class_rows is None
@@ -348,13 +348,13 @@ def test_exported_file_is_the_detector(name: str, lazy: bool | None, engine: str
         assert len(a) == len(b)
         for x, y in zip(a, b, strict=True):
             np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
-        found = [
+        detections = [
             decode(head_output(one, arrays, size_wh), 1, one.detector_head, (300, 200), settings)
             for one, arrays in ((read, a), (detector, b))
         ]
-        assert len(found[0]) > 0
-        np.testing.assert_array_equal(found[0].labels, found[1].labels)
-        np.testing.assert_allclose(found[0].boxes_xyxy, found[1].boxes_xyxy, atol=1e-3)
+        assert len(detections[0]) > 0
+        np.testing.assert_array_equal(detections[0].labels, detections[1].labels)
+        np.testing.assert_allclose(detections[0].boxes_xyxy, detections[1].boxes_xyxy, atol=1e-3)
 
 
 def test_exported_classes_are_outputs_for_other_programs(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_exported_file_is_not_exported_again(tmp_path: Path) -> None:
 
 
 def test_head_that_cannot_be_split_is_run_whole() -> None:
-    """Wide, but with an activation: all its numbers are computed, as Darknet does."""
+    """Wide, but with an activation: all logits are computed, as Darknet does."""
     architecture = TABLES["tree"]
     last = len(architecture.body) - 1
     for row in (
@@ -395,12 +395,12 @@ def test_head_that_cannot_be_split_is_run_whole() -> None:
         replace(architecture.layers[last], size=3, padding=1),
     ):
         rows = (*architecture.layers[:last], row, *architecture.layers[last + 1 :])
-        numbers = random_model("tree").parameters[last]
-        assert numbers is not None
+        last_parameters = random_model("tree").parameters[last]
+        assert last_parameters is not None
         weights = np.zeros((row.filters, 24, row.size, row.size), np.float32)
-        weights[:, :, :1, :1] = numbers.weights
+        weights[:, :, :1, :1] = last_parameters.weights
         parameters = list(random_model("tree").parameters)
-        parameters[last] = ConvParameters(weights, numbers.biases)
+        parameters[last] = ConvParameters(weights, last_parameters.biases)
         model = LoadedModel.from_weights(Model(replace(architecture, layers=rows), tuple(parameters)), TREE.names, TREE)
         assert model.class_rows is None
         (out,) = start("onnxruntime", model).run(random_images((48, 32), 1))
@@ -525,7 +525,9 @@ def test_auto_takes_the_first_that_is_installed(monkeypatch: pytest.MonkeyPatch)
         ({"torch", "onnxruntime"}, "onnxruntime"),
         ({"torch"}, "torch"),
     ):
-        monkeypatch.setattr(engines, "find_spec", lambda name, found=installed: object() if name in found else None)
+        monkeypatch.setattr(
+            engines, "find_spec", lambda name, available=installed: object() if name in available else None
+        )
         assert choose_engine("auto") == chosen
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(EngineError) as caught:
@@ -577,8 +579,8 @@ def test_any_byte_may_be_damaged(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         # the first kilobytes hold the graph, the last the outputs, class rows and metadata
         first = int(rng.choice([0, len(whole) - 6000]))
-        for place in first + rng.integers(0, 6000, 3):
-            damaged[place] = rng.integers(0, 256)
+        for position in first + rng.integers(0, 6000, 3):
+            damaged[position] = rng.integers(0, 256)
         path.write_bytes(damaged)
         assert damaged != whole
         refused_onnx(path)
@@ -792,7 +794,7 @@ def test_openvino_files_in_half_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_small_numbers_are_read_as_an_onnx_runtime_restores_them(dtype: Any, tmp_path: Path) -> None:
+def test_small_dtypes_are_read_as_an_onnx_runtime_restores_them(dtype: Any, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     proto = exported_proto(loaded("tree"), dtype=dtype)
     kinds = {tensor.data_type for tensor in proto.graph.initializer if tensor.name.endswith(".small")}
@@ -810,7 +812,7 @@ def test_small_numbers_are_read_as_an_onnx_runtime_restores_them(dtype: Any, tmp
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_eight_bits_are_within_half_a_step_of_each_filters_numbers(tmp_path: Path) -> None:
+def test_eight_bits_are_within_half_a_step_of_each_filters_weights(tmp_path: Path) -> None:
     proto = exported_proto(loaded("tree"), dtype="int8")
     save_sealed(proto, tmp_path / "detector.onnx")
     exact, read = loaded("tree").class_rows, read_onnx(tmp_path / "detector.onnx").class_rows
@@ -824,7 +826,7 @@ def test_eight_bits_are_within_half_a_step_of_each_filters_numbers(tmp_path: Pat
 
 
 @pytest.mark.parametrize("damage", ["scales missing", "scales too many", "numbers missing"])
-def test_damaged_small_numbers(damage: str, tmp_path: Path) -> None:
+def test_damaged_small_dtypes(damage: str, tmp_path: Path) -> None:
     proto = exported_proto(loaded("tree"), dtype="int8")
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     match damage:
@@ -937,14 +939,14 @@ def test_detecting_and_exporting_without_torch(name: str, tmp_path: Path) -> Non
     (stub / "torch").mkdir(parents=True)
     (stub / "torch" / "__init__.py").write_text(STUB)
     installed = [engine for engine in OTHERS if find_spec(engine)]
-    found = run_python(DETECT, darknet_files(tmp_path, name), *installed, before=stub)
-    assert len(found) == len(installed)
-    for one in found:
+    results = run_python(DETECT, darknet_files(tmp_path, name), *installed, before=stub)
+    assert len(results) == len(installed)
+    for one in results:
         assert (one["width"], one["height"]) == (30, 20)
         assert len(one["detections"]) > 0
         assert ("path" in one["detections"][0]) == (name == "tree")
         labels = [detection["label"] for detection in one["detections"]]
-        assert labels == [detection["label"] for detection in found[0]["detections"]]
+        assert labels == [detection["label"] for detection in results[0]["detections"]]
 
 
 REFUSED = """

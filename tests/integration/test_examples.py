@@ -37,9 +37,9 @@ def small_images(tmp_path: Path) -> Path:
     for split in ("train", "val"):
         rows = ["image\twnid\tx1\ty1\tx2\ty2"]
         with tarfile.open(folder / f"{split}.tar", "w") as tar:
-            for place, wnid in enumerate(IDS):
+            for index, wnid in enumerate(IDS):
                 for number in range(3):
-                    pixels = np.full((40, 40, 3), 30 * place, np.uint8)
+                    pixels = np.full((40, 40, 3), 30 * index, np.uint8)
                     pixels[10:30, 5 + number : 25 + number] = 255
                     stream = io.BytesIO()
                     Image.fromarray(pixels).save(stream, format="PNG")
@@ -65,24 +65,24 @@ def test_scenes_hide_the_boxes_of_half_the_classes(small_images: Path, tmp_path:
     order = sorted(IDS, key=lambda wnid: hashlib.sha256(wnid.encode()).hexdigest())
     assert (out / "boxed.names").read_text().split() == order[:3]
     assert (out / "label-only.names").read_text().split() == order[3:]
-    ways = [open_data(out / f"{name}.yaml", "train") for name in ("boxes", "joint", "all")]
-    _, joint, everything = ways
-    assert {data.classes for data in ways} == {tuple(sorted(IDS))}
-    found = {data.name: list(data.samples()) for data in ways}
-    assert [len(samples) for samples in found.values()] == [6, 12, 12]
-    for sample in found[joint.name]:
+    data_sets = [open_data(out / f"{name}.yaml", "train") for name in ("boxes", "joint", "all")]
+    _, joint, everything = data_sets
+    assert {data.classes for data in data_sets} == {tuple(sorted(IDS))}
+    samples_of = {data.name: list(data.samples()) for data in data_sets}
+    assert [len(samples) for samples in samples_of.values()] == [6, 12, 12]
+    for sample in samples_of[joint.name]:
         if sample.boxes is None:
             assert {joint.classes[label] for label in sample.image_labels} <= set(order[3:])
         else:
             assert {joint.classes[label] for label in sample.boxes.labels} <= set(order[:3])
             assert len(sample.boxes) in (4, 9)
-    hidden = {sample.name: sample.boxes for sample in found[everything.name] if sample.source == 1}
-    told = {sample.name: sample.image_labels for sample in found[joint.name] if sample.source == 1}
+    hidden = {sample.name: sample.boxes for sample in samples_of[everything.name] if sample.source == 1}
+    image_labels = {sample.name: sample.image_labels for sample in samples_of[joint.name] if sample.source == 1}
     for name, gt in hidden.items():
         assert gt is not None
-        assert sorted(set(gt.labels.tolist())) == list(told[name])
-    assert len(told) == 6
-    assert max(map(len, told.values())) > 1
+        assert sorted(set(gt.labels.tolist())) == list(image_labels[name])
+    assert len(image_labels) == 6
+    assert max(map(len, image_labels.values())) > 1
     assert joint.tree is not None
     joint.tree.check_groups_contiguous()
 
@@ -196,7 +196,7 @@ def test_the_data_of_the_model_come_under_one_tree(small_images: Path, tmp_path:
     for node in (apple, pepper, "oat-milk", "red"):
         assert "n00021265" in [tree.ids[step] for step in tree.path(tree.find(node))]  # food
     samples = list(combined.samples())
-    assert [sum(sample.source == place for sample in samples) for place in range(3)] == [8, 6, 9]
+    assert [sum(sample.source == index for sample in samples) for index in range(3)] == [8, 6, 9]
     labelled = [combined.classes[label] for sample in samples[8:14] for label in sample.image_labels]
     assert [tree.names[tree.find(label)].lower() for label in labelled] == [
         *("granny smith", "pink lady", "lemon", "yellow bell pepper", "red bell pepper", "oat milk")
@@ -217,7 +217,7 @@ def test_the_data_of_the_model_come_under_one_tree(small_images: Path, tmp_path:
 
     script("model/make_small.py", out)
     sources = [sample.source for sample in open_data(out / "small.yaml", "train").samples()]
-    assert [sources.count(place) for place in range(3)] == [8, 6, 9]
+    assert [sources.count(index) for index in range(3)] == [8, 6, 9]
     for sample in list(open_data(out / "small.yaml", "train").samples())[14:]:
         assert sample.boxes is not None
         assert sample.size_wh is not None
@@ -228,7 +228,7 @@ def test_the_data_of_the_model_come_under_one_tree(small_images: Path, tmp_path:
 
     script("model/cut_objects.py", out)
     samples = list(open_data(out / "objects.yaml", "train").samples())
-    assert [sum(sample.source == place for sample in samples) for place in range(3)] == [18, 6, 9]
+    assert [sum(sample.source == index for sample in samples) for index in range(3)] == [18, 6, 9]
     assert all(sample.boxes is None for sample in samples)
     for sample in samples[24:]:
         assert [combined.classes[label] for label in sample.image_labels] == ["red"]  # blue ones are too small
@@ -259,7 +259,7 @@ def test_images_are_mixed_into_photographs(small_images: Path, tmp_path: Path) -
     script("model/mix_photographs.py", data, out, "--scenes", "20")
     mixed = open_data(out / "mixed.yaml", "train")
     samples = list(mixed.samples())
-    assert [sum(sample.source == place for sample in samples) for place in range(4, 7)] == [12, 7, 1]
+    assert [sum(sample.source == index for sample in samples) for index in range(4, 7)] == [12, 7, 1]
     dog, fish = mixed.classes.index("n02084071"), mixed.classes.index("n01443537")
     seen: set[int] = set()
     for sample in samples:

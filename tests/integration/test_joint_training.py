@@ -143,7 +143,7 @@ def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxe
         f"tree: labels.tree\nclasses: [blue, red, cold]\ntrain: [{no_blue}, {blue}]\nval: [{val}]\n"
     )
 
-    def all_red_found(detector: Detector, data_set: DataSet, **options: Any) -> Iterator[tuple[Sample, Detections]]:
+    def all_red_detected(detector: Detector, data_set: DataSet, **options: Any) -> Iterator[tuple[Sample, Detections]]:
         assert detector.names == ("blue", "red", "cold")
         for sample, _ in detect_samples(detector, data_set, **options):
             assert sample.boxes is not None
@@ -151,7 +151,7 @@ def test_scores_in_training_count_the_classes_of_the_data_and_those_without_boxe
             scores, names = np.full(len(reds), 0.9, np.float32), ("red",) * len(reds)
             yield sample, Detections(reds.boxes_xyxy, scores, reds.labels, names, (90, 60))
 
-    monkeypatch.setattr(detect, "detect_samples", all_red_found)
+    monkeypatch.setattr(detect, "detect_samples", all_red_detected)
     settings = ["workers=0", "epochs=1", "network.clusters=1", "--out", str(tmp_path / "run"), "--threads", "1"]
     assert run(["train", "--recipe", str(recipe), *settings]) == 0
     (scores,) = (line for line in log_of(tmp_path / "run") if line["kind"] == "metrics")
@@ -175,8 +175,8 @@ def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, caps
     assert run(["train", "--recipe", str(recipe), "workers=0", "--out", str(folder), "--threads", "1"]) == 0
     capsys.readouterr()
     assert run(["data", "pseudo-boxes", str(folder), "--images", "3"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in told[:4]] == [
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in printed[:4]] == [
         "steps 1 to 3",
         "steps 4 to 6",
         "steps 7 to 9",

@@ -1,4 +1,4 @@
-"""Data sets with something renamed, emptied, lost, nested or mixed in: read exactly, or told; never misread.
+"""Data sets with something renamed, emptied, lost, nested or mixed in: read exactly, or reported; never misread.
 
 The law: every image that is read without an issue has what its file said of it, and every image on the disk is read,
 has an issue or a warning, lies in what the description names as passed over, or the data set is refused.
@@ -139,7 +139,7 @@ def check_law(root: Path, name: str, mutation: Mutation) -> str:
     except YoloError:
         return "refused"
     read: set[Path] = set()
-    told = "".join(f"{issue} " for issue in result.issues())
+    reported = "".join(f"{issue} " for issue in result.issues())
     warned = any(warning.code == "image-unused" for warning in result.warnings)
     allowed = [known_of(one, n) for one in (LAYOUTS.values() if mutation is mix else [LAYOUTS[name]]) for n in range(6)]
     for split, data in opened.items():
@@ -160,9 +160,9 @@ def check_law(root: Path, name: str, mutation: Mutation) -> str:
     description = next(iter(opened.values())).description
     for path in on_disk if not any(".tar" in path.name for path in root.iterdir()) else ():
         parts = path.relative_to(root).parts
-        named = path.name in told or f"{path.stem}." in told or any(f"{part}/" in description for part in parts)
-        assert path.resolve() in read or named or warned, (str(path), description, told)
-    return "told" if told else "read"
+        named = path.name in reported or f"{path.stem}." in reported or any(f"{part}/" in description for part in parts)
+        assert path.resolve() in read or named or warned, (str(path), description, reported)
+    return "reported" if reported else "read"
 
 
 def run(seed: int, tmp_path: Path) -> tuple[str, Mutation]:

@@ -197,7 +197,7 @@ def test_a_image_that_broke_since_the_start_is_named(
     assert "Traceback" not in err
 
 
-def test_wrong_data_are_told_before_the_first_step(
+def test_wrong_data_are_reported_before_the_first_step(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "shapes" / "JPEGImages" / "p04.png").write_text("no image")
@@ -261,7 +261,7 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
         (["RECIPE", "--threads", "0"], "--threads: must be at least 1"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(
+def test_wrong_use_is_reported_in_one_line(
     recipe: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = {"RECIPE": ["--recipe", str(recipe)], "run": [str(tmp_path / "run")]}

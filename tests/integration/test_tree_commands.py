@@ -25,13 +25,13 @@ def rows_of(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(file.read_text())))
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def printed_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
 def test_show_indents_and_counts(tree: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tree", "show", tree, "--depth", "2"]) == 0
-    assert told(capsys)[:-1] == [
+    assert printed_lines(capsys)[:-1] == [
         "animal  n0",
         "  dog  n2  (+2 below)",
         "  cat  n3",
@@ -39,21 +39,21 @@ def test_show_indents_and_counts(tree: str, capsys: pytest.CaptureFixture[str]) 
         "  bus  n6",
     ]
     assert run(["tree", "show", tree, "--under", "dog"]) == 0
-    lines = told(capsys)
+    lines = printed_lines(capsys)
     assert lines[:-1] == ["dog  n2", "  terrier  n4", "  poodle  n5"]
     assert lines[-1].startswith("7 nodes, 4 leaves, 4 sibling groups, depth 2; fingerprint ")
 
 
 def test_a_model_shows_its_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tree", "path", str(write_tree_model(tmp_path)), "poodle"]) == 0
-    assert [line.split("  ")[-2] for line in told(capsys)] == ["n0", "n2", "n5"]
+    assert [line.split("  ")[-2] for line in printed_lines(capsys)] == ["n0", "n2", "n5"]
 
 
 def test_find_and_path(tree: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tree", "find", tree, "OO"]) == 0
-    assert [line.split(maxsplit=2)[2] for line in told(capsys)] == ["animal > dog > poodle"]
+    assert [line.split(maxsplit=2)[2] for line in printed_lines(capsys)] == ["animal > dog > poodle"]
     assert run(["tree", "path", tree, "terrier"]) == 0
-    assert told(capsys) == [
+    assert printed_lines(capsys) == [
         "     0  animal  n0  (1 of 2)",
         "     2  dog  n2  (1 of 2)",
         "     4  terrier  n4  (1 of 2)",
@@ -62,14 +62,14 @@ def test_find_and_path(tree: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'terrier'?" in capsys.readouterr().err
 
 
-def test_lint_ends_with_4_where_something_is_found(
+def test_lint_exits_with_4_if_it_reports_something(
     tree: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["tree", "lint", tree]) == 4
-    assert told(capsys)[-1] == "1 x single-child"
+    assert printed_lines(capsys)[-1] == "1 x single-child"
     (tmp_path / "labels.names").write_text("dog\nterrier\n")
     assert run(["tree", "lint", tree, "--labels", str(tmp_path / "labels.names")]) == 4
-    assert told(capsys)[-1] == "1 x single-child, 1 x label-above-label"
+    assert printed_lines(capsys)[-1] == "1 x single-child, 1 x label-above-label"
 
 
 def test_diff_and_export(tree: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +77,7 @@ def test_diff_and_export(tree: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "small.names").read_text().splitlines() == list(TREE.names)
     capsys.readouterr()
     assert run(["tree", "diff", tree, str(tmp_path / "small.tree")]) == 0
-    assert told(capsys) == ["all sibling groups are unchanged", "node indices are unchanged"]
+    assert printed_lines(capsys) == ["all sibling groups are unchanged", "node indices are unchanged"]
 
 
 class TestBuild:
@@ -91,7 +91,7 @@ class TestBuild:
         words = ["tree", "build", "--labels", str(tmp_path / "coco.names"), "--labels", str(tmp_path / "ids.txt")]
         words += ["--parents", str(tmp_path / "mine.csv"), "--out", str(out)]
         assert run(words) == 0
-        assert told(capsys)[0].startswith("6 labels, ")
+        assert printed_lines(capsys)[0].startswith("6 labels, ")
         tree = read_tree(out)
         assert tree.path_names(tree.find("shiba inu")).endswith("dog > shiba inu")
         assert tree.path_names(tree.find("n02129165")).endswith("lion")
@@ -168,7 +168,7 @@ class TestAsking:
         (tmp_path / "coarse.names").write_text("dog\ncat\n")
         words = ["val", model, str(tmp_path / "data.yaml"), "--labels", str(tmp_path / "coarse.names")]
         assert run([*words, "--out", str(tmp_path / "val")]) == 0
-        rows = [line.split() for line in told(capsys)]
+        rows = [line.split() for line in printed_lines(capsys)]
         reds = sum(name == "red" for number in range(9, 14) for name, _ in boxes_of(number))
         assert ["dog", str(reds)] in [row[:2] for row in rows]  # poodles are dogs; no bus is a dog or a cat
         assert not any(row[0] in ("bus", "poodle", "cat") for row in rows)

@@ -13,11 +13,11 @@ DISTANCES = ("iou", "euclidean")
 
 
 @st.composite
-def random_boxes(draw: st.DrawFn, most: int = 300) -> np.ndarray:
+def random_boxes(draw: st.DrawFn, max_count: int = 300) -> np.ndarray:
     """Sizes as in images: many small ones, few large ones, some of them several times."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     spread = draw(st.sampled_from([0.2, 0.8, 1.5]))
-    boxes = np.exp(rng.normal((1.5, 2.0), spread, (draw(st.integers(12, most)), 2)))
+    boxes = np.exp(rng.normal((1.5, 2.0), spread, (draw(st.integers(12, max_count)), 2)))
     return np.concatenate([boxes, boxes[: len(boxes) // 4]])
 
 
@@ -37,11 +37,11 @@ def nearest(boxes: np.ndarray, anchors: np.ndarray, distance: str) -> np.ndarray
 @given(boxes=random_boxes(), k=st.integers(1, 8), distance=st.sampled_from(DISTANCES))
 def test_every_anchor_is_the_mean_of_the_boxes_nearest_to_it(boxes: np.ndarray, k: int, distance: str) -> None:
     """Where k-means ends; it also shows that no box was left aside that should have been looked at again."""
-    found = cluster(boxes, k, distance=distance, restarts=1)
-    labels = nearest(boxes, found.anchors_wh, distance)
+    clusters = cluster(boxes, k, distance=distance, restarts=1)
+    labels = nearest(boxes, clusters.anchors_wh, distance)
     means = [boxes[labels == label].mean(axis=0) for label in range(k)]
-    np.testing.assert_allclose(found.anchors_wh, means, rtol=1e-9)
-    assert found.counts.tolist() == np.bincount(labels, minlength=k).tolist()
+    np.testing.assert_allclose(clusters.anchors_wh, means, rtol=1e-9)
+    assert clusters.counts.tolist() == np.bincount(labels, minlength=k).tolist()
 
 
 @settings(deadline=None, max_examples=30)
@@ -68,14 +68,14 @@ def test_anchors_scale_with_the_boxes(boxes: np.ndarray, k: int, distance: str, 
 @settings(deadline=None, max_examples=20)
 @given(boxes=random_boxes(), k=st.integers(1, 5), distance=st.sampled_from(DISTANCES))
 def test_turned_anchors_fit_turned_boxes_as_well(boxes: np.ndarray, k: int, distance: str) -> None:
-    found = cluster(boxes, k, distance=distance, restarts=1)
-    turned, anchors = boxes[:, ::-1], found.anchors_wh[:, ::-1]
-    assert average_iou(turned, anchors) == pytest.approx(found.average_iou, rel=1e-12)
-    assert recall(turned, anchors, 0.4) == recall(boxes, found.anchors_wh, 0.4)
+    clusters = cluster(boxes, k, distance=distance, restarts=1)
+    turned, anchors = boxes[:, ::-1], clusters.anchors_wh[:, ::-1]
+    assert average_iou(turned, anchors) == pytest.approx(clusters.average_iou, rel=1e-12)
+    assert recall(turned, anchors, 0.4) == recall(boxes, clusters.anchors_wh, 0.4)
 
 
 @settings(deadline=None, max_examples=10)
-@given(boxes=random_boxes(most=150))
+@given(boxes=random_boxes(max_count=150))
 def test_more_anchors_fit_no_worse(boxes: np.ndarray) -> None:
     averages = [cluster(boxes, k, restarts=10).average_iou for k in range(1, 7)]
     assert (np.diff(averages) > -0.005).all()
@@ -108,18 +108,18 @@ def test_iou_fits_better_than_euclidean(seed: int, k: int) -> None:
 @given(boxes=odd_boxes(), distance=st.sampled_from(DISTANCES), data=st.data())
 def test_odd_boxes(boxes: np.ndarray, distance: str, data: st.DataObject) -> None:
     k = data.draw(st.integers(1, len(np.unique(boxes, axis=0))))
-    found = cluster(boxes, k, distance=distance, restarts=2)
-    assert found.anchors_wh.shape == (k, 2)
-    assert np.isfinite(found.anchors_wh).all()
-    assert (found.anchors_wh > 0).all()
-    assert (np.diff(found.anchors_wh.prod(axis=1)) >= 0).all()
-    assert found.counts.sum() == len(boxes)
-    assert found.average_iou == pytest.approx(average_iou(boxes, found.anchors_wh), rel=1e-9)
-    assert 0 < found.average_iou <= 1 + 1e-12
+    clusters = cluster(boxes, k, distance=distance, restarts=2)
+    assert clusters.anchors_wh.shape == (k, 2)
+    assert np.isfinite(clusters.anchors_wh).all()
+    assert (clusters.anchors_wh > 0).all()
+    assert (np.diff(clusters.anchors_wh.prod(axis=1)) >= 0).all()
+    assert clusters.counts.sum() == len(boxes)
+    assert clusters.average_iou == pytest.approx(average_iou(boxes, clusters.anchors_wh), rel=1e-9)
+    assert 0 < clusters.average_iou <= 1 + 1e-12
 
 
 @settings(deadline=None, max_examples=30)
-@given(boxes=random_boxes(most=60), k=st.integers(1, 9))
+@given(boxes=random_boxes(max_count=60), k=st.integers(1, 9))
 def test_boxes_one_by_one_are_boxes_all_at_once(boxes: np.ndarray, k: int) -> None:
     anchors = boxes[:k]
     best = [max(float(size_iou(box[None], anchor[None])[0, 0]) for anchor in anchors) for box in boxes]

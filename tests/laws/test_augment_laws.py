@@ -42,7 +42,7 @@ COLORED = 60  # levels between a pixel's channels: more than grey, black and the
 
 
 def painted(seed: int, label: int = 0, wh: tuple[int, int] = (300, 200)) -> tuple[np.ndarray, BoxAnnotations]:
-    """A colored rectangle on mottled grey."""
+    """A rectangle in a color on mottled grey."""
     rng, (width, height) = np.random.default_rng(seed), wh
     image = np.repeat(rng.integers(60, 200, (height, width, 1), dtype=np.uint8), 3, axis=2)
     box_width, box_height = rng.integers((80, 60), (width // 2, height // 2 + 20))
@@ -70,14 +70,14 @@ def colored(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_boxes_go_with_their_images(placement: str, flip: bool, upside_down: bool) -> None:
     chosen = AugmentSettings(placement=placement, flip=flip, upside_down=upside_down, min_visible=0)
-    found = 0
+    count = 0
     for index in range(60):
         image, boxes = augment(*painted(index), chosen, (192, 160), draws(1, 0, index))
         assert boxes is not None
         for box in boxes.boxes_xyxy:
             assert iou(box, seen(image, colored(image))) > 0.8
-            found += 1
-    assert found > 50
+            count += 1
+    assert count > 50
 
 
 def test_flips_happen_to_half() -> None:
@@ -94,19 +94,19 @@ def test_flips_happen_to_half() -> None:
 def test_half_are_upside_down_where_that_is_wanted() -> None:
     image = np.full((200, 300, 3), 90, np.uint8)
     gt = BoxAnnotations.plain(np.array([[20, 10, 120, 60]], np.float32), np.array([0]))
-    roots = {False: 0, True: 0}
-    for wanted in roots:
+    in_upper_half = {False: 0, True: 0}
+    for wanted in in_upper_half:
         for index in range(200):
             chosen = AugmentSettings(jitter=0.05, upside_down=wanted)
             _, boxes = augment(image, gt, chosen, (96, 64), draws(2, 0, index))
             assert boxes is not None
-            roots[wanted] += int(boxes.boxes_xyxy[0, 1] < 64 / 2)
-    assert roots[False] == 200
-    assert 70 < roots[True] < 130
+            in_upper_half[wanted] += int(boxes.boxes_xyxy[0, 1] < 64 / 2)
+    assert in_upper_half[False] == 200
+    assert 70 < in_upper_half[True] < 130
 
 
 def test_boxes_go_with_their_images_in_a_mosaic() -> None:
-    chosen, found = AugmentSettings(hue=0, min_visible=0.3), 0
+    chosen, count = AugmentSettings(hue=0, min_visible=0.3), 0
     marks = (COLORS > 100).tolist()
 
     def load(number: int) -> tuple[np.ndarray, BoxAnnotations]:
@@ -119,8 +119,8 @@ def test_boxes_go_with_their_images_in_a_mosaic() -> None:
         for box, label in zip(boxes.boxes_xyxy, boxes.labels, strict=True):
             mask = colored(image) & ((image > middle[..., None]) == marks[label]).all(axis=2)
             assert iou(box, seen(image, mask)) > 0.8
-            found += 1
-    assert found > 100
+            count += 1
+    assert count > 100
 
 
 @settings(deadline=None, max_examples=60)
@@ -244,9 +244,9 @@ def test_classifier_sees_the_image() -> None:
 def darknets_colors(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
     """Pixel by pixel through HSV, with Python's own formulas, which are Darknet's."""
     out = np.empty(image.shape)
-    for place in np.ndindex(image.shape[:2]):
-        h, s, v = colorsys.rgb_to_hsv(*(float(x) for x in image[place]))
-        out[place] = colorsys.hsv_to_rgb((h + hue) % 1, s * saturation, v * exposure) if s else [v * exposure] * 3
+    for pixel in np.ndindex(image.shape[:2]):
+        h, s, v = colorsys.rgb_to_hsv(*(float(x) for x in image[pixel]))
+        out[pixel] = colorsys.hsv_to_rgb((h + hue) % 1, s * saturation, v * exposure) if s else [v * exposure] * 3
     return np.clip(out, 0, 1)
 
 
@@ -259,8 +259,8 @@ def test_distort_is_hsv(seed: int, hue: float, saturation: float, exposure: floa
     image = (levels / 255).astype(np.float32)
     expected = darknets_colors(image, hue, saturation, exposure)
     np.testing.assert_allclose(distort(image, hue, saturation, exposure), expected, atol=1e-5)
-    most = (1 + exposure * saturation) / 2 + 0.01
-    np.testing.assert_allclose(distort(levels, hue, saturation, exposure), 255 * expected, atol=most)
+    tolerance = (1 + exposure * saturation) / 2 + 0.01
+    np.testing.assert_allclose(distort(levels, hue, saturation, exposure), 255 * expected, atol=tolerance)
 
 
 # Keys
@@ -268,7 +268,7 @@ def test_distort_is_hsv(seed: int, hue: float, saturation: float, exposure: floa
 
 def digest(seed: int, epoch: int, index: int) -> str:
     """Of all that this key makes: each kind of augmentation."""
-    numbers = hashlib.sha256()
+    hashed = hashlib.sha256()
     for values in (
         AugmentSettings(),
         AugmentSettings(placement="letterbox_jitter"),
@@ -276,10 +276,10 @@ def digest(seed: int, epoch: int, index: int) -> str:
     ):
         image, boxes = augment_or_mosaic(*painted(3), values, (96, 64), draws(seed, epoch, index), painted, 9)
         assert boxes is not None
-        numbers.update(image.tobytes() + boxes.boxes_xyxy.tobytes())
+        hashed.update(image.tobytes() + boxes.boxes_xyxy.tobytes())
     classified = augment_classifier(painted(3)[0], ClassifierAugmentSettings(), (64, 48), draws(seed, epoch, index))
-    numbers.update(classified.tobytes())
-    return numbers.hexdigest()
+    hashed.update(classified.tobytes())
+    return hashed.hexdigest()
 
 
 def test_order_of_the_work_changes_nothing() -> None:

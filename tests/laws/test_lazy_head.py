@@ -65,20 +65,20 @@ def test_answers_are_what_the_full_arrays_say(recipe: HeadRecipe, chosen: Detect
     case = recipe.make()
     tree = case.head.tree
     assert tree is not None
-    found = decode(case.lazy, 0, case.head, case.image_wh, chosen)
+    detections = decode(case.lazy, 0, case.head, case.image_wh, chosen)
     candidates = find_candidates(case.lazy, 0, case.head, case.image_wh, chosen.conf_threshold)
     labelled = label_candidates(case.lazy, 0, case.head, candidates, chosen)
     best_first = labelled.candidates[np.argsort(-labelled.scores, kind="stable")]
-    assert len(found) == len(found.answers) == len(best_first)
+    assert len(detections) == len(detections.answers) == len(best_first)
     conditionals = tree.softmax(case.logits[0, candidates.anchors[best_first]])
     absolute = tree.probabilities(conditionals)
-    for i, answer in enumerate(found.answers):
+    for i, answer in enumerate(detections.answers):
         check_answer(case, answer, conditionals[i], absolute[i], chosen)
         objectness = float(candidates.objectness[best_first[i]])
         fraction = answer.path[-1].probability if chosen.hier_decoding == "conditional" else 1.0
-        assert found.scores[i] == pytest.approx(objectness * fraction, rel=1e-5)
-        assert found.labels[i] == answer.path[-1].node
-        assert found.names[i] == answer.path[-1].name
+        assert detections.scores[i] == pytest.approx(objectness * fraction, rel=1e-5)
+        assert detections.labels[i] == answer.path[-1].node
+        assert detections.names[i] == answer.path[-1].name
 
 
 def check_answer(
@@ -99,8 +99,8 @@ def check_answer(
     for node in nodes:  # at every split the likeliest
         siblings = np.flatnonzero(tree.parents == tree.parents[node])
         assert conditionals[node] >= conditionals[siblings].max() - CLOSE
-    for place in range(1, len(nodes)):  # and likely enough, but for the top node
-        assert weight(absolute[nodes[: place + 1]], chosen) > chosen.hier_thresh - CLOSE
+    for position in range(1, len(nodes)):  # and likely enough, but for the root
+        assert weight(absolute[nodes[: position + 1]], chosen) > chosen.hier_thresh - CLOSE
 
     children = np.flatnonzero(tree.parents == label)
     if len(children) == 0:

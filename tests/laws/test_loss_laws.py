@@ -85,7 +85,7 @@ class Recipe:
     anchors: int
     parents: list[int]
     is_tree: bool
-    most_objects: int
+    max_objects: int
     some_image_level: bool
     some_exhaustive: bool
     warm_up: bool
@@ -101,7 +101,7 @@ class Recipe:
         return Case(
             raw=rng.normal(0, 1, (n, a * (5 + k), h, w)),
             objects=[
-                some_objects(rng, 0 if pseudo else rng.integers(self.most_objects + 1), k) for pseudo in image_level
+                some_objects(rng, 0 if pseudo else rng.integers(self.max_objects + 1), k) for pseudo in image_level
             ],
             image_labels=image_level[:, None] & some_labels(rng, n, k),
             exhaustive=rng.random((n, k)) < 0.5 if self.some_exhaustive else None,
@@ -150,7 +150,7 @@ def cases(**fixed: Any) -> st.SearchStrategy[Recipe]:
         "anchors": st.integers(1, 4),
         "parents": parents_of_trees(st.integers(1, 12)),
         "is_tree": st.booleans(),
-        "most_objects": st.sampled_from([0, 1, 4, 30]),  # 30 on so few cells share places
+        "max_objects": st.sampled_from([0, 1, 4, 30]),  # 30 on so few cells share anchors
         "some_image_level": st.booleans(),
         "some_exhaustive": st.just(False),
         "warm_up": st.booleans(),
@@ -188,31 +188,31 @@ class Written:
         if labels:
             self.write_image_level(labels)
         else:
-            for place in self.places():
-                self.write_free(place)
+            for cell_anchor in self.cell_anchors():
+                self.write_free(cell_anchor)
             for row in self.case.objects[0]:
                 self.write_object(row[:4], int(row[4]))
         self.delta[:, [0, 1, 4]] *= self.active[:, [0, 1, 4]] * (1 - self.active[:, [0, 1, 4]])
         return self.delta
 
-    def places(self) -> list[tuple[int, ...]]:
+    def cell_anchors(self) -> list[tuple[int, ...]]:
         return list(np.ndindex(len(self.anchors), self.h, self.w))
 
-    def at(self, place: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """All numbers of a box, and where their deltas are written."""
-        a, j, i = place
+    def at(self, cell_anchor: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """All values of a box, and where their deltas are written."""
+        a, j, i = cell_anchor
         return self.active[a, :, j, i], self.delta[a, :, j, i]
 
-    def box(self, place: tuple[int, ...]) -> np.ndarray:
-        a, j, i = place
-        x, y, tw, th = self.at(place)[0][:4]
+    def box(self, cell_anchor: tuple[int, ...]) -> np.ndarray:
+        a, j, i = cell_anchor
+        x, y, tw, th = self.at(cell_anchor)[0][:4]
         anchor_w, anchor_h = self.anchors[a]
         cells = np.array([i + x, j + y, np.exp(tw) * anchor_w, np.exp(th) * anchor_h])
         return cells / (self.w, self.h, self.w, self.h)
 
-    def write_free(self, place: tuple[int, ...]) -> None:
-        own, delta = self.at(place)
-        best = max([0, *(overlap(self.box(place), row[:4]) for row in self.case.objects[0])])
+    def write_free(self, cell_anchor: tuple[int, ...]) -> None:
+        own, delta = self.at(cell_anchor)
+        best = max([0, *(overlap(self.box(cell_anchor), row[:4]) for row in self.case.objects[0])])
         delta[4] = 0 if best > self.case.settings.thresh else -self.case.settings.noobject_scale * own[4]
         if self.case.warm_up:
             delta[:4] = 0.01 * (np.array([0.5, 0.5, 0, 0]) - own[:4])
@@ -235,50 +235,51 @@ class Written:
         )
         self.write_class((a, j, i), label)
 
-    def write_class(self, place: tuple[int, ...], label: int) -> None:
-        own, delta = self.at(place)
+    def write_class(self, cell_anchor: tuple[int, ...], label: int) -> None:
+        own, delta = self.at(cell_anchor)
         for group, node in groups_on_path(self.case, label):
             fractions = np.exp(own[5 + group]) / np.exp(own[5 + group]).sum()
             delta[5 + group] = self.case.settings.class_scale * ((group == node) - fractions)
 
     def write_image_level(self, labels: list[int]) -> None:
-        chosen = self.chosen_places(labels)
-        for place in self.places():
-            own, delta = self.at(place)
+        chosen = self.chosen_cell_anchors(labels)
+        for cell_anchor in self.cell_anchors():
+            own, delta = self.at(cell_anchor)
             if self.case.policy in ("darknet-2017-01", "darknet-2017-07"):
                 delta[4] = -self.case.settings.noobject_scale * own[4]
-            if self.case.policy == "negatives" and place not in chosen.values() and own[4] > 0.05:
+            if self.case.policy == "negatives" and cell_anchor not in chosen.values() and own[4] > 0.05:
                 delta[5:] = own[4] * self.case.settings.class_scale * self.pull(own[5:], labels)
-        for label, place in chosen.items():
-            own, delta = self.at(place)
+        for label, cell_anchor in chosen.items():
+            own, delta = self.at(cell_anchor)
             before = delta[5:].copy()
             delta[5:] = 0
-            self.write_class(place, label)
+            self.write_class(cell_anchor, label)
             delta[5:] += before  # of another label, where there are more labels than boxes
             delta[4] = 0
             if self.case.policy in ("paper", "negatives", "darknet-2017-01") and own[4] < 0.3:
                 delta[4] = self.case.settings.object_scale * (0.3 - own[4])
 
-    def chosen_places(self, labels: list[int]) -> dict[int, tuple[int, ...]]:
+    def chosen_cell_anchors(self, labels: list[int]) -> dict[int, tuple[int, ...]]:
         """Labels choose in the order of their best answers, of the boxes that are another object than those chosen."""
         answers = {
-            (place, label): self.at(place)[0][4] * path_probability(self.case, self.at(place)[0][5:], label)
-            for place in self.places()
+            (cell_anchor, label): self.at(cell_anchor)[0][4]
+            * path_probability(self.case, self.at(cell_anchor)[0][5:], label)
+            for cell_anchor in self.cell_anchors()
             for label in labels
         }
         chosen: dict[int, tuple[int, ...]] = {}
         while len(chosen) < len(labels):
-            open_to = [(place, label) for place, label in answers if label not in chosen]
+            open_to = [(cell_anchor, label) for cell_anchor, label in answers if label not in chosen]
             # Where no box is left that is another object, those count that fewest labels have taken
             best = max(open_to, key=lambda pair: (-self.takers(pair[0], chosen.values()), answers[pair]))
             chosen[best[1]] = best[0]
         return chosen
 
-    def takers(self, place: tuple[int, ...], chosen: Iterable[tuple[int, ...]]) -> int:
-        return sum(overlap(self.box(place), self.box(other)) > 0.5 for other in chosen)
+    def takers(self, cell_anchor: tuple[int, ...], chosen: Iterable[tuple[int, ...]]) -> int:
+        return sum(overlap(self.box(cell_anchor), self.box(other)) > 0.5 for other in chosen)
 
     def pull(self, scores: np.ndarray, labels: list[int]) -> np.ndarray:
-        """The slope of log P(classes that the labels leave open): of each the class's own, by its share."""
+        """The slope of log P(classes that the labels leave open): of each the class's own, by its fraction."""
         tree, known = self.case.tree, np.ones(len(scores), bool)
         if self.case.exhaustive is not None:
             known = self.case.exhaustive[0]
@@ -311,7 +312,7 @@ def path_probability(case: Case, scores: np.ndarray, label: int) -> float:
 
 
 @settings(max_examples=15)
-@given(cases(rescore=False, bias_match=True, thresh=NEVER, grid_hw=(2, 1), most_objects=4))
+@given(cases(rescore=False, bias_match=True, thresh=NEVER, grid_hw=(2, 1), max_objects=4))
 def test_gradient_is_the_slope(recipe: Recipe) -> None:
     # Nothing that is constant to the gradient moves here: no IoU is a target or a choice, no objectness a weight
     assume(recipe.policy != "negatives")
@@ -328,7 +329,7 @@ def test_gradient_is_the_slope(recipe: Recipe) -> None:
 @settings(max_examples=15)
 @given(cases(some_exhaustive=True, grid_hw=(2, 3)))
 def test_gradient_of_objectness_is_the_slope(recipe: Recipe) -> None:
-    # No target and no share of classes depends on objectness, but the weight of what a label rules out does
+    # No target and no fraction of classes depends on objectness, but the weight of what a label rules out does
     assume(recipe.policy != "negatives")
     case = recipe.make()
     objectness = np.zeros(case.raw.shape, dtype=bool)
@@ -353,8 +354,8 @@ def test_batch_is_the_sum_of_its_images(recipe: Recipe) -> None:
 
 
 @settings(max_examples=30)
-@given(cases(most_objects=4, grid_hw=(4, 5), some_exhaustive=True))
-def test_order_of_objects_that_fraction_no_place_is_nothing(recipe: Recipe) -> None:
+@given(cases(max_objects=4, grid_hw=(4, 5), some_exhaustive=True))
+def test_order_of_objects_at_different_anchors_does_not_matter(recipe: Recipe) -> None:
     case = recipe.make()
     apart = replace(case, objects=[one_of_each_cell(rows, recipe.grid_hw) for rows in case.objects])
     turned = replace(apart, objects=[rows[::-1].copy() for rows in apart.objects])

@@ -70,29 +70,29 @@ def test_nothing_gives_nothing(recipe: HeadRecipe, chosen: DetectionSettings, fe
     boxes[:, :, 4] = -2  # sigma(-2) = 0.12
     one_node = Query(nodes=np.zeros(1, np.int64), labels=("root",))
     query = one_node if few_nodes and case.head.tree is not None else Query()
-    found = decode(replace(case.lazy, boxes=boxes), 0, case.head, case.image_wh, chosen, query)
-    assert len(found) == 0
-    assert found.boxes_xyxy.shape == (0, 4)
-    assert (found.names, found.answers, found.size_wh) == ((), (), case.image_wh)
-    assert found.to_json()["detections"] == found.to_coco(7) == []
+    detections = decode(replace(case.lazy, boxes=boxes), 0, case.head, case.image_wh, chosen, query)
+    assert len(detections) == 0
+    assert detections.boxes_xyxy.shape == (0, 4)
+    assert (detections.names, detections.answers, detections.size_wh) == ((), (), case.image_wh)
+    assert detections.to_json()["detections"] == detections.to_coco(7) == []
 
 
 @settings(deadline=None, max_examples=60)
 @given(recipe=heads(images=st.just(1)), chosen=detection_settings())
 def test_detections_are_sound(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
     case = recipe.make()
-    found = decode(case.dense, 0, case.head, case.image_wh, chosen)
-    left, top, right, bottom = found.boxes_xyxy.T
+    detections = decode(case.dense, 0, case.head, case.image_wh, chosen)
+    left, top, right, bottom = detections.boxes_xyxy.T
     width, height = case.image_wh
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
-    assert (np.diff(found.scores) <= 0).all()
-    assert ((found.scores > chosen.conf_threshold) & (found.scores <= 1)).all()
-    assert len(found) <= chosen.max_detections
-    assert found.names == tuple(case.head.names[label] for label in found.labels)
-    assert len(found.answers) == (len(found) if case.head.tree else 0)
-    most = decode(case.dense, 0, case.head, case.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED}))
-    assert_identical(found, most.select(range(min(len(most), chosen.max_detections))))
+    assert (np.diff(detections.scores) <= 0).all()
+    assert ((detections.scores > chosen.conf_threshold) & (detections.scores <= 1)).all()
+    assert len(detections) <= chosen.max_detections
+    assert detections.names == tuple(case.head.names[label] for label in detections.labels)
+    assert len(detections.answers) == (len(detections) if case.head.tree else 0)
+    unlimited = decode(case.dense, 0, case.head, case.image_wh, chosen.model_copy(update={"max_detections": UNLIMITED}))
+    assert_identical(detections, unlimited.select(range(min(len(unlimited), chosen.max_detections))))
 
 
 @settings(deadline=None, max_examples=60)
@@ -112,7 +112,7 @@ WILD = [0.0, -0.0, 1.0, -3.0, 87.0, -87.0, 88.7, 89.0, 300.0, 1e30, -1e30, 3e38,
 @pytest.mark.parametrize("lazy", [False, True], ids=["dense", "lazy"])
 @settings(deadline=None, max_examples=80)
 @given(recipe=heads(images=st.just(1)), chosen=detection_settings(), wild_scores=st.booleans())
-def test_wild_numbers_never_raise(lazy: bool, recipe: HeadRecipe, chosen: DetectionSettings, wild_scores: bool) -> None:
+def test_wild_values_never_raise(lazy: bool, recipe: HeadRecipe, chosen: DetectionSettings, wild_scores: bool) -> None:
     """Warnings are errors in the test run, so that this also says: no warning of NumPy's."""
     case = recipe.make()
     rng = np.random.default_rng(recipe.seed)
@@ -123,13 +123,13 @@ def test_wild_numbers_never_raise(lazy: bool, recipe: HeadRecipe, chosen: Detect
         field = "features" if lazy else "logits"
         wild = rng.choice(WILD, getattr(rows, field).shape).astype(np.float32)
         output = replace(output, class_logits=replace(rows, **{field: wild}))  # type: ignore[type-var]
-    found = decode(output, 0, case.head, case.image_wh, chosen)
-    left, top, right, bottom = found.boxes_xyxy.T
+    detections = decode(output, 0, case.head, case.image_wh, chosen)
+    left, top, right, bottom = detections.boxes_xyxy.T
     width, height = case.image_wh
     assert ((left >= 0) & (left <= right) & (right <= width)).all()
     assert ((top >= 0) & (top <= bottom) & (bottom <= height)).all()
-    assert ((found.scores > chosen.conf_threshold) & (found.scores <= 1)).all()
-    for answer in found.answers:
+    assert ((detections.scores > chosen.conf_threshold) & (detections.scores <= 1)).all()
+    for answer in detections.answers:
         beside = [step for step in (answer.next_best, answer.runner_up) if step]
         assert all(0 <= step.probability <= 1 + CLOSE for step in (*answer.path, *beside))
 
@@ -155,7 +155,7 @@ def oracle_of_anchors(case: HeadCase, threshold: float) -> list[Oracle]:
     t, scores = case.dense.boxes[0], scores_of(case.dense)[0]
     prior_count, _, height, width = t.shape
     image_width, image_height = case.image_wh
-    found = []
+    anchors = []
     for prior in range(prior_count):
         for row in range(height):
             for column in range(width):
@@ -169,8 +169,8 @@ def oracle_of_anchors(case: HeadCase, threshold: float) -> list[Oracle]:
                 w = float(case.head.anchors_wh_cells[prior, 0]) * math.exp(tw) / width * image_width
                 h = float(case.head.anchors_wh_cells[prior, 1]) * math.exp(th) / height * image_height
                 if score > threshold:
-                    found.append(Oracle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), label, score))
-    return found
+                    anchors.append(Oracle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), label, score))
+    return anchors
 
 
 def plain_iou(a: tuple, b: tuple) -> float | Fraction:
@@ -206,7 +206,7 @@ def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
     threshold, overlap = 0.1, 0.35
     case = replace(recipe, resize_mode="stretch").make()
     assume(is_clear(case, threshold, overlap))
-    found = decode(
+    detections = decode(
         case.dense,
         0,
         case.head,
@@ -214,11 +214,11 @@ def test_a_tree_of_one_level_is_flat_classes(recipe: HeadRecipe) -> None:
         DetectionSettings(conf_threshold=threshold, nms_iou=overlap, max_detections=999),
     )
     theirs = oracle_of_detections(oracle_of_anchors(case, threshold), overlap)
-    assert found.labels.tolist() == [one.label for one in theirs]
-    np.testing.assert_allclose(found.scores, [one.score for one in theirs], rtol=CLOSE)
+    assert detections.labels.tolist() == [one.label for one in theirs]
+    np.testing.assert_allclose(detections.scores, [one.score for one in theirs], rtol=CLOSE)
     size = np.array([*case.image_wh, *case.image_wh])
     boxes = np.array([one.box_xyxy for one in theirs]).reshape(-1, 4).clip(0, size)
-    np.testing.assert_allclose(found.boxes_xyxy, boxes, atol=1e-4 * size.max())
+    np.testing.assert_allclose(detections.boxes_xyxy, boxes, atol=1e-4 * size.max())
 
 
 @settings(deadline=None, max_examples=40)
@@ -231,9 +231,9 @@ def test_a_tree_of_one_level_scores_as_softmax(recipe: HeadRecipe, chosen: Detec
     assert case.head.tree is not None
     candidates = find_candidates(case.dense, 0, case.head, case.image_wh, chosen.conf_threshold)
     flat = flat_scores(case.dense, 0, replace(case.head, classes="softmax", tree=None), candidates)
-    descents = decode_tree(case.dense, 0, case.head.tree, candidates, chosen)
-    assert [descent.nodes for descent in descents] == [(int(label),) for label in flat.argmax(axis=1)]
-    ours = candidates.objectness * np.array([descent.conditionals[0] for descent in descents], np.float32)
+    tree_paths = decode_tree(case.dense, 0, case.head.tree, candidates, chosen)
+    assert [tree_path.nodes for tree_path in tree_paths] == [(int(label),) for label in flat.argmax(axis=1)]
+    ours = candidates.objectness * np.array([tree_path.conditionals[0] for tree_path in tree_paths], np.float32)
     np.testing.assert_array_equal(ours, flat.max(axis=1))
 
 
@@ -242,7 +242,7 @@ def test_a_tree_of_one_level_scores_as_softmax(recipe: HeadRecipe, chosen: Detec
 
 @dataclass(frozen=True)
 class Scene:
-    """LabelledBoxes boxes at whole numbers, so that exact IoU can be had; few scores, so that many are equal."""
+    """Labelled boxes at whole numbers, so that exact IoU can be had; few scores, so that many are equal."""
 
     corners: list[tuple[int, int, int, int]]
     objectness: list[int]
@@ -259,11 +259,11 @@ class Scene:
         rng = np.random.default_rng(self.seed)
         tree, count = tree_of(self.parents), len(self.corners)
         each = rng.integers(0, 3, count).clip(max=len(tree)) if flat else np.ones(count, np.int64)
-        places = np.repeat(np.arange(count), each)
+        candidates = np.repeat(np.arange(count), each)
         labels = np.array([label for n in each for label in rng.permutation(len(tree))[:n]], np.int64)
         scores = (rng.integers(1, 5, len(labels)) / 4).astype(np.float32)
-        descents = [TreePath(path, (0.5,) * len(path), None, None) for path in map(tree.path, labels.tolist())]
-        return LabelledBoxes(places, labels, scores, () if flat else descents)
+        tree_paths = [TreePath(path, (0.5,) * len(path), None, None) for path in map(tree.path, labels.tolist())]
+        return LabelledBoxes(candidates, labels, scores, () if flat else tree_paths)
 
 
 @st.composite
@@ -287,13 +287,13 @@ def plain_suppression(
 ) -> set[int]:
     """From the first down: a box falls if it can be one object with one that stands and overlaps it by more."""
     stand: list[int] = []
-    for place in order:
-        exact = [tuple(map(Fraction, boxes[i])) for i in (*stand, place)]
+    for index in order:
+        exact = [tuple(map(Fraction, boxes[i])) for i in (*stand, index)]
         if not any(
-            same(other, place) and plain_iou(box, exact[-1]) > Fraction(overlap)
+            same(other, index) and plain_iou(box, exact[-1]) > Fraction(overlap)
             for other, box in zip(stand, exact, strict=False)
         ):
-            stand.append(place)
+            stand.append(index)
     return set(stand)
 
 
@@ -303,54 +303,54 @@ OVERLAPS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
 @settings(deadline=None, max_examples=150)
 @given(scene=scenes(), overlap=OVERLAPS, flat=st.booleans(), decoding=st.sampled_from(["conditional", "darknet"]))
 def test_suppression_within_labels(scene: Scene, overlap: float, flat: bool, decoding: str) -> None:
-    candidates, found = scene.candidates(), scene.labelled(flat=flat)
+    candidates, labelled = scene.candidates(), scene.labelled(flat=flat)
     how = DetectionSettings(nms_iou=overlap, suppression="label", hier_decoding=decoding)
-    boxes = [scene.corners[place] for place in found.candidates]
-    order = sorted(range(len(boxes)), key=lambda i: -found.scores[i])
-    theirs = plain_suppression(boxes, order, overlap, lambda a, b: found.labels[a] == found.labels[b])
-    stand = remaining(candidates, found, how).tolist()
+    boxes = [scene.corners[index] for index in labelled.candidates]
+    order = sorted(range(len(boxes)), key=lambda i: -labelled.scores[i])
+    theirs = plain_suppression(boxes, order, overlap, lambda a, b: labelled.labels[a] == labelled.labels[b])
+    stand = remaining(candidates, labelled, how).tolist()
     assert len(stand) == len(set(stand))
     assert set(stand) == theirs
     if flat or decoding == "darknet":  # then it is what is done where nothing is asked for
-        assert remaining(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
+        assert remaining(candidates, labelled, how.model_copy(update={"suppression": None})).tolist() == stand
     if flat:  # flat classes have no paths
-        assert remaining(candidates, found, how.model_copy(update={"suppression": "path"})).tolist() == stand
+        assert remaining(candidates, labelled, how.model_copy(update={"suppression": "path"})).tolist() == stand
 
 
 @settings(deadline=None, max_examples=150)
 @given(scene=scenes(), overlap=OVERLAPS)
 def test_suppression_along_paths(scene: Scene, overlap: float) -> None:
-    candidates, found, tree = scene.candidates(), scene.labelled(flat=False), tree_of(scene.parents)
+    candidates, labelled, tree = scene.candidates(), scene.labelled(flat=False), tree_of(scene.parents)
     how = DetectionSettings(nms_iou=overlap, suppression="path")
-    depths = [len(tree.path(int(label))) for label in found.labels]
-    order = sorted(range(len(depths)), key=lambda i: (-depths[i], -found.scores[i]))
+    depths = [len(tree.path(int(label))) for label in labelled.labels]
+    order = sorted(range(len(depths)), key=lambda i: (-depths[i], -labelled.scores[i]))
 
     def one_path(a: int, b: int) -> bool:
-        la, lb = int(found.labels[a]), int(found.labels[b])
+        la, lb = int(labelled.labels[a]), int(labelled.labels[b])
         return la in tree.path(lb) or lb in tree.path(la)
 
-    stand = remaining(candidates, found, how).tolist()
-    assert stand == [place for place in order if place in plain_suppression(scene.corners, order, overlap, one_path)]
-    assert remaining(candidates, found, how.model_copy(update={"suppression": None})).tolist() == stand
+    stand = remaining(candidates, labelled, how).tolist()
+    assert stand == [index for index in order if index in plain_suppression(scene.corners, order, overlap, one_path)]
+    assert remaining(candidates, labelled, how.model_copy(update={"suppression": None})).tolist() == stand
 
-    again = [stand[i] for i in tree_nms(*tree_nms_arguments(scene, found, stand), overlap)]
+    again = [stand[i] for i in tree_nms(*tree_nms_arguments(scene, labelled, stand), overlap)]
     assert again == stand
 
 
-def tree_nms_arguments(scene: Scene, found: LabelledBoxes, places: list[int]) -> tuple:
-    boxes = np.array([scene.corners[found.candidates[i]] for i in places], np.float32).reshape(-1, 4)
-    return boxes, found.scores[places], [found.paths[i].nodes for i in places]
+def tree_nms_arguments(scene: Scene, labelled: LabelledBoxes, indices: list[int]) -> tuple:
+    boxes = np.array([scene.corners[labelled.candidates[i]] for i in indices], np.float32).reshape(-1, 4)
+    return boxes, labelled.scores[indices], [labelled.paths[i].nodes for i in indices]
 
 
 @settings(deadline=None, max_examples=150)
 @given(scene=scenes(), overlap=OVERLAPS, flat=st.booleans())
 def test_suppression_by_objectness(scene: Scene, overlap: float, flat: bool) -> None:
     """The best box stays with all its labels; the rest go with all theirs."""
-    candidates, found = scene.candidates(), scene.labelled(flat=flat)
+    candidates, labelled = scene.candidates(), scene.labelled(flat=flat)
     order = sorted(range(len(scene.corners)), key=lambda i: -scene.objectness[i])
     best = plain_suppression(scene.corners, order, overlap, lambda a, b: True)
-    stand = remaining(candidates, found, DetectionSettings(nms_iou=overlap, suppression="objectness"))
-    assert stand.tolist() == [i for i, place in enumerate(found.candidates) if place in best]
+    stand = remaining(candidates, labelled, DetectionSettings(nms_iou=overlap, suppression="objectness"))
+    assert stand.tolist() == [i for i, index in enumerate(labelled.candidates) if index in best]
 
 
 @settings(deadline=None, max_examples=100)
@@ -370,7 +370,7 @@ def test_nms_of_what_stands_changes_nothing(scene: Scene, overlap: float) -> Non
     scale=st.sampled_from([2.0**-12, 0.5, 2.0, 2.0**20]),
     shift=st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)),
 )
-def test_nms_does_not_depend_on_place_and_size(
+def test_nms_does_not_depend_on_position_and_size(
     scene: Scene, overlap: float, scale: float, shift: tuple[int, int]
 ) -> None:
     """Powers of two and whole numbers change no digit of a float32, so the equality is exact."""
@@ -396,16 +396,16 @@ def test_boxes_come_back_from_where_letterbox_put_them(
     """`letterbox` leaves a whole number of pixels left and top, the way back takes half of what is free."""
     network_wh = (32 * cells_wh[0], 32 * cells_wh[1])
     sizes = letterbox_size(image_wh, network_wh)
-    assert all(1 <= size <= most for size, most in zip(sizes, network_wh, strict=True))
-    assert any(size == most for size, most in zip(sizes, network_wh, strict=True))
+    assert all(1 <= size <= side for size, side in zip(sizes, network_wh, strict=True))
+    assert any(size == side for size, side in zip(sizes, network_wh, strict=True))
     centres, lengths = np.array(box[:2]), np.array(box[2:])
-    border = np.array([(most - size) // 2 for size, most in zip(sizes, network_wh, strict=True)])
+    border = np.array([(side - size) // 2 for size, side in zip(sizes, network_wh, strict=True)])
     placed = np.concatenate([border + centres * sizes, lengths * sizes]) / np.array([*network_wh, *network_wh])
     back = boxes_to_image(placed[None].astype(np.float32), network_wh, image_wh, "letterbox")[0]
     pixels_off = np.abs(back[:2] - centres) * sizes
     assert (pixels_off <= 0.5 + 1e-3).all()
     np.testing.assert_allclose(back[2:], lengths, rtol=1e-5, atol=1e-6)
-    even = [(most - size) % 2 == 0 for size, most in zip(sizes, network_wh, strict=True)]
+    even = [(side - size) % 2 == 0 for size, side in zip(sizes, network_wh, strict=True)]
     assert (pixels_off[even] <= 1e-3).all()
 
 

@@ -90,9 +90,9 @@ def test_a_detection_within_a_part_lies_there_and_its_path_begins_there(
     assert tree is not None
     roots = parts_of(len(tree), recipe.parents, data)
     query = Query(within=Subtree.of(tree, roots))
-    found = decode(case.dense, 0, case.head, case.image_wh, DetectionSettings(conf_threshold=0.01), query)
-    assume(len(found))
-    for label, name, answer in zip(found.labels, found.names, found.answers, strict=True):
+    detections = decode(case.dense, 0, case.head, case.image_wh, DetectionSettings(conf_threshold=0.01), query)
+    assume(len(detections))
+    for label, name, answer in zip(detections.labels, detections.names, detections.answers, strict=True):
         assert any(tree.below(top)[label] for top in roots)
         assert name == tree.names[label]
         assert answer.path[0].node in roots

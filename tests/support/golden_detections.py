@@ -45,10 +45,10 @@ def compare_detections(
         kept = nms(cxcywh_to_xyxy(candidates.boxes_cxcywh), candidates.objectness, settings.nms_iou)
         passing = np.isin(every, candidates.anchors[kept])
     assert_close(np.where(passing, objectness, 0), golden[f"{prefix}_obj"], tolerance)
-    found = label_candidates(output, 0, head, candidates, settings, query)
-    stand = remaining(candidates, found, settings)
+    labelled = label_candidates(output, 0, head, candidates, settings, query)
+    stand = remaining(candidates, labelled, settings)
     ours = np.zeros((len(every), len(query.names(head))), np.float32)
-    ours[candidates.anchors[found.candidates[stand]], found.labels[stand]] = found.scores[stand]
+    ours[candidates.anchors[labelled.candidates[stand]], labelled.labels[stand]] = labelled.scores[stand]
     theirs = probabilities(golden, prefix, ours.shape)
     np.testing.assert_array_equal(ours > 0, theirs > 0)
     assert_close(ours, theirs, tolerance)

@@ -106,8 +106,8 @@ def grids() -> st.SearchStrategy[tuple[int, int]]:
     return st.tuples(st.integers(1, 4), st.integers(1, 5)).filter(lambda size: size[0] != size[1])
 
 
-def image_sizes(most: int = 400) -> st.SearchStrategy[tuple[int, int]]:
-    return st.tuples(st.integers(1, most), st.integers(1, most))
+def image_sizes(max_side: int = 400) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(1, max_side), st.integers(1, max_side))
 
 
 def heads(

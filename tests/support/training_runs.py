@@ -36,7 +36,7 @@ TIMES = {"seconds"}
 
 
 def wait_for_log(process: subprocess.Popen[str], folder: Path, lines: int) -> bool:
-    """Wait until the log of a run has so many lines, or its process ended; which of the two."""
+    """Wait until the log of a run has that number of lines, or its process ended; which of the two."""
     log = folder / "metrics.jsonl"
     while process.poll() is None:
         if log.exists() and log.read_bytes().count(b"\n") >= lines:

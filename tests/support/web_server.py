@@ -1,4 +1,4 @@
-"""A web server on this machine that answers as it is told, with what it was asked."""
+"""A web server on this machine with prepared answers; it records the requests."""
 
 from __future__ import annotations
 

@@ -42,12 +42,12 @@ TALL, WIDE, LARGE = (2.0, 6.0), (9.0, 3.0), (30.0, 40.0)
 
 
 def test_iou_of_sizes() -> None:
-    found = size_iou(sizes((4, 2), (1, 8)), sizes((4, 2), (2, 4), (1, 1)))
+    ious = size_iou(sizes((4, 2), (1, 8)), sizes((4, 2), (2, 4), (1, 1)))
     expected = [
         [1, 4 / 12, 1 / 8],  # 2 x 2 in common of 8 + 8 - 4; 1 of 8
         [2 / 14, 4 / 12, 1 / 8],  # 1 x 2 of 8 + 8 - 2; 1 x 4 of 8 + 8 - 4; 1 of 8
     ]
-    np.testing.assert_allclose(found, expected, rtol=1e-15)
+    np.testing.assert_allclose(ious, expected, rtol=1e-15)
     assert size_iou(sizes(), sizes((1, 2))).shape == (0, 1)
     assert size_iou(sizes((4, 2)).astype(np.float32), sizes((4, 2)).astype(np.float32)).dtype == np.float32
 
@@ -72,40 +72,40 @@ def test_average_iou_of_many_boxes_needs_little_memory() -> None:
 
 
 @pytest.mark.parametrize("distance", ["iou", "euclidean"])
-def test_clusters_that_are_there_are_found(distance: str) -> None:
-    found = cluster(blobs(WIDE, TALL, LARGE), 3, distance=distance)
-    np.testing.assert_allclose(found.anchors_wh, [TALL, WIDE, LARGE], rtol=0.01)  # smallest area first
-    assert found.counts.tolist() == [40, 40, 40]
-    assert found.average_iou > 0.95
-    assert found.iterations >= 1
+def test_separate_clusters_are_recovered(distance: str) -> None:
+    clusters = cluster(blobs(WIDE, TALL, LARGE), 3, distance=distance)
+    np.testing.assert_allclose(clusters.anchors_wh, [TALL, WIDE, LARGE], rtol=0.01)  # smallest area first
+    assert clusters.counts.tolist() == [40, 40, 40]
+    assert clusters.average_iou > 0.95
+    assert clusters.iterations >= 1
 
 
 @pytest.mark.parametrize("distance", ["iou", "euclidean"])
 def test_one_cluster_is_the_mean(distance: str) -> None:
-    found = cluster(sizes((2, 6), (4, 3), (6, 3)), 1, distance=distance)
-    assert found.anchors_wh.tolist() == [[4, 4]]
-    assert found.counts.tolist() == [3]
+    clusters = cluster(sizes((2, 6), (4, 3), (6, 3)), 1, distance=distance)
+    assert clusters.anchors_wh.tolist() == [[4, 4]]
+    assert clusters.counts.tolist() == [3]
     # 2x4 of 12+16-8, 4x3 of 16, 4x3 of 18+16-12
-    assert found.average_iou == pytest.approx((8 / 20 + 12 / 16 + 12 / 22) / 3)
+    assert clusters.average_iou == pytest.approx((8 / 20 + 12 / 16 + 12 / 22) / 3)
 
 
 @pytest.mark.parametrize("distance", ["iou", "euclidean"])
 def test_as_many_clusters_as_sizes_fit_exactly(distance: str) -> None:
     boxes = sizes((5, 1), (1, 5), (3, 4), (1, 5), (7, 2), (1, 5))
-    found = cluster(boxes, 4, distance=distance)
-    assert found.average_iou == pytest.approx(1, abs=1e-12)
-    np.testing.assert_allclose(found.anchors_wh, [[1, 5], [5, 1], [3, 4], [7, 2]], rtol=1e-12)  # 1x5 before 5x1
-    assert found.counts.tolist() == [3, 1, 1, 1]
+    clusters = cluster(boxes, 4, distance=distance)
+    assert clusters.average_iou == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(clusters.anchors_wh, [[1, 5], [5, 1], [3, 4], [7, 2]], rtol=1e-12)  # 1x5 before 5x1
+    assert clusters.counts.tolist() == [3, 1, 1, 1]
 
 
 def test_repeated_boxes_weigh_as_often_as_they_come() -> None:
     # {2x6 three times, 4x6 once} and the far 90x10: the mean of the first is (3*2 + 4) / 4
-    found = cluster(sizes((2, 6), (90, 10), (2, 6), (4, 6), (2, 6)), 2)
-    assert found.anchors_wh.tolist() == [[2.5, 6], [90, 10]]
-    assert found.counts.tolist() == [4, 1]
+    clusters = cluster(sizes((2, 6), (90, 10), (2, 6), (4, 6), (2, 6)), 2)
+    assert clusters.anchors_wh.tolist() == [[2.5, 6], [90, 10]]
+    assert clusters.counts.tolist() == [4, 1]
 
 
-def test_a_cluster_without_boxes_starts_anew_at_the_farthest_box() -> None:
+def test_a_cluster_without_boxes_restarts_at_the_farthest_box() -> None:
     # Of two equal centroids the first gets every box. IoU with 2 x 4: 1, 8/12, 8/24, 8/20.
     boxes, twice = _Boxes.of(sizes((2, 4), (3, 4), (6, 4), (5, 4))), sizes((2, 4), (2, 4))
     assignment = _Assignment(boxes, 2, "iou")
@@ -124,20 +124,20 @@ def test_no_cluster_ends_without_boxes() -> None:
 def test_first_centroids_are_far_apart(distance: str) -> None:
     """One run finds all of six sizes; it would rarely, if the first centroids were any six boxes."""
     boxes = blobs((2, 6), (6, 2), (5, 15), (15, 5), (14, 40), (40, 14))
-    found = [cluster(boxes, 6, distance=distance, restarts=1, seed=seed).counts.tolist() for seed in range(20)]
-    assert found.count([40] * 6) >= 15
+    counts = [cluster(boxes, 6, distance=distance, restarts=1, seed=seed).counts.tolist() for seed in range(20)]
+    assert counts.count([40] * 6) >= 15
 
 
 def test_sizes_that_only_rounding_tells_apart() -> None:
-    found = cluster(sizes((1, 3), (1, np.nextafter(3, 4)), (np.nextafter(1, 2), 3)), 3)
-    np.testing.assert_allclose(found.anchors_wh, [[1, 3]] * 3)
-    assert found.counts.sum() == 3
+    clusters = cluster(sizes((1, 3), (1, np.nextafter(3, 4)), (np.nextafter(1, 2), 3)), 3)
+    np.testing.assert_allclose(clusters.anchors_wh, [[1, 3]] * 3)
+    assert clusters.counts.sum() == 3
 
 
 def test_more_boxes_than_the_restarts_see() -> None:
-    found = cluster(blobs(WIDE, TALL, LARGE, each=15_000), 3, restarts=2)
-    assert found.counts.tolist() == [15_000] * 3
-    np.testing.assert_allclose(found.anchors_wh, [TALL, WIDE, LARGE], rtol=0.001)
+    clusters = cluster(blobs(WIDE, TALL, LARGE, each=15_000), 3, restarts=2)
+    assert clusters.counts.tolist() == [15_000] * 3
+    np.testing.assert_allclose(clusters.anchors_wh, [TALL, WIDE, LARGE], rtol=0.001)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_average_iou_refuses_what_has_none() -> None:
         average_iou(sizes((-1, 2)), sizes((1, 2)))
 
 
-def test_knee_is_farthest_above_the_line_between_the_ends() -> None:
+def test_elbow_is_farthest_above_the_line_between_the_ends() -> None:
     # the line rises by .1 a k: .3 .4 .5 .7; above it 0 .1 .15 0
     assert elbow([1, 2, 3, 5], [0.3, 0.5, 0.65, 0.7]) == 3
     assert elbow([2, 4, 8], [0.5, 0.5, 0.5]) == 2
@@ -179,9 +179,9 @@ def test_knee_is_farthest_above_the_line_between_the_ends() -> None:
 
 def test_report_covers_every_k_and_size() -> None:
     boxes = blobs((0.5, 1.5), (2.0, 1.0), (9.0, 4.0), each=10)  # cells: .75 < 1 <= 2 < 9 <= 36
-    found = report(boxes, [3, 1, 3], defaults={"one": sizes((2, 1))}, restarts=3)
-    assert [row.k for row in found.rows] == [1, 3]
-    row = found.row(3)
+    result = report(boxes, [3, 1, 3], defaults={"one": sizes((2, 1))}, restarts=3)
+    assert [row.k for row in result.rows] == [1, 3]
+    row = result.row(3)
     assert row.iou.average_iou == cluster(boxes, 3, restarts=3).average_iou
     assert row.euclidean.average_iou == cluster(boxes, 3, distance="euclidean", restarts=3).average_iou
     assert {name: cover.boxes for name, cover in row.coverage.items()} == {
@@ -192,13 +192,13 @@ def test_report_covers_every_k_and_size() -> None:
     }
     assert row.coverage["all"].average_iou == pytest.approx(row.iou.average_iou)
     assert row.coverage["all"].recall_50 == row.coverage["all"].recall_75 == 1
-    (other,) = found.defaults
+    (other,) = result.defaults
     assert other.name == "one"
     assert other.coverage["medium"].recall_75 == 1
     assert other.coverage["large"].recall_50 == other.coverage["small"].recall_50 == 0
     assert other.coverage["all"].recall_75 == pytest.approx(1 / 3)
     with pytest.raises(ConfigError, match="k must be one of 1, 3, got 2"):
-        found.row(2)
+        result.row(2)
     with pytest.raises(ConfigError, match="at least one k"):
         report(boxes, [])
 
@@ -271,14 +271,14 @@ def test_plot(ks: list[int], k: int | None, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from yolo9000.adapt.anchor_plot import plot_report
 
-    found = report(blobs(TALL, WIDE, LARGE), ks, unit="pixels", defaults={"mine": sizes(WIDE, TALL)}, restarts=1)
-    plot_report(found, tmp_path / "anchors.png", k=k)
+    result = report(blobs(TALL, WIDE, LARGE), ks, unit="pixels", defaults={"mine": sizes(WIDE, TALL)}, restarts=1)
+    plot_report(result, tmp_path / "anchors.png", k=k)
     with Image.open(tmp_path / "anchors.png") as image:
         assert image.format == "PNG"
         assert image.size == (1440, 624)
         assert len(image.convert("RGB").getcolors(1 << 20)) > 20
     with pytest.raises(ConfigError, match="got 9"):
-        plot_report(found, tmp_path / "none.png", k=9)
+        plot_report(result, tmp_path / "none.png", k=9)
 
 
 def test_table_1() -> None:

@@ -37,14 +37,14 @@ PLAIN = AugmentSettings(jitter=0, hue=0, saturation=1, exposure=1, flip=False, m
 
 
 class Script(np.random.Generator):
-    """Gives the numbers that a test writes down."""
+    """Gives the values that a test writes down."""
 
-    def __init__(self, *numbers: float) -> None:
+    def __init__(self, *values: float) -> None:
         super().__init__(np.random.PCG64(0))
-        self.numbers: Iterator[float] = iter(numbers)
+        self.values: Iterator[float] = iter(values)
 
     def random(self, *_: object, **__: object) -> float:
-        return float(next(self.numbers))
+        return float(next(self.values))
 
 
 def row(*values: int, dtype: type = np.uint8) -> np.ndarray:
@@ -154,7 +154,7 @@ def test_crop_takes_the_window(dtype: type) -> None:
     assert out[:, :, 2].tolist() == [[120, 120, 80, 40, 0, 0, 0]] * 2
 
 
-def test_place_on_grey() -> None:
+def test_placement_on_grey() -> None:
     # 4 pixels to 2: samples at 0 and 2; to the left of column 1 and beyond column 3 all stays grey
     out = place(row(10, 40, 80, 120), Placement((0, 0, 4, 1), (1, 1, 2, 1)), (4, 3))
     assert out[:, :, 0].tolist() == [[128] * 4, [128, 10, 80, 128], [128] * 4]
@@ -164,7 +164,7 @@ def test_place_on_grey() -> None:
     assert floats[0, :, 0].tolist() == [0.5, 0, 1, 0.5]
 
 
-def test_place_fades_where_it_enlarges() -> None:
+def test_placement_fades_where_it_enlarges() -> None:
     # 2 pixels to 4: samples at 0, 1/2, 1, 3/2, of which the last is half way out to black
     out = place(row(100, 200), Placement((0, 0, 2, 1), (0, 0, 4, 1)), (4, 1))
     assert out[0, :, 0].tolist() == [100, 150, 200, 100]
@@ -248,7 +248,7 @@ def test_drawn_crop() -> None:
     assert placement == Placement((-60, -20, 300 + 60, 200 + 20 - 39), (0, 0, 160, 96))
 
 
-def test_drawn_place() -> None:
+def test_drawn_placement() -> None:
     # 300 x 200, as drawn 300 x 200: aspect 1.5 on 416 x 352, 416 wide and 416 / 1.5 = 277.3 high; a third of 75 down
     placement = draw_place((300, 200), (416, 352), 0.2, Script(0.5, 0.5, 0.9, 1 / 3))
     assert placement == Placement((0, 0, 300, 200), (0, 25, 416, 277))
@@ -361,7 +361,7 @@ def test_mosaic_only_as_often_as_wanted() -> None:
         asked.append(number)
         return grey(30, 40), gt()
 
-    for probability, boxes, least, most in (
+    for probability, boxes, min_count, max_count in (
         (0, gt(), 0, 0),
         (1, gt(), 40, 40),
         (1, None, 0, 0),
@@ -369,9 +369,9 @@ def test_mosaic_only_as_often_as_wanted() -> None:
     ):
         settings, asked = AugmentSettings(mosaic=probability), []
         for index in range(40):
-            _, found = augment_or_mosaic(grey(30, 40), boxes, settings, (64, 32), draws(0, 0, index), load, 7)
-            assert (found is None) == (boxes is None)
-        assert least <= len(asked) / 3 <= most
+            _, augmented = augment_or_mosaic(grey(30, 40), boxes, settings, (64, 32), draws(0, 0, index), load, 7)
+            assert (augmented is None) == (boxes is None)
+        assert min_count <= len(asked) / 3 <= max_count
         assert set(asked) <= set(range(7))
 
 
@@ -405,7 +405,7 @@ def test_classifier_crops_must_rise() -> None:
 # Random numbers and order
 
 
-def test_numbers_of_a_key_are_for_ever() -> None:
+def test_draws_of_a_key_never_change() -> None:
     """Recorded with NumPy 2.4. Where a NumPy gives others, runs are no longer those of their seeds."""
     assert draws(7, 1, 2).random() == 0.7436396991292016
     assert keyed(0, Purpose.SIZE, 3).random() == 0.8513067923347305

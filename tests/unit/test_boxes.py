@@ -86,5 +86,5 @@ def test_suppress_in_a_given_order_and_only_what_may_be_the_same() -> None:
     four = boxes([0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [0, 0, 9, 10])
     order = np.array([2, 0, 1, 3])
     assert suppress(four, order, 0.5).tolist() == [2]
-    parity = suppress(four, order, 0.5, lambda place, others: others % 2 == place % 2)
+    parity = suppress(four, order, 0.5, lambda index, others: others % 2 == index % 2)
     assert parity.tolist() == [2, 1]  # 0 falls to 2, 3 falls to 1

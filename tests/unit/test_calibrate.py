@@ -38,7 +38,7 @@ PLAIN = (1.0, 1.0, 1.0)
 
 
 def logits(**odds: float) -> np.ndarray:
-    """Scores that make each named node so many times as likely as its siblings."""
+    """Scores that make each named node as many times as likely as its siblings."""
     return np.array([math.log(odds.get(name, 1.0)) for name in TREE.names])
 
 
@@ -99,9 +99,9 @@ class TestPromise:
 
 
 def drawn_objects(tree: WordTree, count: int, temperatures: Sequence[float], seed: int) -> list[LocatedObject]:
-    """Objects whose truth follows the scores at the given temperatures: a model that is over- or under-confident."""
+    """Objects whose labels follow the scores at the given temperatures: a model that is over- or under-confident."""
     rng = np.random.default_rng(seed)
-    found = []
+    objects = []
     for _ in range(count):
         scores = rng.normal(0, 3, len(tree))
         node, children, depth = -1, tree.children(-1), 0
@@ -109,8 +109,8 @@ def drawn_objects(tree: WordTree, count: int, temperatures: Sequence[float], see
             odds = np.exp(scores[children.start : children.stop] / temperatures[depth])
             node = children.start + int(rng.choice(len(children), p=odds / odds.sum()))
             children, depth = tree.children(node), depth + 1
-        found.append(LocatedObject(scores, node))
-    return found
+        objects.append(LocatedObject(scores, node))
+    return objects
 
 
 def test_temperatures_and_promise_hold_on_objects_that_were_not_seen() -> None:
@@ -189,7 +189,7 @@ def test_which_objects_are_located(tmp_path: Path, cells: list[tuple[int, int]],
     assert [one.gt for one in located] == nodes
 
 
-def test_a_ground_truth_is_matched_once(tmp_path: Path) -> None:
+def test_a_gt_box_is_matched_once(tmp_path: Path) -> None:
     """Two boxes on one object, IoU 1 with it but kept by NMS at IoU 1: the second finds nothing."""
     model = LoadedModel.from_weights(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
 
@@ -221,7 +221,7 @@ def test_the_last_layer_is_divided_by_the_temperatures() -> None:
 
 
 class Planted:
-    """An engine that puts a box on every rectangle of the small data set, and gives it the scores that it is told."""
+    """An engine that puts a box on every rectangle of the small data set, and gives it the given scores."""
 
     name, device = "planted", "cpu"
 
@@ -258,13 +258,13 @@ def test_a_model_is_calibrated_on_the_objects_that_it_finds(tmp_path: Path) -> N
     engine = Planted([{"red": scores, "blue": logits(thing=99)} for scores in terrier])
     model = LoadedModel.from_weights(random_model(small_architecture(7, tree="labels.tree")), TREE.names, TREE)
     detector = Detector(model.with_lazy_classes(False), engine)
-    changed, found = calibrate(model, detector, open_data(file, "val"), max_error=0.1)
-    assert found.objects == sum(len(boxes_of(number)) for number in range(9, 9 + count))
+    changed, report = calibrate(model, detector, open_data(file, "val"), max_error=0.1)
+    assert report.objects == sum(len(boxes_of(number)) for number in range(9, 9 + count))
     wrong = np.mean([scores[TREE.find("poodle")] > 0 for scores in terrier])
     assert 0.1 < wrong < 0.4
-    assert found.error_before == 0  # at .5 it stops at dog: .72, and .43 for the breed
-    assert found.error <= 0.1
-    assert changed.detector_head.hier_thresh == found.back_off.hier_thresh
+    assert report.error_before == 0  # at .5 it stops at dog: .72, and .43 for the breed
+    assert report.error <= 0.1
+    assert changed.detector_head.hier_thresh == report.back_off.hier_thresh
     assert changed.trained["calibration"]["max_error"] == 0.1
     write_checkpoint(tmp_path / "calibrated.safetensors", changed)
     assert run(["export", str(tmp_path / "calibrated.safetensors"), "--out", str(tmp_path / "calibrated.onnx")]) == 0

@@ -29,14 +29,14 @@ def checkpoint(step: int) -> TrainingState:
     return TrainingState(step, tensors, {"seconds": step / 3, "best": {"map50": 0.1 * step}})
 
 
-def assert_same(found: TrainingState | None, step: int) -> None:
+def assert_same(state: TrainingState | None, step: int) -> None:
     wanted = checkpoint(step)
-    assert found is not None
-    assert (found.step, found.state) == (wanted.step, wanted.state)
-    assert found.tensors.keys() == wanted.tensors.keys()
+    assert state is not None
+    assert (state.step, state.state) == (wanted.step, wanted.state)
+    assert state.tensors.keys() == wanted.tensors.keys()
     for name, value in wanted.tensors.items():
-        assert found.tensors[name].dtype == value.dtype
-        assert torch.equal(found.tensors[name], value)
+        assert state.tensors[name].dtype == value.dtype
+        assert torch.equal(state.tensors[name], value)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_step_that_is_saved_again_replaces_itself(tmp_path: Path) -> None:
     assert_same(latest_state(tmp_path), 4)
 
 
-def test_numbers_that_are_none_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_nan_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_state(tmp_path, TrainingState(1, {}, {"best": float("nan")}))
     assert list(tmp_path.iterdir()) == []
@@ -77,9 +77,9 @@ def test_any_flipped_byte_is_noticed_and_the_one_before_is_taken(tmp_path: Path,
     save_state(tmp_path, checkpoint(2))
     path = tmp_path / "00000002" / file
     data = path.read_bytes()
-    for place in np.linspace(0, len(data) - 1, 20).astype(int):
+    for position in np.linspace(0, len(data) - 1, 20).astype(int):
         flipped = bytearray(data)
-        flipped[place] ^= 0x11
+        flipped[position] ^= 0x11
         path.write_bytes(flipped)
         if file == "manifest.json" and _same_json(flipped, data):
             continue  # a blank became another
@@ -134,13 +134,13 @@ def test_a_full_disk_leaves_the_one_before(
     }[failing]
     original = getattr(holder, name)
     monkeypatch.setattr(holder, name, fail)
-    told = None
+    message = None
     try:
         save_state(tmp_path, checkpoint(2))
     except TrainingError as error:
-        told = str(error)
-    assert told is None or ("it needs" in told and "are free" in told)
-    wanted = 2 if told is None else 1  # the failure may be due only after all was done
+        message = str(error)
+    assert message is None or ("it needs" in message and "are free" in message)
+    wanted = 2 if message is None else 1  # the failure may be due only after all was done
     monkeypatch.undo()
     assert_same(latest_state(tmp_path), wanted)
     save_state(tmp_path, checkpoint(3))
@@ -160,9 +160,9 @@ def test_on_a_disk_that_is_really_full_the_one_before_stays(tmp_path: Path) -> N
         save_state(folder, TrainingState(1, {"a": torch.zeros(300_000)}, {}))
         with pytest.raises(TrainingError, match=r"No space left.*it needs 1,200,\d+ bytes"):
             save_state(folder, TrainingState(2, {"a": torch.ones(300_000)}, {}))
-        found = latest_state(folder)
-        assert found is not None
-        assert found.step == 1
+        state = latest_state(folder)
+        assert state is not None
+        assert state.step == 1
         assert [path.name for path in folder.iterdir()] == ["00000001"]
     finally:
         subprocess.run(["umount", folder], check=True)
@@ -173,9 +173,9 @@ import sys, torch
 from pathlib import Path
 from yolo9000.training.checkpoint import TrainingState, latest_state, save_state
 folder = Path(sys.argv[1])
-found = latest_state(folder)
-step = found.step if found else 0
-assert found is None or (found.tensors["a"] == step).all()
+state = latest_state(folder)
+step = state.step if state else 0
+assert state is None or (state.tensors["a"] == step).all()
 print(step, flush=True)
 while True:
     step += 1
@@ -194,8 +194,8 @@ def test_killed_while_it_saves_it_finds_the_last_or_the_one_before(tmp_path: Pat
             [sys.executable, "-W", "error", "-c", SAVER, tmp_path], stdout=subprocess.PIPE, text=True, env=environment
         )
         assert process.stdout is not None
-        found = int(process.stdout.readline())
-        assert found >= before
+        step = int(process.stdout.readline())
+        assert step >= before
         for _ in range(rng.integers(1, 9)):
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)

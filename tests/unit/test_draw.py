@@ -16,7 +16,7 @@ def blank(width: int, height: int) -> np.ndarray:
     return np.full((height, width, 3), GREY, np.uint8)
 
 
-def found(size_wh, boxes, names=None, scores=None, labels=None, paths=()) -> Detections:
+def detections_of(size_wh, boxes, names=None, scores=None, labels=None, paths=()) -> Detections:
     n = len(boxes)
     return Detections(
         boxes_xyxy=np.array(boxes, np.float32).reshape(n, 4),
@@ -36,7 +36,7 @@ def tag_of(name: str, score: float, label: int, path: tuple[str, ...] = ()) -> n
     width, height, box_top = 400, 200, 100
     paths = [path] if path else []
     drawn = annotate(
-        blank(width, height), found((width, height), [[0, box_top, 9, 150]], [name], [score], [label], paths)
+        blank(width, height), detections_of((width, height), [[0, box_top, 9, 150]], [name], [score], [label], paths)
     )
     rows, columns = np.nonzero((drawn[:box_top] != GREY).any(axis=2))
     return drawn[rows.min() : rows.max() + 1, : columns.max() + 1]
@@ -74,7 +74,7 @@ def written(monkeypatch) -> list[str]:
 
 def test_the_given_image_is_not_changed_and_not_shared():
     image = blank(300, 200)
-    drawn = annotate(image, found((300, 200), [[20, 60, 200, 150]]))
+    drawn = annotate(image, detections_of((300, 200), [[20, 60, 200, 150]]))
     assert (image == GREY).all()
     assert (drawn != GREY).any()
     assert not np.shares_memory(image, drawn)
@@ -84,25 +84,25 @@ def test_the_given_image_is_not_changed_and_not_shared():
 def test_a_read_only_image_can_be_drawn_on_and_the_new_one_can_be_written_to():
     image = blank(300, 200)
     image.setflags(write=False)
-    assert annotate(image, found((300, 200), [[20, 60, 200, 150]])).flags.writeable
+    assert annotate(image, detections_of((300, 200), [[20, 60, 200, 150]])).flags.writeable
 
 
 def test_no_detections_give_an_equal_copy():
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
-    drawn = annotate(image, found((70, 40), []))
+    drawn = annotate(image, detections_of((70, 40), []))
     np.testing.assert_array_equal(drawn, image)
     assert not np.shares_memory(image, drawn)
 
 
 def test_detections_of_another_image_are_refused():
     with pytest.raises(ValueError, match="image of 300 x 200 got detections of one of"):
-        annotate(blank(300, 200), found((200, 300), []))
+        annotate(blank(300, 200), detections_of((200, 300), []))
 
 
 def test_the_outline_covers_the_outermost_pixels_of_the_box():
     # 300 x 200: text of 11 pixels (the smallest), so a line of round(0.19 x 11) = 2 and a seam of 1.
     # The box covers, wholly or partly, the pixels 40..140 across and 60..150 down.
-    drawn = annotate(blank(300, 200), found((300, 200), [[40.2, 60.0, 141.0, 150.7]], labels=[3]))
+    drawn = annotate(blank(300, 200), detections_of((300, 200), [[40.2, 60.0, 141.0, 150.7]], labels=[3]))
     line, seam = label_color(3), text_color(label_color(3))
     for x, color in [(39, GREY), (40, line), (41, line), (42, seam), (43, GREY)]:
         assert (drawn[100, x] == color).all()
@@ -116,7 +116,7 @@ def test_the_outline_covers_the_outermost_pixels_of_the_box():
 
 def test_lines_grow_with_the_image():
     # 2000 x 1500: text of round(0.027 x sqrt(2000 x 1500)) = 47 pixels, so a line of round(0.19 x 47) = 9.
-    drawn = annotate(blank(2000, 1500), found((2000, 1500), [[300, 400, 1500, 1200]]))
+    drawn = annotate(blank(2000, 1500), detections_of((2000, 1500), [[300, 400, 1500, 1200]]))
     assert (drawn[800, 300:309] == label_color(0)).all()
     assert (drawn[800, 309] == text_color(label_color(0))).all()
 
@@ -133,7 +133,7 @@ def test_lines_grow_with_the_image():
     ],
 )
 def test_the_outline_of_a_small_or_empty_box_stays_on_it(box):
-    drawn = annotate(blank(300, 200), found((300, 200), [box]))
+    drawn = annotate(blank(300, 200), detections_of((300, 200), [box]))
     left, top, right, bottom = box
     assert (drawn[top, left] == label_color(0)).all()
     below_the_tag = drawn[top:]
@@ -164,7 +164,7 @@ def test_the_tag_is_whole_and_inside_the_image(box, across, down):
     left = {"left": 0, "box": box[0], "right": 300 - width}[across]
     # A box without height at y = 200 covers the last row of pixels, 199.
     top = {"above": min(box[1], 199) - height, "inside": box[1]}[down]
-    drawn = annotate(blank(300, 200), found((300, 200), [box], ["traffic light"], labels=[5]))
+    drawn = annotate(blank(300, 200), detections_of((300, 200), [box], ["traffic light"], labels=[5]))
     assert_tag_at(drawn, tag, left, top)
 
 
@@ -179,7 +179,7 @@ def test_the_tag_has_black_or_white_text_on_the_color_of_the_box():
 def test_a_second_tag_makes_room_for_the_better_one():
     box = [100, 90, 200, 150]
     better, worse = tag_of("dog", 0.9, 2), tag_of("horse", 0.5, 7)
-    detections = found((300, 200), [box, box], ["horse", "dog"], [0.5, 0.9], [7, 2])
+    detections = detections_of((300, 200), [box, box], ["horse", "dog"], [0.5, 0.9], [7, 2])
     drawn = annotate(blank(300, 200), detections)
     assert_tag_at(drawn, better, 100, 90 - len(better))
     assert_tag_at(drawn, worse, 100, 90)  # just below the better one, inside the box
@@ -189,25 +189,25 @@ def test_a_tag_between_two_better_ones_moves_to_the_nearer_side():
     height = len(tag_of("dog", 0.9, 0))
     # The tag of the second box, just above its top at 100, would reach 3 rows into the tag of the first.
     boxes = [[100, 100 - height + 3, 140, 180], [100, 100, 160, 190]]
-    drawn = annotate(blank(300, 200), found((300, 200), boxes, scores=[0.9, 0.8], labels=[0, 1]))
+    drawn = annotate(blank(300, 200), detections_of((300, 200), boxes, scores=[0.9, 0.8], labels=[0, 1]))
     assert_tag_at(drawn, tag_of("dog", 0.9, 0), 100, 100 - 2 * height + 3)
     assert_tag_at(drawn, tag_of("dog", 0.8, 1), 100, 100 - height + 3)
 
 
-def test_tags_of_one_place_stand_below_each_other_while_they_touch_their_box():
+def test_tags_of_one_position_stand_below_each_other_while_they_touch_their_box():
     # A tag of one line is 17 rows high, so at a box of 70 rows at the image's top the tops 0, 17, 34, 51
     # and 68 are within reach; the sixth tag would cover another one everywhere and takes its first choice, 0.
     scores = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
     tags = [tag_of("dog", score, label) for label, score in enumerate(scores)]
     assert {len(tag) for tag in tags} == {17}
-    drawn = annotate(blank(300, 200), found((300, 200), [[100, 0, 200, 70]] * 6, scores=scores))
+    drawn = annotate(blank(300, 200), detections_of((300, 200), [[100, 0, 200, 70]] * 6, scores=scores))
     for tag, top in zip(tags[:5], [0, 17, 34, 51, 68], strict=True):
         assert_tag_at(drawn, tag, 100, top)
 
 
 def test_better_detections_lie_on_top_in_any_order():
     box = [50, 60, 250, 180]
-    detections = found((300, 200), [box, box, box], scores=[0.5, 0.9, 0.7], labels=[1, 2, 3])
+    detections = detections_of((300, 200), [box, box, box], scores=[0.5, 0.9, 0.7], labels=[1, 2, 3])
     drawn = annotate(blank(300, 200), detections)
     assert (drawn[179, 50:250] == label_color(2)).all()
     np.testing.assert_array_equal(drawn, annotate(blank(300, 200), detections.select([2, 0, 1])))
@@ -239,19 +239,19 @@ def test_text_has_the_better_of_both_contrasts(color):
 
 
 def test_a_tree_detection_shows_its_path(written):
-    detections = found((600, 400), [[50, 100, 400, 300]], scores=[0.874], paths=[("animal", "mammal", "dog")])
+    detections = detections_of((600, 400), [[50, 100, 400, 300]], scores=[0.874], paths=[("animal", "mammal", "dog")])
     annotate(blank(600, 400), detections)
     assert written == ["dog 0.87", "animal > mammal > dog"]
 
 
 def test_the_path_can_be_left_out(written):
-    detections = found((600, 400), [[50, 100, 400, 300]], paths=[("animal", "mammal", "dog")])
+    detections = detections_of((600, 400), [[50, 100, 400, 300]], paths=[("animal", "mammal", "dog")])
     annotate(blank(600, 400), detections, show_path=False)
     assert written == ["dog 0.90"]
 
 
 def test_a_path_of_one_step_is_not_written_twice(written):
-    annotate(blank(600, 400), found((600, 400), [[50, 100, 400, 300]], paths=[("dog",)]))
+    annotate(blank(600, 400), detections_of((600, 400), [[50, 100, 400, 300]], paths=[("dog",)]))
     assert written == ["dog 0.90"]
 
 
@@ -264,10 +264,10 @@ def test_a_long_path_keeps_the_last_ancestors(written):
     assert 100 < tag.shape[1] <= 141 + 2 * 3
 
 
-def test_a_path_stays_inside_a_narrow_image(written):
+def test_a_path_stays_inside_a_thin_image(written):
     # Half of sqrt(100 x 2000) = 447 pixels would be more than the drawn has; the text is of 12 pixels, the pad of 3.
     path = ("living thing", "organism", "animal", "dog")
-    drawn = annotate(blank(100, 2000), found((100, 2000), [[50, 500, 60, 600]], paths=[path]))
+    drawn = annotate(blank(100, 2000), detections_of((100, 2000), [[50, 500, 60, 600]], paths=[path]))
     assert written == ["dog 0.90", "… > animal > dog"]
     tag_rows = drawn[:500]
     assert (tag_rows != GREY).any(axis=2).sum(axis=1).max() < 100
@@ -275,7 +275,7 @@ def test_a_path_stays_inside_a_narrow_image(written):
 
 def test_a_path_has_the_width_of_a_wide_box(written):
     path = (*(f"ancestor {n}" for n in range(30)), "mammal", "dog")
-    annotate(blank(600, 400), found((600, 400), [[0, 100, 500, 300], [0, 200, 600, 300]], paths=[path, path]))
+    annotate(blank(600, 400), detections_of((600, 400), [[0, 100, 500, 300], [0, 200, 600, 300]], paths=[path, path]))
     worse_and_narrower, better_and_wider = sorted([written[1], written[3]], key=len)
     assert better_and_wider.endswith(worse_and_narrower.removeprefix("…"))
     assert len(better_and_wider) > len(worse_and_narrower)
@@ -283,7 +283,7 @@ def test_a_path_has_the_width_of_a_wide_box(written):
 
 def test_on_a_thumbnail_a_path_without_room_is_left_out(written):
     path = ("physical entity", "domestic animal", "Tibetan mastiff")
-    annotate(blank(120, 80), found((120, 80), [[10, 40, 60, 70]], paths=[path]))
+    annotate(blank(120, 80), detections_of((120, 80), [[10, 40, 60, 70]], paths=[path]))
     assert written == ["dog 0.90"]
 
 
@@ -300,12 +300,12 @@ def test_on_a_thumbnail_a_path_without_room_is_left_out(written):
     ],
 )
 def test_characters_without_a_glyph_are_replaced(written, name, shown):
-    annotate(blank(300, 200), found((300, 200), [[50, 60, 250, 180]], [name]))
+    annotate(blank(300, 200), detections_of((300, 200), [[50, 60, 250, 180]], [name]))
     assert written == [shown]
 
 
 def test_a_long_name_is_cut_and_keeps_its_score(written):
-    drawn = annotate(blank(300, 200), found((300, 200), [[200, 60, 250, 180]], ["abcdefgh " * 1000]))
+    drawn = annotate(blank(300, 200), detections_of((300, 200), [[200, 60, 250, 180]], ["abcdefgh " * 1000]))
     (text,) = written
     assert text.startswith("abcdefgh abcdefgh ")
     assert text.endswith("… 0.90")
@@ -317,7 +317,7 @@ def test_a_long_name_is_cut_and_keeps_its_score(written):
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (3, 2)])
 def test_tiny_images(size):
     width, height = size
-    drawn = annotate(blank(*size), found(size, [[0, 0, width, height]], paths=[("animal", "dog")]))
+    drawn = annotate(blank(*size), detections_of(size, [[0, 0, width, height]], paths=[("animal", "dog")]))
     assert drawn.shape == (height, width, 3)
     assert (drawn != GREY).any()
 
@@ -344,7 +344,7 @@ def sizes_and_detections(draw):
 @settings(deadline=None)
 @given(sizes_and_detections())
 def test_any_boxes_and_names_can_be_drawn(values):
-    detections = found(**values)
+    detections = detections_of(**values)
     image = blank(*detections.size_wh)
     drawn = annotate(image, detections)
     assert (drawn.shape, drawn.dtype) == (image.shape, np.uint8)
@@ -352,5 +352,5 @@ def test_any_boxes_and_names_can_be_drawn(values):
 
 
 def test_gt_has_no_scores(written: list[str]) -> None:
-    annotate(blank(200, 120), found((200, 120), [[20, 40, 90, 100]], names=["dog"]), show_score=False)
+    annotate(blank(200, 120), detections_of((200, 120), [[20, 40, 90, 100]], names=["dog"]), show_score=False)
     assert written == ["dog"]

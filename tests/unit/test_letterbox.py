@@ -26,7 +26,7 @@ def row(*values: float) -> np.ndarray:
 
 
 def ramp(width: int, height: int, dtype: type = np.uint8) -> np.ndarray:
-    """Red rises to the right, green downwards: any bilinear sample of it can be told from its place."""
+    """Red rises to the right, green downwards: any bilinear sample of it identifies its position."""
     y, x = np.mgrid[:height, :width]
     return np.stack([10 * x, 20 * y, np.full_like(x, 255)], axis=-1).astype(dtype)
 
@@ -52,7 +52,7 @@ def test_reduced_row() -> None:
     assert resize(row(0.5, 1, 0, 1, 0.25), (2, 1))[0, :, 0].tolist() == [0.5, 0.25]
 
 
-def test_both_ways_at_once() -> None:
+def test_both_directions_at_once() -> None:
     # 3 x 2 to 5 x 3: columns every half pixel, rows every half pixel
     out = resize(ramp(3, 2), (5, 3)) * 255
     np.testing.assert_allclose(out[..., 0], [[0, 5, 10, 15, 20]] * 3, atol=1e-4)
@@ -187,7 +187,7 @@ def test_fit_puts_the_channels_in_front(how, fitted) -> None:
     np.testing.assert_array_equal(out, fitted(image, (96, 64)).transpose(2, 0, 1))
 
 
-def test_fit_is_letterbox_unless_told() -> None:
+def test_resize_mode_is_letterbox_by_default() -> None:
     image = noise(30, 7)
     np.testing.assert_array_equal(fit(image, (96, 64)), fit(image, (96, 64), "letterbox"))
 

@@ -67,7 +67,7 @@ def parts_of(parts: LossParts) -> list[float]:
     return [float(part) for part in (parts.coordinates, parts.objectness, parts.no_objectness, parts.classes)]
 
 
-def places_of(assignment: Assignment) -> list[tuple[int, int, int]]:
+def cells_of(assignment: Assignment) -> list[tuple[int, int, int]]:
     """(anchor, row, column) of each object."""
     return list(zip(assignment.anchors.tolist(), assignment.rows.tolist(), assignment.columns.tolist(), strict=True))
 
@@ -84,19 +84,19 @@ class TestAssign:
             ((0.0, 0.0, 1.0, 1.0), (1, 0, 0)),  # 3 x 2 cells: 2 of 6 covered by anchors 1 and 2, the first wins
         ],
     )
-    def test_cell_and_anchor(self, box: tuple[float, ...], place: tuple[int, int, int]) -> None:
-        assert places_of(assign(targets_of((0, *box, 0)), ANCHORS_WH, (H, W))) == [place]
+    def test_cell_and_anchor(self, box: tuple[float, ...], cell: tuple[int, int, int]) -> None:
+        assert cells_of(assign(targets_of((0, *box, 0)), ANCHORS_WH, (H, W))) == [cell]
 
     def test_predicted_sizes_of_the_same_image_and_cell_may_be_compared_instead(self) -> None:
         predicted = ANCHORS_WH[None, :, :, None, None].repeat(2, 1, 1, H, W)
         predicted[1, 2, :, 0, 1] = torch.tensor([0.6, 0.4])
         targets = targets_of((0, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.1, 0.6, 0.4, 0), (1, 0.5, 0.6, 0.6, 0.4, 0))
-        assert places_of(assign(targets, ANCHORS_WH, (H, W), predicted)) == [(1, 0, 1), (2, 0, 1), (1, 1, 1)]
+        assert cells_of(assign(targets, ANCHORS_WH, (H, W), predicted)) == [(1, 0, 1), (2, 0, 1), (1, 1, 1)]
 
-    def test_places_are_numbered_through_images_anchors_rows_and_columns(self) -> None:
+    def test_indices_count_images_anchors_rows_and_columns(self) -> None:
         targets = targets_of((0, 0.5, 0.1, 0.3, 0.4, 0), (1, 0.9, 0.9, 0.3, 1.0, 0))
         # (0, 0, 0, 1) and (1, 2, 1, 2) in an array of 2 x 3 x 2 x 3
-        assert assign(targets, ANCHORS_WH, (H, W)).places.tolist() == [1, 18 + 12 + 3 + 2]
+        assert assign(targets, ANCHORS_WH, (H, W)).indices.tolist() == [1, 18 + 12 + 3 + 2]
 
     def test_last_of_each(self) -> None:
         given = torch.tensor([7, -2, 7, 3, -2, 7])
@@ -200,7 +200,7 @@ class TestParts:
             counts.append(float(parts.no_objectness) / (0.5 * 0.25))
         assert counts == [A * 2 * 4 - 3, A * 2 * 4 - 1]
 
-    def test_the_last_of_two_objects_at_one_place_is_learnt(self) -> None:
+    def test_the_last_of_two_objects_at_one_anchor_is_learnt(self) -> None:
         first = (0, 1.2 / W, 0.9 / H, 1.9 / W, 0.8 / H, 1)
         settings = loss(rescore=True, thresh=NEVER)
         both, last = (
@@ -261,13 +261,13 @@ class TestImageLevel:
         )
 
     def test_which_box_learns(self) -> None:
-        found = self.loss("paper").image_level
-        assert found is not None
-        assert found.images.tolist() == [1, 2]
-        assert found.labels.tolist() == [3, 1]
-        assert found.boxes.tolist() == [2 * H * W + 1 * W + 2, 0]  # in image 2 all are equal, and the first wins
-        assert found.probability.tolist() == pytest.approx([2 / 6, 1 / 5])
-        assert found.objectness.tolist() == pytest.approx([self.OBJECTNESS, 0.5])
+        image_level = self.loss("paper").image_level
+        assert image_level is not None
+        assert image_level.images.tolist() == [1, 2]
+        assert image_level.labels.tolist() == [3, 1]
+        assert image_level.boxes.tolist() == [2 * H * W + 1 * W + 2, 0]  # in image 2 all are equal, and the first wins
+        assert image_level.probability.tolist() == pytest.approx([2 / 6, 1 / 5])
+        assert image_level.objectness.tolist() == pytest.approx([self.OBJECTNESS, 0.5])
 
     @pytest.mark.parametrize("policy", ["paper", "negatives", "darknet-2017-01", "darknet-2017-07", "class-only"])
     def test_parts(self, policy: PseudoBoxPolicy) -> None:
@@ -329,10 +329,10 @@ class TestSeveralImageLabels:
         return region_loss(raw, targets_of(), HEAD, loss(thresh=NEVER), image_labels=self.LABELS, **options)
 
     def chosen(self, raw: torch.Tensor) -> dict[int, int]:
-        found = self.loss(raw).image_level
-        assert found is not None
-        assert found.images.tolist() == [0, 0]
-        return dict(zip(found.labels.tolist(), found.boxes.tolist(), strict=True))
+        image_level = self.loss(raw).image_level
+        assert image_level is not None
+        assert image_level.images.tolist() == [0, 0]
+        return dict(zip(image_level.labels.tolist(), image_level.boxes.tolist(), strict=True))
 
     def test_each_teaches_its_own_best_box(self) -> None:
         raw = zeros()
@@ -359,9 +359,9 @@ class TestSeveralImageLabels:
     def test_more_labels_than_boxes(self) -> None:
         head = replace(HEAD, anchors_wh_cells=((1.0, 1.0),))
         labels = torch.ones((1, K), dtype=torch.bool)
-        found = region_loss(zeros(1, 1, (1, 2)), targets_of(), head, loss(), image_labels=labels).image_level
-        assert found is not None
-        assert sorted(found.boxes.tolist()) == [0, 0, 0, 1, 1]
+        image_level = region_loss(zeros(1, 1, (1, 2)), targets_of(), head, loss(), image_labels=labels).image_level
+        assert image_level is not None
+        assert sorted(image_level.boxes.tolist()) == [0, 0, 0, 1, 1]
 
     @pytest.mark.parametrize(
         ("tree", "exhaustive", "left"),
@@ -512,7 +512,7 @@ class TestObjectsOnATree:
         return float(region_loss(zeros(anchors=1), targets, head, loss(), tree=self.GROUPS).classes)
 
     def test_neighbours_learn_each_their_path(self) -> None:
-        # 3 and 4: a group of 2 at the top and another; 1: the one at the top. Groups are told apart by the places of
+        # 3 and 4: a group of 2 roots and another; 1: the roots. Groups are distinguished by the indices of
         # boxes, which are neighbours here: the last group of one and the first of the next must not be taken for one.
         assert self.classes((0.5, 4), (1.5, 1)) == pytest.approx(math.log(4) + math.log(2))
         assert self.classes((0.5, 1), (1.5, 3)) == pytest.approx(math.log(2) + math.log(4))

@@ -125,9 +125,9 @@ def test_no_anchors_give_no_boxes() -> None:
 def test_anchors_are_numbered_by_prior_row_and_column() -> None:
     here = [anchor(0, 1, 0), anchor(1, 0, 2)]  # 3 and 8
     output = head_output({number: ([0, 0, 0, 0, LN3], [0, 0]) for number in here}, 2)
-    found = find_candidates(output, 0, head_of(("a", "b")), (300, 200), 0.5)
-    assert found.anchors.tolist() == here == [3, 8]
-    np.testing.assert_allclose(found.objectness, [0.75, 0.75], rtol=1e-6)
+    candidates = find_candidates(output, 0, head_of(("a", "b")), (300, 200), 0.5)
+    assert candidates.anchors.tolist() == here == [3, 8]
+    np.testing.assert_allclose(candidates.objectness, [0.75, 0.75], rtol=1e-6)
 
 
 def test_objectness_must_be_above_the_threshold() -> None:
@@ -142,10 +142,10 @@ def test_boxes_of_a_letterboxed_image() -> None:
     head = replace(head_of(("thing",)), resize_mode="letterbox")
     # on the network's input: centre (1.5/3, .75/2) = (48, 24) pixels, 1/3 x 1/2 of it = 32 x 32 pixels;
     # in the image 3.125 times as large: centre (150, (24 - 16) * 3.125 = 25), 100 x 100: top at -25, clipped to 0
-    found = decode(output, 0, head, (300, 100), DetectionSettings())
-    np.testing.assert_allclose(found.boxes_xyxy, [[100, 0, 200, 75]], atol=1e-4)
-    assert found.scores[0] == pytest.approx(0.9)
-    assert found.size_wh == (300, 100)
+    detections = decode(output, 0, head, (300, 100), DetectionSettings())
+    np.testing.assert_allclose(detections.boxes_xyxy, [[100, 0, 200, 75]], atol=1e-4)
+    assert detections.scores[0] == pytest.approx(0.9)
+    assert detections.size_wh == (300, 100)
 
 
 # Classes
@@ -154,21 +154,23 @@ def test_boxes_of_a_letterboxed_image() -> None:
 def test_softmax_gives_a_box_every_class_above_the_threshold() -> None:
     # probabilities 5/8, 2/8, 1/8; objectness .75: scores .46875, .1875, .09375
     output = head_output({anchor(1, 1, 2): ([0, 0, 0, 0, LN3], [math.log(5), LN2, 0])}, 3)
-    found = decode(output, 0, head_of(("a", "b", "c")), (300, 200), DetectionSettings(conf_threshold=0.1))
-    np.testing.assert_allclose(found.scores, [0.46875, 0.1875], rtol=1e-6)
-    assert found.labels.tolist() == [0, 1]
-    assert found.names == ("a", "b")
-    assert found.answers == ()
+    detections = decode(output, 0, head_of(("a", "b", "c")), (300, 200), DetectionSettings(conf_threshold=0.1))
+    np.testing.assert_allclose(detections.scores, [0.46875, 0.1875], rtol=1e-6)
+    assert detections.labels.tolist() == [0, 1]
+    assert detections.names == ("a", "b")
+    assert detections.answers == ()
     # cell (2, 1), prior 3 x .5: centre (2.5/3 * 300, 1.5/2 * 200), 300 x 50 pixels: (100, 125, 400, 175), clipped
-    np.testing.assert_allclose(found.boxes_xyxy, [[100, 125, 300, 175]] * 2, atol=1e-4)
+    np.testing.assert_allclose(detections.boxes_xyxy, [[100, 125, 300, 175]] * 2, atol=1e-4)
 
 
 def test_sigmoid_takes_each_class_by_itself() -> None:
     # sigma: 3/4, 1/2, 1/4; objectness .75: .5625, .375, .1875
     output = head_output({0: ([0, 0, 0, 0, LN3], [LN3, 0, -LN3])}, 3)
-    found = decode(output, 0, head_of(("a", "b", "c"), "sigmoid"), (300, 200), DetectionSettings(conf_threshold=0.2))
-    np.testing.assert_allclose(found.scores, [0.5625, 0.375], rtol=1e-6)
-    assert found.labels.tolist() == [0, 1]
+    detections = decode(
+        output, 0, head_of(("a", "b", "c"), "sigmoid"), (300, 200), DetectionSettings(conf_threshold=0.2)
+    )
+    np.testing.assert_allclose(detections.scores, [0.5625, 0.375], rtol=1e-6)
+    assert detections.labels.tolist() == [0, 1]
 
 
 def test_flat_scores_of_no_candidates() -> None:
@@ -180,8 +182,8 @@ def test_flat_scores_of_no_candidates() -> None:
 def test_labels_above_the_threshold_only() -> None:
     output = head_output({0: ([0, 0, 0, 0, LN3], [0, 0])}, 2)  # .75 x .5 for both
     for threshold, labels in ((0.375, []), (0.374, [0, 1])):
-        found = decode(output, 0, head_of(("a", "b")), (300, 200), DetectionSettings(conf_threshold=threshold))
-        assert found.labels.tolist() == labels
+        detections = decode(output, 0, head_of(("a", "b")), (300, 200), DetectionSettings(conf_threshold=threshold))
+        assert detections.labels.tolist() == labels
 
 
 def test_keep_leaves_out_after_suppression_and_before_counting() -> None:
@@ -225,11 +227,11 @@ def test_rows_computed_already_are_looked_up() -> None:
 def test_answer_tells_the_whole_walk() -> None:
     # animal 9/10, dog 3/4 of it, terrier 1/2 of that: .9, .675, .3375 <= .5, so the answer is dog
     output = head_output({0: ([0, 0, 0, 0, LN3], pet_logits(LN9, LN3, 0))}, 7)
-    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
-    assert found.names == ("dog",)
-    assert found.labels.tolist() == [2]
-    assert found.scores[0] == pytest.approx(0.75 * 0.675)
-    (answer,) = found.answers
+    detections = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
+    assert detections.names == ("dog",)
+    assert detections.labels.tolist() == [2]
+    assert detections.scores[0] == pytest.approx(0.75 * 0.675)
+    (answer,) = detections.answers
     assert [(step.node, step.name) for step in answer.path] == [(0, "animal"), (2, "dog")]
     assert [step.conditional for step in answer.path] == pytest.approx([0.9, 0.75])
     assert [step.probability for step in answer.path] == pytest.approx([0.9, 0.675])
@@ -241,30 +243,30 @@ def test_answer_tells_the_whole_walk() -> None:
 def test_answer_at_a_leaf() -> None:
     # furniture 3/4, sofa 1: a leaf, and nothing beside it
     output = head_output({0: ([0, 0, 0, 0, LN3], pet_logits(-LN3))}, 7)
-    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
-    (answer,) = found.answers
-    assert found.names == ("sofa",)
-    assert found.scores[0] == pytest.approx(0.75 * 0.75)
+    detections = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
+    (answer,) = detections.answers
+    assert detections.names == ("sofa",)
+    assert detections.scores[0] == pytest.approx(0.75 * 0.75)
     assert answer.stopped == "leaf"
     assert answer.next_best is None
     assert answer.runner_up is None
 
 
-def test_top_node_is_accepted_however_unlikely() -> None:
+def test_root_is_accepted_however_unlikely() -> None:
     # animal 1/2 is not above .5; it is the answer nevertheless, and the walk ends there without a look further down
     output = head_output({0: ([0, 0, 0, 0, LN9], pet_logits())}, 7)
-    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
-    (answer,) = found.answers
-    assert found.names == ("animal",)
-    assert found.scores[0] == pytest.approx(0.45)
+    detections = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings())
+    (answer,) = detections.answers
+    assert detections.names == ("animal",)
+    assert detections.scores[0] == pytest.approx(0.45)
     assert answer.next_best is None
     assert close(answer.runner_up, PathStep(1, "furniture", 0.5, 0.5))
 
 
 def close(ours: PathStep | None, theirs: PathStep) -> bool:
     assert ours is not None
-    numbers = (ours.conditional, ours.probability) == pytest.approx((theirs.conditional, theirs.probability))
-    return numbers and (ours.node, ours.name) == (theirs.node, theirs.name)
+    values_agree = (ours.conditional, ours.probability) == pytest.approx((theirs.conditional, theirs.probability))
+    return values_agree and (ours.node, ours.name) == (theirs.node, theirs.name)
 
 
 def test_darknets_walk_stops_higher_and_scores_objectness() -> None:
@@ -288,7 +290,7 @@ def test_score_on_a_tree_must_pass_the_threshold() -> None:
     assert len(decode(output, 0, PET_HEAD, (300, 200), settings.model_copy(update={"hier_decoding": "darknet"}))) == 1
 
 
-def test_each_object_walks_its_own_way() -> None:
+def test_each_object_has_its_own_path() -> None:
     output = head_output(
         {
             0: ([0, 0, 0, 0, LN3], pet_logits(LN9, LN9, -LN9)),  # poodle: .729
@@ -298,8 +300,8 @@ def test_each_object_walks_its_own_way() -> None:
         7,
     )
     candidates = find_candidates(output, 0, PET_HEAD, (300, 200), 0.5)
-    descents = decode_tree(output, 0, PETS, candidates, DetectionSettings())
-    assert [descent.nodes for descent in descents] == [(0, 2, 6), (1, 4), (0, 3)]
+    tree_paths = decode_tree(output, 0, PETS, candidates, DetectionSettings())
+    assert [tree_path.nodes for tree_path in tree_paths] == [(0, 2, 6), (1, 4), (0, 3)]
     labelled = label_candidates(output, 0, PET_HEAD, candidates, DetectionSettings(conf_threshold=0.55))
     assert labelled.candidates.tolist() == [1]  # .75 x .729 = .547, .75 x .75 = .5625, .75 x .675 = .506
     assert labelled.labels.tolist() == [4]
@@ -312,10 +314,10 @@ def test_chosen_nodes_as_classes() -> None:
     scores = node_scores(output, 0, PETS, candidates, np.array([5, 0, 4, 2, 5]))
     np.testing.assert_allclose(scores, [[0.253125, 0.675, 0.075, 0.50625, 0.253125]], rtol=1e-5)
     query = Query(nodes=np.array([5, 2]), labels=("small dog", "any dog"))
-    found = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings(conf_threshold=0.25), query)
-    assert found.names == ("any dog", "small dog")
-    assert found.labels.tolist() == [1, 0]
-    assert found.answers == ()
+    detections = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings(conf_threshold=0.25), query)
+    assert detections.names == ("any dog", "small dog")
+    assert detections.labels.tolist() == [1, 0]
+    assert detections.answers == ()
 
 
 # One object, one path: x, y from 0 to 10 and so on, IoU worked out beside
@@ -393,12 +395,12 @@ def pets_on_one_spot(suppression: str | None, decoding: str = "conditional") -> 
         ("objectness", "darknet", ["sofa"]),
     ],
 )
-def test_ways_to_suppress(suppression: str | None, decoding: str, names: list[str]) -> None:
+def test_kinds_of_suppression(suppression: str | None, decoding: str, names: list[str]) -> None:
     assert sorted(pets_on_one_spot(suppression, decoding).names) == names
 
 
 def test_best_first() -> None:
-    found = pets_on_one_spot("label")
-    assert found.names == ("sofa", "dog", "terrier")
-    assert found.answers[1].path[-1].name == "dog"
-    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    detections = pets_on_one_spot("label")
+    assert detections.names == ("sofa", "dog", "terrier")
+    assert detections.answers[1].path[-1].name == "dog"
+    assert detections.scores.tolist() == sorted(detections.scores.tolist(), reverse=True)

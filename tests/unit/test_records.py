@@ -52,7 +52,7 @@ def test_coco_has_width_and_height() -> None:
 
 def test_supervision(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("supervision")
-    module.Detections = SimpleNamespace  # takes what it is given, as the real one does with these four
+    module.Detections = SimpleNamespace  # takes any arguments, as the real one does with these four
     monkeypatch.setitem(sys.modules, "supervision", module)
     theirs = two().to_supervision()
     np.testing.assert_array_equal(theirs.xyxy, two().boxes_xyxy)
@@ -68,11 +68,20 @@ def test_json_and_select() -> None:
 
 
 def test_lengths_must_agree() -> None:
-    found = two()
+    detections = two()
     with pytest.raises(ValueError, match="2 boxes need as many scores, labels and names, got 2, 2 and 1"):
-        Detections(found.boxes_xyxy, found.scores, found.labels, found.names[:1], found.size_wh)
+        Detections(
+            detections.boxes_xyxy, detections.scores, detections.labels, detections.names[:1], detections.size_wh
+        )
     with pytest.raises(ValueError, match="2 boxes need as many answers, got 1"):
-        Detections(found.boxes_xyxy, found.scores, found.labels, found.names, found.size_wh, found.answers[:1])
+        Detections(
+            detections.boxes_xyxy,
+            detections.scores,
+            detections.labels,
+            detections.names,
+            detections.size_wh,
+            detections.answers[:1],
+        )
 
 
 def test_plain_gt() -> None:

@@ -173,21 +173,21 @@ class Board:
 
     def __init__(self, folder: str, purge_step: int) -> None:
         self.made = (folder, purge_step)
-        self.told: list[tuple[str, float, int]] = []
+        self.logged: list[tuple[str, float, int]] = []
         self.flushed = 0
         BOARDS.append(self)
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
-        self.told.append((name, value, step))
+        self.logged.append((name, value, step))
 
     def flush(self) -> None:
-        self.flushed = len(self.told)
+        self.flushed = len(self.logged)
 
 
 BOARDS: list[Board] = []
 
 
-def test_tensorboard_is_told_where_it_is_installed(
+def test_tensorboard_logs_where_it_is_installed(
     folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tensorboard").mkdir()
@@ -201,8 +201,8 @@ def test_tensorboard_is_told_where_it_is_installed(
     folder.log_step(5, {"losses": {"total": 1.5}, "lr": 0.1})
     folder.log_metrics(5, 1.0, 9.0, {"map50": 0.25})
     (board,) = BOARDS
-    assert board.made == (str(folder.path / "tensorboard"), 5)  # what it was told of steps from 5 on is void
-    assert board.told == [("step/lr", 0.1, 5), ("step/total", 1.5, 5), ("metrics/map50", 0.25, 5)]
+    assert board.made == (str(folder.path / "tensorboard"), 5)  # steps logged from 5 on are void
+    assert board.logged == [("step/lr", 0.1, 5), ("step/total", 1.5, 5), ("metrics/map50", 0.25, 5)]
     assert board.flushed == 3
 
 
@@ -219,7 +219,7 @@ def samples(tmp_path: Path) -> list[Sample]:
     ]
 
 
-def test_a_fingerprint_is_of_the_data_not_of_their_place(samples: list[Sample], tmp_path: Path) -> None:
+def test_a_fingerprint_is_of_the_data_not_of_their_location(samples: list[Sample], tmp_path: Path) -> None:
     moved = []
     for sample in samples:
         path = tmp_path / "elsewhere" / sample.image.path.name

@@ -25,22 +25,22 @@ ATTRIBUTES = {("yaml", "load"), ("yaml", "unsafe_load"), ("os", "system"), ("tor
 
 
 def offences(source: str) -> list[str]:
-    found = []
+    imported = []
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
-                found += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
+                imported += [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
             case ast.ImportFrom(module=str(module)) if module.split(".")[0] in MODULES:
-                found.append(module)
+                imported.append(module)
             case ast.Call(func=ast.Name(id=name)) if name in CALLS:
-                found.append(name)
+                imported.append(name)
             case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in ATTRIBUTES:
-                found.append(f"{owner}.{name}")
+                imported.append(f"{owner}.{name}")
             case ast.keyword(arg=str(name), value=ast.Constant(value=value)) if (name, value) in KEYWORDS:
-                found.append(f"{name}={value}")
+                imported.append(f"{name}={value}")
             case _:
                 pass
-    return found
+    return imported
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))

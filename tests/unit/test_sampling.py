@@ -25,16 +25,16 @@ def sample(*labels: int, boxed: bool = True) -> Sample:
 
 def test_a_stream_shows_each_image_once_an_epoch_and_goes_over_its_end() -> None:
     sampler = ImageSampler(seed=3, count=7)
-    places = [sampler.sample(position) for position in range(5, 16)]
-    assert [(epoch, index) for epoch, index, _ in places] == [
+    indices = [sampler.sample(position) for position in range(5, 16)]
+    assert [(epoch, index) for epoch, index, _ in indices] == [
         (0, 5),
         (0, 6),
         *((1, i) for i in range(7)),
         (2, 0),
         (2, 1),
     ]
-    assert [image for epoch, _, image in places if epoch == 1] == epoch_order(3, 1, 7).tolist()
-    assert {image for epoch, _, image in places if epoch == 1} == set(range(7))
+    assert [image for epoch, _, image in indices if epoch == 1] == epoch_order(3, 1, 7).tolist()
+    assert {image for epoch, _, image in indices if epoch == 1} == set(range(7))
 
 
 def test_a_stream_can_be_entered_anywhere() -> None:
@@ -56,7 +56,7 @@ def test_a_image_comes_as_often_as_its_weight_says_to_within_one(weights: list[f
     assert (np.abs(counts - fractions) < 1 + 1e-9).all()
 
 
-def test_weighted_images_are_shuffled_anew_each_epoch() -> None:
+def test_weighted_images_are_shuffled_again_each_epoch() -> None:
     weights = np.repeat([1.0, 3.0], 40)  # 40 images of one kind, then 40 of another that come three times as often
     first, second = (weighted_order(4, epoch, weights) for epoch in (0, 1))
     assert first.tolist() != second.tolist()

@@ -42,7 +42,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def make_run(path: Path, maps: list[float], steps: int = 4, slower: float = 1.0) -> RunFolder:
-    """A run that was scored after every epoch of so many steps, of 8 images in half a second each."""
+    """A run that was scored after every epoch of a given number of steps, of 8 images in half a second each."""
     folder = RunFolder(path)
     folder.start(FACTS | {"data": "00ff"})
     for step in range(1, steps * max(1, len(maps)) + 1):
@@ -123,18 +123,18 @@ def test_a_run_without_a_step_cannot_be_drawn(tmp_path: Path) -> None:
 def test_runs_are_compared_by_epoch_or_minutes(tmp_path: Path, drawn: list[Figure]) -> None:
     runs = {
         "from a classifier": make_run(tmp_path / "a", [0.4, 0.75, 0.7]),
-        "from nothing": make_run(tmp_path / "b", [math.nan, 0.25], slower=60.0),
+        "from scratch": make_run(tmp_path / "b", [math.nan, 0.25], slower=60.0),
     }
     plot_scores(runs, "map50")
     plot_scores(runs, "map50", "minutes")
     by_epoch, by_minutes = (lines_of(figure.axes[0]) for figure in drawn)
-    assert set(by_epoch) == {"from a classifier  0.750", "from nothing  0.250"}
+    assert set(by_epoch) == {"from a classifier  0.750", "from scratch  0.250"}
     np.testing.assert_allclose(by_epoch["from a classifier  0.750"], [(1, 0.4), (2, 0.75), (3, 0.7)])
     # An epoch is 4 steps of half a second, 60 times as slow: 2 minutes.
-    np.testing.assert_allclose(by_minutes["from nothing  0.250"], [(2, math.nan), (4, 0.25)])
+    np.testing.assert_allclose(by_minutes["from scratch  0.250"], [(2, math.nan), (4, 0.25)])
 
 
-def test_the_best_of_each_run_is_told_with_its_time(tmp_path: Path) -> None:
+def test_the_best_of_each_run_is_printed_with_its_time(tmp_path: Path) -> None:
     runs = {
         "a": make_run(tmp_path / "a", [0.4, 0.75, math.nan], slower=60.0),
         "b": make_run(tmp_path / "b", [math.nan]),
@@ -149,8 +149,8 @@ def test_the_command_draws_and_tells(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = tmp_path / "both.png"
     assert run(["curves", *folders, "--against", "minutes", "--out", str(out)]) == 0
     assert size_of(out.read_bytes())
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in told[:2]] == [
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in printed[:2]] == [
         [name, "map50", "0.7500", "after", "2", "epochs,", "0.1", "minutes"] for name in ("first", "second")
     ]
     assert run(["curves", folders[0], folders[0], "--out", str(out)]) == 2

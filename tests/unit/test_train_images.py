@@ -37,8 +37,8 @@ def batch_of(
     )
 
 
-def marks_of(*places: tuple[int, tuple[float, ...], tuple[float, ...]]) -> Marks:
-    images, cells, anchors = zip(*places, strict=True)
+def marks_of(*marks: tuple[int, tuple[float, ...], tuple[float, ...]]) -> Marks:
+    images, cells, anchors = zip(*marks, strict=True)
     return Marks(np.array(images, np.int64), np.array(cells, np.float32), np.array(anchors, np.float32))
 
 
@@ -56,7 +56,7 @@ def touched(image: np.ndarray, paper: int = PAPER) -> tuple[int, int, int, int] 
 @pytest.mark.parametrize(
     ("count", "columns", "rows"), [(1, 1, 1), (3, 3, 1), (4, 4, 1), (5, 4, 2), (16, 4, 4), (19, 4, 4)]
 )
-def test_a_batch_is_a_grid_of_at_most_sixteen(count: int, columns: int, rows: int) -> None:
+def test_a_batch_is_a_grid_of_no_more_than_sixteen(count: int, columns: int, rows: int) -> None:
     canvas = draw_batch(batch_of([None] * count), NAMES)
     assert canvas.shape == (rows * (TALL + GAP) - GAP, columns * (TILE + GAP) - GAP, 3)
     assert (tile(canvas, columns - 1, 0) == PAPER).all()
@@ -139,22 +139,22 @@ def sample(tmp_path: Path) -> Sample:
     return Sample("p", ImageFile(tmp_path / "p.png"), "p.xml", None, gt((30, 40, 90, 100), labels=(3,)))
 
 
-def found(scores: list[float], label: int = 1) -> Detections:
+def detections_of(scores: list[float], label: int = 1) -> Detections:
     count = len(scores)
     boxes = np.array([[6 * i, 60, 6 * i + 5, 70] for i in range(count)], np.float32).reshape(-1, 4)
     labels = np.full(count, label, np.int64)
     return Detections(boxes, np.array(scores, np.float32), labels, (NAMES[label],) * count, (WIDTH, HEIGHT))
 
 
-def test_gt_stands_left_of_what_was_found(sample: Sample) -> None:
-    canvas = draw_validation([(sample, found([0.9, 0.5, 0.2]))], NAMES, 0.5)
+def test_gt_is_drawn_left_of_the_predictions(sample: Sample) -> None:
+    canvas = draw_validation([(sample, detections_of([0.9, 0.5, 0.2]))], NAMES, 0.5)
     assert canvas.shape == (TALL, 2 * TILE + GAP, 3)
     left, right = tile(canvas, 0, 0), tile(canvas, 1, 0)
     assert color_fraction(left, 3) > 0.003
     assert color_fraction(left, 1) == 0
     assert color_fraction(right, 3) == 0
     assert color_fraction(right, 1) > 0.003
-    alone = tile(draw_validation([(sample, found([0.9, 0.5]))], NAMES, 0.0), 1, 0)
+    alone = tile(draw_validation([(sample, detections_of([0.9, 0.5]))], NAMES, 0.0), 1, 0)
     np.testing.assert_array_equal(right, alone)  # 0.5 is kept, 0.2 is not
 
 
@@ -163,18 +163,18 @@ def color_fraction(image: np.ndarray, label: int) -> float:
 
 
 def test_without_a_threshold_nothing_is_drawn(sample: Sample) -> None:
-    canvas = draw_validation([(sample, found([0.9]))], NAMES, float("nan"))
+    canvas = draw_validation([(sample, detections_of([0.9]))], NAMES, float("nan"))
     assert touched(tile(canvas, 1, 0)) is None
 
 
 def test_of_hundreds_of_detections_the_best_are_drawn(sample: Sample) -> None:
     scores = np.linspace(0.9, 0.5, MAX_DETECTIONS + 5).tolist()
-    many = draw_validation([(sample, found(scores))], NAMES, 0.1)
-    np.testing.assert_array_equal(many, draw_validation([(sample, found(scores[:MAX_DETECTIONS]))], NAMES, 0.1))
+    many = draw_validation([(sample, detections_of(scores))], NAMES, 0.1)
+    np.testing.assert_array_equal(many, draw_validation([(sample, detections_of(scores[:MAX_DETECTIONS]))], NAMES, 0.1))
 
 
 def test_pairs_stand_apart(sample: Sample) -> None:
-    canvas = draw_validation([(sample, found([]))] * 3, NAMES, 0.5)
+    canvas = draw_validation([(sample, detections_of([]))] * 3, NAMES, 0.5)
     pair = 2 * TILE + GAP
     assert canvas.shape == (2 * TALL + WIDE_GAP, 2 * pair + WIDE_GAP, 3)
     assert (canvas[:, pair : pair + WIDE_GAP] == GREY).all()

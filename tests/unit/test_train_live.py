@@ -60,7 +60,7 @@ def test_speed_is_that_of_the_last_fifty_steps() -> None:
     assert "0:00:20 left" in lines[1]
 
 
-def test_on_a_terminal_the_line_moves_below_what_is_told() -> None:
+def test_on_a_terminal_the_line_moves_below_messages() -> None:
     out, clock = io.StringIO(), Clock()
     console = Console(file=out, force_terminal=True, width=200, color_system=None, legacy_windows=False)
     with ProgressLine(console, 0, 40, 4, clock) as live:
@@ -73,7 +73,7 @@ def test_on_a_terminal_the_line_moves_below_what_is_told() -> None:
     assert text.index("epoch 1:") < text.rindex("step 4 of 40")
 
 
-def test_memory_is_told_where_it_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_memory_is_shown_where_it_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     statm = tmp_path / "statm"
     statm.write_text("900000 393216 7 1 0 5 0\n")  # the second: 393,216 pages of 4,096 bytes = 1.5 GiB
     monkeypatch.setattr(module, "STATM", statm)

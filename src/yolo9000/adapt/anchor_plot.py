@@ -26,12 +26,12 @@ _UNIT_NAMES: dict[Unit, str] = {"cells": "cells", "pixels": "pixels"}
 
 
 def plot_report(report: AnchorReport, path: str | Path, *, k: int | None = None) -> None:
-    """Write a PNG: on the left average IoU against k with the knee marked, on the right anchors as boxes.
+    """Write a PNG: on the left average IoU against k with the elbow marked, on the right anchors as boxes.
 
     Args:
         report: what to draw.
         path: file to write; it is replaced if it is there.
-        k: number of anchors to draw as boxes; None: the knee.
+        k: number of anchors to draw as boxes; None: the elbow.
 
     Raises:
         ConfigError: the report has no such k.
@@ -51,9 +51,9 @@ def _draw_curves(axes: Axes, report: AnchorReport) -> None:
     axes.plot(ks, euclidean, "s--", color=_EUCLIDEAN, markersize=4, label="clusters under Euclidean distance")
     if len(ks) > 1:
         _mark_elbow(axes, report)
-    for place, row in enumerate(report.defaults):
+    for index, row in enumerate(report.defaults):
         count, height = len(row.anchors_wh), row.coverage["all"].average_iou
-        marker = "x+*dv"[place % 5]
+        marker = "x+*dv"[index % 5]
         axes.plot(count, height, marker, color=_DEFAULT, markersize=9, label=f"{row.name}: {100 * height:.1f} %")
     axes.set(title=f"Fit of {report.rows[0].coverage['all'].boxes:,} boxes", xlabel="anchors", ylabel="average IoU")
     counts = ks + [len(row.anchors_wh) for row in report.defaults]
@@ -67,7 +67,7 @@ def _draw_curves(axes: Axes, report: AnchorReport) -> None:
 
 def _mark_elbow(axes: Axes, report: AnchorReport) -> None:
     height = report.row(report.elbow).iou.average_iou
-    label = f"knee: {report.elbow} anchors, {100 * height:.1f} %"
+    label = f"elbow: {report.elbow} anchors, {100 * height:.1f} %"
     axes.plot(report.elbow, height, "o", color="none", markeredgecolor="black", markersize=14, label=label)
     axes.axvline(report.elbow, color="black", linewidth=0.8, linestyle=":", zorder=0)
 
@@ -82,7 +82,7 @@ def _draw_boxes(axes: Axes, clusters: Clusters, unit: Unit) -> None:
         axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=2.5, label=label))
     _frame(axes, anchors)
     axes.set(title=f"{len(anchors)} anchors under 1 − IoU", xlabel=f"{_UNIT_NAMES[unit]} from the centre")
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="width × height\n(share of boxes)")
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="width × height\n(fraction of boxes)")
 
 
 def _frame(axes: Axes, anchors_wh: Float64[np.ndarray, "k 2"]) -> None:

@@ -42,7 +42,7 @@ Distance = Literal["iou", "euclidean"]
 Unit = Literal["cells", "pixels"]
 
 STRIDE = 32  # pixels of the network's input in a cell (§2)
-COCO_AREAS = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # least square pixels of COCO's three sizes
+COCO_AREAS = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # minimum square pixels of COCO's three sizes
 
 _RESTARTS = 10
 _MAX_ITERATIONS = 1000  # k-means with means under 1 - IoU may walk in a circle; real data needed at most a few hundred
@@ -76,7 +76,7 @@ class Coverage:
     Attributes:
         boxes: how many.
         average_iou: mean IoU with the closest anchor.
-        recall_50: share of the boxes that some anchor meets with an IoU of at least .5.
+        recall_50: fraction of the boxes that some anchor meets with an IoU of at least .5.
         recall_75: the same at .75.
     """
 
@@ -168,7 +168,7 @@ def average_iou(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarr
 
 
 def recall(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarray, "k 2"], iou: float) -> float:
-    """Share of the boxes that some centroid meets with at least this IoU.
+    """Fraction of the boxes that some centroid meets with at least this IoU.
 
     Raises:
         DataError: there is no box, or a box or a centroid is not finite and positive.
@@ -260,14 +260,14 @@ class _Boxes:
         different, counts = np.unique(sizes_wh[:, 0] + 1j * sizes_wh[:, 1], return_counts=True)
         return cls(np.stack([different.real, different.imag]), counts.astype(np.float64))
 
-    def take(self, places: Int64[np.ndarray, " m"]) -> _Boxes:
-        return _Boxes(self.sides[:, places], self.weights[places])
+    def take(self, indices: Int64[np.ndarray, " m"]) -> _Boxes:
+        return _Boxes(self.sides[:, indices], self.weights[indices])
 
 
 def _distances(
     sides: Float64[np.ndarray, "2 n"], others: Float64[np.ndarray, "2 m"], distance: Distance
 ) -> Float64[np.ndarray, " n"]:
-    """From each box to the other one in its place, or to the only other one."""
+    """From each box to the other box with its index, or to the only other box."""
     if distance == "euclidean":
         return np.asarray(np.sqrt((sides[0] - others[0]) ** 2 + (sides[1] - others[1]) ** 2))
     intersection = np.minimum(sides[0], others[0]) * np.minimum(sides[1], others[1])
@@ -289,25 +289,25 @@ def _best_run(boxes: _Boxes, k: int, distance: Distance, restarts: int, rng: np.
     return best if few is boxes else _run(boxes, best.centroids_wh, distance)
 
 
-def _sample(boxes: _Boxes, most: int, rng: np.random.Generator) -> _Boxes:
-    if len(boxes) <= most:
+def _sample(boxes: _Boxes, count: int, rng: np.random.Generator) -> _Boxes:
+    if len(boxes) <= count:
         return boxes
-    return boxes.take(rng.choice(len(boxes), most, replace=False))
+    return boxes.take(rng.choice(len(boxes), count, replace=False))
 
 
 def _first_centroids(boxes: _Boxes, k: int, distance: Distance, rng: np.random.Generator) -> Float64[np.ndarray, "k 2"]:
     """k-means++: each is a box, drawn with a chance proportional to its squared distance from those before."""
-    places = [_draw(boxes.weights, rng)]
+    indices = [_draw(boxes.weights, rng)]
     nearest = np.full(len(boxes), np.inf)
     for _ in range(1, k):
-        nearest = np.minimum(nearest, _distances(boxes.sides, boxes.sides[:, places[-1:]], distance))
+        nearest = np.minimum(nearest, _distances(boxes.sides, boxes.sides[:, indices[-1:]], distance))
         chances = boxes.weights * nearest**2
-        places.append(_draw(chances if chances.any() else boxes.weights, rng))
-    return boxes.sides[:, places].T
+        indices.append(_draw(chances if chances.any() else boxes.weights, rng))
+    return boxes.sides[:, indices].T
 
 
 def _draw(chances: Float64[np.ndarray, " n"], rng: np.random.Generator) -> int:
-    """A place, with its chance."""
+    """An index, drawn with a chance proportional to its entry."""
     steps = np.cumsum(chances)
     return int(np.searchsorted(steps, rng.random() * steps[-1], side="right"))
 
@@ -348,12 +348,12 @@ class _Assignment:
         return any(changes)
 
     def _renew_block(
-        self, places: Int64[np.ndarray, " m"], centroids_wh: Float64[np.ndarray, "k 2"], moved: float
+        self, indices: Int64[np.ndarray, " m"], centroids_wh: Float64[np.ndarray, "k 2"], moved: float
     ) -> bool:
-        labels, margins = _nearest(self._boxes.take(places), centroids_wh, self._distance)
-        self._due[places] = moved + margins / 2 - _ROUNDING
-        changed = bool((labels != self._labels[places]).any())
-        self._labels[places] = labels
+        labels, margins = _nearest(self._boxes.take(indices), centroids_wh, self._distance)
+        self._due[indices] = moved + margins / 2 - _ROUNDING
+        changed = bool((labels != self._labels[indices]).any())
+        self._labels[indices] = labels
         return changed
 
     def means(self, centroids_wh: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, "k 2"]:
@@ -418,12 +418,12 @@ def report(
 
     Paper: §2 Dimension Clusters, Table 1, Figure 2.
     """
-    numbers = sorted(set(ks))
-    if not numbers:
+    counts = sorted(set(ks))
+    if not counts:
         raise ConfigError("there must be at least one k, got none")
     areas = _checked(sizes_wh, "box").prod(axis=1) * (STRIDE * STRIDE if unit == "cells" else 1)
     rows = []
-    for k in numbers:
+    for k in counts:
         iou = cluster(sizes_wh, k, distance="iou", restarts=restarts, seed=seed)
         euclidean = cluster(sizes_wh, k, distance="euclidean", restarts=restarts, seed=seed)
         rows.append(AnchorRow(k, iou, euclidean, _coverage(sizes_wh, iou.anchors_wh, areas)))
@@ -431,7 +431,7 @@ def report(
         DefaultRow(name, np.asarray(anchors, np.float64), _coverage(sizes_wh, anchors, areas))
         for name, anchors in (defaults or {}).items()
     )
-    return AnchorReport(unit, tuple(rows), elbow(numbers, [row.iou.average_iou for row in rows]), others)
+    return AnchorReport(unit, tuple(rows), elbow(counts, [row.iou.average_iou for row in rows]), others)
 
 
 def _coverage(
@@ -439,7 +439,7 @@ def _coverage(
 ) -> dict[str, Coverage]:
     best = _best_iou(sizes_wh, anchors_wh)
     bins = np.digitize(areas, list(COCO_AREAS.values())) - 1
-    by_size = {name: best[bins == place] for place, name in enumerate(COCO_AREAS)}
+    by_size = {name: best[bins == index] for index, name in enumerate(COCO_AREAS)}
     return {name: _cover(ious) for name, ious in {"all": best, **by_size}.items() if len(ious)}
 
 

@@ -122,6 +122,23 @@ def _open_splits(
     return opened
 
 
+def open_one(data: str, split: Split, on_error: OnError, stem: Path) -> DataSet:
+    """Open one split; say what was recognized, and what is left out or changed.
+
+    Args:
+        data: what the user named.
+        split: the split.
+        on_error: what to do with images whose annotations have issues.
+        stem: beside it lies the full list of these.
+    """
+    from yolo9000.data.dataset import open_data
+
+    data_set = open_data(data, split)
+    _say(data_set)
+    _tell({split: data_set.count_issues(on_error)}, stem.with_name(f"{stem.name}-left-out"))
+    return data_set
+
+
 def _say(data_set: DataSet) -> None:
     """Say what was recognized."""
     if data_set.description:
@@ -332,9 +349,8 @@ def anchors(
 
     from yolo9000.adapt.anchors import anchor_forms, format_report, report, to_cells
     from yolo9000.architectures.zoo import COCO_ANCHORS, VOC_ANCHORS
-    from yolo9000.data.dataset import open_data
 
-    sizes_wh, images_wh = open_data(data, split).box_sizes(on_error)
+    sizes_wh, images_wh = open_one(data, split, on_error, Path("runs", "anchors")).box_sizes(on_error)
     cells = to_cells(sizes_wh, parse_size(size), images_wh=images_wh, resize_mode=resize_mode)
     known = {"Darknet's for VOC": np.array(VOC_ANCHORS), "Darknet's for COCO": np.array(COCO_ANCHORS)}
     found = report(cells, parse_range(k), defaults=known, seed=seed)
@@ -416,7 +432,6 @@ def val(
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.checkpoints.load import load_model
-    from yolo9000.data.dataset import open_data
     from yolo9000.evaluation.coco_results import read_coco_results
     from yolo9000.evaluation.evaluate import evaluate
     from yolo9000.evaluation.labels import category_ids_of
@@ -426,7 +441,7 @@ def val(
     given = [word for word in (model, data) if word is not None]
     if len(given) != (1 if detections else 2):
         raise ConfigError("val takes MODEL DATA, or --detections FILE DATA")
-    data_set = open_data(given[-1], split)
+    data_set = open_one(given[-1], split, on_error, out or Path("runs", "val"))
     size_wh = parse_size(size) if size else None
     word_tree, classes = None, data_set.classes
     ids: dict[int, int] | None = data_set.category_ids()

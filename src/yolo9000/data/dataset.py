@@ -114,6 +114,12 @@ class DataSet:
                 were left out.
         """
         ledger = Ledger() if ledger is None else ledger
+        yield from self._usable(on_error, ledger)
+        if ledger and not ledger.images_out:
+            first = ledger.issues[0]
+            raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def _usable(self, on_error: OnError, ledger: Ledger) -> Iterator[Sample]:
         for annotation in self.annotations():
             if annotation.issues and on_error == "error":
                 issue = annotation.issues[0]
@@ -125,9 +131,14 @@ class DataSet:
             ledger.add(annotation, used=used)
             if annotation.sample is not None and used:
                 yield annotation.sample
-        if ledger and not ledger.images_out:
-            first = ledger.issues[0]
-            raise DataError(f"{self.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {first}")
+
+    def count_issues(self, on_error: OnError) -> Ledger:
+        """What `samples` would leave out or change, without an error; all counts are 0 for ``error``."""
+        ledger = Ledger()
+        if on_error != "error":
+            for _ in self._usable(on_error, ledger):
+                pass
+        return ledger
 
     def source_entry(self, index: int, folder: Path) -> dict[str, Any]:
         """A source as a data-set file in another folder would name it, labels as here."""
@@ -264,9 +275,12 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
 
 
 def open_splits(path: str | Path) -> dict[Split, DataSet]:
-    """Open all splits of a data set; what is not divided is called ``train``. Errors as of `open_data`."""
+    """Open all splits of a data set; what is not divided is called ``train``.
+
+    Where no image has an object and nothing names classes, there are none. Errors as of `open_data`.
+    """
     described = read_description(path)
-    return {split: _open(path, described, split) for split in described.splits}
+    return {split: _open(path, described, split, allow_no_classes=True) for split in described.splits}
 
 
 def splits_of(path: str | Path) -> list[Split]:
@@ -274,12 +288,14 @@ def splits_of(path: str | Path) -> list[Split]:
     return read_description(path).splits
 
 
-def _open(path: str | Path, described: Described, split: Split) -> DataSet:
+def _open(path: str | Path, described: Described, split: Split, *, allow_no_classes: bool = False) -> DataSet:
     sources = tuple(described.sources.get(split) or described.sources.get(UNDIVIDED) or ())
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(described.splits) or 'none'}")
     tree = read_tree(described.root / described.tree) if described.tree else None
     classes = _classes(path, described)
+    if not classes and not allow_no_classes:
+        raise ConfigError(f"{path}: must have objects or name its classes, has and does neither")
     return DataSet(str(path), described.root, classes, sources, tree, described.description)
 
 
@@ -294,7 +310,7 @@ def _classes(path: str | Path, described: Described) -> tuple[str, ...]:
             source.map.get(name, name): None for source in described.all_sources() for name in _held(source, described)
         }
         named = tuple(held)
-    if not named:
+    if not named and any(source.by_index for source in described.all_sources()):
         raise ConfigError(
             f"{path}: must name its classes (classes: [...], or one a line in classes.txt): its sources do not"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
+from yolo9000.data.files import is_file
 from yolo9000.data.image_files import hits_in
 from yolo9000.data.listing import Listing
 
@@ -28,8 +29,10 @@ def folder_of_images(listing: Listing, file: str, names: Sequence[str], stem: st
         stem: name of the split in the name of the file; None takes that of the file.
 
     Returns:
-        The folder, relative to the root.
+        The folder, relative to the root; that of all files where the names are whole paths.
     """
+    if names and all(PurePath(name).is_absolute() and is_file(Path(name)) for name in names):
+        return Path(names[0]).anchor, len(names)
     path = PurePosixPath(file)
     folders = list(dict.fromkeys(map(posixpath.normpath, _possible(listing, path, stem or path.stem))))
     hits = [hits_in(listing.root / folder, names) for folder in folders]

@@ -18,6 +18,8 @@ from yolo9000.types import Sample
 
 __all__ = ["QUANTILES", "Drift", "SplitStats", "drift_between", "stats_of"]
 
+Values = Float32[np.ndarray, "_"]
+"""One number for each box of an image."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -45,9 +47,9 @@ class SplitStats:
     labels_of: Counter[int] = field(default_factory=Counter)
     boxes_per_image: Counter[int] = field(default_factory=Counter)
     image_sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    sides: list[Float32[np.ndarray, " n"]] = field(default_factory=list)
-    fractions: list[Float32[np.ndarray, " n"]] = field(default_factory=list)
-    aspects: list[Float32[np.ndarray, " n"]] = field(default_factory=list)
+    sides: list[Values] = field(default_factory=list)
+    fractions: list[Values] = field(default_factory=list)
+    aspects: list[Values] = field(default_factory=list)
 
     def add(self, sample: Sample) -> None:
         """Count a sample, whose size is read from its header where the annotation did not need it.
@@ -158,7 +160,7 @@ def _total_variation(one: Counter[int], other: Counter[int]) -> float:
     return sum(abs(one[key] / totals[0] - other[key] / totals[1]) for key in {*one, *other}) / 2
 
 
-def _largest_gap(one: Sequence[Float32[np.ndarray, " n"]], other: Sequence[Float32[np.ndarray, " m"]]) -> float:
+def _largest_gap(one: Sequence[Values], other: Sequence[Values]) -> float:
     """The largest difference of two empirical distributions; 0 where one of them is empty."""
     if not one or not other:
         return 0.0

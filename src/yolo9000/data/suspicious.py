@@ -21,7 +21,7 @@ from jaxtyping import Int64
 
 from yolo9000.data.dataset import DataSet
 from yolo9000.data.files import walk_files
-from yolo9000.data.format import Split
+from yolo9000.data.format import NumberedSettings, Split
 from yolo9000.data.image_files import is_image
 from yolo9000.data.issues import make_issue
 from yolo9000.types import Annotation, Issue
@@ -39,6 +39,7 @@ class Seen:
     Attributes:
         files: the image files that it used.
         texts: what its issues say.
+        lost: number of records with issues that no image came from.
         counts: objects and image-level labels of each class.
         tiny: number of boxes below a pixel.
         first_tiny: where the first of them is.
@@ -46,6 +47,7 @@ class Seen:
 
     files: set[Path] = field(default_factory=set)
     texts: list[str] = field(default_factory=list)
+    lost: int = 0
     counts: Int64[np.ndarray, " k"] = field(default_factory=lambda: np.zeros(0, np.int64))
     tiny: int = 0
     first_tiny: str = ""
@@ -55,6 +57,7 @@ class Seen:
         self.texts += [f"{issue.where} {issue.message}" for issue in annotation.issues]
         sample = annotation.sample
         if sample is None:
+            self.lost += 1
             return
         self.files.add(sample.image.path)
         if not len(self.counts):
@@ -96,7 +99,9 @@ def _unused_images(data_sets: Mapping[Split, DataSet], seen: Mapping[Split, Seen
     unused = [path for path in sorted(there - used) if path.name not in told and f"{path.stem}." not in told]
     if unused:
         name = next(iter(data_sets.values())).name
-        message = f"{len(unused):,} images belong to no split: {_some([path.name for path in unused])}"
+        lost = sum(one.lost for one in seen.values())
+        why = f", or are those of the {lost:,} records that cannot be used" if lost else ""
+        message = f"{len(unused):,} images are in no split{why}: {_some([path.name for path in unused])}"
         yield make_issue("image-unused", name, message, "label them, or move them elsewhere")
 
 
@@ -111,7 +116,8 @@ def _unused_classes(data: DataSet, counts: Int64[np.ndarray, " k"]) -> Iterator[
     unused = [name for name, count in zip(data.classes, counts, strict=True) if not count]
     if not unused or not counts.any():
         return
-    if len(counts) > 2 and not counts[0] and counts[1:].all():
+    indexed = any(isinstance(source, NumberedSettings) for source in data.sources)
+    if indexed and len(counts) > 2 and not counts[0] and counts[1:].all():
         message = f"the first class, {data.classes[0]!r}, has no object, and every other class has"
         yield make_issue("class-shifted", data.name, message, "do the labels count from 1? They must count from 0")
     message = f"{len(unused):,} of {len(counts):,} classes have no object: {_some(unused)}"

@@ -55,8 +55,8 @@ def _sections_of(split: Split, stats: SplitStats, classes: Sequence[str]) -> Ite
         yield Section(f"Boxes: {split}", "", columns, [(names[key], *values) for key, values in quantiles.items()])
     per_image = sorted(stats.boxes_per_image.items())
     if per_image:
-        most = max(images for _, images in per_image)
-        bars = [100 * images / most for _, images in per_image]
+        largest = max(images for _, images in per_image)
+        bars = [100 * images / largest for _, images in per_image]
         yield Section(f"Boxes in an image: {split}", "", ("boxes", "images", ""), per_image, bars)
     sizes = [(f"{w} x {h}", images) for (w, h), images in stats.image_sizes.most_common(SIZES_SHOWN)]
     if sizes:

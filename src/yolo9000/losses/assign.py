@@ -19,7 +19,7 @@ class Targets:
     """The boxed objects of a batch.
 
     Attributes:
-        images: place of each object's image in the batch, never falling.
+        images: index of each object's image in the batch, in ascending order.
         boxes_cxcywh: centre, width and height as fractions of the input; the centre in [0, 1], sizes above 0.
         labels: class, or node of the tree.
     """
@@ -38,13 +38,13 @@ class Assignment:
 
     Attributes:
         anchors, rows, columns: anchor and cell of each object.
-        places: the same as one number, with the image's: no two anchors of the batch share it.
+        indices: these and the image as one index, unique for each anchor of the batch.
     """
 
     anchors: Int64[Tensor, " t"]
     rows: Int64[Tensor, " t"]
     columns: Int64[Tensor, " t"]
-    places: Int64[Tensor, " t"]
+    indices: Int64[Tensor, " t"]
 
 
 def assign(
@@ -72,8 +72,8 @@ def assign(
     if predicted_wh is not None:
         candidates = predicted_wh[targets.images, :, :, rows, columns]
     anchors = size_iou(targets.boxes_cxcywh[:, None, 2:], candidates).argmax(dim=1)
-    places = ((targets.images * len(anchors_wh) + anchors) * height + rows) * width + columns
-    return Assignment(anchors, rows, columns, places)
+    indices = ((targets.images * len(anchors_wh) + anchors) * height + rows) * width + columns
+    return Assignment(anchors, rows, columns, indices)
 
 
 def last_of_each(values: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:
@@ -88,11 +88,11 @@ def best_ious(boxes_cxcywh: Float[Tensor, "n b 4"], targets: Targets) -> Float[T
     """The greatest IoU of each predicted box with an object of its image; 0 where there is none."""
     images = targets.images
     counts = torch.bincount(images, minlength=len(boxes_cxcywh))
-    most = int(counts.max())
-    if not most:
+    max_count = int(counts.max())
+    if not max_count:
         return boxes_cxcywh.new_zeros(boxes_cxcywh.shape[:2])
     # The objects of each image side by side; what fills a row up has no area, so that nothing overlaps it
-    padded = boxes_cxcywh.new_zeros((len(boxes_cxcywh), most, 4))
+    padded = boxes_cxcywh.new_zeros((len(boxes_cxcywh), max_count, 4))
     in_image = torch.arange(len(targets), device=images.device) - (counts.cumsum(0) - counts)[images]
     padded[images, in_image] = targets.boxes_cxcywh.to(padded.dtype)
     return box_iou(boxes_cxcywh[:, :, None], padded[:, None]).amax(dim=-1)

@@ -125,6 +125,6 @@ def class_probabilities(logits: Float[Tensor, "m k"], tree: SiblingGroups | None
 def _filled(rows: list[np.ndarray]) -> Tensor:
     """Rows of different lengths as one array, filled up with -1."""
     filled = np.full((len(rows), max(map(len, rows))), PAD, np.int64)
-    for place, row in enumerate(rows):
-        filled[place, : len(row)] = row
+    for index, row in enumerate(rows):
+        filled[index, : len(row)] = row
     return torch.from_numpy(filled)

@@ -77,7 +77,7 @@ class ImageLevel:
     """Which box each image with an image-level label taught.
 
     Attributes:
-        images: place of the image in the batch.
+        images: index of the image in the batch.
         labels: of it; there may be several of an image.
         boxes: the box, as anchor * H * W + row * W + column.
         boxes_cxcywh: its centre, width and height as fractions of the input.
@@ -117,7 +117,7 @@ class LossParts:
 
 @dataclass(frozen=True)
 class _Head:
-    """The network's numbers in their places, and the boxes they mean."""
+    """The raw predictions by anchor and cell, with xy and objectness after the sigmoid, and the decoded boxes."""
 
     xy: Float[Tensor, "n a 2 h w"]
     wh: Float[Tensor, "n a 2 h w"]
@@ -152,9 +152,9 @@ def region_loss(
         warm_up: all boxes also learn their cell's middle and their anchor's size, a little. Darknet: for the first
             12,800 images.
         exhaustive: which classes each image's source labels exhaustively, on a tree with all nodes below them. A box
-            is pushed to "no object" only by the share of its class probability that lies on those (on a tree, on the
-            leaves among them): what may be an object that nobody labelled is left alone. The share is a constant. None:
-            all. Not in Darknet.
+            is pushed to "no object" only by the fraction of its class probability that lies on those (on a tree, on
+            the leaves among them), a constant: what may be an object that nobody labelled is left alone. None: all.
+            Not in Darknet.
         image_labels: the classes known to be in each image that has image-level labels instead of boxes; none of the
             others'.
         policy: what those teach besides the classes of their best boxes.
@@ -207,13 +207,13 @@ def _read_head(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> _Head
 
 def _split(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> tuple[Float[Tensor, "n a 5 h w"], ClassLogits]:
     if isinstance(raw, SplitHead):
-        return _at_least_float32(raw.boxes), raw
+        return _single_precision(raw.boxes), raw
     n, _, h, w = raw.shape
-    t = _at_least_float32(raw).reshape(n, len(head.anchors_wh_cells), 5 + head.classes, h, w)
+    t = _single_precision(raw).reshape(n, len(head.anchors_wh_cells), 5 + head.classes, h, w)
     return t[:, :, :5], DenseClassLogits(t[:, :, 5:])
 
 
-def _at_least_float32(t: Tensor) -> Tensor:
+def _single_precision(t: Tensor) -> Tensor:
     return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 
@@ -235,7 +235,7 @@ def _no_object_loss(
 def _fraction(
     t: _Head, exhaustive: Bool[Tensor, "n k"] | None, tree: SiblingGroups | None
 ) -> Float[Tensor, "n a h w"] | None:
-    """The share of each box's class probability that lies on classes which its image's source labels exhaustively."""
+    """The fraction of each box's class probability on classes that its image's source labels exhaustively."""
     if exhaustive is None:
         return None
     fraction = torch.ones_like(t.objectness)
@@ -256,7 +256,7 @@ def _warm_up_loss(t: _Head, free: Bool[Tensor, "n a h w"]) -> Tensor:
 class _Learnt:
     """The boxes that learn objects, one entry for each object.
 
-    Of several objects at one place the last one stands: it is what the box learns. On a tree that holds for each
+    Of several objects at one anchor the last one stands: it is what the box learns. On a tree that holds for each
     sibling group, so that groups on the path of an earlier object alone learn that one.
     """
 
@@ -269,31 +269,31 @@ class _Learnt:
     areas: Float[Tensor, " t"]
     ious: Float[Tensor, " t"]
     labels: Int64[Tensor, " t"]
-    places: Int64[Tensor, " t"]
+    indices: Int64[Tensor, " t"]
     stands: Bool[Tensor, " t"]
     taken: Bool[Tensor, "n a h w"]
 
     @classmethod
     def of(cls, t: _Head, targets: Targets, assignment: Assignment) -> _Learnt:
-        place = (targets.images, assignment.anchors, slice(None), assignment.rows, assignment.columns)
-        spot = (targets.images, assignment.anchors, assignment.rows, assignment.columns)
+        at = (targets.images, assignment.anchors, slice(None), assignment.rows, assignment.columns)
+        at_anchor = (targets.images, assignment.anchors, assignment.rows, assignment.columns)
         h, w = t.objectness.shape[2:]
         boxes = targets.boxes_cxcywh.to(t.xy.dtype)
         cells = torch.stack([assignment.columns, assignment.rows], dim=1)
         taken = torch.zeros_like(t.objectness, dtype=torch.bool)
-        taken[spot] = True
+        taken[at_anchor] = True
         return cls(
-            xy=t.xy[place],
-            wh=t.wh[place],
-            objectness=t.objectness[spot],
-            logits=t.logits.class_logits(*spot),
+            xy=t.xy[at],
+            wh=t.wh[at],
+            objectness=t.objectness[at_anchor],
+            logits=t.logits.class_logits(*at_anchor),
             target_xy=boxes[:, :2] * boxes.new_tensor((w, h)) - cells,
             target_wh=(boxes[:, 2:] / t.anchors_wh[assignment.anchors]).log(),
             areas=boxes[:, 2:].prod(dim=1),
-            ious=box_iou(t.boxes_cxcywh[place], boxes),
+            ious=box_iou(t.boxes_cxcywh[at], boxes),
             labels=targets.labels,
-            places=assignment.places,
-            stands=last_of_each(assignment.places),
+            indices=assignment.indices,
+            stands=last_of_each(assignment.indices),
             taken=taken,
         )
 
@@ -308,7 +308,7 @@ class _Learnt:
     def class_loss(self, settings: LossSettings, tree: SiblingGroups | None) -> Tensor:
         losses, groups = group_losses(self.logits, self.labels, tree)
         taught = groups >= 0
-        softmaxes = self.places[:, None] * (1 if tree is None else tree.count) + groups
+        softmaxes = self.indices[:, None] * (1 if tree is None else tree.count) + groups
         return settings.class_scale * losses[taught][last_of_each(softmaxes[taught])].sum()
 
     @torch.no_grad()
@@ -365,15 +365,15 @@ def _best_boxes(
     tree: SiblingGroups | None,
 ) -> ImageLevel:
     """The boxes whose objectness times probability of a label of their image is greatest."""
-    found: list[tuple[Tensor, ...]] = []
+    chosen: list[tuple[Tensor, ...]] = []
     for image in image_labels.any(dim=1).nonzero().flatten().tolist():
         labels = image_labels[image].nonzero().flatten()
         probabilities = class_probabilities(logits_of_image(logits, image, objectness), tree)[:, labels]
         own = _one_for_each(objectness[image][:, None] * probabilities, boxes_cxcywh[image])
         probability = probabilities[own, torch.arange(len(labels), device=own.device)]
-        place = torch.full_like(labels, image)
-        found.append((place, labels, own, boxes_cxcywh[image, own], probability, objectness[image, own]))
-    return ImageLevel(*map(torch.cat, zip(*found, strict=True)))
+        batch_index = torch.full_like(labels, image)
+        chosen.append((batch_index, labels, own, boxes_cxcywh[image, own], probability, objectness[image, own]))
+    return ImageLevel(*map(torch.cat, zip(*chosen, strict=True)))
 
 
 def _one_for_each(scores: Float[Tensor, "b l"], boxes_cxcywh: Float[Tensor, "b 4"]) -> Int64[Tensor, " l"]:

@@ -73,7 +73,7 @@ def join_world(device: str) -> Iterator[World]:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: the device is not available.
     """
     size, rank, local = (int(os.environ.get(name, default)) for name, default in _ENVIRONMENT)
     world = World(rank, size, _device(device, local if size > 1 else None))

@@ -49,7 +49,7 @@ def named_architecture(settings: NetworkSettings, start: str | None = None) -> A
         start: that model.
 
     Raises:
-        ConfigError: there is no such network, or it cannot have that size.
+        ConfigError: no architecture has that name, or it cannot have that size.
     """
     if settings.name == START and start is not None:
         architecture = load_model(start).trained_weights.architecture
@@ -124,7 +124,7 @@ def known_classes(names: Sequence[str], tree: WordTree | None, start: LoadedMode
     known = np.full(len(names), -1)
     for label, name in enumerate(names):
         identifier = name if tree is None else tree.ids[label]
-        found = ids.get(identifier) or by_name.get(name.casefold(), set())
-        if len(found) == 1:
-            known[label] = next(iter(found))
+        matches = ids.get(identifier) or by_name.get(name.casefold(), set())
+        if len(matches) == 1:
+            known[label] = next(iter(matches))
     return known

@@ -94,10 +94,10 @@ class DetectorNetworkSettings(NetworkSettings):
 
     Attributes:
         anchors: ``clusters`` finds them in the training boxes by k-means under 1 - IoU (§2 Dimension Clusters);
-            ``table`` takes the network's own; else their widths and heights in cells.
+            ``architecture`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds.
         fit: how images are fitted to the input when the network is used.
-        initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from nothing; see
+        initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from scratch; see
             `yolo9000.architectures.surgery.initial_model`.
     """
 
@@ -288,7 +288,7 @@ class DetectRecipe(_Common):
     joint: JointSettings = JointSettings()
 
     @model_validator(mode="after")
-    def _place_as_used(self) -> DetectRecipe:
+    def _set_placement_for_resize_mode(self) -> DetectRecipe:
         if "placement" not in self.augment.model_fields_set:
             placed = self.augment.model_copy(update={"placement": _PLACED[self.network.fit]})
             object.__setattr__(self, "augment", placed)
@@ -331,7 +331,7 @@ def read_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
         overrides: settings that replace the file's; those of sections as mappings: ``{"optimizer": {"lr": 0.01}}``.
 
     Raises:
-        ConfigError: there is no such recipe, or it is invalid: which key, what it must be and what it is.
+        ConfigError: no recipe has that name, or it is invalid: which key, what it must be, and its value.
 
     Example:
         >>> read_recipe("voc", {"data": "VOC", "optimizer": {"lr": 0.01}}).optimizer.lr
@@ -398,7 +398,7 @@ def recipe_of(values: Mapping[str, Any], name: str) -> Recipe:
         name: of the recipe, for errors.
 
     Raises:
-        ConfigError: which key is wrong, what must hold and what came.
+        ConfigError: which key is wrong, what it must be, and its value.
     """
     kind = _RECIPES.get(values.get("task", ""))
     if kind is None:
@@ -442,4 +442,4 @@ def _unknown_key(recipe: type[BaseModel], location: tuple[int | str, ...]) -> st
         annotation = section.model_fields[str(name)].annotation
         section = next(kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields"))
     known, key = list(section.model_fields), str(location[-1])
-    return f"{'.'.join(map(str, location))}: there is no such key; known: {', '.join(known)}{nearest(key, known)}"
+    return f"{'.'.join(map(str, location))}: unknown key; known: {', '.join(known)}{nearest(key, known)}"

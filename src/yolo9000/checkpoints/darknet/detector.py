@@ -78,7 +78,7 @@ def weights_file(cfg: Path, weights: str | Path | None) -> Path:
     """The given weights, or the file beside the cfg.
 
     Raises:
-        ConfigError: none are given and there is no such file.
+        ConfigError: none are given and the file is not found.
     """
     if weights is not None:
         return Path(weights)

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -31,7 +31,6 @@ from yolo9000.data.coco_contents import (
     read_contents,
     rows_of,
 )
-from yolo9000.data.files import is_file
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_files import check_declared_size, duplicate_image, find_image, size_of
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
@@ -168,8 +167,6 @@ def _image_count(listing: Listing, file: str) -> int | None:
 
 def _source_of(listing: Listing, file: str) -> dict[str, str]:
     names = _first_names(listing, file)
-    if names and all(PurePath(name).is_absolute() and is_file(Path(name)) for name in names):
-        return {"format": NAME, "path": file, "images": Path(names[0]).anchor}
     folder, _ = folder_of_images(listing, file, names, _without_prefix(PurePosixPath(file).stem))
     return {"format": NAME, "path": file, "images": folder}
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, numbers_in, read_json, syntax_issue
-from yolo9000.data.files import json_number
+from yolo9000.data.files import is_file, json_number
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -213,7 +213,8 @@ def _names_of(task: Any) -> list[str]:
     local = parse_qs(parts.query).get("d")
     path = PurePosixPath(local[0] if local else unquote(parts.path))
     inside = "/".join(part for part in path.parts if part not in ("/", ".."))
-    return list(dict.fromkeys([inside, path.name, _UPLOAD.sub("", path.name, count=1)]))
+    whole = [str(path)] if path.is_absolute() and is_file(Path(path)) else []
+    return list(dict.fromkeys([*whole, inside, path.name, _UPLOAD.sub("", path.name, count=1)]))
 
 
 # --- Writing. ---

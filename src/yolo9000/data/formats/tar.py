@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, ClassVar, Final, Literal, NamedTuple
 
 from yolo9000.data.files import MAX_LABEL_BYTES, NOTE_NAMES, decode_text, is_file, is_hidden, is_note, json_number
 from yolo9000.data.format import Recognition, SourceSettings
-from yolo9000.data.formats.csv import ListColumns, RowGroup, gt_of_group, read_groups
+from yolo9000.data.formats.csv import ListColumns, RowGroup, gt_of_group, label_names, read_groups
 from yolo9000.data.image_files import duplicate_image, is_image, size_of, unknown_file
 from yolo9000.data.images import read_image_file
 from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
@@ -34,7 +34,7 @@ from yolo9000.data.label_files import make_gt, parse_label_lines
 from yolo9000.data.labels import ClassIndices, add_labels, class_of_digits, image_level
 from yolo9000.data.listing import Listing
 from yolo9000.data.split_names import UNDIVIDED, split_of
-from yolo9000.errors import DataError
+from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.images import IMAGE_SUFFIXES
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
@@ -110,9 +110,13 @@ def _is_label(tar_file: Path, member: _Stretch) -> bool:
 
 
 def class_names(root: Path, source: Source) -> Sequence[str]:
-    """The names in ``.json`` and ``.cls`` members and of class folders, sorted; none where labels are indices."""
+    """The names in the table of boxes; else those in ``.json`` and ``.cls`` members and of class folders, sorted.
+
+    Raises:
+        ConfigError: labels are indices.
+    """
     if source.boxes is not None:
-        return ()
+        return tuple(sorted(label_names(root / source.boxes, BOX_COLUMNS)))
     return _names_in(root / source.path)
 
 
@@ -126,7 +130,9 @@ def _names_in(tar_file: Path) -> tuple[str, ...]:
             names.add(path.parts[0])
         for suffix in labels.keys() - {".txt"}:
             names.update(_names_of(tar_file, labels[suffix], suffix))
-    return () if any(name.isdigit() for name in names) else tuple(sorted(names))
+        if ".txt" in labels or any(name.isdigit() for name in names):
+            raise ConfigError(f"{tar_file}: its labels are indices: a data-set file must name its classes")
+    return tuple(sorted(names))
 
 
 def _names_of(tar_file: Path, member: _Stretch, suffix: str) -> list[str]:

@@ -1,0 +1,189 @@
+"""Training that starts from another model: what it takes over, what it freezes and caches, and when it ends."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from support.small_data import write_voc_set
+from support.small_models import random_model, small_architecture
+from support.training_runs import log_of
+
+from yolo9000.architectures.weights import fold_batch_norm
+from yolo9000.checkpoints.export import export_onnx
+from yolo9000.checkpoints.load import load_model
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import write_checkpoint
+from yolo9000.errors import TrainingError
+from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.training import monitor, train
+from yolo9000.training.initialize import known_classes
+from yolo9000.training.logging import RunFolder
+from yolo9000.training.tasks.base import Scores
+from yolo9000.training.tasks.detection import DetectorTraining
+
+FROZEN = 6  # of the layers of the small network
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """A model of the small network that knows a class of the small data set, at another index than there."""
+    write_voc_set(tmp_path / "shapes")
+    path = tmp_path / "start.safetensors"
+    names = ("square", "blue", "circle")
+    write_checkpoint(path, LoadedModel.from_weights(random_model(small_architecture(3)), names))
+    return path
+
+
+def settings(start: Path, **changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "data": start.parent / "shapes",
+        "recipe": "fine-tune",
+        "start": str(start),
+        "freeze": FROZEN,
+        "minutes": None,
+        "epochs": 4,
+        "batch": 3,
+        "workers": 0,
+        "precision": "float32",
+        "threads": 1,
+        "features": {"draws": 2},
+        "notify": lambda line: None,
+    }
+    return base | changes
+
+
+def score(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let the evaluations give these values of map50; when there are none left, the run breaks."""
+    left = iter(values)
+
+    def evaluate(self: DetectorTraining, *_: Any) -> Scores:
+        try:
+            return Scores({"map50": next(left)})
+        except StopIteration:
+            raise TrainingError("interrupted") from None
+
+    monkeypatch.setattr(DetectorTraining, "evaluate", evaluate)
+
+
+def test_it_takes_over_the_network_and_keeps_what_is_frozen(start: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    outcome = train(**settings(start, notify=lines.append), out=tmp_path / "run")
+    given, trained = load_model(start), load_model(outcome.best)
+    assert trained.network_wh == given.network_wh
+    assert trained.names == ("blue", "red")
+    assert any("1 of 2 classes: blue" in line for line in lines)
+    pairs = list(zip(given.trained_weights.parameters, trained.trained_weights.parameters, strict=True))
+    for index, (old, new) in enumerate(pairs):
+        if old is None or new is None or old.weights.shape != new.weights.shape:
+            continue
+        assert np.array_equal(old.weights, new.weights) == (index < FROZEN)
+        if index < FROZEN and old.batch_norm is not None and new.batch_norm is not None:
+            np.testing.assert_array_equal(old.batch_norm.rolling_mean, new.batch_norm.rolling_mean)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_cache_of_features_changes_nothing_but_the_time(start: Path, tmp_path: Path, on_disk: bool) -> None:
+    features = {"draws": 2, "on_disk": on_disk}
+    cached = train(**settings(start, features=features), out=tmp_path / "cached")
+    tight = train(**settings(start, features=features | {"max_gib": 4e-5}), out=tmp_path / "tight")  # some images
+    none = train(**settings(start, features=features | {"max_gib": 1e-9}), out=tmp_path / "none")
+    assert log_of(cached.folder) == log_of(tight.folder) == log_of(none.folder)
+    assert cached.best.read_bytes() != b""
+    assert not (cached.folder / "features").exists()
+
+
+def test_a_run_with_cached_features_resumes_exactly(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(monkeypatch, [0.1, 0.2, 0.3, 0.4])
+    whole = train(**settings(start), out=tmp_path / "whole")
+    score(monkeypatch, [0.1, 0.2])
+    with pytest.raises(TrainingError, match="interrupted"):
+        train(**settings(start), out=tmp_path / "broken")
+    score(monkeypatch, [0.3, 0.4])
+    broken = train(resume=tmp_path / "broken")
+    assert (broken.folder / "last.safetensors").read_bytes() == (whole.folder / "last.safetensors").read_bytes()
+    assert log_of(broken.folder) == log_of(whole.folder)
+
+
+def test_a_time_ends_the_training_and_sets_its_learning_rate(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=count().__next__))  # a second for each look
+    score(monkeypatch, [0.1] * 8)
+    changes = {"minutes": 1, "optimizer": {"burn_in": 0}}
+    outcome = train(**settings(start, **changes), out=tmp_path / "run")
+    assert outcome.total_steps is None
+    steps, metrics = (RunFolder(outcome.folder).lines(kind) for kind in ("step", "metrics"))
+    assert len(metrics) == 8
+    assert steps[-1]["seconds"] >= 60
+    rates = [line["lr"] for line in steps]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == pytest.approx(0.002, rel=0.1)
+    assert rates[-1] < 0.0001
+    before = len(steps)
+    train(resume=outcome.folder)
+    assert len(RunFolder(outcome.folder).lines("step")) == before
+
+
+def test_it_stops_early_when_the_metrics_no_longer_improve(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(monkeypatch, [0.3, 0.5, 0.5, 0.4])  # a patience of 2: the third and the fourth are no better
+    outcome = train(**settings(start, epochs=9, patience=2), out=tmp_path / "run")
+    assert len(RunFolder(outcome.folder).lines("metrics")) == 4
+    assert outcome.scores["map50"] == 0.5
+    assert (outcome.folder / "last.safetensors").exists()
+
+
+def test_images_are_held_out_where_there_is_no_validation_split(start: Path, tmp_path: Path) -> None:
+    shapes = tmp_path / "shapes"
+    (shapes / "ImageSets" / "Main" / "val.txt").unlink()
+    lines: list[str] = []
+    outcome = train(**settings(start, notify=lines.append, hold_out=0.34), out=tmp_path / "run")
+    assert any("images are held out for validation" in line for line in lines)
+    assert any(line.startswith("6 images") for line in lines)  # of 9
+    assert outcome.scores
+
+
+@pytest.mark.parametrize("nodes", [3, 9])
+def test_an_exported_file_can_be_the_start(start: Path, tmp_path: Path, nodes: int) -> None:
+    """3 classes are computed by the network; the rows of 9, more than the features, are kept apart in the file."""
+    names = tuple(f"class {i}" for i in range(nodes))
+    model = LoadedModel.from_weights(random_model(small_architecture(nodes)), names).with_lazy_classes(nodes == 9)
+    export_onnx(model, tmp_path / "start.onnx")
+    weights, folded = load_model(tmp_path / "start.onnx").trained_weights, fold_batch_norm(model.trained_weights)
+    assert weights.architecture.body == folded.architecture.body
+    for ours, theirs in zip(weights.parameters, folded.parameters, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None and theirs is not None:
+            np.testing.assert_array_equal(ours.weights, theirs.weights)
+            np.testing.assert_array_equal(ours.biases, theirs.biases)
+    outcome = train(**settings(tmp_path / "start.onnx", epochs=1), out=tmp_path / "run")
+    assert load_model(outcome.best).names == ("blue", "red")
+
+
+def test_classes_are_known_by_id_name_or_synonym_and_never_by_position() -> None:
+    # animal(0) > dog(2) cat(3); vehicle(1) > crane(4); another crane(5) below vehicle
+    tree = WordTree.from_parents(
+        [-1, -1, 0, 0, 1, 1],
+        ["animal", "vehicle", "dog", "cat", "crane", "crane"],
+        ["n1", "n2", "n3", "n4", "n5", "n6"],
+    )
+    start = LoadedModel.from_weights(random_model(small_architecture(6, tree="labels.tree")), tree.names, tree)
+    names = ["Cat", "crane", "n3", "bird", "vehicle", "animal"]
+    assert known_classes(names, None, start).tolist() == [3, -1, 2, -1, 1, 0]
+
+
+def test_features_need_frozen_layers(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="features are those of frozen layers"):
+        train(**settings(start, freeze=None), out=tmp_path / "run")
+    with pytest.raises(Exception, match="freeze must be at most the"):
+        train(
+            **settings(start, freeze=2, start=None, network={"name": "yolov2-paper", "width": 0.1}), out=tmp_path / "r"
+        )
