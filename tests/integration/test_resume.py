@@ -51,6 +51,31 @@ def recipe(tmp_path: Path) -> Path:
     return file
 
 
+def test_what_is_only_to_be_looked_at_does_not_stop_a_training(recipe: Path, tmp_path: Path) -> None:
+    """Folders lie where the log, the results, the report and its curves should be written."""
+    out = tmp_path / "run"
+    for name in ("metrics.jsonl", "results.csv", "report.html", "curves.png", "images/batch-000001.jpg"):
+        (out / name).mkdir(parents=True)
+    with pytest.warns(UserWarning, match="cannot be written, training goes on"):
+        done = train(recipe=recipe, out=out, threads=1, epochs=1, notify=lambda line: None)
+    assert done.step == done.total_steps
+    assert done.best.is_file()
+    assert (out / "checkpoints" / f"{done.step:08}").is_dir()
+
+
+def test_messages_that_have_nowhere_to_go_do_not_stop_a_training(recipe: Path, tmp_path: Path) -> None:
+    told = []
+
+    def notify(line: str) -> None:
+        told.append(line)
+        if len(told) > 1:
+            raise OSError(5, "Input/output error")  # the terminal is gone
+
+    done = train(recipe=recipe, out=tmp_path / "run", threads=1, epochs=1, notify=notify)
+    assert done.step == done.total_steps
+    assert len(told) > 1
+
+
 def score(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let the evaluations give these values of map50 one after the other; when there are none left, the run breaks."""
     left = iter(values)

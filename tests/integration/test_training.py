@@ -98,22 +98,19 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(recipe: Path, tm
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "group"), [("SIGTERM", 143, True), ("SIGHUP", 129, True), ("SIGINT", 130, False)]
+)
+def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, name: str, code: int, group: bool) -> None:
+    """The process alone, or the group with the workers, as timeout, systemd, Slurm and a lost terminal do it."""
     folder = tmp_path / "run"
-    process = start(
-        "--recipe",
-        recipe,
-        "epochs=100000",
-        "evaluate_every=100000",
-        "checkpoint_every=none",
-        "--out",
-        folder,
-        "--threads",
-        "1",
-    )
+    settings = ["epochs=100000", "evaluate_every=100000", "checkpoint_every=none", "workers=2", "--threads", "1"]
+    process = start("--recipe", recipe, *settings, "--out", folder, new_session=True)
     assert wait_for_log(process, folder, lines=4)
+    number = getattr(signal, name)
     process.send_signal(number)
+    if group:
+        os.killpg(process.pid, number)  # so that the process gets it twice, as from timeout
     ended, out, err = finish(process)
     assert ended == code, err
     assert "Traceback" not in err

@@ -14,10 +14,15 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "yolo9000", "train", *map(str, arguments)]
 
 
-def start(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, new_session: bool = False, **variables: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
     return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=new_session,
     )
 
 

@@ -6,19 +6,19 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from yolo9000.choices import Against
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.training.logging import RunFolder
 
 __all__ = ["Best", "best_scores", "plot_run", "plot_scores"]
 
-Against = Literal["epoch", "minutes"]
 FAINT = "#d3d8e0"
 SCORES_SHOWN = ("map50", "map", "top1", "top5")
 POINTS = 50  # of a curve, at most; each is the mean of the steps around it
@@ -28,7 +28,7 @@ def plot_run(folder: RunFolder) -> bytes:
     """Losses, scores, learning rate and speed of a run against epochs.
 
     Raises:
-        TrainingError: the run has no steps yet; its log is damaged.
+        TrainingError: the run has no steps yet.
     """
     steps, evaluations = folder.lines("step"), folder.lines("metrics")
     if not steps:
@@ -66,7 +66,6 @@ def plot_scores(runs: Mapping[str, RunFolder], score: str, against: Against = "e
 
     Raises:
         ConfigError: a run has no such metric.
-        TrainingError: the log of a run is damaged.
     """
     figure = Figure(figsize=(7.5, 4.8), dpi=110, layout="constrained")
     axes = figure.subplots()
@@ -107,8 +106,8 @@ def _metric(lines: Sequence[Mapping[str, Any]], name: str) -> Float64[np.ndarray
 
 
 def _known(lines: Sequence[Mapping[str, Any]], name: str) -> Float64[np.ndarray, " n"]:
-    """The values of all lines under a name; NaN for null."""
-    return np.array([math.nan if line[name] is None else line[name] for line in lines], np.float64)
+    """The values of all lines under a name; NaN for null and where it is missing."""
+    return np.array([math.nan if line.get(name) is None else line[name] for line in lines], np.float64)
 
 
 def _thinned(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " m"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import signal
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +23,7 @@ from yolo9000.data.sampler import ImageSampler
 from yolo9000.errors import TrainingError, YoloError
 from yolo9000.training.distributed import World
 from yolo9000.training.recipe import MultiScaleSettings
+from yolo9000.training.signals import ignore_stop_signals, stop_signals_blocked
 
 __all__ = ["BatchLoader", "BatchPlan", "LoadedPart", "SampleRequest", "keep_memory"]
 
@@ -154,7 +155,10 @@ class BatchLoader:
             timeout=HANGS_AFTER if workers else 0,
             worker_init_fn=_start_worker,
         )
-        self._parts: Iterator[_Part] = iter(loader)
+        others = set(multiprocessing.active_children())
+        with stop_signals_blocked():
+            self._parts: Iterator[_Part] = iter(loader)
+        self._workers = set(multiprocessing.active_children()) - others
 
     def _marked(self, requests: Sequence[SampleRequest]) -> list[tuple[SampleRequest, bool]]:
         return [(request, not self._is_cached(request)) for request in requests]
@@ -175,8 +179,11 @@ class BatchLoader:
         return replace(loaded, images=images.numpy())
 
     def close(self) -> None:
-        """End the workers now instead of when the garbage is collected."""
+        """End the workers now instead of when the garbage is collected; one that hangs, too."""
         self._parts = iter(())
+        for worker in self._workers:
+            worker.kill()  # SIGTERM, which torch sends, is ignored
+            worker.join()
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
@@ -249,8 +256,7 @@ def _unchanged(part: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
-    """Leave Ctrl-C to the process that trains."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_stop_signals()
     keep_memory()
 
 

@@ -14,9 +14,9 @@ import io
 import json
 import math
 import platform
-import subprocess
+import warnings
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import chain, count
@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from yolo9000.errors import TrainingError
 from yolo9000.io.files import write_atomically
+from yolo9000.training.git_state import git_commit
 from yolo9000.training.tasks.base import PseudoBox
 from yolo9000.types import Sample
 
@@ -63,7 +64,7 @@ class RunFolder:
         return self.path / "images"
 
     def start(self, facts: Mapping[str, Any]) -> None:
-        """Create the folder and write ``run.json``: the given facts, versions, machine, and the state of the work tree.
+        """Create the folder and write ``run.json``: the given facts, versions, machine, commit of the work tree.
 
         Raises:
             TrainingError: the folder holds a run already.
@@ -74,8 +75,8 @@ class RunFolder:
         self.images.mkdir(parents=True, exist_ok=True)
         surroundings = {
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-            "machine": {"system": platform.platform(), "cpu": platform.processor() or platform.machine()},
-            "git": _git_state(),
+            "machine": {"system": platform.platform(), "cpu": platform.machine()},
+            "git": git_commit(Path.cwd()),
         }
         write_atomically(self.path / FACTS, json.dumps({**facts, **surroundings}, indent=1) + "\n")
         (self.path / LOG).touch()
@@ -124,11 +125,7 @@ class RunFolder:
                 log.write(lines)
 
     def pseudo_boxes(self) -> list[dict[str, Any]]:
-        """What `log_pseudo_boxes` wrote, by steps; of all processes.
-
-        Raises:
-            TrainingError: a line is damaged.
-        """
+        """What `log_pseudo_boxes` wrote, by steps; of all processes. Damaged lines are skipped with a warning."""
         lines = [line for file in sorted(self.path.glob(PSEUDO_BOX_LOGS)) for line in _whole_lines(file, "image")]
         return sorted(lines, key=lambda line: line["step"])
 
@@ -136,18 +133,13 @@ class RunFolder:
         return self.path / PSEUDO_BOX_LOGS.replace("*", str(rank))
 
     def lines(self, kind: Kind) -> list[dict[str, Any]]:
-        """The lines of the log of a kind, without a last one that was cut off.
-
-        Raises:
-            TrainingError: a line in the log is damaged.
-        """
+        """The lines of the log of a kind, without a last one that was cut off; damaged lines are skipped."""
         return [line for line in _whole_lines(self.path / LOG, "kind") if line["kind"] == kind]
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after a step, so that a resumed run repeats and misses nothing.
 
-        Raises:
-            TrainingError: a line in the log is damaged.
+        Damaged lines are dropped with a warning: the log is for reading, a run depends on its checkpoints alone.
         """
         for file, key in [(self.path / LOG, "kind"), *((file, "image") for file in self.path.glob(PSEUDO_BOX_LOGS))]:
             kept = [line for line in _whole_lines(file, key) if line["step"] <= step]
@@ -156,18 +148,15 @@ class RunFolder:
         self._board_starts = step + 1
 
     def write_results(self) -> None:
-        """Write ``results.csv`` from the log: time, mean losses since the previous one, and metrics of each evaluation.
-
-        Raises:
-            TrainingError: a line in the log is damaged.
-        """
+        """Write ``results.csv`` from the log: time, mean losses since the last one, metrics of each evaluation."""
         steps, done, rows = self.lines("step"), 0, []
         for evaluation in self.lines("metrics"):
             upto = bisect_right(steps, evaluation["step"], key=lambda line: line["step"])
             rows.append(_result(evaluation, steps[done:upto]))
             done = upto
         text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0] if rows else _WHEN, lineterminator="\n")
+        columns = dict.fromkeys([*_WHEN, *(name for row in rows for name in row)])
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_atomically(self.path / RESULTS, text.getvalue())
@@ -189,28 +178,56 @@ _WHEN = ("epoch", "step", "seconds", "lr")
 
 
 def _whole_lines(file: Path, key: str) -> list[dict[str, Any]]:
-    """The lines of a log, which must have the key and a step, without a last one that was cut off."""
+    """The lines of a log, without a last one that was cut off and without damaged ones, of which it warns."""
     try:
-        text = file.read_text(encoding="utf-8")
+        data = file.read_bytes()
     except FileNotFoundError:  # the run was killed before it could make the file
         return []
-    lines = text.splitlines(keepends=True)
-    return [_read_line(file, number, line, key) for number, line in enumerate(lines, 1) if line.endswith("\n")]
+    lines = [_read_line(line, key) for line in data.split(b"\n")[:-1]]
+    damaged = [str(number) for number, line in enumerate(lines, 1) if line is None]
+    if damaged:
+        shown = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
+        warnings.warn(f"{file}: {len(damaged)} damaged lines are skipped: {shown}", stacklevel=3)
+    return [line for line in lines if line is not None]
 
 
-def _read_line(file: Path, number: int, text: str, key: str) -> dict[str, Any]:
+def _read_line(text: bytes, key: str) -> dict[str, Any] | None:
+    """A line with its key first; None for what no run writes."""
     try:
         line = json.loads(text)
-        return {key: line[key], "step": line["step"], **line}
-    except (ValueError, KeyError, TypeError):
-        raise TrainingError(f"{file}:{number}: must be a line that a run wrote") from None
+        whole = _IS_WHOLE[key](line)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return {key: line[key], "step": line["step"], **line} if whole else None
+
+
+def _is_log_line(line: Any) -> bool:
+    match line:
+        case {"kind": "step", "step": int(), "losses": {**values}, **others}:
+            return all(map(_is_number, [*values.values(), *others.values()]))
+        case {"kind": "metrics", "step": int(), "epoch": int() | float(), "seconds": int() | float(), **others}:
+            metrics: Any = others["metrics"]
+            return all(map(_is_number, metrics.values()))
+    return False
+
+
+def _is_pseudo_box(line: Any) -> bool:
+    return isinstance(line["image"], str) and type(line["step"]) is int
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+_IS_WHOLE: dict[str, Callable[[Any], bool]] = {"kind": _is_log_line, "image": _is_pseudo_box}
 
 
 def _result(evaluation: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A row of the results: the time, the mean of every loss over the steps, the metrics."""
-    last = steps[-1]
+    last = steps[-1] if steps else {}
     when = {name: evaluation.get(name, last.get(name)) for name in _WHEN}
-    losses = {f"mean_{name}": _mean_known([line["losses"][name] for line in steps]) for name in last["losses"]}
+    names = dict.fromkeys(name for line in steps for name in line["losses"])
+    losses = {f"mean_{name}": _mean_known([line["losses"].get(name) for line in steps]) for name in names}
     return {**when, **losses, **evaluation["metrics"]}
 
 
@@ -231,18 +248,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Commit of the work tree that the run was started in, and whether it is clean; None outside of one."""
-    try:
-        commit, changes = (
-            subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout  # noqa: S603, S607
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": commit.strip(), "clean": not changes.strip()}
 
 
 def next_run_folder(folder: Path) -> Path:

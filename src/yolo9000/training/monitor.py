@@ -6,8 +6,9 @@ import json
 import math
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +29,7 @@ from yolo9000.training.loader import BatchLoader
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.progress import ProgressLine
 from yolo9000.training.report import write_report
+from yolo9000.training.signals import STOP_SIGNALS
 
 __all__ = ["Monitor", "Notify"]
 
@@ -50,7 +52,7 @@ class Monitor:
     def __init__(self, learner: Learner, folder: RunFolder, threads: int, notify: Notify) -> None:
         self.learner = learner
         self.folder = folder
-        self.notify = notify
+        self.notify = _unfailing(notify)
         self.best: dict[str, float] = {}
         self.signal: int | None = None
         self._world = learner.world
@@ -61,6 +63,7 @@ class Monitor:
         self._without_improvement = 0
         self._progress = self._progress_before = 0.0
         self._shown: tuple[ProgressLine, BatchLoader] | None = None
+        self._drawing: UInt8[np.ndarray, "h w 3"] | None = None
 
     def next_progress(self) -> float:
         """The fraction of the training that is done after the next step."""
@@ -102,28 +105,29 @@ class Monitor:
         )
 
     def log(self, result: StepResult) -> None:
-        """Write a line of the log; draw the first batches."""
+        """Write a line of the log and show the progress."""
         self._update_progress()
-        self.folder.log_pseudo_boxes(self._world.rank, result.step, result.pseudo_boxes)
+        with _warned("the log"):
+            self.folder.log_pseudo_boxes(self._world.rank, result.step, result.pseudo_boxes)
         if not self._world.first:
             return
+        with _warned("the log"):
+            self.folder.log_step(result.step, self._log_values(result))
+        with suppress(OSError, ValueError):  # a terminal that is gone, a full disk, a closed output
+            self._show(result)
+
+    def _log_values(self, result: StepResult) -> dict[str, Any]:
         width, height = result.size_wh
-        self.folder.log_step(
-            result.step,
-            {
-                "epoch": result.epoch,
-                "seconds": self._elapsed(),
-                "lr": result.lr,
-                "losses": result.losses,
-                "grad_norm": result.grad_norm,
-                "images": self.learner.recipe.batch,
-                "width": width,
-                "height": height,
-            },
-        )
-        self._show(result)
-        if result.step <= BATCHES_DRAWN:
-            self._save_image(self.learner.task.draw(result.batches[0]), f"batch-{result.step:06}")
+        return {
+            "epoch": result.epoch,
+            "seconds": self._elapsed(),
+            "lr": result.lr,
+            "losses": result.losses,
+            "grad_norm": result.grad_norm,
+            "images": self.learner.recipe.batch,
+            "width": width,
+            "height": height,
+        }
 
     def _show(self, result: StepResult) -> None:
         if self._shown is not None:
@@ -166,7 +170,7 @@ class Monitor:
         return learner.step == learner.total_steps or int(learner.step * fraction) > int((learner.step - 1) * fraction)
 
     def evaluate(self) -> None:
-        """Evaluate the weights, and save them if they are the best."""
+        """Evaluate the weights, and save them if they are the best; `report` shows it."""
         if self._world.first:
             self._evaluate()
         stale = torch.tensor(float(self._without_improvement if self._world.first else 0), device=self._world.device)
@@ -177,18 +181,31 @@ class Monitor:
         checkpoint = self._checkpoint()
         scores = task.evaluate(checkpoint, self._precision, self._threads)
         torch.set_num_threads(self._threads)
-        self.folder.log_metrics(learner.step, learner.epoch, self._elapsed(), scores.metrics)
-        if scores.image is not None:
-            self._save_image(scores.image, f"validation-{learner.step:06}")
+        with _warned("the log"):
+            self.folder.log_metrics(learner.step, learner.epoch, self._elapsed(), scores.metrics)
+        self._drawing = scores.image
         new, old = scores.metrics[task.best], self.best.get(task.best, -math.inf)
         improved = (new if math.isfinite(new) else -math.inf) >= old
         self._without_improvement = 0 if improved and new > old else self._without_improvement + 1
         if improved:
             self.best = {"epoch": learner.epoch, **scores.metrics}
             write_checkpoint(self.folder.path / "best.safetensors", checkpoint)
-        self.folder.write_results()
-        write_report(self.folder, task.best)
         self.notify(f"epoch {learner.epoch:.4g}: {task.best} {new:.4f} (best {self.best.get(task.best, new):.4f})")
+
+    def report(self, result: StepResult) -> None:
+        """Draw the first batches; after an evaluation also its images and the report. What fails is a warning."""
+        if not self._world.first:
+            return
+        step = self.learner.step
+        with _warned("the report"):
+            if step <= BATCHES_DRAWN:
+                self._save_image(self.learner.task.draw(result.batches[0]), f"batch-{step:06}")
+            if self.evaluation_is_due():
+                if self._drawing is not None:
+                    self._save_image(self._drawing, f"validation-{step:06}")
+                self._drawing = None
+                self.folder.write_results()
+                write_report(self.folder, self.learner.task.best)
 
     def _save_image(self, image: UInt8[np.ndarray, "h w 3"], name: str) -> None:
         Image.fromarray(image).save(self.folder.images / f"{name}.jpg", quality=90)
@@ -233,15 +250,21 @@ class Monitor:
 
     @contextmanager
     def signals_caught(self) -> Iterator[None]:
-        """Let SIGINT (Ctrl-C) and SIGTERM end the run after the current step; a second one ends it at once."""
+        """Let SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the current step.
+
+        A second Ctrl-C ends it at once. A second SIGTERM does not: ``timeout`` and others send it to the process and
+        again to its group.
+        """
 
         def catch(number: int, _: FrameType | None) -> None:
-            if self.signal is not None:
+            if self.signal is None:
+                self.signal = number
+                again = "; Ctrl-C again: at once" if number == signal.SIGINT else ""
+                self.notify(f"{signal.Signals(number).name}: stopping after this step{again}")
+            elif number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.signal = number
-            self.notify(f"{signal.Signals(number).name}: stopping after this step; again: at once")
 
-        before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, catch) for number in STOP_SIGNALS}
         try:
             yield
         finally:
@@ -269,7 +292,28 @@ class Monitor:
         """Write the last weights, beside the best, and the report of a run without evaluations."""
         if self._world.first:
             write_checkpoint(self.folder.path / "last.safetensors", self._checkpoint())
-            write_report(self.folder, self.learner.task.best)
+            with _warned("the report"):
+                write_report(self.folder, self.learner.task.best)
+
+
+@contextmanager
+def _warned(what: str) -> Iterator[None]:
+    """Training goes on without what is only to be looked at: say why it cannot be written."""
+    try:
+        yield
+    except Exception as error:  # whatever matplotlib, Pillow or a disk raise
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        warnings.warn(f"{what} cannot be written, training goes on: {reason}", stacklevel=3)
+
+
+def _unfailing(notify: Notify) -> Notify:
+    """Messages may have nowhere to go: the terminal is gone, the output is closed, its disk is full."""
+
+    def tell(message: str) -> None:
+        with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: a signal came while a message was written
+            notify(message)
+
+    return tell
 
 
 def write_issue(folder: Path, result: StepResult) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yolo9000.evaluation.report import Page, PageFigure, Section, write_page
 from yolo9000.io.files import write_atomically
+from yolo9000.io.pages import Page, PageFigure, Section, write_page
 from yolo9000.training.curves import SCORES_SHOWN, plot_run
 from yolo9000.training.logging import RunFolder
 
@@ -27,7 +27,7 @@ def write_report(folder: RunFolder, best: str) -> None:
         best: the metric by which the best weights are chosen.
 
     Raises:
-        TrainingError: the run has no steps yet; ``run.json`` or the log is damaged.
+        TrainingError: the run has no steps yet; ``run.json`` is damaged.
         DataError: the report cannot be written.
     """
     curves = plot_run(folder)
@@ -46,9 +46,9 @@ def write_report(folder: RunFolder, best: str) -> None:
 
 def _scores(lines: Sequence[Mapping[str, Any]], best: str) -> Section:
     """The metrics of the best weights (of equal ones the latest) and of the last."""
-    highest = max(lines, key=lambda line: (_sortable(line["metrics"][best]), line["step"]))
+    highest = max(lines, key=lambda line: (_sortable(line["metrics"].get(best)), line["step"]))
     last = lines[-1]
-    rows = [(name, _shown(highest["metrics"][name]), _shown(value)) for name, value in last["metrics"].items()]
+    rows = [(name, _shown(highest["metrics"].get(name)), _shown(value)) for name, value in last["metrics"].items()]
     columns = ("metric", f"best, after {highest['epoch']:.4g} epochs", f"latest, after {last['epoch']:.4g} epochs")
     return Section(
         "Scores", f"On the validation split; the best weights are those of the highest {best}.", columns, rows
@@ -60,7 +60,7 @@ def _course(lines: Sequence[Mapping[str, Any]]) -> Section:
     rows = [
         (
             *(line["step"], round(line["epoch"], 2), round(line["seconds"] / 60, 1)),
-            *(_shown(line["metrics"][name]) for name in names),
+            *(_shown(line["metrics"].get(name)) for name in names),
         )
         for line in lines
     ]

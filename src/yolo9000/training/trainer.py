@@ -206,6 +206,7 @@ def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
                 monitor.evaluate()
             if monitor.checkpoint_is_due():
                 monitor.save()
+            monitor.report(result)
 
 
 def finish_run(monitor: Monitor) -> Outcome:
@@ -223,11 +224,12 @@ def finish_run(monitor: Monitor) -> Outcome:
         workers=worker_count(learner.recipe.workers, learner.world),
         **({} if learner.features is None else {"is_cached": learner.features.plan.is_cached}),
     )
-    with closing(loader), monitor.signals_caught(), monitor.shown(loader):
-        fit(learner, loader, monitor)
-    monitor.save()
-    if monitor.is_finished():
-        monitor.write_last()
+    with monitor.signals_caught():
+        with closing(loader), monitor.shown(loader):
+            fit(learner, loader, monitor)
+        monitor.save()
+        if monitor.is_finished():
+            monitor.write_last()
     if learner.features is not None:
         learner.features.close()
     return _outcome(monitor, learner.step - first, loader.waited, time.perf_counter() - started)

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from yolo9000.architectures.layers import Architecture
+from yolo9000.architectures.torch import SplitHead
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example
@@ -113,8 +114,8 @@ class Task(Protocol):
         """The augmented image of a request."""
         ...
 
-    def loss(self, raw: Any, batch: Batch, images_seen: int) -> Losses:
-        """The loss of the network's output for a batch; of a detector with a wide head that is a `SplitHead`."""
+    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
+        """The loss of the network's output for a batch."""
         ...
 
     def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:

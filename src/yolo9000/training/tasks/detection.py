@@ -170,7 +170,7 @@ class DetectorTraining:
         """The region loss, summed over the images.
 
         Args:
-            raw: the network's output, (N, A (5 + K), H, W), or a split head.
+            raw: the network's output, (N, A (5 + K), H, W), or with its class half split off.
             batch: the images.
             images_seen: number of images seen in training, including this batch.
         """
