@@ -110,13 +110,10 @@ UNCHECKED = [
     "examples/model/*",
     "src/yolo9000/cli/*",
     "src/yolo9000/data/*",
-    "src/yolo9000/io/*",
     "tests/integration/test_data_commands.py",
     "tests/integration/test_layouts.py",
     "tests/integration/test_malformed_data.py",
     "tests/unit/test_data_*",
-    "tests/unit/test_results.py",
-    "tests/unit/test_sources.py",
 ]
 
 

@@ -52,7 +52,7 @@ def main() -> None:
     with (out / "parents.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("name", "parent"), *parents.items()])
     names = ", ".join(row["Class Name (str)"] for row in sorted(classes, key=lambda row: int(row["Class ID (int)"])))
-    source = "{{format: list, path: {0}.txt, images: {1}, columns: {{image: 0, labels: [1], numbers: true}}}}"
+    source = "{{format: list, path: {0}.txt, images: {1}, columns: {{image: 0, labels: [1], indices: true}}}}"
     lines = [
         f"classes: [{names}]",
         *(

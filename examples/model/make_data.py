@@ -157,7 +157,7 @@ def write_data_files(data: str, out: Path, classes: Sequence[str]) -> None:
 
     def labelled(split: str) -> str:
         folder = f"{data}/groceries-labels"
-        columns = "{image: 0, labels: [1], numbers: true}"
+        columns = "{image: 0, labels: [1], indices: true}"
         return f"{{format: list, path: {folder}/{split}.txt, images: {folder}, columns: {columns}}}"
 
     def packages(split: str) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from yolo9000.choices import ResizeMode
+
 if TYPE_CHECKING:
     import supervision
 
@@ -29,10 +31,6 @@ __all__ = [
     "SourceImage",
     "TreeAnswer",
 ]
-
-
-ResizeMode = Literal["letterbox", "stretch"]
-"""How an image is fitted to a network's input: aspect ratio kept and padded, or ignored."""
 
 
 @dataclass(frozen=True)

@@ -376,7 +376,7 @@ def test_odd_images_whose_pixels_are_whole(data):
 
 
 @pytest.mark.parametrize(
-    ("case", "found"),
+    ("case", "content"),
     [
         ("heic", "a HEIC image"),
         ("avif", "an AVIF image"),
@@ -397,7 +397,7 @@ def test_the_error_says_what_the_bytes_are(case, content):
 
 
 @pytest.mark.parametrize(
-    ("case", "found"),
+    ("case", "problem"),
     [
         ("pipe", "must be a file, got a pipe"),
         ("video-pipe", "must be a file, got a pipe"),

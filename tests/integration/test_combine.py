@@ -90,7 +90,7 @@ def test_indices_keep_meaning_the_classes_of_their_own_set(sets: Path) -> None:
     """Labels by number, in a table and in YOLO's files, of sets whose classes come late in the combined one."""
     boxed = sets / "boxed" / "JPEGImages"
     (sets / "table.csv").write_text("p00.png,1\np01.png,0\n")
-    source = f"{{format: list, path: table.csv, images: {boxed}, columns: {{image: 0, labels: [1], numbers: true}}}}"
+    source = f"{{format: list, path: table.csv, images: {boxed}, columns: {{image: 0, labels: [1], indices: true}}}}"
     (sets / "table.yaml").write_text(f"classes: [banana, lemon]\ntrain: [{source}]\n")
     for number, line in enumerate(("1 .5 .5 .2 .2", "0 .4 .5 .2 .2")):
         for kind in ("images", "labels"):
@@ -143,4 +143,4 @@ def test_a_set_with_a_tree_is_refused(sets: Path, capsys: pytest.CaptureFixture[
     assert (
         run(["data", "combine", str(sets / "out" / "all.yaml"), str(sets / "other"), "-o", str(sets / "b.yaml")]) == 2
     )
-    assert "must have no tree of its own" in capsys.readouterr().err
+    assert "has a tree of its own and cannot be combined" in capsys.readouterr().err

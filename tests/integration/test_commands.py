@@ -18,7 +18,8 @@ from PIL import Image
 from support.paths import shared
 from support.small_models import FLAT_NAMES, TREE, write_flat, write_tree_model
 
-from yolo9000.cli.app import parse_size, run
+from yolo9000.cli.app import run
+from yolo9000.cli.options import parse_size
 from yolo9000.errors import ConfigError
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.query import labels_of_classes
@@ -213,7 +214,7 @@ class TestPredict:
                 ["--format", "cocoo"],
                 "--format: must be one of jsonl, coco, csv, darknet, voc, html, got 'cocoo' (did you mean 'coco'?)",
             ),
-            (["--engine", "tensorrt"], "'tensorrt' is not one of"),
+            (["--engine", "tensorrt"], "--engine: must be one of auto, openvino, onnxruntime, torch, got 'tensorrt'"),
             (["--tresh", "1"], "No such option: --tresh"),
             (["--names", "gone.names"], "gone.names: cannot be read: No such file or directory"),
             (["--weights", "gone.weights"], "gone.weights: cannot be read: No such file or directory"),

@@ -16,8 +16,8 @@ from support.small_models import TREE, random_model, small_architecture, write_t
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.cli.adapt import parse_range
 from yolo9000.cli.app import run
-from yolo9000.cli.data import parse_range
 from yolo9000.data.dataset import open_data, splits_of
 from yolo9000.data.duplicates import find_near_duplicates, image_hash
 from yolo9000.errors import ConfigError, DataError
@@ -82,8 +82,8 @@ class TestOpen:
         opened = {"voc": out, "coco": out / "annotations" / "train.json", "darknet": out / "dataset.yaml"}[to]
         data = open_data(opened, "train")
         assert set(data.classes) == set(CLASSES)
-        found = {number_of(sample): gt(sample, data.classes) for sample in data.samples()}
-        assert found == {number: boxes_of(number) for number in range(9)}
+        got = {number_of(sample): gt(sample, data.classes) for sample in data.samples()}
+        assert got == {number: boxes_of(number) for number in range(9)}
 
     @pytest.mark.parametrize("to", ["voc", "coco", "darknet"])
     def test_from_darknet(self, voc: Path, tmp_path: Path, to: str) -> None:
@@ -96,8 +96,8 @@ class TestOpen:
         shutil.rmtree(tmp_path / "one")
         files = {"voc": "", "coco": "annotations/val.json", "darknet": "dataset.yaml"}
         data = open_data(tmp_path / to / files[to], "val")
-        found = {number_of(sample): gt(sample, data.classes) for sample in data.samples()}
-        assert found == {number: boxes_of(number) for number in range(9, 14)}
+        got = {number_of(sample): gt(sample, data.classes) for sample in data.samples()}
+        assert got == {number: boxes_of(number) for number in range(9, 14)}
 
     def test_one_split(self, voc: Path, tmp_path: Path) -> None:
         assert run(["data", "convert", str(voc), "--to", "voc", "--out", str(tmp_path / "x"), "--split", "val"]) == 0
@@ -118,7 +118,7 @@ class TestOpen:
         assert data.classes == ("n02084071", "n02121620")
         assert [(sample.boxes, sample.image_labels) for sample in data.samples()] == [(None, (0,)), (None, (1,))]
 
-    def test_data_set_file_maps_leaves_out_and_numbers_sources(self, voc: Path, tmp_path: Path) -> None:
+    def test_data_set_file_maps_leaves_out_and_values_sources(self, voc: Path, tmp_path: Path) -> None:
         shelf = tmp_path / "shelf" / "crimson"
         shelf.mkdir(parents=True)
         Image.new("RGB", (12, 9)).save(shelf / "a.png")
@@ -200,7 +200,7 @@ class TestOpen:
         (tmp_path / "set.zip").write_text("")
         with pytest.raises(DataError, match="archive-damaged: must be a whole archive"):
             open_data(tmp_path / "set.zip")
-        with pytest.raises(DataError, match="must exist"):
+        with pytest.raises(DataError, match="file or folder not found"):
             open_data(tmp_path / "gone")
 
     def test_data_alone_names_what_is_missing(self, capsys) -> None:
@@ -241,7 +241,7 @@ class TestCheck:
         assert page.count("<img") == 9 + 5 + 2  # every image, and a plot of sizes for each split
         assert "http" not in page
 
-    def test_every_issue_is_told(self, voc: Path, tmp_path: Path, capsys) -> None:
+    def test_every_issue_is_reported(self, voc: Path, tmp_path: Path, capsys) -> None:
         break_one(voc, 1, "<name>red</name>", "<name>purple</name>")
         break_one(voc, 2, "<xmax>33</xmax>", "<xmax>3</xmax>")
         whole = (voc / "JPEGImages" / "p04.png").read_bytes()
@@ -255,14 +255,14 @@ class TestCheck:
         )
         assert run(["data", "check", str(tmp_path / "set.yaml"), "-o", str(tmp_path / "report"), "--all"]) == 4
         out = capsys.readouterr().out
-        for place, code in {
+        for position, code in {
             "p01.xml: object 1": "class-unknown",
             "p02.xml: object 1": "box-inverted",
             "p04.png": "image-unreadable",
             "p05.xml": "label-orphan",
             "val: p09.png": "image-in-two-splits",
         }.items():
-            assert any(f"{place}: {code}: " in line for line in lines(out)), (code, out)
+            assert any(f"{position}: {code}: " in line for line in lines(out)), (code, out)
         issues = json.loads((tmp_path / "report" / "report.json").read_text())["issues"]
         assert len(issues) == 5
         assert all(issue["suggestion"] for issue in issues)
@@ -355,7 +355,7 @@ class TestVal:
         theirs = [None if value == -1 else value for value in judge.stats]
         assert ours == pytest.approx(theirs, abs=1e-12)
 
-        assert run(["val", "--detections", str(out / "coco_results.json"), str(voc), "--out", str(tmp_path / "b")]) == 0
+        assert run(["val", str(out / "coco_results.json"), str(voc), "--out", str(tmp_path / "b")]) == 0
         again = json.loads((tmp_path / "b" / "scores.json").read_text())
         assert again["metrics"] == pytest.approx(scores["metrics"], abs=1e-6, nan_ok=True)
         capsys.readouterr()
@@ -373,7 +373,7 @@ class TestVal:
             for name, (x, y, x2, y2) in gt(s, data.classes)
         ]
         (tmp_path / "all.json").write_text(json.dumps(results))
-        assert run(["val", "--detections", str(tmp_path / "all.json"), str(voc), "--out", str(tmp_path / "val")]) == 0
+        assert run(["val", str(tmp_path / "all.json"), str(voc), "--out", str(tmp_path / "val")]) == 0
         numbers = json.loads((tmp_path / "val" / "scores.json").read_text())["metrics"]
         assert (numbers["map50"], numbers["map"], numbers["best_f1"]) == (1.0, pytest.approx(1.0), 1.0)
 
@@ -423,17 +423,23 @@ class TestVal:
     )
     def test_wrong_results(self, voc: Path, tmp_path: Path, contents: str, message: str, capsys) -> None:
         (tmp_path / "x.json").write_text(contents)
-        assert run(["val", "--detections", str(tmp_path / "x.json"), str(voc), "-o", str(tmp_path / "val")]) == 2
+        assert run(["val", str(tmp_path / "x.json"), str(voc), "-o", str(tmp_path / "val")]) == 2
         err = capsys.readouterr().err
         assert lines(err)[:-1] == ["PASCAL VOC: train 9, val 5"]
         assert message in err
 
     @pytest.mark.parametrize(
-        "arguments", [["net.cfg"], [], ["--detections", "x.json"], ["--detections", "x.json", "a", "b"]]
+        ("arguments", "message"),
+        [
+            (["net.cfg"], "Missing argument"),
+            (["found.json", "DATA", "--size", "64", "--device", "cpu"], "--size, --device cannot be used with"),
+            (["found.json", "DATA", "--nms-iou", "0.5"], "--nms-iou cannot be used with a file of detections"),
+            (["found.json", "DATA", "--conf-threshold", "0.5"], "No such option"),
+        ],
     )
-    def test_wrong_use(self, arguments: list[str], capsys) -> None:
-        assert run(["val", *arguments]) == 2
-        assert "val takes MODEL DATA, or --detections FILE DATA" in capsys.readouterr().err
+    def test_wrong_use(self, arguments: list[str], message: str, voc: Path, capsys) -> None:
+        assert run(["val", *(word.replace("DATA", str(voc)) for word in arguments)]) == 2
+        assert message in capsys.readouterr().err
 
     def test_a_class_that_the_model_does_not_know(self, voc: Path, model: str, tmp_path: Path, capsys) -> None:
         Path(model).with_suffix(".names").write_text("rosso\nblue\ngreen\n")
@@ -446,16 +452,16 @@ class TestVal:
             (tmp_path / "set" / name).mkdir(parents=True)
             Image.new("RGB", (12, 9), color).save(tmp_path / "set" / name / "a.png")
         assert run(["val", model, str(tmp_path / "set"), "-o", str(tmp_path / "val")]) == 0
-        told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
+        reported = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
         # By hand: the class of the detection with the best score, of all that pass next to no threshold
         detector = Detector.load(model, conf_threshold=0.0, nms_iou=1.0, max_detections=9999)
         detector = detector.with_query(detector.query.with_classes(detector.head, colors))
         right = 0
         for name, color in colors.items():
-            found = detector.detect([np.full((9, 12, 3), color, np.uint8)])[0]
-            right += found.names[int(found.scores.argmax())] == name
-        assert float(told["top1"]) == right / 2
-        assert float(told["top5"]) == 1
+            got = detector.detect([np.full((9, 12, 3), color, np.uint8)])[0]
+            right += got.names[int(got.scores.argmax())] == name
+        assert float(reported["top1"]) == right / 2
+        assert float(reported["top5"]) == 1
 
     def test_nothing_known_no_scores(self, model: str, tmp_path: Path, capsys) -> None:
         for part in ("images", "labels"):
@@ -466,7 +472,7 @@ class TestVal:
 
 
 def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path, capsys) -> None:
-    """yolo-lite-voc on coco128, VOC's classes only: truth read by other code, AP by pycocotools on exported results."""
+    """yolo-lite-voc on coco128, VOC's classes only: gt read by other code, AP by pycocotools on exported results."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -514,8 +520,8 @@ def test_a_real_detector_scores_the_same_by_an_independent_calculation(tmp_path,
     judge.evaluate()
     judge.accumulate()
     judge.summarize()
-    numbers = [value for name, value in ours.items() if name in COCO_METRICS]
-    assert numbers == pytest.approx(list(judge.stats), abs=1e-3)  # labels have six digits: sizes differ in the last one
+    values = [value for name, value in ours.items() if name in COCO_METRICS]
+    assert values == pytest.approx(list(judge.stats), abs=1e-3)  # labels have six digits: sizes differ in the last one
     assert ours["map50_coco"] == pytest.approx(judge.stats[1], abs=1e-6)
     assert 0.1 < ours["map50_coco"] < 0.3
 
@@ -535,8 +541,8 @@ def test_real_data_sets(parts, splits, images, boxes, codes, tmp_path, capsys) -
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert sum(split["images"] for split in report["splits"].values()) == images
     assert sum(sum(split["boxes"].values()) for split in report["splits"].values()) == boxes
-    found = [issue["code"] for issue in report["issues"]]
-    assert {code: found.count(code) for code in set(found)} == codes
+    got = [issue["code"] for issue in report["issues"]]
+    assert {code: got.count(code) for code in set(got)} == codes
 
 
 class TestSplitStatsDedupe:

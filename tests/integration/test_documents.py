@@ -37,6 +37,7 @@ SMALL = ["epochs=2", "batch=4", "accumulate=1", "workers=0", "network.width=0.05
 SMALL_CLASSIFIER = [*SMALL, "network.size=32", "augment.min_crop=32", "augment.max_crop=40"]
 SMALL_DETECTOR = [*SMALL, "network.size=[96,64]"]
 ADDED = {
+    "fine-tune": ["minutes=none", "epochs=1", "workers=0", "batch=8", "optimizer.burn_in=1"],
     "imagenet-224": SMALL_CLASSIFIER,
     "imagenet-448": SMALL_CLASSIFIER,
     "small-detector": SMALL_DETECTOR,
@@ -61,7 +62,8 @@ def words_of(command: str) -> list[str]:
     """A command as words, made small where it trains; without what comes before a pipe."""
     words = shlex.split(command.replace("|| true", ""), comments=True)
     words = words[words.index("|") + 1 :] if "|" in words else words
-    recipe = next((word for word in words if word in ADDED), "")
+    fine_tunes = words[1:2] == ["train"] and not {"--recipe", "--resume"} & set(words)
+    recipe = "fine-tune" if fine_tunes else next((word for word in words if word in ADDED), "")
     out = words.index("--out") if "--out" in words else len(words)
     return [*words[:out], *ADDED.get(recipe, ()), *words[out:]]
 

@@ -14,7 +14,7 @@ from yolo9000.data.dataset import DataSet, open_data, open_splits
 from yolo9000.data.images import load_image
 from yolo9000.types import Sample
 
-Found = dict[str, dict[int, Known]]
+Read = dict[str, dict[int, Known]]
 
 
 def known_in(sample: Sample, data: DataSet) -> Known:
@@ -25,21 +25,21 @@ def known_in(sample: Sample, data: DataSet) -> Known:
     return tuple(sorted((data.classes[label], *box) for label, box in zip(sample.boxes.labels, boxes, strict=True)))
 
 
-def read_all(path: Path) -> Found:
+def read_all(path: Path) -> Read:
     """Every image of every split by the number in its first pixel."""
-    found: Found = {}
+    got: Read = {}
     for split, data in open_splits(path).items():
         samples = list(data.samples())
         by_number = {number_of(load_image(s.image, s.name).pixels): known_in(s, data) for s in samples}
         assert len(by_number) == len(samples)
-        found[split] = by_number
-    return found
+        got[split] = by_number
+    return got
 
 
-def expected(name: str, splits: dict[str, tuple[int, ...]] | None = None) -> Found:
+def expected(name: str, splits: dict[str, tuple[int, ...]] | None = None) -> Read:
     layout = LAYOUTS[name]
     wanted = layout.splits if splits is None else splits
-    return {split: {n: known_of(layout, n) for n in numbers} for split, numbers in wanted.items()}
+    return {split: {n: known_of(layout, n) for n in values} for split, values in wanted.items()}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -81,7 +81,7 @@ def coco(text: str | bytes) -> Reader:
     def read(folder: Path) -> Iterator[Annotation]:
         put(folder / "good.png", png())
         put(folder / "bad.png", png())
-        return read_coco(put(folder / "truth.json", text), folder, CLASSES)
+        return read_coco(put(folder / "gt.json", text), folder, CLASSES)
 
     return read
 
@@ -315,14 +315,14 @@ CASES: dict[str, tuple[Reader, str]] = {
     "coco image name with zero byte": (coco_image(file_name="a\0.png"), "image-missing"),
     "coco image name half a character": (coco_image(file_name="\ud800.png"), "image-missing"),
     "coco image gone": (coco_image(file_name="gone.png"), "image-missing"),
-    "coco image that is none": (coco_image(file_name="truth.json"), "image-unreadable"),
+    "coco image that is none": (coco_image(file_name="gt.json"), "image-unreadable"),
     "coco image of another size": (coco_image(width=300, height=200), "size-wrong"),
     "coco image of no size": (coco_image(width=0, height=0), "size-wrong"),
     "coco object no object": (coco_with("annotations", None), "label-syntax"),
     "coco object without box": (coco_object(bbox=None), "label-syntax"),
     "coco box of three": (coco_object(bbox=[1, 2, 3]), "label-syntax"),
     "coco box of text": (coco_object(bbox=["1", 2, 3, 4]), "label-syntax"),
-    "coco box of truth": (coco_object(bbox=[True, 2, 3, 4]), "label-syntax"),
+    "coco box of gt": (coco_object(bbox=[True, 2, 3, 4]), "label-syntax"),
     "coco box nan": (coco_object(bbox=[1, float("nan"), 3, 4]), "box-nan"),
     "coco box infinite": (coco_object(bbox=[1, 2, float("inf"), 4]), "box-nan"),
     "coco box of 400 digits": (coco_object(bbox=[1, 2, 10**400, 4]), "box-nan"),
@@ -476,16 +476,16 @@ CASES: dict[str, tuple[Reader, str]] = {
 
 
 def texts_of(reader: Reader, folder: Path) -> tuple[list[Annotation], list[str]]:
-    """What came, and everything that was told."""
+    """The annotations, and everything that was reported."""
     annotations = []
-    told = []
+    reported = []
     try:
         for annotation in reader(folder):
             annotations.append(annotation)
-            told += [f"{issue}: {issue.suggestion}" for issue in annotation.issues]
+            reported += [f"{issue}: {issue.suggestion}" for issue in annotation.issues]
     except DataError as error:
-        told.append(str(error))
-    return annotations, told
+        reported.append(str(error))
+    return annotations, reported
 
 
 @pytest.fixture(autouse=True)
@@ -498,13 +498,13 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_is_told_with_its_code_in_one_line(tmp_path, case):
+def test_each_is_reported_with_its_code_in_one_line(tmp_path, case):
     reader, expected = CASES[case]
     folder = tmp_path / "set"
-    annotations, told = texts_of(reader, folder)
-    assert told
-    assert any(f": {expected}: " in text or (expected not in CODES and expected in text) for text in told), told
-    for text in told:
+    annotations, reported = texts_of(reader, folder)
+    assert reported
+    assert any(f": {expected}: " in text or (expected not in CODES and expected in text) for text in reported), reported
+    for text in reported:
         assert text.isprintable()
         assert text.startswith(str(folder))
         assert len(text) < 2000

@@ -1,4 +1,4 @@
-"""Which boxes can be used, what is told of the others, and the images that samples point to."""
+"""Which boxes can be used, what is reported of the others, and the images that samples point to."""
 
 import io
 import math
@@ -116,7 +116,7 @@ def test_an_area_that_cannot_be(area):
     assert boxes.areas.tolist() == [8]  # 2 x 4
 
 
-def test_the_least_and_the_largest_area():
+def test_the_smallest_and_the_largest_area():
     boxes, issues = make_boxes([raw(1, 2, 3, 6, area=0), raw(0, 0, 30, 20, area=600)], SIZE)
     assert boxes.areas.tolist() == [0, 600]
     assert issues == []
@@ -176,7 +176,7 @@ def test_what_comes_out_can_be_used_and_nothing_is_lost(rows):
     np.testing.assert_array_equal(again.boxes_xyxy, boxes.boxes_xyxy)
 
 
-# --- how issues are told ---
+# --- how issues are reported ---
 
 
 def test_a_issue_is_one_line_that_can_be_printed():

@@ -48,16 +48,16 @@ def folder(tmp_path_factory) -> Path:
 
 
 def read(folder: Path, record: object, classes: tuple[str, ...] | None = None) -> list[Annotation]:
-    file = folder / "truth.json"
+    file = folder / "gt.json"
     file.write_text(record if isinstance(record, str) else json.dumps(record))
     return list(read_coco(file, folder, classes))
 
 
-def changed(part: str, place: int, **values: object) -> dict[str, Any]:
+def changed(part: str, position: int, **values: object) -> dict[str, Any]:
     """GOOD with some values of one element changed; those that are `...` deleted."""
     record = json.loads(json.dumps(GOOD))
-    record[part][place] |= values
-    record[part][place] = {key: value for key, value in record[part][place].items() if value is not ...}
+    record[part][position] |= values
+    record[part][position] = {key: value for key, value in record[part][position].items() if value is not ...}
     return record
 
 
@@ -78,7 +78,7 @@ def test_images_in_the_order_of_the_file(folder):
     assert [(sample.name, sample.image_id) for sample in (a, b, c)] == [("a.png", 7), ("deep/b.png", 3), ("c.png", 9)]
     assert all(sample.size_wh == (30, 20) for sample in (a, b, c))
     assert b.image == ImageFile(folder / "deep" / "b.png")
-    assert a.where == f"{folder}/truth.json: images[0]"
+    assert a.where == f"{folder}/gt.json: images[0]"
     np.testing.assert_array_equal(a.boxes.boxes_xyxy, [[0, 0, 30, 20]])
     assert (a.boxes.labels.tolist(), a.boxes.crowd.tolist(), a.boxes.areas.tolist()) == ([0], [True], [600])
     np.testing.assert_array_equal(b.boxes.boxes_xyxy, [[1, 2, 4.5, 6], [5, 6, 12, 14], [0, 0, 2, 2]])
@@ -92,7 +92,7 @@ def test_images_in_the_order_of_the_file(folder):
 
 def test_classes_are_in_the_order_of_their_ids(folder):
     read(folder, GOOD)
-    file = folder / "truth.json"
+    file = folder / "gt.json"
     assert coco_classes(file) == ("person", "dog")
     assert category_ids(file) == {0: 1, 1: 18}
     assert category_ids(file, ("cat", "dog")) == {1: 18}
@@ -115,9 +115,9 @@ def test_the_80_classes_have_90_ids_and_darknet_calls_six_of_them_otherwise(fold
     annotations = read(folder, record, COCO)
     assert codes(annotations) == []
     assert annotations[1].sample.boxes.labels.tolist() == [COCO.index("motorbike"), 79]
-    assert category_ids(folder / "truth.json", COCO) == COCO_CATEGORY_IDS == category_ids(folder / "truth.json")
+    assert category_ids(folder / "gt.json", COCO) == COCO_CATEGORY_IDS == category_ids(folder / "gt.json")
     out = folder / "out.json"
-    for classes in (COCO, coco_classes(folder / "truth.json")):
+    for classes in (COCO, coco_classes(folder / "gt.json")):
         write_coco(out, [annotations[1].sample], classes)
         written = json.loads(out.read_text())
         assert [category["id"] for category in written["categories"]] == list(COCO_CATEGORY_IDS.values())
@@ -151,7 +151,7 @@ def test_the_80_classes_have_90_ids_and_darknet_calls_six_of_them_otherwise(fold
 def test_objects_that_are_left_out(folder, values, code, message):
     annotations = read(folder, changed("annotations", 0, **values))
     issue = only_issue(annotations)
-    assert (issue.code, issue.where) == (code, f"{folder}/truth.json: annotations[0]")
+    assert (issue.code, issue.where) == (code, f"{folder}/gt.json: annotations[0]")
     assert message in issue.message
     assert issue.fixable
     by_name = {annotation.sample.name: annotation.sample for annotation in annotations if annotation.sample}
@@ -172,7 +172,7 @@ def test_objects_that_are_left_out(folder, values, code, message):
         ({"id": 3}, "id-duplicate", "an object's id must be there once, 3 was there before", [1, 2, 4.5, 6]),
     ],
 )
-def test_objects_that_are_mended(folder, values, code, message, kept):
+def test_objects_that_are_fixed(folder, values, code, message, kept):
     annotations = read(folder, changed("annotations", 0, **values))
     issue = only_issue(annotations)
     assert (issue.code, issue.fixable) == (code, True)
@@ -203,7 +203,7 @@ def test_objects_without_id_are_no_issue(folder):
         ({"file_name": "a\x00.png"}, "image-missing", "a\\x00.png must be there, is not"),
         ({"file_name": "\ud800"}, "image-missing", "\\ud800 must be there, is not"),
         ({"file_name": "x" * 5000}, "image-missing", "must be there, is not"),
-        ({"file_name": "truth.json"}, "image-unreadable", "must be a JPEG"),
+        ({"file_name": "gt.json"}, "image-unreadable", "must be a JPEG"),
         ({"file_name": "deep/../a.png"}, "path-outside", "must name a file in"),
         ({"file_name": "./deep/b.png"}, "image-duplicate", "'./deep/b.png' was there before"),
         ({"width": 20, "height": 30}, "size-wrong", "30 x 20, declares 20 x 30"),
@@ -214,7 +214,7 @@ def test_images_that_cannot_be_used(folder, values, code, message):
     annotations = read(folder, changed("images", 2, **values))
     issue = only_issue(annotations)
     assert issue.code == code
-    assert issue.where.startswith(f"{folder}/truth.json: images[2]")
+    assert issue.where.startswith(f"{folder}/gt.json: images[2]")
     assert message in issue.message
     assert not issue.fixable or code == "image-duplicate"
     assert sum(annotation.sample is not None for annotation in annotations) == 2
@@ -233,7 +233,7 @@ def test_an_absolute_name_inside_the_folder(folder):
     assert codes(annotations) == []
 
 
-def test_objects_of_an_image_that_is_left_out_are_told(folder):
+def test_objects_of_an_image_that_is_left_out_are_reported(folder):
     annotations = read(folder, changed("images", 1, id="x"))
     assert codes(annotations) == ["label-syntax", "id-unknown", "id-unknown", "id-unknown"]
 
@@ -253,7 +253,7 @@ def test_categories_that_cannot_be_used(folder, values, code, message):
         read(folder, changed("categories", 0, **values))
     assert code in str(error.value)
     with pytest.raises(DataError, match=message):
-        coco_classes(folder / "truth.json")
+        coco_classes(folder / "gt.json")
 
 
 # --- JSON, piece by piece ---
@@ -301,7 +301,7 @@ def test_files_that_cannot_be_understood(folder, monkeypatch, chunk, text, line,
     monkeypatch.setattr(coco, "_CHUNK", chunk)
     with pytest.raises(DataError) as error:
         read(folder, text)
-    assert str(error.value).startswith(f"{folder}/truth.json:{line}: file-syntax: ")
+    assert str(error.value).startswith(f"{folder}/gt.json:{line}: file-syntax: ")
     assert message.partition(", got")[0] in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -392,10 +392,10 @@ TOKENS = [*'{}[],:"-0 ', "NaN", "1e999", "null", "true", "18", '"id"', "\\ud800"
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 6), st.sampled_from(TOKENS)), max_size=4))
-def test_damaged_files_are_told(folder, edits):
+def test_damaged_files_are_reported(folder, edits):
     text = TEXT
-    for place, length, token in edits:
-        text = text[:place] + token + text[place + length :]
+    for position, length, token in edits:
+        text = text[:position] + token + text[position + length :]
     annotations, message = [], None
     try:
         annotations = read(folder, text)
@@ -423,7 +423,7 @@ ELEMENTS = VALUES | st.dictionaries(KEYS, VALUES | st.integers(0, 20), max_size=
 
 @settings(max_examples=200, deadline=None)
 @given(images=st.lists(ELEMENTS, max_size=3), objects=st.lists(ELEMENTS, max_size=4))
-def test_every_strange_image_and_object_is_told(folder, images, objects):
+def test_every_strange_image_and_object_is_reported(folder, images, objects):
     record = GOOD | {"images": GOOD["images"] + images, "annotations": GOOD["annotations"] + objects}
     annotations = read(folder, record)
     samples = [annotation.sample for annotation in annotations if annotation.sample]
@@ -442,8 +442,8 @@ def test_real_data_by_way_of_darknet(tmp_path):
     root = shared("data", "coco128")
     classes = (root / "classes.txt").read_text().split("\n")[:80]
     samples = [item.sample for item in read_label_files([root / "images" / "train2017"], classes) if item.sample]
-    write_coco(tmp_path / "truth.json", samples, classes)
-    annotations = list(read_coco(tmp_path / "truth.json", root))
+    write_coco(tmp_path / "gt.json", samples, classes)
+    annotations = list(read_coco(tmp_path / "gt.json", root))
     assert codes(annotations) == []
     assert sum(len(annotation.sample.boxes) for annotation in annotations) == 929
     for new, old in zip(annotations, samples, strict=True):

@@ -143,7 +143,7 @@ def test_lines_that_are_there_twice(tmp_path):
     assert annotation.sample.image_labels == (1,)
 
 
-def test_numbers_with_leading_zeros():
+def test_values_with_leading_zeros():
     assert parse_label_lines("02 .5 .5 1 1", "a.txt", 3).rows == [
         RawBox(2, 0, 0, 1, 1, "a.txt:1", "centre 0.5 0.5, size 1 1 of the image")
     ]
@@ -317,14 +317,14 @@ def read_yaml(folder: Path, text: str):
 
 
 def test_the_usual_yaml(yaml_folder):
-    found = read_yaml(yaml_folder, YAML)
-    names, splits = found.names, found.splits
+    got = read_yaml(yaml_folder, YAML)
+    names, splits = got.names, got.splits
     assert names == ("cat", "no", "a b")
     data = yaml_folder / "data"
     assert splits == {"train": (data / "images/train",), "val": (data / "images/val", data / "val.txt")}
     assert not Path("canary").exists()
     numbered = YAML.replace("""[cat, "no", 'a b']""", "\n  2: a b\n  0: cat\n  1: 'no'")
-    assert read_yaml(yaml_folder, numbered) == found
+    assert read_yaml(yaml_folder, numbered) == got
 
 
 def test_paths_without_a_root_are_beside_the_yaml(yaml_folder):
@@ -546,32 +546,32 @@ def test_every_line_is_a_box_a_label_or_a_issue(folder, lines):
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_damaged_yaml_is_told(folder, data):
+def test_damaged_yaml_is_reported(folder, data):
     (folder / "data" / "images").mkdir(parents=True, exist_ok=True)
     text = "path: data\ntrain: images\nnc: 3\nnames: {0: cat, 1: 'no', 2: a b}\n"
     for _ in range(data.draw(st.integers(1, 3))):
-        place, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 5))
+        position, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 5))
         token = data.draw(st.sampled_from([*":-[]{}&*!|>'\"%@`#,? \n\t", "!!python/name:os", "0x1", "<<: *a", "\x85"]))
-        text = text[:place] + token + text[place + length :]
+        text = text[:position] + token + text[position + length :]
     (folder / "x.yaml").write_text(text)
     message = ""
     try:
-        found = read_yolo_yaml(folder / "x.yaml")
+        got = read_yolo_yaml(folder / "x.yaml")
     except DataError as error:
         message = str(error)
     if message:
         assert message.startswith(f"{folder}/x.yaml")
         assert "\n" not in message
     else:
-        assert all(isinstance(name, str) and name for name in found.names)
-        assert found.splits
+        assert all(isinstance(name, str) and name for name in got.names)
+        assert got.splits
 
 
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.sampled_from(["names", "=", "x.names", "train", "train.list", "classes", "2", "\n", "\0", "é", "["]))
 )
-def test_damaged_darknet_data_is_told(folder, parts):
+def test_damaged_darknet_data_is_reported(folder, parts):
     message = ""
     try:
         names, splits = read_darknet_data(data_file(folder, " ".join(parts)))

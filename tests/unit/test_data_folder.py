@@ -105,11 +105,11 @@ def test_every_file_is_a_sample_or_a_issue(tmp_path_factory, names):
     annotations = list(read_folder(root, ("a", "b")))
     assert all((annotation.sample is None) != (not annotation.issues) for annotation in annotations)
     samples = {annotation.sample.name for annotation in annotations if annotation.sample}
-    told = [Path(issue.where).relative_to(root) for item in annotations for issue in item.issues]
+    reported = [Path(issue.where).relative_to(root) for item in annotations for issue in item.issues]
     assert samples == {name for name in files if name.startswith(("a/", "b/")) and name.endswith((".jpg", ".png"))}
     for name in files - samples:
-        is_told = any(Path(name).is_relative_to(path) for path in told)
-        assert is_told or name.endswith(".txt")
+        is_reported = any(Path(name).is_relative_to(path) for path in reported)
+        assert is_reported or name.endswith(".txt")
 
 
 def test_real_data():

@@ -56,13 +56,13 @@ def samples_of(folder: Path) -> list[Sample]:
     """Two images, 40 x 30: one with a gear and two nuts, one without objects."""
     folder.mkdir()
     boxes = np.array([[1, 2, 13, 9.5], [20.25, 3, 38, 29], [0, 0, 40, 30]], np.float32)
-    found = []
+    got = []
     for name, count in (("a b", 3), ("é", 0)):
         path = folder / f"{name}.png"
         Image.new("RGB", (40, 30), (90, 120, 150)).save(path)
         gt = BoxAnnotations.plain(boxes[:count], np.array([0, 1, 1][:count], np.int64))
-        found.append(Sample(path.name, ImageFile(path), str(path), (40, 30), gt))
-    return found
+        got.append(Sample(path.name, ImageFile(path), str(path), (40, 30), gt))
+    return got
 
 
 @pytest.mark.parametrize("name", [name for name in WRITABLE if name != "folder"])
@@ -81,7 +81,7 @@ def test_what_is_written_is_recognized_and_read(name: str, tmp_path: Path) -> No
 
 def test_a_recognition_says_what_a_data_set_file_would(tmp_path: Path) -> None:
     FORMATS["yolo"].write(tmp_path, iter(samples_of(tmp_path / "from")), CLASSES, "train", copy=True)  # type: ignore[misc]
-    found = FORMATS["yolo"].sniff(Listing.of(tmp_path))
-    assert isinstance(found, Recognition)
-    assert found.sources == {"train": [{"format": "yolo", "path": "images/train", "names": list(CLASSES)}]}
-    assert found.counts == {"train": 2}
+    got = FORMATS["yolo"].sniff(Listing.of(tmp_path))
+    assert isinstance(got, Recognition)
+    assert got.sources == {"train": [{"format": "yolo", "path": "images/train", "names": list(CLASSES)}]}
+    assert got.counts == {"train": 2}

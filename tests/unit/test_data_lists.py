@@ -16,7 +16,7 @@ from yolo9000.types import Annotation, ImageFile
 CLASSES = ("cat", "dog", "ant")
 LABELS = ListColumns(0, (1,))
 MANY = ListColumns(0, (1,), rest=True)
-NUMBERS = ListColumns(0, (1,), numbers=True)
+INDEXED = ListColumns(0, (1,), indices=True)
 BOXES = ListColumns("image", ("label",), ("x1", "y1", "x2", "y2"), difficult="difficult")
 HEADER = "image,label,x1,y1,x2,y2,difficult\n"
 
@@ -62,7 +62,7 @@ def test_labels_by_the_names_of_columns_and_tabs(images):
 
 
 def test_labels_by_number_and_in_several_columns(images):
-    annotations = read(images, "a.png,2,1\nb.png,0,0\n", ListColumns(0, (1, 2), numbers=True))
+    annotations = read(images, "a.png,2,1\nb.png,0,0\n", ListColumns(0, (1, 2), indices=True))
     assert [annotation.sample.image_labels for annotation in annotations] == [(1, 2), (0,)]
     assert issues(annotations) == [("label-duplicate", "2")]
 
@@ -114,8 +114,8 @@ def test_one_of_several_labels_is_unknown(images):
     assert [(issue.code, issue.fixable) for issue in annotation.issues] == [("class-unknown", False)] * 2
 
 
-def test_numbers_that_are_none(images):
-    annotations = read(images, "a.png,3\nb.png,dog\n", NUMBERS)
+def test_values_that_are_none(images):
+    annotations = read(images, "a.png,3\nb.png,dog\n", INDEXED)
     assert issues(annotations) == [("class-unknown", "1"), ("label-syntax", "2")]
 
 
@@ -264,7 +264,7 @@ ROWS = st.lists(CELLS, max_size=8).map(",".join) | st.text(max_size=9).filter(la
 
 @settings(max_examples=300, deadline=None)
 @given(rows=st.lists(ROWS, max_size=6), boxed=st.booleans())
-def test_every_row_is_used_or_told(images, rows, boxed):
+def test_every_row_is_used_or_reported(images, rows, boxed):
     first = HEADER if boxed else "a.png,ant\n"
     text = (first + "\n".join(rows)).encode("utf-8", "surrogatepass")
     try:
@@ -302,7 +302,7 @@ def test_real_data_without_a_header():
     assert len(coarse) == 43
     for split, count in [("train", 2640), ("val", 296)]:
         for column, classes in [(1, fine), (2, coarse)]:
-            columns = ListColumns(0, (column,), numbers=True)
+            columns = ListColumns(0, (column,), indices=True)
             annotations = list(read_list(root / f"{split}.txt", root, classes, columns))
             assert issues(annotations) == []
             assert len(annotations) == count

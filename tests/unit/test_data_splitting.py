@@ -81,8 +81,8 @@ def test_like_images_are_never_divided() -> None:
 
 def test_three_splits_and_stratification() -> None:
     labels: list[tuple[int, ...]] = [(0,)] * 80 + [(0, 1)] * 20
-    found = survey_of([f"r{i}x.png" for i in range(100)], list(range(100)), labels)
-    splits = split_survey(found, {"val": 0.2, "test": 0.1}, classes=2)
+    got = survey_of([f"r{i}x.png" for i in range(100)], list(range(100)), labels)
+    splits = split_survey(got, {"val": 0.2, "test": 0.1}, classes=2)
     assert Counter(splits) == {"train": 70, "val": 20, "test": 10}
     rare = Counter(split for split, some in zip(splits, labels, strict=True) if 1 in some)
     assert rare["val"] == 4  # a fifth of 20
@@ -114,19 +114,19 @@ def test_duplicates_are_kept_where_they_are_scored(tmp_path: Path) -> None:
         return Survey(samples, [image_hash(image) for image in pixels])
 
     surveys = {"train": survey("a.png", "c.png", "d.png"), "val": survey("b.png", "e.jpg")}
-    found = duplicates_in(surveys)
-    assert [str(one) for one in found] == [
+    got = duplicates_in(surveys)
+    assert [str(one) for one in got] == [
         "train: a.png is the same as val: b.png",
         "train: c.png is nearly the same as val: e.jpg",
     ]
-    kept = without_duplicates(surveys, found)
+    kept = without_duplicates(surveys, got)
     assert {split: [sample.name for sample in samples] for split, samples in kept.items()} == {
         "train": ["d.png"],
         "val": ["b.png", "e.jpg"],
     }
 
 
-def test_numbers_of_a_split_and_drift() -> None:
+def test_values_of_a_split_and_drift() -> None:
     one, other = SplitStats(), SplitStats()
     for name in ("a", "b"):
         one.add(sample_of(name, (0, 0, 1)))

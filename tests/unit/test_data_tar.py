@@ -128,18 +128,18 @@ def test_members_that_are_no_images(tmp_path):
 
 def test_a_folder_is_a_name_and_not_a_number(tmp_path):
     path = tar(tmp_path / "a.tar", ("0/a.png", png()), ("7/b.png", png()))
-    told, annotation = read(path)
-    assert [(issue.code, issue.fixable) for issue in told.issues] == [("class-unknown", False)]
+    reported, annotation = read(path)
+    assert [(issue.code, issue.fixable) for issue in reported.issues] == [("class-unknown", False)]
     assert annotation.sample.image_labels == (2,)
 
 
 def test_a_sparse_member(tmp_path):
     tar(tmp_path / "a.tar", ("cat/a.png", png()), ("cat/b.png", png()))
     data = bytearray((tmp_path / "a.tar").read_bytes())
-    place = data.index(b"cat/b.png")
-    data[place + 156] = ord("S")  # the kind of the member: GNU's sparse file
-    data[place + 148 : place + 156] = b" " * 8
-    data[place + 148 : place + 156] = b"%06o\0 " % sum(data[place : place + 512])
+    position = data.index(b"cat/b.png")
+    data[position + 156] = ord("S")  # the kind of the member: GNU's sparse file
+    data[position + 148 : position + 156] = b" " * 8
+    data[position + 148 : position + 156] = b"%06o\0 " % sum(data[position : position + 512])
     (tmp_path / "a.tar").write_bytes(data)
     annotations = read(tmp_path / "a.tar")
     assert [code for code, _ in issues(annotations)][:1] in (["tar-member"], ["tar-damaged"])
@@ -284,11 +284,11 @@ def test_boxes_of_a_table(tmp_path):
     assert (c.boxes, c.image_labels) == (None, (1,))  # without a row its folder counts
 
 
-def test_a_image_that_is_called_in_two_ways(tmp_path):
+def test_an_image_of_two_names(tmp_path):
     path = tar(tmp_path / "a.tar", ("a.png", png()))
     (tmp_path / "boxes.tsv").write_text(TABLE + "a.png\tdog\t1\t2\t3\t4\n./a.png\tcat\t1\t2\t3\t4\n")
-    told, annotation = read(path, tmp_path / "boxes.tsv")
-    assert [issue.code for issue in told.issues] == ["image-duplicate"]
+    reported, annotation = read(path, tmp_path / "boxes.tsv")
+    assert [issue.code for issue in reported.issues] == ["image-duplicate"]
     assert annotation.sample.boxes.labels.tolist() == [1]
 
 
@@ -312,7 +312,7 @@ def test_rows_that_cannot_be_used(tmp_path):
 def test_other_columns(tmp_path):
     path = tar(tmp_path / "a.tar", ("a.png", png()))
     (tmp_path / "boxes.csv").write_text("a.png,1,1,2,3,4\n")
-    columns = ListColumns(0, (1,), (2, 3, 4, 5), numbers=True)
+    columns = ListColumns(0, (1,), (2, 3, 4, 5), indices=True)
     (annotation,) = read(path, tmp_path / "boxes.csv", columns=columns)
     np.testing.assert_array_equal(annotation.sample.boxes.boxes_xyxy, [[1, 2, 3, 4]])
 
@@ -369,7 +369,7 @@ def test_a_damaged_header_is_not_the_end(tmp_path):
     assert str(issue) == f"{path}: tar-damaged: must be a whole tar file; at byte 1,024: what comes is no header"
 
 
-def test_joined_tar_files_are_told(tmp_path):
+def test_joined_tar_files_are_reported(tmp_path):
     first = tar(tmp_path / "a.tar", ("cat/a.png", png())).read_bytes()
     second = tar(tmp_path / "b.tar", ("cat/b.png", png())).read_bytes()
     (tmp_path / "c.tar").write_bytes(first + second)
@@ -381,10 +381,10 @@ def test_joined_tar_files_are_told(tmp_path):
 def test_a_negative_size_leads_nowhere(tmp_path, size):
     path = tar(tmp_path / "a.tar", ("cat/a.png", png()), ("cat/b.png", png()))
     data = bytearray(path.read_bytes())
-    place = data.index(b"cat/b.png")
-    data[place + 124 : place + 136] = size
-    data[place + 148 : place + 156] = b" " * 8
-    data[place + 148 : place + 156] = b"%06o\0 " % sum(data[place : place + 512])
+    position = data.index(b"cat/b.png")
+    data[position + 124 : position + 136] = size
+    data[position + 148 : position + 156] = b" " * 8
+    data[position + 148 : position + 156] = b"%06o\0 " % sum(data[position : position + 512])
     path.write_bytes(data)
     annotations = read(path)
     assert [issue.code for item in annotations for issue in item.issues] == ["tar-damaged"]
@@ -405,13 +405,13 @@ DAMAGE = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 511), st.integers
 
 
 @settings(max_examples=300, deadline=None)
-@given(damage=DAMAGE, kept=st.just(1.0) | st.floats(0, 1), mend=st.booleans())
-def test_damaged_tar_files_are_told(good, damage, kept, mend):
+@given(damage=DAMAGE, kept=st.just(1.0) | st.floats(0, 1), fix=st.booleans())
+def test_damaged_tar_files_are_reported(good, damage, kept, fix):
     data = bytearray(good.read_bytes())
-    for block, place, value in damage:
+    for block, position, value in damage:
         begin = block * 512
-        data[begin + place] = value
-        if mend:  # a header whose checksum is right, so that what stands in it is looked at
+        data[begin + position] = value
+        if fix:  # a header whose checksum is right, so that what stands in it is looked at
             data[begin + 148 : begin + 156] = b" " * 8
             data[begin + 148 : begin + 156] = b"%06o\0 " % sum(data[begin : begin + 512])
     path = good.with_name("damaged.tar")
@@ -427,7 +427,7 @@ def test_damaged_tar_files_are_told(good, damage, kept, mend):
         return
     samples = [annotation.sample for annotation in annotations if annotation.sample]
     codes = {code for code, _ in issues(annotations)}
-    if not mend and "tar-damaged" not in codes:  # else an image may have become a folder
+    if not fix and "tar-damaged" not in codes:  # else an image may have become a folder
         assert len(samples) + len(issues(annotations)) >= 4
     assert len({sample.name for sample in samples}) == len(samples)
     size = path.stat().st_size

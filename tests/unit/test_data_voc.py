@@ -317,10 +317,10 @@ def damaged(tmp_path_factory) -> Path:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD)), st.integers(0, 9), st.sampled_from(TOKENS)), max_size=4))
-def test_damaged_annotations_are_told(damaged, edits):
+def test_damaged_annotations_are_reported(damaged, edits):
     text = GOOD
-    for place, length, token in edits:
-        text = text[:place] + token + text[place + length :]
+    for position, length, token in edits:
+        text = text[:position] + token + text[position + length :]
     (damaged / "Annotations" / "a.xml").write_text(text)
     (annotation,) = read_voc(damaged, None, CLASSES)
     assert all(issue.fixable for issue in annotation.issues) or annotation.sample is None

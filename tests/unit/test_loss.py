@@ -74,7 +74,7 @@ def cells_of(assignment: Assignment) -> list[tuple[int, int, int]]:
 
 class TestAssign:
     @pytest.mark.parametrize(
-        ("box", "place"),
+        ("box", "cell"),
         [
             ((0.5, 0.75, 0.6, 0.5), (1, 1, 1)),  # x 1.5 and y 1.5 cells; 1.8 x 1 cells: most like 2 x 1
             ((0.3, 0.1, 0.3, 0.9), (2, 0, 0)),  # x 0.9 and y 0.2 cells; 0.9 x 1.8 cells: most like 1 x 2

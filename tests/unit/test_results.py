@@ -310,7 +310,7 @@ def test_stems_are_file_names(name, stem):
     assert OutputNames().stem(name, None) == stem
 
 
-def test_the_same_image_keeps_its_stem_and_others_get_numbers():
+def test_the_same_image_keeps_its_stem_and_others_get_suffixes():
     names = OutputNames()
     assert [names.stem(f"{folder}/dog.jpg", None) for folder in "abcab"] == [
         "dog",
@@ -372,8 +372,8 @@ def test_classes_whose_names_collide_get_files_of_their_own(tmp_path: Path) -> N
     names = ("a/b", "a:b", "A_b", "a/b")
     boxes = np.tile(np.array([[30, 20, 180, 100]], np.float32), (4, 1))
     scores = np.array([0.5, 0.25, 0.125, 0.0625], np.float32)
-    found = Detections(boxes, scores, np.array([0, 1, 2, 0]), names, (300, 200))
-    write_all(tmp_path, ["voc"], ("1.png", None, found))
+    detections = Detections(boxes, scores, np.array([0, 1, 2, 0]), names, (300, 200))
+    write_all(tmp_path, ["voc"], ("1.png", None, detections))
     written = {path.name: path.read_text().split()[1::6] for path in (tmp_path / "results").iterdir()}
     assert written == {
         "comp4_det_test_a_b.txt": ["0.500000", "0.062500"],
@@ -408,7 +408,7 @@ def test_images_cannot_be_written_to_a_file(tmp_path: Path) -> None:
         ImageWriter(tmp_path / "file", OutputNames())
 
 
-def test_a_page_shows_the_images_and_the_ways_through_the_tree(tmp_path: Path) -> None:
+def test_a_page_shows_the_images_and_the_paths_through_the_tree(tmp_path: Path) -> None:
     write_all(
         tmp_path,
         ["html"],
@@ -427,4 +427,4 @@ def test_a_page_shows_the_images_and_the_ways_through_the_tree(tmp_path: Path) -
     assert "a &#34;big&#34;, red car</td>" in page
     assert ">animal 0.90 &gt; dog 0.50<" in page
     assert page.count("<video") == page.count('src="walk.mp4"') == 1
-    assert page.count("Nothing found.") == 1
+    assert page.count("No detections.") == 1

@@ -1,4 +1,4 @@
-"""Draws a report on anchors as one PNG, after Figure 2 of the paper. Needs matplotlib; import it only to draw.
+"""A report on anchors as a PNG, after Figure 2 of the paper. Requires matplotlib.
 
 Paper: §2 Dimension Clusters, Figure 2.
 """
@@ -26,7 +26,7 @@ def plot_report(report: AnchorReport, path: str | Path, *, k: int | None = None)
 
     Args:
         report: what to draw.
-        path: file to write; it is replaced if it is there.
+        path: file to write; an existing one is replaced.
         k: number of anchors to draw as boxes; None: the elbow.
 
     Raises:
@@ -88,5 +88,5 @@ def _frame(axes: Axes, anchors_wh: Float64[np.ndarray, "k 2"]) -> None:
 
 
 def _side(length: float) -> str:
-    """Three digits, more where the number has more before the point."""
+    """Three significant digits; at least all digits before the point."""
     return f"{length:.0f}" if length >= 100 else f"{length:#.3g}"

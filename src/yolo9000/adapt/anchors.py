@@ -1,10 +1,10 @@
 """Dimension clusters: anchors from the boxes of a data set by k-means with the distance 1 - IoU. NumPy only.
 
-Boxes and anchors are compared as if they shared a centre, so only widths and heights matter. The unit is the caller's:
-cells of a network, pixels, or fractions of the image; anchors come out in the unit that the sizes went in.
+Boxes and anchors are compared at a common centre, so only widths and heights matter. Sizes may be in any unit (cells of
+a network, pixels, fractions of the image); anchors are returned in the unit of the sizes.
 
-1 - IoU obeys the triangle inequality (it is the Jaccard distance), so k-means here looks again only at boxes that the
-centroids' moves can have brought to another cluster; the answer is the one that looking at all of them gives.
+1 - IoU obeys the triangle inequality (it is the Jaccard distance), so each iteration reassigns only boxes whose nearest
+centroid can have changed since they were last assigned; the result is that of plain k-means.
 
 Paper: §2 Dimension Clusters, Table 1, Figure 2.
 """
@@ -45,22 +45,22 @@ STRIDE = 32  # pixels of the network's input in a cell (§2)
 COCO_AREAS = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # minimum square pixels of COCO's three sizes
 
 _RESTARTS = 10
-_MAX_ITERATIONS = 1000  # k-means with means under 1 - IoU may walk in a circle; real data needed at most a few hundred
-_SAMPLE = 1 << 14  # sizes that the restarts compete on; of more only the winner sees all
-_BLOCK = 1 << 14  # sizes handled at a time: what is computed for them stays in the CPU's cache
-_MIN_SIDE = 1e-75  # from it to its inverse, areas and their ratios are numbers
-_ROUNDING = 1e-9  # far above the rounding of a distance, far below any distance that matters
+_MAX_ITERATIONS = 1000  # k-means with means under 1 - IoU may cycle; real data needed at most a few hundred
+_SAMPLE = 1 << 14  # sizes that restarts run on; if there are more, only the best run continues on all
+_BLOCK = 1 << 14  # sizes processed at a time, so that intermediate arrays stay in the CPU's cache
+_MIN_SIDE = 1e-75  # between it and its inverse, areas and their ratios are finite
+_ROUNDING = 1e-9  # far above the rounding error of a distance, far below any relevant distance
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """What k-means found.
+    """The result of k-means.
 
     Attributes:
-        anchors_wh: (k, 2) the centroids, smallest area first.
-        average_iou: mean over the boxes of the IoU with the closest anchor; whatever the distance was.
-        counts: boxes in each cluster.
-        iterations: of the run that gave them.
+        anchors_wh: (k, 2) the centroids, in ascending order of area.
+        average_iou: mean over the boxes of the IoU with the closest anchor, for either distance.
+        counts: number of boxes in each cluster.
+        iterations: number of iterations of the best run.
     """
 
     anchors_wh: Float64[np.ndarray, "k 2"]
@@ -74,9 +74,9 @@ class Coverage:
     """How well anchors fit boxes before a network moves them.
 
     Attributes:
-        boxes: how many.
+        boxes: number of boxes.
         average_iou: mean IoU with the closest anchor.
-        recall_50: fraction of the boxes that some anchor meets with an IoU of at least .5.
+        recall_50: fraction of the boxes whose IoU with some anchor is at least .5.
         recall_75: the same at .75.
     """
 
@@ -94,8 +94,8 @@ class AnchorRow:
         k: number of anchors.
         iou: clusters under 1 - IoU.
         euclidean: clusters under the Euclidean distance, for comparison.
-        coverage: of the anchors under 1 - IoU: of ``all`` boxes, and of the ``small``, ``medium`` and ``large``;
-            sizes without boxes are left out.
+        coverage: of the clusters under 1 - IoU, for ``all``, ``small``, ``medium`` and ``large`` boxes; sizes without
+            boxes are omitted.
     """
 
     k: int
@@ -106,10 +106,10 @@ class AnchorRow:
 
 @dataclass(frozen=True)
 class DefaultRow:
-    """Anchors that were there before, such as Darknet's, on the same boxes.
+    """Given anchors, e.g. Darknet's, on the same boxes.
 
     Attributes:
-        name: what they are called.
+        name: their name.
         anchors_wh: (k, 2) in the unit of the report.
         coverage: as in `AnchorRow`.
     """
@@ -121,13 +121,13 @@ class DefaultRow:
 
 @dataclass(frozen=True)
 class AnchorReport:
-    """Anchors for every k (Figure 2), and how others do on the same boxes.
+    """Anchors for every k (Figure 2), compared with given anchors on the same boxes.
 
     Attributes:
         unit: of all sizes and anchors.
-        rows: one for each k, rising.
-        elbow: the k that `elbow` chooses from the average IoU under 1 - IoU.
-        defaults: the other anchors.
+        rows: one for each k, in ascending order.
+        elbow: the k that `elbow` selects from the average IoU of the clusters under 1 - IoU.
+        defaults: the given anchors.
     """
 
     unit: Unit
@@ -139,7 +139,7 @@ class AnchorReport:
         """The row of one k.
 
         Raises:
-            ConfigError: the report has none.
+            ConfigError: the report has no such row.
         """
         for row in self.rows:
             if row.k == k:
@@ -148,9 +148,9 @@ class AnchorReport:
 
 
 def size_iou(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "n k"]:
-    """IoU of every box with every centroid, as if they shared a centre.
+    """IoU of every box with every centroid, at a common centre.
 
-    Both must be positive. Paper: §2 Dimension Clusters, the IOU in d(box, centroid) = 1 - IOU(box, centroid).
+    Sizes must be positive. Paper: §2 Dimension Clusters, the IOU in d(box, centroid) = 1 - IOU(box, centroid).
     """
     common = np.minimum(sizes_wh[:, None], centroids_wh[None])
     intersection = common[..., 0] * common[..., 1]
@@ -168,7 +168,7 @@ def average_iou(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarr
 
 
 def recall(sizes_wh: Float[np.ndarray, "n 2"], centroids_wh: Float[np.ndarray, "k 2"], iou: float) -> float:
-    """Fraction of the boxes that some centroid meets with at least this IoU.
+    """Fraction of the boxes whose IoU with some centroid is at least the given one.
 
     Raises:
         DataError: there is no box, or a box or a centroid is not finite and positive.
@@ -186,7 +186,7 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def _checked(sizes_wh: Float[np.ndarray, "n 2"], what: str) -> Float64[np.ndarray, "n 2"]:
-    """The sizes in float64; at least one, and all positive and finite."""
+    """The sizes in float64; checks that there is at least one and that all are positive and finite."""
     sizes = np.asarray(sizes_wh, np.float64)
     if not len(sizes):
         raise DataError(f"there must be at least one {what}, got none")
@@ -209,23 +209,23 @@ def cluster(
     restarts: int = _RESTARTS,
     seed: int = 0,
 ) -> Clusters:
-    """k-means on the widths and heights of boxes; the best of several restarts.
+    """Cluster the widths and heights of boxes by k-means; the best of several restarts.
 
-    What the paper leaves open is decided so: a centroid is the mean of its boxes, which gives the numbers of Table 1
-    on VOC 2007 (61.1 and 67.7 for k = 5 and 9; the median would give 62.2 and 69.0, the paper has 61.0 and 67.2); the
-    first centroids are drawn as in k-means++, by squared distance; a run ends when no box changes its cluster; a
-    cluster without boxes starts again at the box that is farthest from its centroid. Of more than 16,384 different
-    sizes the restarts compete on that many, and the best of them goes on over all.
+    The paper leaves details open. Here a centroid is the mean of its boxes, which reproduces Table 1 on VOC 2007 (61.1
+    and 67.7 for k = 5 and 9; the median gives 62.2 and 69.0, the paper has 61.0 and 67.2); the first centroids are
+    drawn as in k-means++, by squared distance; a run ends when no box changes its cluster; an empty cluster is moved to
+    the box that is farthest from its centroid. If there are more than 16,384 distinct sizes, restarts run on a sample
+    of that many, and the best one continues on all.
 
     Args:
         sizes_wh: the boxes; their order does not matter.
         k: number of anchors.
         distance: ``iou`` for 1 - IoU, or ``euclidean``, which the paper found worse.
-        restarts: number of runs; the one with the least sum of distances (squared where Euclidean) wins.
-        seed: of the draws; the same one gives the same anchors.
+        restarts: number of runs; the one with the smallest sum of distances (squared if Euclidean) is returned.
+        seed: of the random draws; equal seeds give equal anchors.
 
     Raises:
-        ConfigError: k or restarts is less than 1, or there are fewer different sizes than k.
+        ConfigError: k or restarts is less than 1, or there are fewer distinct sizes than k.
         DataError: there is no box, or one is not finite and positive.
 
     Paper: §2 Dimension Clusters.
@@ -233,7 +233,7 @@ def cluster(
     if k < 1 or restarts < 1:
         raise ConfigError(f"k and restarts must be at least 1, got {k} and {restarts}")
     sizes = _checked(sizes_wh, "box")
-    scale = 2.0 ** np.frexp(sizes.max())[1]  # a power of two: scaling by it rounds nothing
+    scale = 2.0 ** np.frexp(sizes.max())[1]  # a power of two, so that scaling is exact
     boxes = _Boxes.of(sizes / scale)
     if len(boxes) < k:
         raise ConfigError(f"k must be at most the number of different box sizes, {len(boxes)}, got {k}")
@@ -246,7 +246,7 @@ def cluster(
 
 @dataclass(frozen=True)
 class _Boxes:
-    """Different sizes, sorted by width and height, and how many boxes have each: the same for every order of boxes."""
+    """Distinct sizes, sorted by width and height, and the number of boxes of each; independent of the boxes' order."""
 
     sides: Float64[np.ndarray, "2 n"]
     weights: Float64[np.ndarray, " n"]
@@ -256,7 +256,7 @@ class _Boxes:
 
     @classmethod
     def of(cls, sizes_wh: Float64[np.ndarray, "n 2"]) -> _Boxes:
-        # As complex numbers, which NumPy sorts by both parts and many times as fast as rows.
+        # As complex numbers, which NumPy sorts by both parts, much faster than rows.
         different, counts = np.unique(sizes_wh[:, 0] + 1j * sizes_wh[:, 1], return_counts=True)
         return cls(np.stack([different.real, different.imag]), counts.astype(np.float64))
 
@@ -267,7 +267,7 @@ class _Boxes:
 def _distances(
     sides: Float64[np.ndarray, "2 n"], others: Float64[np.ndarray, "2 m"], distance: Distance
 ) -> Float64[np.ndarray, " n"]:
-    """From each box to the other box with its index, or to the only other box."""
+    """Distance of each box from the other box at its index, or from the only other box."""
     if distance == "euclidean":
         return np.asarray(np.sqrt((sides[0] - others[0]) ** 2 + (sides[1] - others[1]) ** 2))
     intersection = np.minimum(sides[0], others[0]) * np.minimum(sides[1], others[1])
@@ -296,7 +296,7 @@ def _sample(boxes: _Boxes, count: int, rng: np.random.Generator) -> _Boxes:
 
 
 def _first_centroids(boxes: _Boxes, k: int, distance: Distance, rng: np.random.Generator) -> Float64[np.ndarray, "k 2"]:
-    """k-means++: each is a box, drawn with a chance proportional to its squared distance from those before."""
+    """k-means++: boxes drawn with probabilities proportional to their squared distance from those drawn before."""
     indices = [_draw(boxes.weights, rng)]
     nearest = np.full(len(boxes), np.inf)
     for _ in range(1, k):
@@ -307,7 +307,7 @@ def _first_centroids(boxes: _Boxes, k: int, distance: Distance, rng: np.random.G
 
 
 def _draw(chances: Float64[np.ndarray, " n"], rng: np.random.Generator) -> int:
-    """An index, drawn with a chance proportional to its entry."""
+    """An index, drawn with a probability proportional to its entry."""
     steps = np.cumsum(chances)
     return int(np.searchsorted(steps, rng.random() * steps[-1], side="right"))
 
@@ -315,7 +315,7 @@ def _draw(chances: Float64[np.ndarray, " n"], rng: np.random.Generator) -> int:
 def _run(boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Distance) -> _Run:
     """k-means from given centroids until no box changes its cluster."""
     assignment = _Assignment(boxes, len(centroids_wh), distance)
-    moved = 0.0  # over all iterations the sum of the farthest moves of a centroid
+    moved = 0.0  # sum over all iterations of the largest move of a centroid
     iterations = 0
     while assignment.renew(centroids_wh, moved) and iterations < _MAX_ITERATIONS:
         iterations += 1
@@ -327,10 +327,10 @@ def _run(boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Dist
 
 
 class _Assignment:
-    """Which box is in which cluster, and how far the centroids must move before that can change.
+    """The cluster of each box, and how far the centroids must move before it can change.
 
-    A box stays where it is until the centroids have moved by half of its margin, which is how much farther the second
-    nearest centroid is than the nearest: by the triangle inequality neither distance changes by more than the move.
+    A box keeps its cluster until the centroids have moved by half of its margin, the difference between its distances
+    from the second nearest and the nearest centroid: by the triangle inequality neither changes by more than the move.
     """
 
     def __init__(self, boxes: _Boxes, k: int, distance: Distance) -> None:
@@ -339,10 +339,10 @@ class _Assignment:
         self._k = k
         self._distance = distance
         self._labels = np.full(len(boxes), -1)  # in no cluster yet
-        self._due = np.full(len(boxes), -np.inf)  # what `moved` must reach before the box is looked at again
+        self._due = np.full(len(boxes), -np.inf)  # value of `moved` at which the box is reassigned
 
     def renew(self, centroids_wh: Float64[np.ndarray, "k 2"], moved: float) -> bool:
-        """Put every box into the cluster of its nearest centroid; whether any changed."""
+        """Assign every box to its nearest centroid; returns whether any changed."""
         stale = np.flatnonzero(self._due <= moved)
         changes = [self._renew_block(stale[block], centroids_wh, moved) for block in _blocks(len(stale))]
         return any(changes)
@@ -357,7 +357,7 @@ class _Assignment:
         return changed
 
     def means(self, centroids_wh: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, "k 2"]:
-        """The mean of each cluster; for one without boxes the box that is farthest from its present centroid."""
+        """The mean of each cluster; for empty clusters the boxes that are farthest from their centroids."""
         counts = self.counts()
         sums = [np.bincount(self._labels, sides, self._k) for sides in self._weighted_sides]
         means = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
@@ -378,7 +378,7 @@ class _Assignment:
 def _nearest(
     boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Distance
 ) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """For each box its nearest centroid, of equals the first, and how much farther the second nearest is."""
+    """For each box its nearest centroid (of equally near ones the first), and how much farther the second is."""
     labels = np.zeros(len(boxes), np.int64)
     nearest = _distances(boxes.sides, centroids_wh.T[:, :1], distance)
     second = np.full(len(boxes), np.inf)
@@ -399,21 +399,21 @@ def report(
     restarts: int = _RESTARTS,
     seed: int = 0,
 ) -> AnchorReport:
-    """Cluster with every k, under 1 - IoU and under the Euclidean distance, and tell how well the anchors fit.
+    """Cluster with every k, under 1 - IoU and under the Euclidean distance, and evaluate how well the anchors fit.
 
-    Small, medium and large are COCO's, less than 32 x 32 pixels, less than 96 x 96, and the rest: of the images if the
-    unit is pixels, of the network's input if it is cells.
+    Small, medium and large are defined as in COCO: below 32 x 32 pixels, below 96 x 96, and the rest; pixels are those
+    of the image if the unit is pixels, of the network's input if it is cells.
 
     Args:
         sizes_wh: the boxes.
-        ks: the numbers of anchors, in any order.
+        ks: numbers of anchors, in any order.
         unit: of the sizes.
-        defaults: anchors to compare with, in the same unit, and what they are called.
+        defaults: anchors to compare with, by name, in the same unit.
         restarts: as in `cluster`.
         seed: as in `cluster`.
 
     Raises:
-        ConfigError: there is no k, one is less than 1, or one is greater than the number of different sizes.
+        ConfigError: there is no k, one is less than 1, or one is greater than the number of distinct sizes.
         DataError: there is no box, or a box or a default anchor is not finite and positive.
 
     Paper: §2 Dimension Clusters, Table 1, Figure 2.
@@ -450,11 +450,11 @@ def _cover(ious: Float64[np.ndarray, " n"]) -> Coverage:
 def elbow(ks: Sequence[int], mean_ious: Sequence[float]) -> int:
     """The k at which the curve of average IoU is highest above the straight line between its ends (Kneedle).
 
-    Of equals the smallest. It depends on the ends: the paper chose 5 by eye, "a good tradeoff between model
-    complexity and high recall"; on VOC 2007 and k = 1 to 15 this rule gives 4, with 5 close behind.
+    Of several such k the smallest. It depends on the ends: the paper chose 5 by eye, "a good tradeoff between model
+    complexity and high recall"; on VOC 2007 and k = 1 to 15 this rule gives 4, with 5 a close second.
 
     Args:
-        ks: at least one, rising.
+        ks: at least one, in ascending order.
         mean_ious: one for each k.
     """
     line = np.interp(ks, [ks[0], ks[-1]], [mean_ious[0], mean_ious[-1]])
@@ -474,10 +474,9 @@ def to_cells(
     Args:
         sizes_wh: fractions of the image, or, with ``images_wh``, pixels of it.
         network_wh: width and height of the network's input in pixels.
-        images_wh: width and height of the image that each size is from, or one row for all; None: the sizes are
-            fractions, which says nothing of the images' shape, so that they are taken as stretched to the input.
-        resize_mode: how images in pixels are fitted to the input: the whole image at one scale, or each side at its
-            own.
+        images_wh: width and height of each size's image, or one row for all; None: the sizes are fractions of images
+            that are stretched to the input.
+        resize_mode: how images in pixels are resized to the input: at one scale, or each side at its own.
         stride: pixels of the input in a cell.
 
     Raises:
@@ -494,7 +493,7 @@ def to_cells(
 def cfg_line(anchors_wh_cells: Float[np.ndarray, "k 2"]) -> str:
     """The line of a ``.cfg``'s region section: ``anchors = 1.3221, 1.73145, 3.19275, ...``.
 
-    Six digits, as Darknet's own files have. Darknet: cfg/yolov2-voc.cfg.
+    Six digits, as in Darknet's files. Darknet: cfg/yolov2-voc.cfg.
     """
     return "anchors = " + ", ".join(f"{side:g}" for side in anchors_wh_cells.ravel())
 
@@ -507,7 +506,7 @@ def anchor_forms(anchors_wh_cells: Float[np.ndarray, "k 2"], *, stride: int = ST
 
 
 def format_report(report: AnchorReport) -> str:
-    """The report as lines of text: one for each k, the elbow marked, then the other anchors."""
+    """The report as text: a line for each k, with the elbow marked, then the given anchors."""
     everything = report.rows[0].coverage
     names = [name for name in COCO_AREAS if name in everything]
     counts = ", ".join(f"{everything[name].boxes:,} {name}" for name in names)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import lcm, prod
 from typing import Literal
 
+from yolo9000.choices import BatchNormForm
 from yolo9000.errors import ConfigError
 
 __all__ = [
@@ -42,7 +43,6 @@ __all__ = [
 Activation = Literal["leaky", "linear", "logistic", "relu", "relu6", "swish"]
 ACTIVATIONS: tuple[Activation, ...] = ("leaky", "linear", "logistic", "relu", "relu6", "swish")
 ReorgOrder = Literal["darknet", "space_to_depth"]
-BatchNormForm = Literal["eps_inside_sqrt", "eps_outside_sqrt"]
 LEAKY_SLOPE = 0.1  # of the activation ``leaky``. Darknet: src/activations.h leaky_activate
 Shape = tuple[int, int, int]
 """Channels, height, width."""

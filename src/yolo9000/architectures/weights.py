@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float16, Float32, Float64, Int8
 
 from yolo9000.architectures.layers import Architecture, BatchNormForm, Conv, Layer, Region, layer_name
+from yolo9000.choices import WeightsDtype
 from yolo9000.errors import ConfigError, WeightsError
 
 __all__ = [
@@ -30,9 +30,6 @@ __all__ = [
     "standard_deviation",
     "to_float16",
 ]
-
-WeightsDtype = Literal["float32", "float16", "int8"]
-"""How weights are stored: unchanged; in half precision; in 8 bits with a float32 scale for each filter or class."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import to_darknet_layers
@@ -15,13 +14,13 @@ from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import onnx_file
 from yolo9000.checkpoints.openvino import openvino_files
+from yolo9000.choices import ExportFormat
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.taxonomy.files import write_tree
 
 __all__ = ["SUFFIXES", "ExportFormat", "export_darknet", "export_onnx", "export_openvino", "refuse_to_overwrite"]
 
-ExportFormat = Literal["onnx", "openvino", "darknet"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
 
 

@@ -16,10 +16,11 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from yolo9000.architectures.weights import ClassRows, WeightsDtype, dequantize, fold_batch_norm, quantize, to_float16
+from yolo9000.architectures.weights import ClassRows, dequantize, fold_batch_norm, quantize, to_float16
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.metadata import KEY, GraphNetwork, Metadata, check_digest, seal, tree_metadata
 from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.choices import WeightsDtype
 from yolo9000.errors import EngineError, WeightsError
 
 __all__ = ["CLASS_BIASES", "CLASS_WEIGHTS", "class_rows_of", "exported_model", "onnx_file", "read_onnx"]

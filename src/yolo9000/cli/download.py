@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yolo9000.cli.terminal import printable
+from yolo9000.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,14 +36,14 @@ def download(
         return
     model, target = released(name), folder or cache_folder()
     for address in model.urls(url).values():
-        print(printable(address))
-    print(f"{_megabytes(model.sizes[0])} to {printable(str(target))}", flush=True)
+        say(address)
+    say(f"{_megabytes(model.sizes[0])} to {target!s}")
     with ExitStack() as stack:
         digests = download_released(name, target, url=url, progress=_progress(stack))
     for file, digest in digests.items():
-        print(f"SHA-256 {digest}  {printable(file.name)}")
+        say(f"SHA-256 {digest}  {file.name}")
     kind = "start=" if model.partial else "-m "
-    print(f"Use it as {kind}{name if folder is None else printable(str(target / model.file_name))}")
+    say(f"Use it as {kind}{name if folder is None else str(target / model.file_name)}")
 
 
 def _print_list() -> None:
@@ -51,7 +51,7 @@ def _print_list() -> None:
 
     for model in RELEASED.values():
         *_, address = model.urls().values()
-        print(f"{model.name:22}{_megabytes(model.sizes[0]):>9}  {address}")
+        say(f"{model.name:22}{_megabytes(model.sizes[0]):>9}  {address}")
 
 
 def _megabytes(size: int) -> str:

@@ -1,13 +1,20 @@
-"""Options that several commands share."""
+"""Options that several commands share, and groups of options made from the settings of the library."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
+from yolo9000.choices import OnError, Split
 from yolo9000.errors import ConfigError
+from yolo9000.inference.settings import DetectionSettings, EngineSettings, ModelSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,38 +23,24 @@ if TYPE_CHECKING:
     from yolo9000.taxonomy.hierarchy import Hierarchy
 
 __all__ = [
-    "BatchNormOption",
-    "ConfThresholdOption",
-    "DataOption",
-    "DeviceOption",
-    "EngineOption",
-    "HierThreshOption",
+    "DETECTION",
+    "ENGINE",
+    "MODEL",
     "LabelsOption",
-    "NamesOption",
-    "NmsIouOption",
     "OnErrorOption",
+    "Options",
     "OverridesOption",
     "ParentsOption",
-    "PrecisionOption",
-    "ResizeModeOption",
     "SplitOption",
-    "ThreadsOption",
-    "TreeOption",
-    "WeightsOption",
     "WithinOption",
     "WordNetOption",
-    "given_only",
     "next_run",
     "parse_size",
     "read_hierarchy",
     "with_labels",
+    "with_options",
 ]
 
-WeightsOption = Annotated[Path | None, typer.Option(help="Darknet's .weights [beside the .cfg].", show_default=False)]
-NamesOption = Annotated[
-    Path | None, typer.Option(help="Display names, one a line [.names beside the .cfg].", show_default=False)
-]
-TreeOption = Annotated[Path | None, typer.Option(help="Label tree [the one that the .cfg names].", show_default=False)]
 WithinOption = Annotated[
     str | None,
     typer.Option(
@@ -58,57 +51,117 @@ LabelsOption = Annotated[
     Path | None,
     typer.Option(help="On a tree: answer with these nodes instead; a file of names or ids.", show_default=False),
 ]
-ConfThresholdOption = Annotated[
-    float, typer.Option("--conf-threshold", "--conf", "-c", help="Minimum score of a detection.")
-]
-NmsIouOption = Annotated[
-    float, typer.Option("--nms-iou", "--iou", help="IoU above which two boxes count as one object.")
-]
-HierThreshOption = Annotated[
-    float | None,
-    typer.Option(
-        help="On a tree: minimum probability of the answer; lower is more specific [the model's, else 0.5].",
-        show_default=False,
-    ),
-]
 ParentsOption = Annotated[
     list[Path] | None,
     typer.Option(help="Your own table of parents: .csv, .yaml or SKOS; may be repeated.", show_default=False),
 ]
 OverridesOption = Annotated[
-    Path | None, typer.Option(help="CSV of labels and the ids that they mean: your word.", show_default=False)
+    Path | None,
+    typer.Option(help="CSV of labels and the ids that they mean, which take precedence.", show_default=False),
 ]
 WordNetOption = Annotated[bool, typer.Option("--wordnet/--no-wordnet", help="Look labels up in WordNet.")]
-SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")]
+SplitOption = Annotated[Split, typer.Option(help="Which split.")]
 OnErrorOption = Annotated[
-    Literal["error", "skip", "fix"],
-    typer.Option(help="At a faulty annotation: stop, leave its image out, or mend what can be mended."),
-]
-DataOption = Annotated[Path | None, typer.Option(help="Darknet's .data, for the names.", show_default=False)]
-ResizeModeOption = Annotated[
-    Literal["letterbox", "stretch"],
-    typer.Option(help="How a .cfg's training fitted images; Darknet until March 2017: stretch."),
-]
-BatchNormOption = Annotated[
-    Literal["eps_inside_sqrt", "eps_outside_sqrt"],
-    typer.Option(help="Where epsilon stood in a .cfg's training; Darknet until March 2017: outside."),
+    OnError, typer.Option(help="At an issue of an annotation: stop, leave its image out, or fix what can be fixed.")
 ]
 
+Options = dict[str, Any]
+"""The options of a group that were given, by the name of the setting."""
 
-EngineOption = Annotated[
-    Literal["auto", "openvino", "onnxruntime", "torch"],
-    typer.Option(help="What runs the network; auto: the first that is installed."),
-]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; OpenVINO also gpu.")]
-PrecisionOption = Annotated[
-    Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the CPU has it.")
-]
-ThreadsOption = Annotated[int | None, typer.Option(help="Processor threads [one a core].", show_default=False)]
+_SPELLED = {
+    "conf_threshold": ("--conf-threshold", "--conf", "-c"),
+    "nms_iou": ("--nms-iou", "--iou"),
+    "size_wh": ("--size", "--imgsz"),
+}
 
 
-def given_only(**options: float | None) -> dict[str, Any]:
-    """The options that the user gave."""
-    return {name: value for name, value in options.items() if value is not None}
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options made from a settings model: one for each setting, with its type, its description and its default.
+
+    Attributes:
+        settings: the model.
+        names: of the settings that are options; None for all.
+    """
+
+    settings: type[BaseModel]
+    names: tuple[str, ...] | None = None
+
+    def only(self, *names: str) -> OptionGroup:
+        """The group with these settings alone."""
+        return OptionGroup(self.settings, names)
+
+    def without(self, *names: str) -> OptionGroup:
+        """The group without these settings."""
+        return OptionGroup(self.settings, tuple(name for name in self._names() if name not in names))
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.settings.model_fields) if self.names is None else self.names
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """A parameter for each option, as Typer reads them from a command; None where it was not given."""
+        return [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=self._annotation(name))
+            for name in self._names()
+        ]
+
+    def _annotation(self, name: str) -> Any:
+        field = self.settings.model_fields[name]
+        text = str(field.description)
+        default = "" if field.default is None or "[" in text else f" [{field.default}]"
+        option = typer.Option(*_SPELLED.get(name, ()), help=f"{text}{default}.", show_default=False)
+        kind = str if name == "size_wh" else field.annotation
+        return Annotated[kind | None, option]  # type: ignore[operator]
+
+    def take(self, values: dict[str, Any]) -> Options:
+        """Remove the group's options from those of a command; those that were given."""
+        given = {name: value for name in self._names() if (value := values.pop(name)) is not None}
+        return {name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
+
+
+def _engine(name: str) -> str:
+    from yolo9000.inference.engines import choose_engine
+
+    return choose_engine(name)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``416`` or ``608x352`` to width and height.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"must be an integer or WIDTHxHEIGHT, got {text!r}", argument="size_wh")
+    return int(parts[0]), int(parts[-1])
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"size_wh": parse_size, "engine": _engine}
+MODEL = OptionGroup(ModelSettings)
+ENGINE = OptionGroup(EngineSettings)
+DETECTION = OptionGroup(DetectionSettings)
+
+
+def with_options(**groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command groups of options.
+
+    Args:
+        groups: for parameters of the command, which get the options of the group that were given.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:
+            command(**{name: group.take(values) for name, group in groups.items()}, **values)
+
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name not in groups]
+        added = [parameter for group in groups.values() for parameter in group.parameters()]
+        wrapper.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
 
 
 def with_labels(detector: Detector, file: Path | None) -> Detector:
@@ -139,15 +192,3 @@ def next_run(folder: Path) -> Path:
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``416`` or ``608x352`` to width and height.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"must be an integer or WIDTHxHEIGHT, got {text!r}", argument="size")
-    return int(parts[0]), int(parts[-1])

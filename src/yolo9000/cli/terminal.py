@@ -17,7 +17,7 @@ from yolo9000.errors import EXIT_SOME_INPUTS_FAILED, DataError, YoloError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Failures", "option", "printable", "say", "say_error", "say_lines", "spelled"]
+__all__ = ["Failures", "option", "printable", "say", "say_error", "say_lines", "say_note", "spelled"]
 
 # Options that are not spelled like the argument of the library.
 _OPTIONS = {"formats": "--format", "size_wh": "--size"}
@@ -38,6 +38,11 @@ def say_lines(lines: Iterable[str]) -> None:
     """Print lines to standard output."""
     for line in lines:
         say(line)
+
+
+def say_note(line: str) -> None:
+    """Print one line that is not a result to standard error."""
+    _print(line, sys.stderr, "standard error")
 
 
 def say_error(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli.terminal import printable
+from yolo9000.cli.terminal import say
 from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def train(
 
     def notify(line: str) -> None:
         if os.environ.get("RANK", "0") == "0":
-            print(printable(line), flush=True)
+            say(line)
 
     if resume is not None:
         outcome = train_model(resume=resume, device=device, notify=notify)
@@ -102,8 +102,8 @@ def curves(
         raise ConfigError("the folders of the runs must have different names, which stand beside the curves")
     write_atomically(out, plot_scores(folders, score, against))
     for name, best in best_scores(folders, score).items():
-        print(f"{name:<28} {score} {best.value:.4f} after {best.epoch:.4g} epochs, {best.minutes:.1f} minutes")
-    print(f"Curves in {out.resolve()}")
+        say(f"{name:<28} {score} {best.value:.4f} after {best.epoch:.4g} epochs, {best.minutes:.1f} minutes")
+    say(f"Curves in {out.resolve()}")
 
 
 def pseudo_boxes(
@@ -123,11 +123,11 @@ def pseudo_boxes(
     folder = out or run
     for stage in show_pseudo_boxes(run, folder, images=images, labels=labels or (), seed=seed):
         first, last = stage.steps
-        print(
+        say(
             f"steps {first:,} to {last:,}: {stage.boxes:,} boxes; probability {stage.probability:.3f}, "
             f"objectness {stage.objectness:.3f}, {stage.area:.0%} of the image"
         )
-    print(f"Page in {(folder / 'pseudo-boxes.html').resolve()}")
+    say(f"Page in {(folder / 'pseudo-boxes.html').resolve()}")
 
 
 def _tell_end(outcome: Outcome, notify: Notify) -> None:

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from yolo9000.cli.options import (
-    EngineOption,
-    OnErrorOption,
     OverridesOption,
     ParentsOption,
-    SplitOption,
-    ThreadsOption,
     WordNetOption,
     read_hierarchy,
 )
-from yolo9000.cli.terminal import Failures, printable
+from yolo9000.cli.terminal import say
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, TreeError
 
 if TYPE_CHECKING:
@@ -83,11 +79,11 @@ def show(
     word_tree = open_tree(tree, names)
     node = -1 if under is None else word_tree.find(under)
     if under is not None:
-        print(printable(_line(word_tree, node)))
+        say(_line(word_tree, node))
     for line in _lines(word_tree, node, 0 if under is None else 1, depth):
-        print(printable(line))
+        say(line)
     leaves = int(word_tree.leaves.sum())
-    print(
+    say(
         f"{len(word_tree):,} nodes, {leaves:,} leaves, {len(word_tree.group_offsets):,} sibling groups, "
         f"depth {int(word_tree.depths.max())}; fingerprint {word_tree.fingerprint[:16]}"
     )
@@ -119,7 +115,7 @@ def find(
     for node in range(len(word_tree)):
         known = (word_tree.ids[node], word_tree.names[node], *(word_tree.synonyms[node] if word_tree.synonyms else ()))
         if any(wanted in word.lower() for word in known):
-            print(printable(f"{node:>6}  {word_tree.ids[node]:<12} {word_tree.path_names(node)}"))
+            say(f"{node:>6}  {word_tree.ids[node]:<12} {word_tree.path_names(node)}")
 
 
 @tree_app.command()
@@ -132,7 +128,7 @@ def path(
     word_tree = open_tree(tree, names)
     for step in word_tree.path(word_tree.find(node)):
         siblings = int(word_tree.group_sizes[word_tree.groups[step]])
-        print(printable(f"{step:>6}  {_line(word_tree, step)}  (1 of {siblings})"))
+        say(f"{step:>6}  {_line(word_tree, step)}  (1 of {siblings})")
 
 
 @tree_app.command()
@@ -145,7 +141,7 @@ def lint(
     node_map: Annotated[
         Path | None,
         typer.Option(
-            "--map", help="Darknet's .map: number of the node of each label [found by name].", show_default=False
+            "--map", help="Darknet's .map: number of the node of each label [matched by name].", show_default=False
         ),
     ] = None,
 ) -> None:
@@ -154,14 +150,14 @@ def lint(
     from yolo9000.taxonomy.wordnet import wordnet
 
     word_tree = open_tree(tree, names)
-    found = findings_of(word_tree, _label_nodes(word_tree, labels, node_map), wordnet())
-    for finding in found:
-        print(printable(str(finding)))
-    counts = {code: sum(finding.code == code for finding in found) for code in dict.fromkeys(f.code for f in found)}
-    print(
-        ", ".join(f"{count} x {code}" for code, count in counts.items()) or f"{len(word_tree):,} nodes, nothing found"
-    )
-    if found:
+    findings = findings_of(word_tree, _label_nodes(word_tree, labels, node_map), wordnet())
+    for finding in findings:
+        say(str(finding))
+    counts = {
+        code: sum(finding.code == code for finding in findings) for code in dict.fromkeys(f.code for f in findings)
+    }
+    say(", ".join(f"{count} x {code}" for code, count in counts.items()) or f"{len(word_tree):,} nodes, no findings")
+    if findings:
         raise typer.Exit(EXIT_DATA_INVALID)
 
 
@@ -194,10 +190,10 @@ def diff(
     for what in ("added", "removed", "moved", "renamed"):
         for node_id in getattr(changed, what):
             tree = before if what == "removed" else after
-            print(printable(f"{what:<8} {node_id:<12} {tree.path_names(tree.index_by_id[node_id])}"))
+            say(f"{what:<8} {node_id:<12} {tree.path_names(tree.index_by_id[node_id])}")
     groups = ", ".join(parent or "the roots" for parent in changed.regrouped)
-    print(printable(f"sibling groups that changed: {groups}" if groups else "all sibling groups are unchanged"))
-    print("node indices changed" if changed.reordered else "node indices are unchanged")
+    say(f"sibling groups that changed: {groups}" if groups else "all sibling groups are unchanged")
+    say("node indices changed" if changed.reordered else "node indices are unchanged")
 
 
 @tree_app.command()
@@ -210,7 +206,7 @@ def export(
 ) -> None:
     """Write a tree in the other form."""
     for file in _write_tree(open_tree(tree, names), out):
-        print(file)
+        say(str(file))
 
 
 def _write_tree(tree: WordTree, out: Path) -> list[Path]:
@@ -257,55 +253,11 @@ def build(
     )
     files = [*_write_tree(built.tree, out), *_write_reports(built, out)]
     ambiguous = sum(match.ambiguous for match in built.matches)
-    print(
+    say(
         f"{len(built.nodes):,} labels, {len(built.tree):,} nodes, depth {int(built.tree.depths.max())}; "
         f"{len(built.choices):,} choices between paths to the root; {ambiguous:,} labels to look at"
     )
-    print("Written: " + ", ".join(str(file) for file in files))
-
-
-@tree_app.command()
-def add(
-    model: Annotated[Path, typer.Argument(help="A .safetensors file with a label tree.", show_default=False)],
-    under: Annotated[str, typer.Option(help="Name or id of what the new class is a kind of.", show_default=False)],
-    name: Annotated[str, typer.Option(help="Of the new class.", show_default=False)],
-    images: Annotated[Path, typer.Option(help="Folder of images that show it.", show_default=False)],
-    data: Annotated[
-        str, typer.Option(help="Data set with images of its siblings, which it is told from.", show_default=False)
-    ],
-    split: SplitOption = "train",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write [MODEL-NAME.safetensors].", show_default=False)
-    ] = None,
-    on_error: OnErrorOption = "error",
-    engine: EngineOption = "auto",
-    threads: ThreadsOption = None,
-) -> None:
-    """Add a class to a model from a folder of images; no other sibling group changes."""
-    from yolo9000.adapt.add_class import add_class, sibling_images
-    from yolo9000.checkpoints.load import load_model
-    from yolo9000.checkpoints.safetensors import write_checkpoint
-    from yolo9000.data.dataset import open_data
-    from yolo9000.inference.detector import Detector
-    from yolo9000.io.sources import open_sources
-    from yolo9000.taxonomy.hierarchy import slug
-
-    loaded, failures = load_model(model).with_lazy_classes(True), Failures()
-    if loaded.tree is None:
-        raise ConfigError(f"{model}: must be a model with a label tree; its classes are flat")
-    parent = loaded.tree.find(under)
-    detector = Detector.load(loaded, engine=engine, threads=threads)
-    siblings = sibling_images(open_data(data, split), loaded.tree, parent, on_error, failures)
-    shown = (image.pixels for image in open_sources(str(images), on_error=failures))
-    added = add_class(loaded, detector, parent, name, shown, siblings)
-    target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
-    write_checkpoint(target, added.model)
-    count = len(added.before)
-    print(printable(f"{name}: {added.recall:.1%} of its images are given to it among its {count} siblings with images"))
-    for sibling, fraction in added.before.items():
-        print(printable(f"{sibling}: {added.after[sibling]:.1%} (before {fraction:.1%})"))
-    print(f"Written: {target}")
-    failures.exit()
+    say("Written: " + ", ".join(str(file) for file in files))
 
 
 def read_labels(file: Path) -> list[str]:
@@ -352,7 +304,7 @@ def _described(node: str, hierarchy: Hierarchy) -> str:
 
 def _explained(built: BuiltTree) -> Iterator[str]:
     hierarchy = built.hierarchy
-    yield "Nodes with several ways to the top, in the order in which they were added.\n"
+    yield "Nodes with several paths to the root, in the order in which they were added.\n"
     for choice in built.choices:
         yield f"\n{hierarchy.name(choice.node)} ({choice.node}): grows the tree by {choice.growth}\n"
         yield f"  taken: {' > '.join(hierarchy.name(node) for node in choice.taken)}\n"

@@ -130,10 +130,10 @@ def _copy(folder: Path, name: str, size: int, open_member: Callable[[], Any], ar
     if source is None or target.exists():
         raise _problem(archive, f"must hold each file once, holds {shown(name)} twice", "write it again")
     with source, target.open("xb") as out:
-        _copy_at_most(source, out, size, name, archive)
+        _copy_limited(source, out, size, name, archive)
 
 
-def _copy_at_most(source: Any, out: BinaryIO, size: int, name: str, archive: Path) -> None:
+def _copy_limited(source: Any, out: BinaryIO, size: int, name: str, archive: Path) -> None:
     left = size
     while chunk := source.read(_CHUNK):
         left -= len(chunk)

@@ -114,33 +114,33 @@ def check_splits(data_sets: Mapping[Split, DataSet], max_pixels: int = MAX_PIXEL
 
 
 def _check_split(data_set: DataSet, max_pixels: int) -> SplitCheck:
-    found = SplitCheck()
+    split_check = SplitCheck()
     for annotation in data_set.annotations():
-        found.issues += annotation.issues
-        found.seen.add(annotation, len(data_set.classes))
+        split_check.issues += annotation.issues
+        split_check.seen.add(annotation, len(data_set.classes))
         if annotation.sample is not None:
             try:
                 image = load_image(annotation.sample.image, annotation.sample.name, max_pixels).pixels
             except DataError as error:
-                found.issues.append(unreadable(annotation.sample, error))
+                split_check.issues.append(unreadable(annotation.sample, error))
                 continue
-            _count(found, annotation.sample, image)
-    return found
+            _count(split_check, annotation.sample, image)
+    return split_check
 
 
-def _count(found: SplitCheck, sample: Sample, image: UInt8[np.ndarray, "h w 3"]) -> None:
+def _count(split_check: SplitCheck, sample: Sample, image: UInt8[np.ndarray, "h w 3"]) -> None:
     height, width = image.shape[:2]
-    found.images += 1
-    found.labelled += bool(sample.image_labels)
-    found.labels_of.update(sample.image_labels)
-    found.names.append(sample.name)
-    found.hashes.append(image_hash(image))
+    split_check.images += 1
+    split_check.labelled += bool(sample.image_labels)
+    split_check.labels_of.update(sample.image_labels)
+    split_check.names.append(sample.name)
+    split_check.hashes.append(image_hash(image))
     if sample.boxes is not None:
-        found.boxed += 1
-        found.boxes_of.update(sample.boxes.labels.tolist())
+        split_check.boxed += 1
+        split_check.boxes_of.update(sample.boxes.labels.tolist())
         sides = sample.boxes.boxes_xyxy[:, 2:] - sample.boxes.boxes_xyxy[:, :2]
-        found.sizes_wh.append(sides / np.array([width, height], np.float32))
-    _keep_spread(found.shown, sample, found.images)
+        split_check.sizes_wh.append(sides / np.array([width, height], np.float32))
+    _keep_spread(split_check.shown, sample, split_check.images)
 
 
 def _keep_spread(shown: list[Sample], sample: Sample, count: int) -> None:

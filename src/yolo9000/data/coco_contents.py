@@ -37,7 +37,7 @@ _MAX_ID = 1 << 53  # ids stand among floats, which hold whole numbers up to here
 class CocoImage(NamedTuple):
     """An image; LVIS also says which categories were looked for and not found, and which not looked for everywhere."""
 
-    place: int
+    position: int
     id: int
     file_name: str
     size_wh: tuple[int, int] | None
@@ -48,7 +48,7 @@ class CocoImage(NamedTuple):
 class CocoObject(NamedTuple):
     """A row of numbers; what is not there is NaN."""
 
-    place: float
+    position: float
     id: float
     image_id: float
     category_id: float
@@ -90,14 +90,14 @@ def read_contents(file: Path, *, boxes_from_shapes: bool = False) -> CocoContent
     """
     contents = CocoContents(file, boxes_from_shapes)
     image_ids: set[int] = set()
-    for key, place, element in list_elements(file, LISTS, "COCO JSON"):
-        where = f"{file}: {key}[{place}]"
+    for key, position, element in list_elements(file, LISTS, "COCO JSON"):
+        where = f"{file}: {key}[{position}]"
         if key == "categories":
             _take_category(element, where, contents.categories)
         elif key == "images":
-            _take_image(element, place, where, contents, image_ids)
+            _take_image(element, position, where, contents, image_ids)
         else:
-            _take_object(element, place, where, contents)
+            _take_object(element, position, where, contents)
     _check_object_ids(contents)
     return contents
 
@@ -105,9 +105,9 @@ def read_contents(file: Path, *, boxes_from_shapes: bool = False) -> CocoContent
 def read_categories(file: Path) -> dict[int, str]:
     """The names of the categories by id; errors as of `read_contents`."""
     categories: dict[int, str] = {}
-    for key, place, element in list_elements(file, LISTS, "COCO JSON"):
+    for key, position, element in list_elements(file, LISTS, "COCO JSON"):
         if key == "categories":
-            _take_category(element, f"{file}: {key}[{place}]", categories)
+            _take_category(element, f"{file}: {key}[{position}]", categories)
     return categories
 
 
@@ -130,7 +130,7 @@ def _take_category(element: object, where: str, categories: dict[int, str]) -> N
     categories[category] = name
 
 
-def _take_image(element: object, place: int, where: str, contents: CocoContents, ids: set[int]) -> None:
+def _take_image(element: object, position: int, where: str, contents: CocoContents, ids: set[int]) -> None:
     image_id, file_name = _whole(element, "id"), image_name(element)
     if image_id is None or not isinstance(file_name, str):
         message = f"must be an image with a whole number as id and a file_name, got {shown(element)}"
@@ -144,7 +144,7 @@ def _take_image(element: object, place: int, where: str, contents: CocoContents,
         if not (_get(element, "width") is None and _get(element, "height") is None):
             declared = _side(element, "width"), _side(element, "height")
         federated = _ids_in(element, "neg_category_ids"), _ids_in(element, "not_exhaustive_category_ids")
-        contents.images.append(CocoImage(place, image_id, file_name, declared, federated[0] or (), federated[1]))
+        contents.images.append(CocoImage(position, image_id, file_name, declared, federated[0] or (), federated[1]))
 
 
 def image_name(element: object) -> str | None:
@@ -167,15 +167,15 @@ def _side(element: object, key: str) -> int:
     return int(number) if number is not None and abs(number) < _MAX_ID and number == int(number) else 0
 
 
-def _take_object(element: object, place: int, where: str, contents: CocoContents) -> None:
+def _take_object(element: object, position: int, where: str, contents: CocoContents) -> None:
     image_id = _whole(element, "image_id")
     try:
-        contents.objects.extend(_object_of(element, place, where, image_id, contents))
+        contents.objects.extend(_object_of(element, position, where, image_id, contents))
     except IssueError as error:
         contents.add_issue(error.issue, image_id)
 
 
-def _object_of(element: object, place: int, where: str, image_id: int | None, contents: CocoContents) -> CocoObject:
+def _object_of(element: object, position: int, where: str, image_id: int | None, contents: CocoContents) -> CocoObject:
     category = _whole(element, "category_id")
     if image_id is None or category is None:
         message = f"must be an object with whole numbers as image_id and category_id, got {shown(element)}"
@@ -195,7 +195,7 @@ def _object_of(element: object, place: int, where: str, image_id: int | None, co
     area = _area(element, where, image_id, contents)
     own_id = _whole(element, "id")
     return CocoObject(
-        place, math.nan if own_id is None else own_id, image_id, category, left, top, width, height, area, *marks
+        position, math.nan if own_id is None else own_id, image_id, category, left, top, width, height, area, *marks
     )
 
 
@@ -225,10 +225,10 @@ def _check_object_ids(contents: CocoContents) -> None:
     rows = rows_of(contents)
     order = np.argsort(rows[:, 1], kind="stable")
     ids = rows[order, 1]
-    for place in order[1:][ids[1:] == ids[:-1]]:  # no NaN equals another
-        row = CocoObject(*rows[place].tolist())
+    for position in order[1:][ids[1:] == ids[:-1]]:  # no NaN equals another
+        row = CocoObject(*rows[position].tolist())
         message = f"an object's id must be there once, {row.id:.0f} was there before"
-        where = f"{contents.file}: annotations[{row.place:.0f}]"
+        where = f"{contents.file}: annotations[{row.position:.0f}]"
         issue = make_issue("id-duplicate", where, message, "give one of the two another id", fixable=True)
         contents.add_issue(issue, int(row.image_id))
 
@@ -252,8 +252,8 @@ def _whole(element: object, key: str) -> int | None:
 def _outline(segmentation: object) -> list[tuple[float, float]]:
     """The corners of polygons; none for a mask."""
     polygons = segmentation if isinstance(segmentation, list) else []
-    numbers = [[json_number(value) for value in polygon] for polygon in polygons if isinstance(polygon, list)]
-    if not all(polygon and len(polygon) % 2 == 0 and None not in polygon for polygon in numbers):
+    values = [[json_number(value) for value in polygon] for polygon in polygons if isinstance(polygon, list)]
+    if not all(polygon and len(polygon) % 2 == 0 and None not in polygon for polygon in values):
         return []
-    flat = [value for polygon in numbers for value in polygon if value is not None]
+    flat = [value for polygon in values for value in polygon if value is not None]
     return list(zip(flat[::2], flat[1::2], strict=True))

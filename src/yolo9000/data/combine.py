@@ -122,7 +122,7 @@ def relations_of(
                 meanings = f"alone {alone[one][label]}, {alone[other][label]}"
                 yield Relation("conflict", (one, label), (other, label), meanings)
         yield from _at_or_below(one, other, labels, nodes, tree)
-        yield from (found for found in _at_or_below(other, one, labels, nodes, tree) if found.kind == "kind of")
+        yield from (matches for matches in _at_or_below(other, one, labels, nodes, tree) if matches.kind == "kind of")
 
 
 def _at_or_below(
@@ -168,19 +168,19 @@ def _data_set_file(combined: Combined, out: Path, tree_file: Path) -> dict[str, 
     for splits in combined.sets.values():
         for split, data in splits.items():
             contents.setdefault(split, []).extend(
-                _moved(place, data, nodes, out.parent) for place in range(len(data.sources))
+                _moved(position, data, nodes, out.parent) for position in range(len(data.sources))
             )
     return contents
 
 
-def _moved(place: int, data: DataSet, nodes: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def _moved(position: int, data: DataSet, nodes: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """A source, by its place, as it stands in the combined file: paths from there, names mapped to nodes."""
-    source = data.sources[place]
-    entry = data.source_entry(place, folder)
+    source = data.sources[position]
+    entry = data.source_entry(position, folder)
     # A map may name classes that no image has
     entry["map"] = {own: nodes[name] for own, name in _own_names(source, data).items() if name in nodes}
     if source.exhaustive != "none":
-        known = data.exhaustive(place)
+        known = data.exhaustive(position)
         entry["exhaustive"] = list(dict.fromkeys(nodes[data.classes[i]] for i in np.flatnonzero(known)))
     return entry
 

@@ -9,11 +9,12 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from yolo9000.choices import OnError
 from yolo9000.data.dataset_file import DataSetFile, Described, Source, read_description
 from yolo9000.data.format import SPLITS, SourceSettings, Split
 from yolo9000.data.formats import FORMATS, coco
@@ -39,9 +40,6 @@ __all__ = [
     "open_splits",
     "splits_of",
 ]
-
-OnError = Literal["error", "skip", "fix"]
-"""What to do with an image whose annotation has an issue: stop, leave the image out, or fix what can be fixed."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +86,14 @@ class DataSet:
 
     def annotations(self) -> Iterator[Annotation]:
         """Every image's annotation, source by source, with its issues."""
-        for place, source in enumerate(self.sources):
-            names, numbers = self._names_of(source)
+        for position, source in enumerate(self.sources):
+            names, indices = self._names_of(source)
             annotations = FORMATS[source.format].read(self.root, source, names)
             if source.only is not None:
                 annotations = _only(annotations, self.root / source.only)
             for annotation in annotations:
-                if self._keeps(place, annotation):
-                    yield _renumbered(annotation, numbers, place)
+                if self._keeps(position, annotation):
+                    yield _renumbered(annotation, indices, position)
 
     def _keeps(self, source: int, annotation: Annotation) -> bool:
         if self.kept is None:
@@ -160,8 +158,8 @@ class DataSet:
         if self.description and Path(self.name).is_dir():
             return [self.root]
         keys = (getattr(source, "images", None) or source.path for source in self.sources)
-        places = [self.root / key for key in keys]
-        return [place for place in places if place.is_dir()]
+        positions = [self.root / key for key in keys]
+        return [position for position in positions if position.is_dir()]
 
     def category_ids(self) -> dict[int, int]:
         """COCO's category id of each label, for results files.
@@ -197,15 +195,15 @@ class DataSet:
         asked = source.knows_classes or source.leave_out
         own = tuple(FORMATS[source.format].class_names(self.root, source)) if asked else ()
         names = own or (*self.classes, *(name for name in source.map if name not in self.classes))
-        place = {name: number for number, name in enumerate(self.classes)}
-        numbers = []
+        position = {name: number for number, name in enumerate(self.classes)}
+        indices = []
         for name in names:
             wanted = source.map.get(name, name)
-            if wanted not in place and name not in source.left_out and source.leave_out != "others":
+            if wanted not in position and name not in source.left_out and source.leave_out != "others":
                 close = nearest(wanted, self.classes)
                 raise ConfigError(f"{self.name}: {wanted!r} must be one of the classes, or in leave_out{close}")
-            numbers.append(LEFT_OUT if name in source.left_out else place.get(wanted, LEFT_OUT))
-        return names, np.array(numbers, np.int64)
+            indices.append(LEFT_OUT if name in source.left_out else position.get(wanted, LEFT_OUT))
+        return names, np.array(indices, np.int64)
 
 
 LEFT_OUT = -1
@@ -228,23 +226,23 @@ def _only(annotations: Iterator[Annotation], file: Path) -> Iterator[Annotation]
         )
 
 
-def _renumbered(annotation: Annotation, numbers: Int64[np.ndarray, " n"], source: int) -> Annotation:
+def _renumbered(annotation: Annotation, indices: Int64[np.ndarray, " n"], source: int) -> Annotation:
     """The annotation with its labels changed from the source's numbers to the data set's."""
     sample = annotation.sample
     if sample is None:
         return annotation
     boxes = sample.boxes
     if boxes is not None:
-        labels = numbers[boxes.labels]
+        labels = indices[boxes.labels]
         boxes = replace(boxes.select(labels != LEFT_OUT), labels=labels[labels != LEFT_OUT])
-    image_labels = _among(numbers, sample.image_labels)
-    known = None if sample.exhaustive is None else _among(numbers, sample.exhaustive)
+    image_labels = _among(indices, sample.image_labels)
+    known = None if sample.exhaustive is None else _among(indices, sample.exhaustive)
     changed = replace(sample, boxes=boxes, image_labels=image_labels, source=source, exhaustive=known)
     return replace(annotation, sample=changed)
 
 
-def _among(numbers: Int64[np.ndarray, " n"], labels: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted({int(numbers[label]) for label in labels} - {LEFT_OUT}))
+def _among(indices: Int64[np.ndarray, " n"], labels: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({int(indices[label]) for label in labels} - {LEFT_OUT}))
 
 
 def open_data(path: str | Path, split: Split = "train") -> DataSet:
@@ -252,7 +250,7 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
 
     Args:
         path: a data-set file; or a file, folder or archive of any format, see `recognize`; ``FORMAT:PATH`` where the
-            format cannot be told.
+            format is not clear.
         split: the split; what is not divided is taken whole for every one.
 
     Raises:

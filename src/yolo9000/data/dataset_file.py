@@ -111,7 +111,7 @@ def read_description(path: str | Path) -> Described:
     """
     format_name, path = _split_format(str(path))
     if not path.exists():
-        raise DataError(f"{path}: must exist; there is no such file or folder{_near(path)}")
+        raise DataError(f"{path}: file or folder not found{_near(path)}")
     if format_name is None:
         file = path if path.is_file() else _file_within(path)
         contents = _data_set_contents(file) if file is not None else None
@@ -134,8 +134,10 @@ def _near(path: Path) -> str:
 
 def _file_within(folder: Path) -> Path | None:
     """The data-set file that a folder is described by: the one YAML file in it that is one."""
-    found = [folder / name for name in Listing(folder).files("", ".yaml", ".yml")[:20] if name.startswith("dataset")]
-    return found[0] if len(found) == 1 else None
+    recognized = [
+        folder / name for name in Listing(folder).files("", ".yaml", ".yml")[:20] if name.startswith("dataset")
+    ]
+    return recognized[0] if len(recognized) == 1 else None
 
 
 def _data_set_contents(file: Path) -> dict[str, Any] | None:
@@ -165,10 +167,10 @@ def _of_file(file: Path, contents: dict[str, Any]) -> Described:
 
 
 def _expanded(sources: Sequence[SourceSettings], root: Path, split: Split) -> list[SourceSettings]:
-    found: list[SourceSettings] = []
+    recognized: list[SourceSettings] = []
     for source in sources:
-        found += _recognized_sources(source, root, split) if isinstance(source, AutoSource) else [source]
-    return found
+        recognized += _recognized_sources(source, root, split) if isinstance(source, AutoSource) else [source]
+    return recognized
 
 
 def _recognized_sources(source: AutoSource, root: Path, split: Split) -> Iterator[SourceSettings]:
@@ -185,9 +187,9 @@ def _recognized_sources(source: AutoSource, root: Path, split: Split) -> Iterato
         yield one.model_copy(update=moved | own)
 
 
-def _of_recognized(found: Recognized) -> Described:
+def _of_recognized(recognized: Recognized) -> Described:
     sources = {
         split: [FORMATS[entry["format"]].Source.model_validate(entry) for entry in entries]
-        for split, entries in found.recognition.sources.items()
+        for split, entries in recognized.recognition.sources.items()
     }
-    return Described(found.root, found.recognition.classes, None, sources, found.description)
+    return Described(recognized.root, recognized.recognition.classes, None, sources, recognized.description)

@@ -69,7 +69,7 @@ def survey(data_set: DataSet, on_error: OnError = "error", ledger: Ledger | None
         DataError: see `DataSet.samples`; an image cannot be decoded and ``on_error`` is ``error``; no image is left.
     """
     ledger = Ledger() if ledger is None else ledger
-    found = Survey()
+    surveyed = Survey()
     with ThreadPoolExecutor(workers) as pool:
         for batch in _batches(data_set.samples(on_error, ledger)):
             for sample, outcome in zip(batch, pool.map(_hash_or_error, batch), strict=True):
@@ -78,11 +78,11 @@ def survey(data_set: DataSet, on_error: OnError = "error", ledger: Ledger | None
                 if isinstance(outcome, DataError):
                     ledger.leave_out(unreadable(sample, outcome))
                 else:
-                    found.samples.append(sample)
-                    found.hashes.append(outcome)
-    if ledger and not found.samples:
+                    surveyed.samples.append(sample)
+                    surveyed.hashes.append(outcome)
+    if ledger and not surveyed.samples:
         raise DataError(f"{data_set.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {ledger.issues[0]}")
-    return found
+    return surveyed
 
 
 def unreadable(sample: Sample, error: DataError) -> Issue:
@@ -139,15 +139,16 @@ def duplicates_in(surveys: Mapping[Split, Survey]) -> list[Duplicate]:
 
     Exact ones have the same encoded bytes; of near ones the hashes differ in at most `NEAR_BITS` bits.
     """
-    places = [(split, i) for split in _KEPT_FIRST if split in surveys for i in range(len(surveys[split].samples))]
-    hashes = [surveys[split].hashes[i] for split, i in places]
+    positions = [(split, i) for split in _KEPT_FIRST if split in surveys for i in range(len(surveys[split].samples))]
+    hashes = [surveys[split].hashes[i] for split, i in positions]
     firsts: dict[int, tuple[int, bool]] = {}
-    for later, first in _same_bytes([surveys[split].samples[i] for split, i in places]).items():
+    for later, first in _same_bytes([surveys[split].samples[i] for split, i in positions]).items():
         firsts[later] = first, True
     for first, later in near_pairs(hashes):
         firsts.setdefault(later, (first, False))
     return [
-        _duplicate(surveys, places[later], places[first], exact) for later, (first, exact) in sorted(firsts.items())
+        _duplicate(surveys, positions[later], positions[first], exact)
+        for later, (first, exact) in sorted(firsts.items())
     ]
 
 
@@ -165,9 +166,9 @@ def _same_bytes(samples: Sequence[Sample]) -> dict[int, int]:
 
 
 def _duplicate(
-    surveys: Mapping[Split, Survey], place: tuple[Split, int], first: tuple[Split, int], exact: bool
+    surveys: Mapping[Split, Survey], position: tuple[Split, int], first: tuple[Split, int], exact: bool
 ) -> Duplicate:
-    (split, index), (of_split, of_index) = place, first
+    (split, index), (of_split, of_index) = position, first
     name, other = surveys[split].samples[index].name, surveys[of_split].samples[of_index].name
     how = "the same as" if exact else "nearly the same as"
     return Duplicate(split, index, of_split, of_index, exact, f"{split}: {name} is {how} {of_split}: {other}")
@@ -177,8 +178,8 @@ def without_duplicates(surveys: Mapping[Split, Survey], duplicates: Iterable[Dup
     """The samples of each split without those that are duplicates."""
     gone = {(one.split, one.index) for one in duplicates}
     return {
-        split: [sample for i, sample in enumerate(found.samples) if (split, i) not in gone]
-        for split, found in surveys.items()
+        split: [sample for i, sample in enumerate(surveyed.samples) if (split, i) not in gone]
+        for split, surveyed in surveys.items()
     }
 
 

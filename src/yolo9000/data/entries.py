@@ -15,7 +15,7 @@ from yolo9000.data.labels import ClassIndices, class_of_digits, image_level
 from yolo9000.data.shapes import Corners, enclosing, shape_issue
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
-__all__ = ["Entry", "Shape", "annotations_of", "class_names_of", "numbers_in", "read_json", "syntax_issue", "text_of"]
+__all__ = ["Entry", "Shape", "annotations_of", "class_names_of", "read_json", "syntax_issue", "text_of", "values_in"]
 
 _MAX_JSON_BYTES = 512 << 20
 
@@ -114,12 +114,12 @@ def read_json(file: Path) -> Any:
     raise IssueError(make_issue("file-syntax", where, message, "write the file again"))
 
 
-def numbers_in(values: object, count: int) -> list[float] | None:
-    """The numbers in a list of so many; None for anything else."""
+def values_in(values: object, count: int) -> list[float] | None:
+    """The numbers in a list of the given length; None for anything else."""
     if not isinstance(values, list | tuple) or len(values) != count:
         return None
-    numbers = [number for value in values if (number := json_number(value)) is not None]
-    return numbers if len(numbers) == count else None
+    values = [number for value in values if (number := json_number(value)) is not None]
+    return values if len(values) == count else None
 
 
 def syntax_issue(where: str, message: str) -> Issue:

@@ -98,7 +98,7 @@ def read_text(path: Path, code: str, max_bytes: int = MAX_LABEL_BYTES) -> str:
     Raises:
         IssueError: of the given code.
     """
-    suggestion = "mend the file, or write it again as UTF-8 text"
+    suggestion = "correct the file, or write it again as UTF-8 text"
     if not is_file(path):
         raise IssueError(make_issue(code, path, "must be a file that can be read", suggestion))
     try:
@@ -117,7 +117,7 @@ def decode_text(data: bytes, where: object, code: str, max_bytes: int = MAX_LABE
     Raises:
         IssueError: of the given code: they are too many, or not UTF-8 text.
     """
-    suggestion = "mend the file, or write it again as UTF-8 text"
+    suggestion = "correct the file, or write it again as UTF-8 text"
     if len(data) > max_bytes:
         raise IssueError(make_issue(code, where, f"must be at most {max_bytes:,} bytes long, is longer", suggestion))
     try:
@@ -162,12 +162,12 @@ def entries_of(folder: Path) -> list[tuple[Path, bool]]:
     """
     try:
         with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+            listed = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     except OSError as error:
         message = f"must be a folder that can be read: {error.strerror}"
         suggestion = "correct its path or its permissions"
         raise IssueError(make_issue("file-unreadable", folder, message, suggestion)) from None
-    return [(folder / name, is_dir) for name, is_dir in found if not is_hidden(name)]
+    return [(folder / name, is_dir) for name, is_dir in listed if not is_hidden(name)]
 
 
 def is_hidden(name: str) -> bool:

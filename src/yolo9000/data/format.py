@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from yolo9000.choices import Split
 from yolo9000.types import Annotation
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SPLITS", "Format", "NumberedSettings", "Recognition", "SourceSettings", "Split", "Writer"]
 
-Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Writer = Callable[..., None]
 """``write(folder, samples, classes, split, *, copy)``: one split into a folder that may hold others already."""

@@ -135,10 +135,10 @@ def same_spelling(path: Path) -> Path | None:
     """A file beside a path whose name differs in case or in the form of Unicode alone; None if there is not one."""
     wanted = _folded(path.name)
     try:
-        found = [other for other in path.parent.iterdir() if _folded(other.name) == wanted]
+        matches = [other for other in path.parent.iterdir() if _folded(other.name) == wanted]
     except OSError:
         return None
-    return found[0] if len(found) == 1 else None
+    return matches[0] if len(matches) == 1 else None
 
 
 def _variants(name: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The checks that all formats share: which boxes can be used, and how an issue is told.
+"""The checks that all formats share: which boxes can be used, and how an issue is reported.
 
 The codes of issues:
 
@@ -222,10 +222,10 @@ def _area_of(row: RawBox, sides: _Sides, size_wh: tuple[int, int]) -> tuple[floa
     own = (sides[2] - sides[0]) * (sides[3] - sides[1])
     if row.area is None:
         return own, []
-    most = size_wh[0] * size_wh[1]
-    if 0 <= row.area <= most:
+    largest = size_wh[0] * size_wh[1]
+    if 0 <= row.area <= largest:
         return float(row.area), []
-    return own, [_issue("area-wrong", row, f"an area must be 0 to that of the image, {most}, got {row.area:g}")]
+    return own, [_issue("area-wrong", row, f"an area must be 0 to that of the image, {largest}, got {row.area:g}")]
 
 
 def _issue(code: str, row: RawBox, message: str) -> Issue:

@@ -52,7 +52,7 @@ def _walk(text: _JsonText, lists: Sequence[str]) -> Iterator[tuple[str, int, Any
             text.fail(f"{shown(key)} once")
         seen.add(key)
         if key in lists:
-            yield from ((key, place, element) for place, element in enumerate(_walk_list(text, key)))
+            yield from ((key, position, element) for position, element in enumerate(_walk_list(text, key)))
         else:
             text.value()
         if text.peek() != "}":
@@ -82,21 +82,21 @@ class _JsonText:
 
     def __init__(self, stream: IO[str], file: Path, suggestion: str) -> None:
         self._stream = stream
-        self._advice = suggestion
+        self._suggestion = suggestion
         self._file = file
         self._decoder = json.JSONDecoder()
         self._buffer = ""
-        self._place = 0
+        self._position = 0
         self._line = 1  # of the buffer's begin
         self._ended = False
 
     def peek(self) -> str:
         """The next character that is not blank; nothing at the end."""
         while True:
-            while self._place < len(self._buffer):
-                if self._buffer[self._place] not in " \t\n\r":
-                    return self._buffer[self._place]
-                self._place += 1
+            while self._position < len(self._buffer):
+                if self._buffer[self._position] not in " \t\n\r":
+                    return self._buffer[self._position]
+                self._position += 1
             if self._ended:
                 return ""
             self._read(_CHUNK)
@@ -109,7 +109,7 @@ class _JsonText:
         """
         if self.peek() != character:
             self.fail(wanted)
-        self._place += 1
+        self._position += 1
 
     def value(self) -> Any:
         """The next value.
@@ -121,13 +121,13 @@ class _JsonText:
         wanted = _CHUNK
         while True:
             try:
-                value, end = self._decoder.raw_decode(self._buffer, self._place)
+                value, end = self._decoder.raw_decode(self._buffer, self._position)
                 if self._ended or end < len(self._buffer):  # else it may be a number that goes on
-                    self._place = end
+                    self._position = end
                     return value
             except json.JSONDecodeError as error:
-                if self._ended or len(self._buffer) - self._place > _LARGEST_VALUE:
-                    self._place = error.pos
+                if self._ended or len(self._buffer) - self._position > _LARGEST_VALUE:
+                    self._position = error.pos
                     self.fail(f"JSON ({error.msg.lower()})")
             except (RecursionError, ValueError):  # Python's limits on depth and on digits
                 self.fail("JSON that is neither nested so deeply nor has such long numbers")
@@ -136,14 +136,14 @@ class _JsonText:
 
     def fail(self, wanted: str) -> NoReturn:
         """Raise the issue of what stands here."""
-        line = self._line + self._buffer.count("\n", 0, self._place)
-        came = shown(self._buffer[self._place : self._place + 20]) if self.peek() else "the end"
-        message = f"must hold {wanted}, got {came}"
-        raise IssueError(make_issue("file-syntax", f"{self._file}:{line}", message, self._advice))
+        line = self._line + self._buffer.count("\n", 0, self._position)
+        text = shown(self._buffer[self._position : self._position + 20]) if self.peek() else "the end"
+        message = f"must hold {wanted}, got {text}"
+        raise IssueError(make_issue("file-syntax", f"{self._file}:{line}", message, self._suggestion))
 
     def _read(self, characters: int) -> None:
         chunk = self._stream.read(characters)
         self._ended = not chunk
-        self._line += self._buffer.count("\n", 0, self._place)
-        self._buffer = self._buffer[self._place :] + chunk
-        self._place = 0
+        self._line += self._buffer.count("\n", 0, self._position)
+        self._buffer = self._buffer[self._position :] + chunk
+        self._position = 0

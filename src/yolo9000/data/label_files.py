@@ -188,10 +188,10 @@ def _find_listed(listed: str, folder: Path) -> Path:
     for path in (folder / plain, folder.parent / plain, Path(plain)):
         if is_file(path):
             return path
-    return _found_by_end(plain, folder) or folder / plain
+    return _match_by_end(plain, folder) or folder / plain
 
 
-def _found_by_end(listed: str, folder: Path) -> Path | None:
+def _match_by_end(listed: str, folder: Path) -> Path | None:
     """The file at the longest end of a path that is there below one of two folders."""
     parts = [part for part in PurePosixPath(listed).parts if part not in ("..", ".", "/")]
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
@@ -218,8 +218,8 @@ def _read_one(
 
 
 def _missing(image: Path, where: str) -> Issue:
-    places = " or ".join(str(path) for path in _label_places(image))
-    message = f"an image must have a label file, there is no {places}"
+    positions = " or ".join(str(path) for path in _label_locations(image))
+    message = f"an image must have a label file, there is no {positions}"
     suggestion = "label the image; an empty file says that it has no object (missing_is_empty: a missing one, too)"
     return make_issue("label-missing", where, message, suggestion)
 
@@ -230,12 +230,12 @@ def _shared(image: Path, label_file: Path, first: Path) -> Issue:
 
 
 def _label_file_of(image: Path) -> Path | None:
-    places = _label_places(image)
-    twins = (twin for path in places if (twin := same_spelling(path)) is not None)
-    return next((path for path in places if is_file(path)), None) or next(twins, None)
+    positions = _label_locations(image)
+    twins = (twin for path in positions if (twin := same_spelling(path)) is not None)
+    return next((path for path in positions if is_file(path)), None) or next(twins, None)
 
 
-def _label_places(image: Path) -> list[Path]:
+def _label_locations(image: Path) -> list[Path]:
     """Where the labels of an image may be, in the order in which they are looked for."""
     beside = image.with_suffix(".txt")
     as_darknet = str(beside)
@@ -247,9 +247,9 @@ def _label_places(image: Path) -> list[Path]:
 def _label_folder_of(path: Path) -> Path:
     """The path with its last part that is a folder of images replaced by that of the labels."""
     parts = list(path.parts)
-    for place in reversed(range(len(parts))):
-        if parts[place] in _IMAGE_FOLDERS:
-            parts[place] = LABEL_FOLDER
+    for position in reversed(range(len(parts))):
+        if parts[position] in _IMAGE_FOLDERS:
+            parts[position] = LABEL_FOLDER
             break
     return Path(*parts)
 
@@ -289,14 +289,14 @@ def _parse_line(
         suggestion = "leave out scores; turn outlines into boxes" if len(parts) > 5 else "correct or delete the line"
         raise IssueError(make_issue("label-syntax", where, message, suggestion, fixable=True))
     label = class_of_digits(parts[0], count, where)
-    numbers = [number for part in parts[1:] if (number := to_number(part)) is not None]
-    if len(numbers) != len(parts) - 1:
+    values = [number for part in parts[1:] if (number := to_number(part)) is not None]
+    if len(values) != len(parts) - 1:
         message = f"must be a class and 4 numbers, got {shown(line.strip())}"
         raise IssueError(make_issue("label-syntax", where, message, "correct or delete the line", fixable=True))
-    if not any(numbers) and len(numbers) == 4:
+    if not any(values) and len(values) == 4:
         issues += add_labels(labels, [(label, where)], lambda number, _: number)
         return
-    rows.append(_box_of(label, numbers, where, options))
+    rows.append(_box_of(label, values, where, options))
 
 
 def _is_outline(parts: Sequence[str]) -> bool:
@@ -304,19 +304,19 @@ def _is_outline(parts: Sequence[str]) -> bool:
     return len(parts) >= 7 and len(parts) % 2 == 1
 
 
-def _box_of(label: int, numbers: Sequence[float], where: str, options: LabelOptions) -> RawBox:
+def _box_of(label: int, values: Sequence[float], where: str, options: LabelOptions) -> RawBox:
     """A box in fractions of the image."""
-    if len(numbers) > 4:
+    if len(values) > 4:
         if not options.boxes_from_shapes:
-            raise IssueError(shape_issue(f"an outline of {len(numbers) // 2} corners, or a box with keypoints", where))
-        sides = enclosing(list(zip(numbers[::2], numbers[1::2], strict=True)))
+            raise IssueError(shape_issue(f"an outline of {len(values) // 2} corners, or a box with keypoints", where))
+        sides = enclosing(list(zip(values[::2], values[1::2], strict=True)))
         return RawBox(label, *sides, where, f"an outline from {sides[0]:g}, {sides[1]:g} to {sides[2]:g}, {sides[3]:g}")
-    x, y, width, height = numbers
+    x, y, width, height = values
     if x == y == 0:
         message = f"the center of a box must lie inside the image, is 0 0 with size {width:g} {height:g}"
         suggestion = "write the center, not the left top corner; an image-level label has four zeros"
         raise IssueError(make_issue("label-syntax", where, message, suggestion, fixable=True))
-    unit = "of the image" if max(numbers) <= 2 else "of the image: pixels? they must be fractions"
+    unit = "of the image" if max(values) <= 2 else "of the image: pixels? they must be fractions"
     written = f"centre {x:g} {y:g}, size {width:g} {height:g} {unit}"
     return RawBox(label, x - width / 2, y - height / 2, x + width / 2, y + height / 2, where, written)
 

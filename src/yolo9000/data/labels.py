@@ -30,16 +30,16 @@ class ClassIndices:
         Raises:
             IssueError: ``class-duplicate``.
         """
-        self._numbers: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
         self._hints: dict[str, str] = {}
         for number, name in enumerate(classes):
-            first = self._numbers.setdefault(name, number)
+            first = self._indices.setdefault(name, number)
             if first != number:
                 message = f"a class must be named once, {shown(name)} is class {first} and class {number}"
                 raise IssueError(make_issue("class-duplicate", where, message, "rename or remove one of the two"))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._numbers
+        return name in self._indices
 
     def of(self, name: str, where: str) -> int:
         """The number of a class.
@@ -47,16 +47,16 @@ class ClassIndices:
         Raises:
             IssueError: ``class-unknown``.
         """
-        number = self._numbers.get(name)
+        number = self._indices.get(name)
         if number is None:
-            message = f"must be one of the {len(self._numbers)} classes, got {shown(name)}{self._hint(name)}"
+            message = f"must be one of the {len(self._indices)} classes, got {shown(name)}{self._hint(name)}"
             suggestion = "correct the label, or add it to the classes"
             raise IssueError(make_issue("class-unknown", where, message, suggestion, fixable=True))
         return number
 
     def _hint(self, name: str) -> str:
         if name not in self._hints and len(self._hints) < _MAX_HINTS:
-            self._hints[name] = nearest(name, self._numbers)
+            self._hints[name] = nearest(name, self._indices)
         return self._hints.get(name, "")
 
 

@@ -1,4 +1,4 @@
-"""What was left out of a data set or changed in it, counted by code: images in = images out + images told."""
+"""What was left out of a data set or changed in it, counted by code: images in = images out + images reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Ledger:
     """Counts of one reading of a data set.
 
     Attributes:
-        images_in: images that the data set has, as far as they could be told apart.
+        images_in: images that the data set has, as far as records could be read.
         images_out: images that were used.
         boxes_in: boxes that its annotations have, good and bad.
         boxes_out: boxes that were used.

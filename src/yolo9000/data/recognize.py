@@ -46,9 +46,9 @@ class Recognized:
         """One line for people, such as ``Roboflow COCO export: train 8, valid 2, test 2; passed over: old/``."""
         counts = self.recognition.counts
         shown = ", ".join(_with_count(name, count) for name, count in counts.items())
-        place = f" in {self.within}/" if self.within else ""
+        position = f" in {self.within}/" if self.within else ""
         passed = f"; passed over: {', '.join(self.passed_over)}" if self.passed_over else ""
-        return f"{self.recognition.title}{place}{': ' if shown else ''}{shown}{passed}"
+        return f"{self.recognition.title}{position}{': ' if shown else ''}{shown}{passed}"
 
 
 def _with_count(name: str, count: int | None) -> str:
@@ -70,17 +70,17 @@ def recognize(path: Path, format_name: str | None = None) -> Recognized:
         DataError: nothing is recognized, or several formats are as likely; a description that was found is wrong.
     """
     within, given = "", path
-    found = _sniff_all(Listing.of(path), format_name)
-    if not found and path.is_file() and is_archive(path):
+    candidates = _sniff_all(Listing.of(path), format_name)
+    if not candidates and path.is_file() and is_archive(path):
         path = unpack(path)
-        found = _sniff_all(Listing.of(path), format_name)
-    if not found and path.is_dir():
-        path, within, found = _one_level_down(path, format_name)
-    if not found:
+        candidates = _sniff_all(Listing.of(path), format_name)
+    if not candidates and path.is_dir():
+        path, within, candidates = _one_level_down(path, format_name)
+    if not candidates:
         raise DataError(_nothing_clear(given, format_name))
-    name, best = found[0]
-    if len(found) > 1 and best.confidence - found[1][1].confidence < _CLEARLY_BETTER:
-        raise DataError(_tie(given, found))
+    name, best = candidates[0]
+    if len(candidates) > 1 and best.confidence - candidates[1][1].confidence < _CLEARLY_BETTER:
+        raise DataError(_tie(given, candidates))
     root = path if path.is_dir() else path.parent
     passed = () if path.is_file() else _passed_over(Listing(root), best)
     return Recognized(name, best, root, within, passed)
@@ -89,8 +89,8 @@ def recognize(path: Path, format_name: str | None = None) -> Recognized:
 def _sniff_all(listing: Listing, format_name: str | None) -> list[tuple[str, Recognition]]:
     """What the formats say that are sure enough, the surest first; one that the user names may be less sure."""
     wanted = FORMATS if format_name is None else {format_name: FORMATS[format_name]}
-    found = [(name, one) for name, format_ in wanted.items() if (one := format_.sniff(listing)) is not None]
-    kept = [(name, one) for name, one in found if one.confidence >= _SURE_ENOUGH or format_name is not None]
+    candidates = [(name, one) for name, format_ in wanted.items() if (one := format_.sniff(listing)) is not None]
+    kept = [(name, one) for name, one in candidates if one.confidence >= _SURE_ENOUGH or format_name is not None]
     return sorted(kept, key=lambda pair: -pair[1].confidence)
 
 
@@ -105,11 +105,11 @@ def _one_level_down(path: Path, format_name: str | None) -> tuple[Path, str, lis
             if below and (below[0][1].confidence > 0.5 or len(listing.folders()) == 1):
                 candidates[name] = below
         if len(candidates) > 1:
-            some = ", ".join(f"{name}/ ({found[0][1].title})" for name, found in candidates.items())
+            some = ", ".join(f"{name}/ ({below[0][1].title})" for name, below in candidates.items())
             raise DataError(f"{path}: holds {len(candidates)} data sets: {some}; point at one of them, or combine them")
         if candidates:
-            name, found = next(iter(candidates.items()))
-            return path / name, "/".join([*within, name]), found
+            name, below = next(iter(candidates.items()))
+            return path / name, "/".join([*within, name]), below
         if len(listing.folders()) != 1 or listing.images():
             break
         within.append(listing.folders()[0])
@@ -124,8 +124,8 @@ def _passed_over(listing: Listing, best: Recognition) -> tuple[str, ...]:
     return tuple(folders + files)
 
 
-def _tie(path: Path, found: Sequence[tuple[str, Recognition]]) -> str:
-    (one, a), (other, b) = found[:2]
+def _tie(path: Path, candidates: Sequence[tuple[str, Recognition]]) -> str:
+    (one, a), (other, b) = candidates[:2]
     return (
         f"{path}: could be {a.title} ({a.reason}) or {b.title} ({b.reason}); say which: {one}:{path} or {other}:{path}"
     )

@@ -1,4 +1,4 @@
-"""Outlines, rotated boxes and masks among boxes: told as issues, or read as the boxes that enclose them."""
+"""Outlines, rotated boxes and masks among boxes: reported as issues, or read as the boxes that enclose them."""
 
 from __future__ import annotations
 

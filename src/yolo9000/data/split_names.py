@@ -44,12 +44,12 @@ def by_split(names: Iterable[str]) -> dict[str, str]:
 
     ``trainval`` is left out where its two halves are both there.
     """
-    found: dict[str, str] = {}
+    names_of: dict[str, str] = {}
     for name in sorted(names, key=_plainness):
         split = split_of(name)
         if split is not None:
-            found.setdefault(split, name)
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+            names_of.setdefault(split, name)
+    return {split: names_of[split] for split in ("train", "val", "test") if split in names_of}
 
 
 def _plainness(name: str) -> tuple[bool, int, str]:

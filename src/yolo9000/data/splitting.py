@@ -22,7 +22,7 @@ __all__ = ["hold_out", "split_survey", "write_subsets"]
 
 
 def hold_out(
-    found: Survey, fraction: float, *, group_by: str | None = None, classes: int = 0
+    surveyed: Survey, fraction: float, *, group_by: str | None = None, classes: int = 0
 ) -> Bool[np.ndarray, " n"]:
     """Which images to keep out of training, for validation.
 
@@ -31,7 +31,7 @@ def hold_out(
     are never divided.
 
     Args:
-        found: the images.
+        surveyed: the images.
         fraction: of the images, 0 to 1, as nearly as groups allow; at least one image on each side.
         group_by: see `group_images`.
         classes: number of classes whose frequencies are to be alike on both sides; 0 leaves them to chance.
@@ -43,17 +43,17 @@ def hold_out(
         ConfigError: the fraction is not between 0 and 1, or the pattern is not a regular expression.
         DataError: all images belong together.
     """
-    splits = split_survey(found, {"val": fraction}, group_by=group_by, classes=classes)
+    splits = split_survey(surveyed, {"val": fraction}, group_by=group_by, classes=classes)
     return np.array([split == "val" for split in splits], np.bool_)
 
 
 def split_survey(
-    found: Survey, fractions: Mapping[Split, float], *, group_by: str | None = None, classes: int = 0
+    surveyed: Survey, fractions: Mapping[Split, float], *, group_by: str | None = None, classes: int = 0
 ) -> list[Split]:
     """The split of each image; what no other split takes is ``train``.
 
     Args:
-        found: the images.
+        surveyed: the images.
         fractions: of the images for each split but ``train``; their sum is below 1.
         group_by: see `group_images`.
         classes: see `hold_out`.
@@ -65,18 +65,18 @@ def split_survey(
         raise ConfigError(f"the fractions of splits must be above 0 and below 1 together, got {dict(fractions)}")
     if group_by is not None:
         _check_pattern(group_by)
-    groups = group_images([sample.name for sample in found.samples], found.hashes, group_by)
+    groups = group_images([sample.name for sample in surveyed.samples], surveyed.hashes, group_by)
     if len(groups) <= len(fractions):
         raise DataError(
-            f"{len(found.samples)} images in {len(groups)} groups of like images cannot be divided into "
+            f"{len(surveyed.samples)} images in {len(groups)} groups of like images cannot be divided into "
             f"{len(fractions) + 1} splits"
         )
-    groups.sort(key=lambda group: _key(group, found))
-    splits: list[Split] = ["train"] * len(found.samples)
-    counts = class_counts(found.samples, classes)
+    groups.sort(key=lambda group: _key(group, surveyed))
+    splits: list[Split] = ["train"] * len(surveyed.samples)
+    counts = class_counts(surveyed.samples, classes)
     for split, fraction in fractions.items():
         left = [group for group in groups if splits[group[0]] == "train"]
-        for group in _chosen(left, fraction * len(found.samples), counts, fraction, spare=1):
+        for group in _chosen(left, fraction * len(surveyed.samples), counts, fraction, spare=1):
             for index in group:
                 splits[index] = split
     return splits
@@ -89,10 +89,10 @@ def _check_pattern(pattern: str) -> None:
         raise ConfigError(f"group_by must be a regular expression, got {pattern!r}: {error}") from None
 
 
-def _key(group: Sequence[int], found: Survey) -> bytes:
+def _key(group: Sequence[int], surveyed: Survey) -> bytes:
     """A random number that follows from the pixels of a group; the name decides only between images that look alike."""
-    contents = sorted(found.hashes[index].tobytes() for index in group)
-    name = min(found.samples[index].name for index in group)
+    contents = sorted(surveyed.hashes[index].tobytes() for index in group)
+    name = min(surveyed.samples[index].name for index in group)
     return hashlib.sha256(b"".join(contents)).digest() + name.encode("utf-8", "surrogateescape")
 
 
@@ -109,7 +109,7 @@ def class_counts(samples: Sequence[Sample], classes: int) -> Int64[np.ndarray, "
 def _chosen(
     groups: Sequence[list[int]], wanted: float, counts: Int64[np.ndarray, "n k"], fraction: float, *, spare: int
 ) -> list[list[int]]:
-    """Groups with about so many images together, at least one, leaving some groups over."""
+    """Groups with about the wanted number of images together, at least one, leaving some groups over."""
     chosen: list[list[int]] = []
     size = 0
     missing = counts.sum(axis=0) * fraction

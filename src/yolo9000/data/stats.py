@@ -32,7 +32,7 @@ class SplitStats:
         labelled: images with image-level labels.
         empty: images that somebody looked at and found no object in.
         boxes_of, images_of, labels_of: by class index, boxes, images with boxes, image-level labels.
-        boxes_per_image: how many images have so many boxes.
+        boxes_per_image: how many images have each number of boxes.
         image_sizes: how many images have a width and height.
         sides: square root of each box's area in pixels.
         fractions: square root of the fraction of its image that each box covers.
@@ -126,12 +126,12 @@ def stats_of(
     Raises:
         DataError: see `DataSet.samples`.
     """
-    found: dict[Split, SplitStats] = {}
+    counted: dict[Split, SplitStats] = {}
     for split, data_set in data_sets.items():
-        found[split] = SplitStats()
+        counted[split] = SplitStats()
         for sample in data_set.samples(on_error, ledgers[split] if ledgers else None):
-            found[split].add(sample)
-    return found
+            counted[split].add(sample)
+    return counted
 
 
 def drift_between(stats: Mapping[Split, SplitStats]) -> dict[tuple[Split, Split], Drift]:

@@ -95,8 +95,8 @@ def _unused_images(data_sets: Mapping[Split, DataSet], seen: Mapping[Split, Seen
     folders = {path.parent for path in used}
     folders |= {folder for data in data_sets.values() for folder in data.image_folders()}
     there = {item for folder in folders for item in walk_files(folder) if isinstance(item, Path) and is_image(item)}
-    told = "\n".join(text for one in seen.values() for text in one.texts)
-    unused = [path for path in sorted(there - used) if path.name not in told and f"{path.stem}." not in told]
+    reported = "\n".join(text for one in seen.values() for text in one.texts)
+    unused = [path for path in sorted(there - used) if path.name not in reported and f"{path.stem}." not in reported]
     if unused:
         name = next(iter(data_sets.values())).name
         lost = sum(one.lost for one in seen.values())

@@ -1,4 +1,4 @@
-"""What the columns of a table are, told by the names in its header and by its first rows."""
+"""What the columns of a table are by the names in its header and by its first rows."""
 
 from __future__ import annotations
 
@@ -49,10 +49,12 @@ def sniff_table(listing: Listing, file: str) -> dict[str, Any] | None:
     return {"format": "list", "path": file, "images": folder, "columns": columns}
 
 
-def sources_by_split(found: Mapping[str, dict[str, Any]], *, undivided: bool) -> dict[str, list[dict[str, Any]]] | None:
+def sources_by_split(
+    matches: Mapping[str, dict[str, Any]], *, undivided: bool
+) -> dict[str, list[dict[str, Any]]] | None:
     """The tables of each split by their names or their folders'; None where only some are of a split."""
     sources: dict[str, list[dict[str, Any]]] = {}
-    for file, source in found.items():
+    for file, source in matches.items():
         path = PurePosixPath(file)
         split = UNDIVIDED if undivided else split_of(path.stem) or split_of(path.parent.name) or UNDIVIDED
         sources.setdefault(split, []).append(source)

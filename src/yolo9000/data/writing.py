@@ -38,7 +38,7 @@ def size_to_write(sample: Sample) -> tuple[int, int]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What goes wrong in writing is told as an error about the path."""
+    """What goes wrong in writing is reported as an error about the path."""
     try:
         yield
     except OSError as error:

@@ -138,15 +138,15 @@ def _paths_in(node: yaml.Node, folder: Path, file: Path) -> tuple[Path, ...]:
 def _path_in(node: yaml.Node, folder: Path, file: Path) -> Path:
     written = _text_of(node, file)
     plain = written.replace("\\", "/")
-    found = next((path for path in _places(plain, folder, file.parent) if is_file(path) or is_folder(path)), None)
-    if found is None:
+    matches = next((path for path in _locations(plain, folder, file.parent) if is_file(path) or is_folder(path)), None)
+    if matches is None:
         hint = " (a path of another machine?)" if PurePosixPath(plain).is_absolute() or ":" in plain else ""
         message = f"must name a folder or a list that is there, {folder / plain} is not{hint}"
         _fail(file, node.start_mark, message)
-    return found
+    return matches
 
 
-def _places(written: str, folder: Path, beside: Path) -> Iterator[Path]:
+def _locations(written: str, folder: Path, beside: Path) -> Iterator[Path]:
     """Where a path may lead: as it stands, then by shorter and shorter ends of it."""
     yield folder / written
     yield beside / written

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from yolo9000.data.dataset import Split
 from yolo9000.data.stats import QUANTILES, Drift, SplitStats
-from yolo9000.evaluation.report import CLASSES_SHOWN, Page, Section
+from yolo9000.evaluation.report import CLASSES_SHOWN
+from yolo9000.io.pages import Page, Section
 
 __all__ = ["stats_page"]
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
-from yolo9000 import __version__
 from yolo9000.data.check import CheckResult, SplitCheck
 from yolo9000.data.dataset import DataSet, Split
 from yolo9000.data.images import load_image
-from yolo9000.errors import DataError
 from yolo9000.evaluation.draw import gt_as_detections
 from yolo9000.evaluation.evaluate import Evaluation, Mistake
 from yolo9000.evaluation.metric_names import metric_label
@@ -31,84 +25,15 @@ from yolo9000.evaluation.plots import (
     plot_specificity_risk,
 )
 from yolo9000.io.draw import annotate
-from yolo9000.io.files import write_atomically
+from yolo9000.io.pages import Page, PageFigure, Section
 from yolo9000.types import Sample
 
-__all__ = ["Page", "PageFigure", "Section", "check_page", "evaluation_page", "plots_of", "write_page"]
+__all__ = ["check_page", "evaluation_page", "plots_of"]
 
 SHOWN_WIDTH = 320  # pixels of an image in a report
 ISSUES_SHOWN = 500
 CLASSES_SHOWN = 200
 CLASS_COLUMNS = ("class", "objects", "AP50", "AP50-95", "small", "medium", "large", "")
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """An image in a report.
-
-    Attributes:
-        caption: the line below it.
-        media_type: e.g. ``image/png``.
-        data: the contents of its file.
-        width: displayed width in pixels.
-    """
-
-    caption: str
-    media_type: str
-    data: bytes
-    width: int
-
-    @property
-    def base64(self) -> str:
-        """The contents, encoded for HTML."""
-        return base64.b64encode(self.data).decode()
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report.
-
-    Attributes:
-        heading: its title.
-        text: a line below the title.
-        columns: names of the table's columns.
-        rows: cells of the table; numeric cells are right-aligned.
-        bars: length in percent of a bar at the end of each row; empty for none.
-        figures: images with captions.
-    """
-
-    heading: str
-    text: str = ""
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[object]] = ()
-    bars: Sequence[float] = ()
-    figures: Sequence[PageFigure] = ()
-
-
-@dataclass(frozen=True)
-class Page:
-    """A report: a title, a note on its origin, and its sections."""
-
-    title: str
-    sections: Sequence[Section] = field(default_factory=tuple)
-    note: str = f"yolo9000 {__version__}"
-
-    def html(self) -> str:
-        """The page as HTML."""
-        environment = Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True)
-        return environment.get_template("page.html").render(page=self)
-
-
-def write_page(page: Page, path: Path) -> None:
-    """Write a report.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        write_atomically(path, page.html())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:

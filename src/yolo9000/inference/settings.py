@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from yolo9000.choices import BatchNormForm, DecodingRule, Precision, ResizeMode, Suppression
 from yolo9000.errors import ConfigError, nearest, wrong_values
 
-__all__ = ["DetectionSettings"]
+__all__ = ["DetectionSettings", "EngineSettings", "ModelSettings"]
 
 # What other detectors and their users call the settings; only messages use it.
 _OTHER_NAMES = {
@@ -16,6 +17,42 @@ _OTHER_NAMES = {
     "nms_iou": ("iou", "iou_thres", "iou_threshold", "nms", "nms_thresh", "nms_threshold"),
     "max_detections": ("max_det", "topk"),
 }
+
+
+class ModelSettings(BaseModel):
+    """Which files a model is in, and how its images were fitted; all but ``size_wh`` are for a ``.cfg``.
+
+    The arguments of `load_model` and `Detector.load`, which document them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Path | None = Field(default=None, description="Darknet's .weights [beside the .cfg]")
+    names: Path | None = Field(default=None, description="Display names, one a line [.names beside the .cfg]")
+    tree: Path | None = Field(default=None, description="Label tree [the one that the .cfg names]")
+    data: Path | None = Field(default=None, description="Darknet's .data, for the names")
+    size_wh: tuple[int, int] | None = Field(
+        default=None, description="Input of the network, e.g. 416 or 608x352 [the model's]"
+    )
+    resize_mode: ResizeMode = Field(
+        default="letterbox", description="How a .cfg's training fitted images; Darknet until March 2017: stretch"
+    )
+    batch_norm: BatchNormForm = Field(
+        default="eps_inside_sqrt", description="Where a .cfg's training had epsilon; Darknet until March 2017: outside"
+    )
+
+
+class EngineSettings(BaseModel):
+    """What runs a model. The arguments of `Detector.load`, which documents them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str = Field(
+        default="auto", description="openvino, onnxruntime, torch, or the first of these that is installed"
+    )
+    device: str = Field(default="cpu", description="cpu, cuda, cuda:1; for OpenVINO also gpu")
+    precision: Precision = Field(default="float32", description="bfloat16 is faster where the CPU has it")
+    threads: int | None = Field(default=None, description="CPU threads [one per core]")
 
 
 class DetectionSettings(BaseModel):
@@ -36,12 +73,21 @@ class DetectionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    conf_threshold: float = Field(default=0.25, ge=0, lt=1)
-    nms_iou: float = Field(default=0.45, ge=0, le=1)
-    hier_thresh: float = Field(default=0.5, ge=0, lt=1)
-    hier_decoding: Literal["conditional", "darknet"] = "conditional"
-    suppression: Literal["label", "path", "objectness"] | None = None
-    max_detections: int = Field(default=300, ge=1)
+    conf_threshold: float = Field(default=0.25, ge=0, lt=1, description="Minimum score of a detection")
+    nms_iou: float = Field(default=0.45, ge=0, le=1, description="IoU above which two boxes count as one object")
+    hier_thresh: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="On a tree: minimum probability of the answer; lower is more specific [the model's, else 0.5]",
+    )
+    hier_decoding: DecodingRule = Field(
+        default="conditional", description="On a tree: the paper's hierarchical decoding, or Darknet's"
+    )
+    suppression: Suppression | None = Field(
+        default=None, description="Which boxes can be one object: of one label, on one path of the tree, or any"
+    )
+    max_detections: int = Field(default=300, ge=1, description="Maximum number of detections of an image")
 
     @classmethod
     def checked(cls, **values: object) -> DetectionSettings:

@@ -67,9 +67,9 @@ def annotate(
     Args:
         image: RGB, 8 bits.
         detections: of this image, in any order; none gives a copy of the image.
-        show_path: with tree detections, add a smaller line with the path from the top of the tree, such as
+        show_path: with tree detections, add a smaller line with the path from a root of the tree, such as
             ``animal > mammal > dog``; its beginning is left out where it is too long.
-        show_score: write each score behind its name; truth has none.
+        show_score: write each score after its name; ground truth has none.
 
     Raises:
         ValueError: the detections are of an image of another size.
@@ -82,7 +82,7 @@ def annotate(
     boxes = [_outline_pixels(box, width, height) for box in detections.boxes_xyxy]
     colors = [label_color(int(label)) for label in detections.labels]
     tags = [_tag(detections, i, boxes[i], style, show_path, show_score) for i in range(len(detections))]
-    corners = _place_tags([(boxes[i], tags[i]) for i in best_first], width, height)
+    corners = _tag_corners([(boxes[i], tags[i]) for i in best_first], width, height)
 
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
@@ -206,8 +206,8 @@ def _has_glyph(character: str) -> bool:
     return mask.size != missing.size or bytes(mask) != bytes(missing)
 
 
-def _place_tags(boxes_and_tags: list[tuple[_Box, _Tag]], width: int, height: int) -> list[tuple[int, int]]:
-    """Left top corners: each tag goes as near as it can to its own place without covering those before it."""
+def _tag_corners(boxes_and_tags: list[tuple[_Box, _Tag]], width: int, height: int) -> list[tuple[int, int]]:
+    """Left top corners: each tag goes as near as it can to its own position without covering those before it."""
     placed: list[_Box] = []
     for box, tag in boxes_and_tags:
         left = max(0, min(box[0], width - tag.width))

@@ -154,7 +154,7 @@ def check_file(path: Path, name: str, max_bytes: int | None = None) -> None:
     """Check that a path leads to a regular file that is neither empty nor too large.
 
     Raises:
-        DataError: it does not; where there is no such file, with the nearest name.
+        DataError: it does not; if the file is not found, with the nearest name.
     """
     try:
         status = path.stat()

@@ -29,7 +29,7 @@ class OutputNames:
         self._images: set[str] = set()
         self._videos: set[str] = set()
         self._numbered_images: set[str] = set()
-        self._next_numbers: dict[str, Iterator[int]] = {}
+        self._next_suffixes: dict[str, Iterator[int]] = {}
 
     def stem(self, image_name: str, frame: int | None) -> str:
         """A file name without extension, such as ``dog``, or ``walk_000012`` for frame 12 of ``walk.mp4``.
@@ -57,7 +57,7 @@ class OutputNames:
         """The wanted stem, or the first free one of ``wanted-2``, ``wanted-3`` ..., which is then taken."""
         stem = wanted
         while not self._is_free(stem.casefold(), is_image):
-            stem = f"{wanted}-{next(self._next_numbers.setdefault(wanted.casefold(), count(2)))}"
+            stem = f"{wanted}-{next(self._next_suffixes.setdefault(wanted.casefold(), count(2)))}"
         (self._images if is_image else self._videos).add(stem.casefold())
         if is_image:
             self._numbered_images.add(_video_of_frame(stem.casefold()))

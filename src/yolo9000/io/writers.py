@@ -304,12 +304,12 @@ class _Csv:
 
 
 def _csv_rows(result: _Result) -> Iterator[list[object]]:
-    found = result.detections
-    for i, name in enumerate(found.names):
+    detections = result.detections
+    for i, name in enumerate(detections.names):
         # str() of a float32 is its shortest exact decimal: 0.87, not 0.8700000047683716.
-        numbers = [str(value) for value in (found.scores[i], *found.boxes_xyxy[i])]
-        path = " > ".join(step.name for step in found.answers[i].path) if found.answers else ""
-        yield [result.source, result.frame, name, found.labels[i], *numbers, path]
+        columns = [str(value) for value in (detections.scores[i], *detections.boxes_xyxy[i])]
+        path = " > ".join(step.name for step in detections.answers[i].path) if detections.answers else ""
+        yield [result.source, result.frame, name, detections.labels[i], *columns, path]
 
 
 class _DarknetLabels:
@@ -347,11 +347,13 @@ class _VocResults:
             folder.mkdir(exist_ok=True)
 
     def write(self, result: _Result) -> None:
-        found = result.detections
-        for name in dict.fromkeys(found.names):
+        detections = result.detections
+        for name in dict.fromkeys(detections.names):
             begun = name in self._paths
             path = self._paths.setdefault(name, self._folder / f"comp4_det_test_{self._stems.own(name)}.txt")
-            lines = "".join(_voc_line(result.stem, found, i) for i in range(len(found)) if found.names[i] == name)
+            lines = "".join(
+                _voc_line(result.stem, detections, i) for i in range(len(detections)) if detections.names[i] == name
+            )
             # Opened each time, since there may be more classes than a process may have files open.
             with writing(path), path.open("a" if begun else "w", encoding="utf-8") as file:
                 file.write(lines)
@@ -360,19 +362,18 @@ class _VocResults:
         """Every file is closed as soon as it is written."""
 
 
-def _voc_line(stem: str, found: Detections, i: int) -> str:
-    left, top, right, bottom = found.boxes_xyxy[i].tolist()
-    return f"{stem} {found.scores[i]:f} {left + 1:f} {top + 1:f} {right:f} {bottom:f}\n"
+def _voc_line(stem: str, detections: Detections, i: int) -> str:
+    left, top, right, bottom = detections.boxes_xyxy[i].tolist()
+    return f"{stem} {detections.scores[i]:f} {left + 1:f} {top + 1:f} {right:f} {bottom:f}\n"
 
 
 class _HtmlPage:
     def __init__(self, path: Path) -> None:
-        from jinja2 import Environment, PackageLoader
+        from yolo9000.io.pages import template
 
         self._path = path
         self._video = ""
-        environment = Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True)
-        self._parts = environment.get_template("found.html").module
+        self._parts = template("detections.html").module
         with writing(path):
             self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
         self._add("head")
@@ -395,8 +396,8 @@ class _HtmlPage:
             self._file.close()
 
 
-def _html_rows(found: Detections) -> Iterator[dict[str, str]]:
-    for i, name in enumerate(found.names):
-        steps = found.answers[i].path if found.answers else ()
+def _html_rows(detections: Detections) -> Iterator[dict[str, str]]:
+    for i, name in enumerate(detections.names):
+        steps = detections.answers[i].path if detections.answers else ()
         path = " > ".join(f"{step.name} {step.conditional:.2f}" for step in steps)
-        yield {"score": f"{found.scores[i]:.2f}", "name": name, "path": path}
+        yield {"score": f"{detections.scores[i]:.2f}", "name": name, "path": path}

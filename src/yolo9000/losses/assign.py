@@ -1,4 +1,4 @@
-"""Which anchor of which cell learns which object.
+"""Assign objects to anchors of cells.
 
 Paper: not stated. Darknet: src/region_layer.c forward_region_layer.
 """
@@ -34,11 +34,11 @@ class Targets:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Where each object of a batch is learnt.
+    """The anchors that the objects of a batch are assigned to.
 
     Attributes:
         anchors, rows, columns: anchor and cell of each object.
-        indices: these and the image as one index, unique for each anchor of the batch.
+        indices: image, anchor and cell as one index, which no two anchors of the batch share.
     """
 
     anchors: Int64[Tensor, " t"]
@@ -53,19 +53,19 @@ def assign(
     grid_hw: tuple[int, int],
     predicted_wh: Float[Tensor, "n a 2 h w"] | None = None,
 ) -> Assignment:
-    """Give each object to the cell that its centre lies in, and there to the anchor whose shape is most like it.
+    """Assign each object to the cell that its centre lies in, and there to the anchor of the most similar shape.
 
-    Shapes are compared by IoU at a common centre; of equal ones the first anchor wins.
+    Shapes are compared by IoU at a common centre; ties go to the first anchor.
 
     Args:
         targets: the objects.
         anchors_wh: widths and heights of the anchors as fractions of the input.
         grid_hw: rows and columns of cells.
-        predicted_wh: the sizes of the predicted boxes, which are compared instead of the anchors (``bias_match=0``).
+        predicted_wh: sizes of the predicted boxes to compare instead of the anchors (``bias_match=0``).
     """
     height, width = grid_hw
     x, y, *_ = targets.boxes_cxcywh.unbind(-1)
-    # A centre that rounding put on the far edge belongs to the last cell
+    # A centre that was rounded onto the far edge belongs to the last cell
     columns = (x * width).long().clamp(0, width - 1)
     rows = (y * height).long().clamp(0, height - 1)
     candidates = anchors_wh.expand(len(targets), -1, -1)
@@ -78,10 +78,10 @@ def assign(
 
 def last_of_each(values: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:
     """Which entries are the last with their value."""
-    _, which = values.unique(return_inverse=True)
+    _, groups = values.unique(return_inverse=True)
     order = torch.arange(len(values), device=values.device)
-    last = torch.zeros_like(order).scatter_reduce(0, which, order, "amax", include_self=False)
-    return last[which] == order
+    last = torch.zeros_like(order).scatter_reduce(0, groups, order, "amax", include_self=False)
+    return last[groups] == order
 
 
 def best_ious(boxes_cxcywh: Float[Tensor, "n b 4"], targets: Targets) -> Float[Tensor, "n b"]:
@@ -91,7 +91,7 @@ def best_ious(boxes_cxcywh: Float[Tensor, "n b 4"], targets: Targets) -> Float[T
     max_count = int(counts.max())
     if not max_count:
         return boxes_cxcywh.new_zeros(boxes_cxcywh.shape[:2])
-    # The objects of each image side by side; what fills a row up has no area, so that nothing overlaps it
+    # The objects of each image side by side, padded with boxes without area, which overlap nothing
     padded = boxes_cxcywh.new_zeros((len(boxes_cxcywh), max_count, 4))
     in_image = torch.arange(len(targets), device=images.device) - (counts.cumsum(0) - counts)[images]
     padded[images, in_image] = targets.boxes_cxcywh.to(padded.dtype)

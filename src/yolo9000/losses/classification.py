@@ -27,11 +27,11 @@ class SiblingGroups:
     Attributes:
         groups: sibling group of each node.
         count: number of groups.
-        paths: the nodes from the top down to each node; filled up with -1.
-        members: the nodes of each group; filled up with -1.
+        paths: the nodes on the path from the root to each node; padded with -1.
+        members: the nodes of each group; padded with -1.
         leaves: which nodes have no children.
-        parents: parent of each node; -1 at the top.
-        levels: the nodes of each depth below the top.
+        parents: parent of each node; -1 for roots.
+        levels: the nodes of each depth below the roots.
     """
 
     groups: Int64[Tensor, " k"]
@@ -51,8 +51,8 @@ class SiblingGroups:
         return cls(
             groups=torch.from_numpy(tree.groups).to(device),
             count=len(members),
-            paths=_filled([np.array(tree.path(node)) for node in range(len(tree))]).to(device),
-            members=_filled(members).to(device),
+            paths=_padded([np.array(tree.path(node)) for node in range(len(tree))]).to(device),
+            members=_padded(members).to(device),
             leaves=torch.from_numpy(tree.leaves).to(device),
             parents=torch.from_numpy(tree.parents).to(device),
             levels=tuple(
@@ -62,7 +62,7 @@ class SiblingGroups:
         )
 
     def probabilities(self, logits: Float[Tensor, "m k"]) -> Float[Tensor, "m k"]:
-        """P(node) of every node: the product of a softmax in every sibling group, from the top down."""
+        """P(node) of every node: the product of the softmax in every sibling group on its path."""
         groups = self.groups.expand_as(logits)
         size = (len(logits), self.count)
         highest = logits.new_full(size, float("-inf")).scatter_reduce(1, groups, logits.detach(), "amax")
@@ -78,7 +78,7 @@ class SiblingGroups:
     ) -> tuple[Float[Tensor, "m depth"], Int64[Tensor, "m depth"]]:
         """The cross-entropy of each sibling group on the labels' paths, and which groups those are.
 
-        Paths that are shorter than the longest are filled up with losses of 0 and the group -1.
+        Shorter paths are padded with losses of 0 and the group -1.
         """
         path = self.paths[labels]
         on_path = path >= 0
@@ -108,9 +108,9 @@ def class_loss(
 def group_losses(
     logits: Float[Tensor, "m k"], labels: Int64[Tensor, " m"], tree: SiblingGroups | None
 ) -> tuple[Float[Tensor, "m depth"], Int64[Tensor, "m depth"]]:
-    """What `class_loss` is the sum of: the loss of every softmax that a label teaches, and which softmax that is.
+    """The terms of `class_loss`: the loss of every softmax on the label's path, and the index of that softmax.
 
-    Flat classes have one softmax, number 0. See `SiblingGroups.path_losses`.
+    Flat classes have one softmax, index 0. See `SiblingGroups.path_losses`.
     """
     if tree is None:
         return F.cross_entropy(logits, labels, reduction="none")[:, None], torch.zeros_like(labels)[:, None]
@@ -122,9 +122,9 @@ def class_probabilities(logits: Float[Tensor, "m k"], tree: SiblingGroups | None
     return logits.softmax(-1) if tree is None else tree.probabilities(logits)
 
 
-def _filled(rows: list[np.ndarray]) -> Tensor:
-    """Rows of different lengths as one array, filled up with -1."""
-    filled = np.full((len(rows), max(map(len, rows))), PAD, np.int64)
+def _padded(rows: list[np.ndarray]) -> Tensor:
+    """Rows of different lengths as one array, padded with -1."""
+    padded = np.full((len(rows), max(map(len, rows))), PAD, np.int64)
     for index, row in enumerate(rows):
-        filled[index, : len(row)] = row
-    return torch.from_numpy(filled)
+        padded[index, : len(row)] = row
+    return torch.from_numpy(padded)

@@ -33,9 +33,9 @@ __all__ = ["ImageLevel", "LossParts", "PseudoBoxPolicy", "Statistics", "region_l
 
 WARM_UP_SCALE = 0.01  # Darknet: src/region_layer.c, ``seen`` < 12800
 ASSUMED_IOU = 0.3  # §4: "the predicted box overlaps what would be the ground truth label by at least .3 IOU"
-SAME_OBJECT = 0.5  # IoU above which two boxes do not learn two labels
-TAKEN = 2  # more than any score, so that boxes which nobody has taken come first
-MIN_OBJECTNESS = 0.05  # below it a box has too little weight to be worth its time in ``negatives``
+SAME_OBJECT = 0.5  # IoU above which two boxes are not trained on two labels
+TAKEN = 2  # more than any score, so that boxes which are not taken come first
+MIN_OBJECTNESS = 0.05  # boxes below it weigh too little in ``negatives`` to be worth computing
 PseudoBoxPolicy = Literal["paper", "negatives", "darknet-2017-01", "darknet-2017-07", "class-only"]
 """What an image with image-level labels trains besides the classes of its best boxes.
 
@@ -51,16 +51,16 @@ PseudoBoxPolicy = Literal["paper", "negatives", "darknet-2017-01", "darknet-2017
 
 @dataclass(frozen=True)
 class Statistics:
-    """How the boxes that learn objects do, before this step; sums over objects, so that batches can be added.
+    """Statistics of the boxes that are assigned objects; sums over objects, so that batches can be added.
 
     Attributes:
-        objects: how many.
+        objects: number of objects.
         iou: of the predicted box with its object.
-        probability: that the box gives to its object's class, on a tree of the whole path.
+        probability: of the object's class given the box, on a tree of the whole path.
         objectness: of those boxes.
-        recall: how many of them overlap their object by more than .5.
+        recall: number of them with an IoU above .5.
         all_objectness: sum over all boxes of the images with boxes.
-        boxes: how many those are.
+        boxes: number of these.
     """
 
     objects: int
@@ -74,14 +74,14 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ImageLevel:
-    """Which box each image with an image-level label taught.
+    """The box that is trained on each image-level label.
 
     Attributes:
         images: index of the image in the batch.
-        labels: of it; there may be several of an image.
-        boxes: the box, as anchor * H * W + row * W + column.
+        labels: of the image, which may have several.
+        boxes: index of the box: anchor * H * W + row * W + column.
         boxes_cxcywh: its centre, width and height as fractions of the input.
-        probability: that it gives to the class, on a tree to the whole path.
+        probability: of the label given the box, on a tree of the whole path.
         objectness: of the box.
     """
 
@@ -95,12 +95,12 @@ class ImageLevel:
 
 @dataclass(frozen=True)
 class LossParts:
-    """The loss by parts, each a sum over the batch, and what else was seen.
+    """The terms of the loss, each a sum over the batch, and statistics.
 
     Attributes:
         coordinates, objectness, no_objectness, classes: see the top of this module.
         statistics: of the boxed objects.
-        image_level: of the images with image-level labels; None where there are none.
+        image_level: of the images with image-level labels; None if there are none.
     """
 
     coordinates: Tensor
@@ -116,8 +116,8 @@ class LossParts:
 
 
 @dataclass(frozen=True)
-class _Head:
-    """The raw predictions by anchor and cell, with xy and objectness after the sigmoid, and the decoded boxes."""
+class _HeadOutput:
+    """The network's output by meaning, and the boxes that it predicts."""
 
     xy: Float[Tensor, "n a 2 h w"]
     wh: Float[Tensor, "n a 2 h w"]
@@ -139,7 +139,7 @@ def region_loss(
     image_labels: Bool[Tensor, "n k"] | None = None,
     policy: PseudoBoxPolicy = "paper",
 ) -> LossParts:
-    """The loss of what a detector's last convolution gave.
+    """The loss of the output of a detector's last convolution.
 
     Args:
         raw: c = A (5 + K): t_x, t_y, t_w, t_h, t_o and class logits of each anchor; or these five, with class logits
@@ -148,49 +148,58 @@ def region_loss(
         targets: the boxed objects; none in images with an image-level label.
         head: anchors and classes. Its classes, or each sibling group, are taken for a softmax.
         settings: weights and rules.
-        tree: the sibling groups where classes are nodes of a tree.
-        warm_up: all boxes also learn their cell's middle and their anchor's size, a little. Darknet: for the first
-            12,800 images.
-        exhaustive: which classes each image's source labels exhaustively, on a tree with all nodes below them. A box
-            is pushed to "no object" only by the fraction of its class probability that lies on those (on a tree, on
-            the leaves among them), a constant: what may be an object that nobody labelled is left alone. None: all.
-            Not in Darknet.
-        image_labels: the classes known to be in each image that has image-level labels instead of boxes; none of the
-            others'.
-        policy: what those teach besides the classes of their best boxes.
+        tree: the sibling groups if classes are nodes of a tree.
+        warm_up: also pull all boxes towards the middle of their cell and the size of their anchor, a little. Darknet:
+            for the first 12,800 images.
+        exhaustive: classes that each image's source labels exhaustively, on a tree with all nodes below them. A box is
+            trained towards "no object" only by the fraction of its class probability on those (on a tree, on the leaves
+            among them), since others may be objects that nobody labelled. The fraction is a constant. None: all. Not in
+            Darknet.
+        image_labels: classes of each image that has image-level labels instead of boxes; none for the other images.
+        policy: what those train besides the classes of their best boxes.
 
     Returns:
-        The loss by parts; minus the gradient of its total by `raw` is what Darknet calls ``delta``, carried back to the
-        layer before.
+        The terms of the loss; minus the gradient of its total with respect to `raw` is Darknet's ``delta``.
     """
-    t = _read_head(raw, head)
-    weakly = None if image_labels is None or not bool(image_labels.any()) else image_labels
-    boxed = t.objectness.new_ones(len(t.objectness), dtype=torch.bool) if weakly is None else ~weakly.any(dim=1)
-    assignment = assign(targets, t.anchors_wh, _grid(t), None if settings.bias_match else _predicted_wh(t))
-    learnt = _Learnt.of(t, targets, assignment)
-    free = boxed[:, None, None, None] & ~learnt.taken
-    coordinates = learnt.coordinate_loss(settings)
+    head_output = _read_head(raw, head)
+    labelled = None if image_labels is None or not bool(image_labels.any()) else image_labels
+    boxed = (
+        head_output.objectness.new_ones(len(head_output.objectness), dtype=torch.bool)
+        if labelled is None
+        else ~labelled.any(dim=1)
+    )
+    assignment = assign(
+        targets, head_output.anchors_wh, _grid(head_output), None if settings.bias_match else _predicted_wh(head_output)
+    )
+    assigned = _Assigned.of(head_output, targets, assignment)
+    free = boxed[:, None, None, None] & ~assigned.taken
+    coordinates = assigned.coordinate_loss(settings)
     if warm_up:
-        coordinates = coordinates + _warm_up_loss(t, free)
-    no_objectness = _no_object_loss(t, targets, settings, free, _fraction(t, exhaustive, tree))
-    objectness, classes = learnt.objectness_loss(settings), learnt.class_loss(settings, tree)
+        coordinates = coordinates + _warm_up_loss(head_output, free)
+    no_objectness = _no_object_loss(
+        head_output, targets, settings, free, _exhaustive_fraction(head_output, exhaustive, tree)
+    )
+    objectness, classes = assigned.objectness_loss(settings), assigned.class_loss(settings, tree)
     image_level = None
-    if weakly is not None:
-        image_level, up, down, of_classes = _image_level_loss(t, weakly, settings, tree, policy, exhaustive)
-        objectness, no_objectness, classes = objectness + up, no_objectness + down, classes + of_classes
-    statistics = learnt.statistics(t, tree, boxed)
+    if labelled is not None:
+        image_level_loss = _image_level_loss(head_output, labelled, settings, tree, policy, exhaustive)
+        objectness = objectness + image_level_loss.objectness
+        no_objectness = no_objectness + image_level_loss.no_objectness
+        classes = classes + image_level_loss.classes
+        image_level = image_level_loss.boxes
+    statistics = assigned.statistics(head_output, tree, boxed)
     return LossParts(coordinates, objectness, no_objectness, classes, statistics, image_level)
 
 
-def _grid(t: _Head) -> tuple[int, int]:
-    return t.objectness.shape[2], t.objectness.shape[3]
+def _grid(head_output: _HeadOutput) -> tuple[int, int]:
+    return head_output.objectness.shape[2], head_output.objectness.shape[3]
 
 
-def _predicted_wh(t: _Head) -> Tensor:
-    return t.boxes_cxcywh[:, :, 2:]
+def _predicted_wh(head_output: _HeadOutput) -> Tensor:
+    return head_output.boxes_cxcywh[:, :, 2:]
 
 
-def _read_head(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> _Head:
+def _read_head(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> _HeadOutput:
     """Split the raw predictions, and decode the boxes (§2 Direct location prediction)."""
     t, logits = _split(raw, head)
     h, w = t.shape[3:]
@@ -202,7 +211,7 @@ def _read_head(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> _Head
         corners = torch.stack(torch.meshgrid(*(torch.arange(side, device=t.device) for side in (w, h)), indexing="xy"))
         centres = (xy + corners) / grid_wh[:, None, None]
         boxes = torch.cat([centres, twh.exp() * anchors_wh[:, :, None, None]], dim=2)
-    return _Head(xy, twh, to.squeeze(2).sigmoid(), logits, anchors_wh, boxes)
+    return _HeadOutput(xy, twh, to.squeeze(2).sigmoid(), logits, anchors_wh, boxes)
 
 
 def _split(raw: Float[Tensor, "n c h w"] | SplitHead, head: Region) -> tuple[Float[Tensor, "n a 5 h w"], ClassLogits]:
@@ -218,46 +227,46 @@ def _single_precision(t: Tensor) -> Tensor:
 
 
 def _no_object_loss(
-    t: _Head,
+    head_output: _HeadOutput,
     targets: Targets,
     settings: LossSettings,
     free: Bool[Tensor, "n a h w"],
     fraction: Float[Tensor, "n a h w"] | None,
 ) -> Tensor:
-    """All boxes that learn nothing and overlap no object much are pushed to no object."""
-    boxes = t.boxes_cxcywh.permute(0, 1, 3, 4, 2)
+    """The objectness of boxes that are assigned no object and overlap none much is trained towards 0."""
+    boxes = head_output.boxes_cxcywh.permute(0, 1, 3, 4, 2)
     overlap = best_ious(boxes.reshape(len(boxes), -1, 4), targets).reshape(free.shape)
-    squares = t.objectness.square() if fraction is None else t.objectness.square() * fraction
+    squares = head_output.objectness.square() if fraction is None else head_output.objectness.square() * fraction
     return settings.noobject_scale / 2 * squares[free & (overlap <= settings.thresh)].sum()
 
 
 @torch.no_grad()
-def _fraction(
-    t: _Head, exhaustive: Bool[Tensor, "n k"] | None, tree: SiblingGroups | None
+def _exhaustive_fraction(
+    head_output: _HeadOutput, exhaustive: Bool[Tensor, "n k"] | None, tree: SiblingGroups | None
 ) -> Float[Tensor, "n a h w"] | None:
-    """The fraction of each box's class probability on classes that its image's source labels exhaustively."""
+    """The fraction of each box's class probability on the classes that its image's source labels exhaustively."""
     if exhaustive is None:
         return None
-    fraction = torch.ones_like(t.objectness)
+    fraction = torch.ones_like(head_output.objectness)
     for image in torch.nonzero(~exhaustive.all(dim=1)).flatten().tolist():
-        probabilities = class_probabilities(logits_of_image(t.logits, image, t.objectness), tree)
+        probabilities = class_probabilities(logits_of_image(head_output.logits, image, head_output.objectness), tree)
         counted = exhaustive[image] if tree is None else exhaustive[image] & tree.leaves
         fraction[image] = probabilities[:, counted].sum(dim=1).reshape(fraction[image].shape)
     return fraction
 
 
-def _warm_up_loss(t: _Head, free: Bool[Tensor, "n a h w"]) -> Tensor:
-    """Boxes that learn no object learn the middle of their cell and the size of their anchor."""
-    squares = (t.xy - 0.5).square().sum(dim=2) + t.wh.square().sum(dim=2)
+def _warm_up_loss(head_output: _HeadOutput, free: Bool[Tensor, "n a h w"]) -> Tensor:
+    """Boxes without an object are trained towards the middle of their cell and the size of their anchor."""
+    squares = (head_output.xy - 0.5).square().sum(dim=2) + head_output.wh.square().sum(dim=2)
     return WARM_UP_SCALE / 2 * squares[free].sum()
 
 
 @dataclass(frozen=True)
-class _Learnt:
-    """The boxes that learn objects, one entry for each object.
+class _Assigned:
+    """The boxes that are assigned objects, one entry for each object.
 
-    Of several objects at one anchor the last one stands: it is what the box learns. On a tree that holds for each
-    sibling group, so that groups on the path of an earlier object alone learn that one.
+    Of several objects at one position the last one is the target. On a tree this holds for each sibling group, so that
+    groups that are only on the path of an earlier object are trained on that one.
     """
 
     xy: Float[Tensor, "t 2"]
@@ -270,50 +279,50 @@ class _Learnt:
     ious: Float[Tensor, " t"]
     labels: Int64[Tensor, " t"]
     indices: Int64[Tensor, " t"]
-    stands: Bool[Tensor, " t"]
+    is_target: Bool[Tensor, " t"]
     taken: Bool[Tensor, "n a h w"]
 
     @classmethod
-    def of(cls, t: _Head, targets: Targets, assignment: Assignment) -> _Learnt:
-        at = (targets.images, assignment.anchors, slice(None), assignment.rows, assignment.columns)
-        at_anchor = (targets.images, assignment.anchors, assignment.rows, assignment.columns)
-        h, w = t.objectness.shape[2:]
-        boxes = targets.boxes_cxcywh.to(t.xy.dtype)
+    def of(cls, head_output: _HeadOutput, targets: Targets, assignment: Assignment) -> _Assigned:
+        maps = (targets.images, assignment.anchors, slice(None), assignment.rows, assignment.columns)
+        cells_of = (targets.images, assignment.anchors, assignment.rows, assignment.columns)
+        h, w = head_output.objectness.shape[2:]
+        boxes = targets.boxes_cxcywh.to(head_output.xy.dtype)
         cells = torch.stack([assignment.columns, assignment.rows], dim=1)
-        taken = torch.zeros_like(t.objectness, dtype=torch.bool)
-        taken[at_anchor] = True
+        taken = torch.zeros_like(head_output.objectness, dtype=torch.bool)
+        taken[cells_of] = True
         return cls(
-            xy=t.xy[at],
-            wh=t.wh[at],
-            objectness=t.objectness[at_anchor],
-            logits=t.logits.class_logits(*at_anchor),
+            xy=head_output.xy[maps],
+            wh=head_output.wh[maps],
+            objectness=head_output.objectness[cells_of],
+            logits=head_output.logits.class_logits(*cells_of),
             target_xy=boxes[:, :2] * boxes.new_tensor((w, h)) - cells,
-            target_wh=(boxes[:, 2:] / t.anchors_wh[assignment.anchors]).log(),
+            target_wh=(boxes[:, 2:] / head_output.anchors_wh[assignment.anchors]).log(),
             areas=boxes[:, 2:].prod(dim=1),
-            ious=box_iou(t.boxes_cxcywh[at], boxes),
+            ious=box_iou(head_output.boxes_cxcywh[maps], boxes),
             labels=targets.labels,
             indices=assignment.indices,
-            stands=last_of_each(assignment.indices),
+            is_target=last_of_each(assignment.indices),
             taken=taken,
         )
 
     def coordinate_loss(self, settings: LossSettings) -> Tensor:
         squares = (self.xy - self.target_xy).square().sum(dim=1) + (self.wh - self.target_wh).square().sum(dim=1)
-        return settings.coord_scale / 2 * ((2 - self.areas) * squares)[self.stands].sum()
+        return settings.coord_scale / 2 * ((2 - self.areas) * squares)[self.is_target].sum()
 
     def objectness_loss(self, settings: LossSettings) -> Tensor:
         targets = self.ious if settings.rescore else torch.ones_like(self.ious)
-        return settings.object_scale / 2 * (self.objectness - targets).square()[self.stands].sum()
+        return settings.object_scale / 2 * (self.objectness - targets).square()[self.is_target].sum()
 
     def class_loss(self, settings: LossSettings, tree: SiblingGroups | None) -> Tensor:
         losses, groups = group_losses(self.logits, self.labels, tree)
-        taught = groups >= 0
+        on_path = groups >= 0
         softmaxes = self.indices[:, None] * (1 if tree is None else tree.count) + groups
-        return settings.class_scale * losses[taught][last_of_each(softmaxes[taught])].sum()
+        return settings.class_scale * losses[on_path][last_of_each(softmaxes[on_path])].sum()
 
     @torch.no_grad()
-    def statistics(self, t: _Head, tree: SiblingGroups | None, boxed: Bool[Tensor, " n"]) -> Statistics:
-        of_boxed = t.objectness[boxed]
+    def statistics(self, head_output: _HeadOutput, tree: SiblingGroups | None, boxed: Bool[Tensor, " n"]) -> Statistics:
+        of_boxed = head_output.objectness[boxed]
         return Statistics(
             objects=len(self.labels),
             iou=self.ious.sum(),
@@ -325,35 +334,45 @@ class _Learnt:
         )
 
 
+@dataclass(frozen=True)
+class _ImageLevelLoss:
+    """The terms of the loss of images with image-level labels, and the boxes that are trained on the labels."""
+
+    boxes: ImageLevel
+    objectness: Tensor
+    no_objectness: Tensor
+    classes: Tensor
+
+
 def _image_level_loss(
-    t: _Head,
+    head_output: _HeadOutput,
     image_labels: Bool[Tensor, "n k"],
     settings: LossSettings,
     tree: SiblingGroups | None,
     policy: PseudoBoxPolicy,
     exhaustive: Bool[Tensor, "n k"] | None,
-) -> tuple[ImageLevel, Tensor, Tensor, Tensor]:
-    """What images without boxes teach: for each label the box that answers best for it learns it (§4)."""
-    objectness, boxes = t.objectness.flatten(1), t.boxes_cxcywh.permute(0, 1, 3, 4, 2).flatten(1, 3)
-    seen = _best_boxes(objectness, boxes, t.logits, image_labels, tree)
+) -> _ImageLevelLoss:
+    """The loss of images without boxes: for each label, the box that predicts it best is trained on it (§4)."""
+    objectness, boxes = head_output.objectness.flatten(1), head_output.boxes_cxcywh.permute(0, 1, 3, 4, 2).flatten(1, 3)
+    best = _best_boxes(objectness, boxes, head_output.logits, image_labels, tree)
     chosen = torch.zeros_like(objectness, dtype=torch.bool)
-    chosen[seen.images, seen.boxes] = True
+    chosen[best.images, best.boxes] = True
     others = image_labels.any(dim=1)[:, None] & ~chosen
-    logits = logits_of_boxes(t.logits, seen.images, seen.boxes, _grid(t))
-    classes = settings.class_scale * class_loss(logits, seen.labels, tree).sum()
-    up = down = objectness.new_zeros(())
+    logits = logits_of_boxes(head_output.logits, best.images, best.boxes, _grid(head_output))
+    classes = settings.class_scale * class_loss(logits, best.labels, tree).sum()
+    raised = lowered = objectness.new_zeros(())
     if policy in ("paper", "negatives", "darknet-2017-01"):
         own = objectness[chosen]
-        up = settings.object_scale / 2 * (own - ASSUMED_IOU).square()[own < ASSUMED_IOU].sum()
+        raised = settings.object_scale / 2 * (own - ASSUMED_IOU).square()[own < ASSUMED_IOU].sum()
     if policy in ("darknet-2017-01", "darknet-2017-07"):
-        down = settings.noobject_scale / 2 * objectness[others].square().sum()
+        lowered = settings.noobject_scale / 2 * objectness[others].square().sum()
     if policy == "negatives":
-        taught = others & (objectness > MIN_OBJECTNESS)
-        open_to = _not_ruled_out(image_labels, tree, exhaustive).repeat_interleave(taught.sum(dim=1), dim=0)
-        images, boxes_taught = taught.nonzero().unbind(1)
-        logits = logits_of_boxes(t.logits, images, boxes_taught, _grid(t))
-        classes = classes + settings.class_scale * _rule_out_loss(objectness[taught], logits, open_to, tree)
-    return seen, up, down, classes
+        counted = others & (objectness > MIN_OBJECTNESS)
+        open_to = _not_ruled_out(image_labels, tree, exhaustive).repeat_interleave(counted.sum(dim=1), dim=0)
+        images, counted_boxes = counted.nonzero().unbind(1)
+        logits = logits_of_boxes(head_output.logits, images, counted_boxes, _grid(head_output))
+        classes = classes + settings.class_scale * _rule_out_loss(objectness[counted], logits, open_to, tree)
+    return _ImageLevelLoss(best, raised, lowered, classes)
 
 
 @torch.no_grad()
@@ -364,22 +383,22 @@ def _best_boxes(
     image_labels: Bool[Tensor, "n k"],
     tree: SiblingGroups | None,
 ) -> ImageLevel:
-    """The boxes whose objectness times probability of a label of their image is greatest."""
+    """The boxes with the highest objectness x probability of a label of their image."""
     chosen: list[tuple[Tensor, ...]] = []
     for image in image_labels.any(dim=1).nonzero().flatten().tolist():
         labels = image_labels[image].nonzero().flatten()
         probabilities = class_probabilities(logits_of_image(logits, image, objectness), tree)[:, labels]
-        own = _one_for_each(objectness[image][:, None] * probabilities, boxes_cxcywh[image])
-        probability = probabilities[own, torch.arange(len(labels), device=own.device)]
-        batch_index = torch.full_like(labels, image)
-        chosen.append((batch_index, labels, own, boxes_cxcywh[image, own], probability, objectness[image, own]))
+        best = _one_for_each(objectness[image][:, None] * probabilities, boxes_cxcywh[image])
+        probability = probabilities[best, torch.arange(len(labels), device=best.device)]
+        images = torch.full_like(labels, image)
+        chosen.append((images, labels, best, boxes_cxcywh[image, best], probability, objectness[image, best]))
     return ImageLevel(*map(torch.cat, zip(*chosen, strict=True)))
 
 
 def _one_for_each(scores: Float[Tensor, "b l"], boxes_cxcywh: Float[Tensor, "b 4"]) -> Int64[Tensor, " l"]:
-    """A box for each label: labels choose in the order of their best score, among boxes that no other has chosen.
+    """A box for each label: labels choose in the order of their best score, among boxes that none has chosen yet.
 
-    What overlaps a chosen box by more than `SAME_OBJECT` is the same object, and is not free either.
+    Boxes that overlap a chosen one by more than `SAME_OBJECT` are the same object and cannot be chosen either.
     """
     scores = scores.clone()
     chosen = scores.new_full((scores.shape[1],), -1, dtype=torch.int64)

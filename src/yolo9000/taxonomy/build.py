@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from yolo9000.choices import Keep
 from yolo9000.errors import TreeError
 from yolo9000.taxonomy.hierarchy import Hierarchy
 from yolo9000.taxonomy.match import Sense, new_entry, senses_of
@@ -28,9 +28,6 @@ from yolo9000.taxonomy.wordtree import WordTree
 
 __all__ = ["BuiltTree", "Choice", "Keep", "Match", "build_tree"]
 
-Keep = Literal["all", "forks", "labels"]
-"""Which nodes that are not labels are kept: ``all``, up to the root; those where the tree ``forks``, since a node with
-one child decides nothing; or none, so that only ``labels`` remain, as in ``9k.tree``."""
 RANK_COST = 1.0  # nodes of growth that a sense may save before a next less frequent sense is preferred
 TOPIC_BONUS = 3.0  # nodes of growth that a sense of the labels' topic may cost more than another
 TOPIC_FRACTION = (

@@ -10,19 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from yolo9000.choices import DecodingRule
 from yolo9000.errors import TreeError, nearest
 from yolo9000.taxonomy.class_names import index_names
 
 __all__ = ["DecodingRule", "TreePath", "WordTree"]
-
-DecodingRule = Literal["conditional", "darknet"]
-"""What hierarchical decoding compares with the threshold: ``conditional``, the product of conditional probabilities, as
-in the paper; ``darknet``, the product of absolute ones, as in the released program, which stops much higher up."""
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,18 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from yolo9000.choices import Against
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.evaluation.figures import Axes, Figure
 from yolo9000.training.logging import RunFolder
 
 __all__ = ["Best", "best_scores", "plot_run", "plot_scores"]
 
-Against = Literal["epoch", "minutes"]
 FAINT = "#d3d8e0"
 SCORES_SHOWN = ("map50", "map", "top1", "top5")
 POINTS = 50  # of a curve, at most; each is the mean of the steps around it

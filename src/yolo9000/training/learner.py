@@ -12,8 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, convert_conv2d_weight_memory_format
 
 from yolo9000.architectures.layers import Architecture
-from yolo9000.architectures.torch import Network
-from yolo9000.architectures.weights import Model
+from yolo9000.architectures.torch import Network, SplitNetwork
+from yolo9000.architectures.weights import Model, has_wide_head
 from yolo9000.data.batching import Batch, batch_of
 from yolo9000.errors import ConfigError
 from yolo9000.training.distributed import World, sync_batch_norm
@@ -108,7 +108,8 @@ class Learner:
         self.frozen = frozen_layers(recipe.freeze, task.architecture, initial.transferred)
         self.network = _on_device(Network(task.architecture), initial.model, recipe, world)
         self.network.freeze(range(self.frozen))
-        self._parallel = world.parallel(self.network)
+        self._splits_head = has_wide_head(task.architecture)
+        self._parallel = world.parallel(SplitNetwork(self.network) if self._splits_head else self.network)
         if recipe.compile:
             self._parallel.compile()
         self._optimizer = make_optimizer(list(self.network.layers), recipe.optimizer, initial.transferred)
@@ -213,8 +214,10 @@ class Learner:
         """Add the gradient of a part of the batch, and return its loss."""
         device = self.world.device
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            (raw,) = self._parallel(None if features else self._pixels(batch), given=features)
-        losses = self.task.loss(raw, batch, images_seen=(self.step + 1) * self.recipe.batch)
+            output = self._parallel(None if features else self._pixels(batch), given=features)
+        losses = self.task.loss(
+            output if self._splits_head else output[0], batch, images_seen=(self.step + 1) * self.recipe.batch
+        )
         # The mean over the batch; gradients are averaged over the processes afterwards, hence their number.
         (losses.total * (self.world.size / self.recipe.batch)).backward()
         return losses

@@ -18,8 +18,8 @@ from jaxtyping import UInt8
 
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.errors import TrainingError
-from yolo9000.evaluation.report import Page, PageFigure, Section, write_page
 from yolo9000.io.draw import annotate
+from yolo9000.io.pages import Page, PageFigure, Section, write_page
 from yolo9000.training.distributed import World
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.recipe import DetectRecipe, recipe_of

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yolo9000.evaluation.report import Page, PageFigure, Section, write_page
 from yolo9000.io.files import write_atomically
+from yolo9000.io.pages import Page, PageFigure, Section, write_page
 from yolo9000.training.curves import SCORES_SHOWN, plot_run
 from yolo9000.training.logging import RunFolder
 

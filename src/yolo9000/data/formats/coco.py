@@ -65,7 +65,7 @@ TITLE = "COCO JSON"
 _ROBOFLOW_FILE = "_annotations.coco.json"
 _PREFIXES = ("instances_", "person_keypoints_", "annotations_", "_annotations.", "lvis_v1_", "lvis_v0.5_")
 _NOT_BOXES = ("captions_", "panoptic_", "image_info_", "stuff_")
-_MOST_DOCUMENTS = 60
+_MAX_DOCUMENTS = 60
 _INFO = {"description": "written by yolo9000", "version": "1.0"}
 _DARKNET_NAMES = {
     "airplane": "aeroplane",
@@ -95,7 +95,7 @@ class Source(SourceSettings):
 
 def sniff(listing: Listing) -> Recognition | None:
     """JSON files with ``images``, ``annotations`` and ``categories``, in the folder or one or two below."""
-    documents = [name for name in listing.documents(".json")[:_MOST_DOCUMENTS] if _is_coco(listing, name)]
+    documents = [name for name in listing.documents(".json")[:_MAX_DOCUMENTS] if _is_coco(listing, name)]
     if not documents:
         return None
     files = _files_by_split(documents) if listing.file is None else {UNDIVIDED: listing.file}
@@ -105,7 +105,7 @@ def sniff(listing: Listing) -> Recognition | None:
     sources = {split: [_source_of(listing, file)] for split, file in files.items()}
     counts = {_shown_split(file): _image_count(listing, file) for file in files.values()}
     roboflow = all(file.endswith(_ROBOFLOW_FILE) for file in files.values())
-    used = {part for found in sources.values() for key in ("path", "images") for part in _first_part(found[0][key])}
+    used = {part for matches in sources.values() for key in ("path", "images") for part in _first_part(matches[0][key])}
     return Recognition(
         0.95,
         "Roboflow COCO export" if roboflow else TITLE,
@@ -128,13 +128,13 @@ def _is_coco(listing: Listing, file: str) -> bool:
 
 
 def _files_by_split(documents: Sequence[str]) -> dict[str, str]:
-    """The file of each split; of one that is not divided under ``""``; nothing where it cannot be told."""
-    found: dict[str, list[str]] = {}
+    """The file of each split; of one that is not divided under ``""``; nothing where that is not clear."""
+    matches: dict[str, list[str]] = {}
     for file in documents:
-        found.setdefault(_split_of_file(file), []).append(file)
-    if len(found) > 1:
-        found.pop(UNDIVIDED, None)
-    best = {split: sorted(files, key=_rank) for split, files in found.items()}
+        matches.setdefault(_split_of_file(file), []).append(file)
+    if len(matches) > 1:
+        matches.pop(UNDIVIDED, None)
+    best = {split: sorted(files, key=_rank) for split, files in matches.items()}
     if any(len(files) > 1 and _rank(files[0])[:2] == _rank(files[1])[:2] for files in best.values()):
         return {}
     return {split: best[split][0] for split in ("train", "val", "test", UNDIVIDED) if split in best}
@@ -247,9 +247,9 @@ def category_ids(json_file: Path, classes: Sequence[str] | None = None) -> dict[
         DataError: as of `coco_classes`; a class is named twice.
     """
     categories = read_categories(json_file)
-    numbers = ClassIndices(names_by_id(categories) if classes is None else classes)
-    known = ((category, _name_among(numbers, name)) for category, name in sorted(categories.items()))
-    return {numbers.of(name, str(json_file)): category for category, name in known if name in numbers}
+    indices = ClassIndices(names_by_id(categories) if classes is None else classes)
+    known = ((category, _name_among(indices, name)) for category, name in sorted(categories.items()))
+    return {indices.of(name, str(json_file)): category for category, name in known if name in indices}
 
 
 def write(
@@ -267,8 +267,8 @@ def write(
         DataError: see `write_coco`.
     """
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    place = folder / "images" / split if copy else None
-    write_coco(folder / "annotations" / f"{split}.json", copied(samples, place), classes)
+    position = folder / "images" / split if copy else None
+    write_coco(folder / "annotations" / f"{split}.json", copied(samples, position), classes)
 
 
 def write_coco(file: Path, samples: Iterable[Sample], classes: Sequence[str]) -> None:
@@ -302,17 +302,17 @@ def write_coco(file: Path, samples: Iterable[Sample], classes: Sequence[str]) ->
 # --- Images with their objects. ---
 
 
-def _name_among(numbers: ClassIndices, name: str) -> str:
-    return name if name in numbers else _DARKNET_NAMES.get(name, name)
+def _name_among(indices: ClassIndices, name: str) -> str:
+    return name if name in indices else _DARKNET_NAMES.get(name, name)
 
 
 class _Reader:
     """Joins images with their objects."""
 
-    def __init__(self, folder: Path, contents: CocoContents, numbers: ClassIndices) -> None:
+    def __init__(self, folder: Path, contents: CocoContents, indices: ClassIndices) -> None:
         self._folder = folder
         self._contents = contents
-        self._numbers = numbers
+        self._indices = indices
         self._paths: set[Path] = set()
         rows = rows_of(contents)
         self._rows = rows[np.argsort(rows[:, 2], kind="stable")]
@@ -326,14 +326,14 @@ class _Reader:
                 yield from (Annotation(None, (issue,)) for issue in issues)
         for row in self._rows[~np.isin(self._image_ids, list(known))]:
             item = CocoObject(*row.tolist())
-            where = f"{self._contents.file}: annotations[{item.place:.0f}]"
+            where = f"{self._contents.file}: annotations[{item.position:.0f}]"
             message = f"image_id must be that of an image, got {item.image_id:.0f}"
             suggestion = "delete the object, or add its image"
             yield Annotation(None, (make_issue("id-unknown", where, message, suggestion, fixable=True),))
 
     def read(self, image: CocoImage) -> Annotation:
         """One image with its objects."""
-        where = f"{self._contents.file}: images[{image.place}]"
+        where = f"{self._contents.file}: images[{image.position}]"
         issues = list(self._contents.issues.get(image.id, []))
         try:
             file = ImageFile(find_image(self._folder, image.file_name, where))
@@ -359,7 +359,7 @@ class _Reader:
         known = {int(category) for category in self._rows[first:last, 3]} | set(image.negative)
         names = self._contents.categories
         wanted = [names[category] for category in known - set(image.not_exhaustive) if category in names]
-        labels = {self._numbers.of(_name_among(self._numbers, name), "") for name in wanted if name in self._numbers}
+        labels = {self._indices.of(_name_among(self._indices, name), "") for name in wanted if name in self._indices}
         return tuple(sorted(labels))
 
     def _size(self, image: CocoImage, file: ImageFile, where: str, issues: list[Issue]) -> tuple[int, int]:
@@ -384,14 +384,14 @@ class _Reader:
         return raw
 
     def _raw_box(self, item: CocoObject) -> RawBox:
-        where = f"{self._contents.file}: annotations[{item.place:.0f}]"
+        where = f"{self._contents.file}: annotations[{item.position:.0f}]"
         name = self._contents.categories.get(int(item.category_id))
         if name is None:
             message = f"category_id must be that of a category, got {item.category_id:.0f}"
             suggestion = "correct it, or add the category"
             raise IssueError(make_issue("class-unknown", where, message, suggestion, fixable=True))
         return RawBox(
-            self._numbers.of(_name_among(self._numbers, name), where),
+            self._indices.of(_name_among(self._indices, name), where),
             item.left,
             item.top,
             item.left + item.width,
@@ -441,13 +441,13 @@ def _ids_to_write(classes: Sequence[str]) -> dict[int, int]:
 
 def _objects_to_write(sample: Sample, image_id: int, ids: dict[int, int]) -> Iterator[dict[str, Any]]:
     boxes = boxes_to_write(sample, "COCO")
-    for place, (left, top, right, bottom) in enumerate(boxes.boxes_xyxy.tolist()):
+    for position, (left, top, right, bottom) in enumerate(boxes.boxes_xyxy.tolist()):
         record = {
             "image_id": image_id,
-            "category_id": ids[int(boxes.labels[place])],
+            "category_id": ids[int(boxes.labels[position])],
             "bbox": [left, top, right - left, bottom - top],
-            "area": float(boxes.areas[place]),
-            "iscrowd": int(boxes.crowd[place]),
+            "area": float(boxes.areas[position]),
+            "iscrowd": int(boxes.crowd[position]),
             "segmentation": [[left, top, right, top, right, bottom, left, bottom]],
         }
-        yield record | {"ignore": 1} if boxes.difficult[place] else record
+        yield record | {"ignore": 1} if boxes.difficult[position] else record

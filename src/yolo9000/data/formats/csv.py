@@ -58,7 +58,7 @@ class ListColumns:
         box: left, top, right and bottom in pixels, from 0; None for image-level labels.
         difficult: 0 or 1; None where nothing is.
         rest: all columns after those are labels too, and a row may have any number of them; not with boxes.
-        numbers: classes are written as numbers, from 0, not as names.
+        indices: classes are written as numbers, from 0, not as names.
         inclusive: the right and bottom pixel belongs to the box, so that it is right - left + 1 wide.
         fractions: the sides of boxes are fractions of the image's width and height, not pixels.
         sizes: the last two of ``box`` are its width and height.
@@ -73,7 +73,7 @@ class ListColumns:
     box: tuple[Column, Column, Column, Column] | None = None
     difficult: Column | None = None
     rest: bool = False
-    numbers: bool = False
+    indices: bool = False
     inclusive: bool = False
     fractions: bool = False
     sizes: bool = False
@@ -127,7 +127,7 @@ class Source(NumberedSettings):
     @property
     def by_index(self) -> bool:
         """Whether its labels are indices into the classes of the data set."""
-        return self.columns.numbers and self.names is None
+        return self.columns.indices and self.names is None
 
 
 class _Row(NamedTuple):
@@ -141,14 +141,14 @@ class _Row(NamedTuple):
 
 def sniff(listing: Listing) -> Recognition | None:
     """Tables whose header has the usual names for image, class and sides of a box, or keras-retinanet's six columns."""
-    found = {name: source for name in _tables(listing) if (source := sniff_table(listing, name))}
-    if not found:
+    matches = {name: source for name in _tables(listing) if (source := sniff_table(listing, name))}
+    if not matches:
         return None
-    sources = sources_by_split(found, undivided=listing.file is not None)
+    sources = sources_by_split(matches, undivided=listing.file is not None)
     if sources is None:
         return None
-    some = ", ".join(found)
-    used = frozenset([*found, *(one["images"] for one in found.values())])
+    some = ", ".join(matches)
+    used = frozenset([*matches, *(one["images"] for one in matches.values())])
     counts = {name: None for name in sources if name}
     return Recognition(0.65, TITLE, f"{some}: columns of images, classes and boxes", sources, counts, used=used)
 
@@ -164,7 +164,7 @@ def class_names(root: Path, source: Source) -> Sequence[str]:
     """The given names; else those that stand in the table."""
     if source.names is not None:
         return read_names(root / source.names) if isinstance(source.names, str) else source.names
-    if source.columns.numbers:
+    if source.columns.indices:
         return ()
     return tuple(sorted(label_names(root / source.path, source.columns)))
 
@@ -212,7 +212,7 @@ def read_groups(file: Path, classes: Sequence[str], columns: ListColumns) -> Ite
     Raises:
         DataError: as of `read_list`.
     """
-    numbers, count = ClassIndices(classes), len(classes)
+    indices, count = ClassIndices(classes), len(classes)
     groups: dict[str, RowGroup] = {}
     for row in _rows(file, columns.all(), ragged=columns.rest):
         name = row.cells[0]
@@ -220,7 +220,7 @@ def read_groups(file: Path, classes: Sequence[str], columns: ListColumns) -> Ite
         if group is None:
             group = RowGroup(f"{name}{columns.suffix}" if name else "", row.where, columns.fractions)
             groups[name or row.where] = group
-        _take_row(row, columns, numbers, count, group)
+        _take_row(row, columns, indices, count, group)
     yield from groups.values()
 
 
@@ -240,14 +240,14 @@ def read_class_table(file: Path, number: Column, name: Column) -> tuple[str, ...
         if row.problem is not None:
             raise IssueError(row.problem)
         digits, text = row.cells
-        place = class_of_digits(digits, _MAX_CLASSES, row.where)
-        if not text or names.setdefault(place, text) != text:
-            message = f"class {place} must have one name, got {shown(text)}, had {shown(names.get(place, ''))}"
+        position = class_of_digits(digits, _MAX_CLASSES, row.where)
+        if not text or names.setdefault(position, text) != text:
+            message = f"class {position} must have one name, got {shown(text)}, had {shown(names.get(position, ''))}"
             raise IssueError(make_issue("class-duplicate", row.where, message, "correct the row"))
     if sorted(names) != list(range(len(names))):
         message = f"the numbers of classes must be 0 to {len(names) - 1} without gaps"
         raise IssueError(make_issue("file-syntax", file, message, "number the classes again"))
-    classes = tuple(names[place] for place in range(len(names)))
+    classes = tuple(names[position] for position in range(len(names)))
     ClassIndices(classes, file)
     return classes
 
@@ -257,7 +257,7 @@ def read_class_table(file: Path, number: Column, name: Column) -> tuple[str, ...
 
 def _rows(file: Path, columns: Sequence[Column], *, ragged: bool = False) -> Iterator[_Row]:
     """The rows of a table; `ragged` ones may have any number of cells."""
-    places: list[int] = []
+    positions: list[int] = []
     width = 0
     for number, line in numbered_lines(file):
         where = f"{file}:{number}"
@@ -268,13 +268,13 @@ def _rows(file: Path, columns: Sequence[Column], *, ragged: bool = False) -> Ite
             if problem is not None:
                 raise IssueError(problem)
             width = len(cells)
-            places = _places_of(columns, cells, where)
+            positions = _positions_of(columns, cells, where)
             if isinstance(columns[0], str):
                 continue
         if problem is None and len(cells) != width and not ragged:
             problem = _syntax(where, f"must have {width} columns, as the first row, has {len(cells)}")
-        wanted = [cells[place] if place < len(cells) else "" for place in places]
-        yield _Row(where, wanted, cells[max(places) + 1 :], problem)
+        wanted = [cells[position] if position < len(cells) else "" for position in positions]
+        yield _Row(where, wanted, cells[max(positions) + 1 :], problem)
     if not width:
         message = "must hold rows, is empty"
         raise IssueError(make_issue("file-syntax", file, message, "check that it is the right file"))
@@ -291,7 +291,7 @@ def _split(line: str, where: str, file: Path) -> tuple[list[str], Issue | None]:
     return [cell.strip() for cell in cells], None
 
 
-def _places_of(columns: Sequence[Column], first_row: list[str], where: str) -> list[int]:
+def _positions_of(columns: Sequence[Column], first_row: list[str], where: str) -> list[int]:
     """Where the columns are; the first row is the header if they are named."""
     for column in columns:
         there = first_row.count(column) == 1 if isinstance(column, str) else 0 <= column < len(first_row)
@@ -301,42 +301,42 @@ def _places_of(columns: Sequence[Column], first_row: list[str], where: str) -> l
     return [first_row.index(column) if isinstance(column, str) else column for column in columns]
 
 
-def _take_row(row: _Row, columns: ListColumns, numbers: ClassIndices, count: int, group: RowGroup) -> None:
+def _take_row(row: _Row, columns: ListColumns, indices: ClassIndices, count: int, group: RowGroup) -> None:
     if row.problem is not None:
         group.issues.append(row.problem)
     elif not group.image:
         group.issues.append(_syntax(row.where, "must name an image, names none"))
     elif columns.box is not None:
-        _take_box(row, columns, numbers, count, group)
+        _take_box(row, columns, indices, count, group)
     else:
-        _take_labels(row, columns, numbers, count, group)
+        _take_labels(row, columns, indices, count, group)
 
 
-def _take_labels(row: _Row, columns: ListColumns, numbers: ClassIndices, count: int, group: RowGroup) -> None:
+def _take_labels(row: _Row, columns: ListColumns, indices: ClassIndices, count: int, group: RowGroup) -> None:
     cells = row.cells[1 : 1 + len(columns.labels)]
     if columns.rest:
         cells += [cell for cell in row.rest if cell]
     group.issues += add_labels(
         group.labels,
         ((cell, row.where) for cell in cells),
-        lambda cell, where: _class_of(cell, where, columns, numbers, count),
+        lambda cell, where: _class_of(cell, where, columns, indices, count),
     )
 
 
-def _take_box(row: _Row, columns: ListColumns, numbers: ClassIndices, count: int, group: RowGroup) -> None:
+def _take_box(row: _Row, columns: ListColumns, indices: ClassIndices, count: int, group: RowGroup) -> None:
     if not any(row.cells[1:]):
         return  # an image without objects
     _, label, *sides, difficult = row.cells if columns.difficult is not None else [*row.cells, "0"]
     try:
-        group.boxes.append(_box_of(label, sides, difficult, row.where, columns, numbers, count))
+        group.boxes.append(_box_of(label, sides, difficult, row.where, columns, indices, count))
     except IssueError as error:
         group.issues.append(error.issue)
 
 
 def _box_of(
-    cell: str, sides: list[str], difficult: str, where: str, columns: ListColumns, numbers: ClassIndices, count: int
+    cell: str, sides: list[str], difficult: str, where: str, columns: ListColumns, indices: ClassIndices, count: int
 ) -> RawBox:
-    label = _class_of(cell, where, columns, numbers, count)
+    label = _class_of(cell, where, columns, indices, count)
     values = [value for side in sides if (value := to_number(side)) is not None]
     if len(values) != 4 or difficult not in ("0", "1"):
         row = [*sides, difficult] if columns.difficult is not None else sides
@@ -351,8 +351,8 @@ def _box_of(
     return RawBox(label, left, top, right, bottom, where, written, difficult=difficult == "1")
 
 
-def _class_of(cell: str, where: str, columns: ListColumns, numbers: ClassIndices, count: int) -> int:
-    return class_of_digits(cell, count, where) if columns.numbers else numbers.of(cell, where)
+def _class_of(cell: str, where: str, columns: ListColumns, indices: ClassIndices, count: int) -> int:
+    return class_of_digits(cell, count, where) if columns.indices else indices.of(cell, where)
 
 
 def _syntax(where: str, message: str) -> Issue:

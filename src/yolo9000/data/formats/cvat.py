@@ -48,20 +48,20 @@ class Source(SourceSettings):
 
 def sniff(listing: Listing) -> Recognition | None:
     """XML files whose first element is ``annotations`` and that have images; splits by folders or names of files."""
-    found = [name for name in listing.documents(".xml")[:20] if element_name(listing.head(name)) == _ROOT]
-    if not found:
+    matches = [name for name in listing.documents(".xml")[:20] if element_name(listing.head(name)) == _ROOT]
+    if not matches:
         return None
     sources: dict[str, list[dict[str, Any]]] = {}
     counts: dict[str, int | None] = {}
-    for file in found:
+    for file in matches:
         path = PurePosixPath(file)
         split = UNDIVIDED if listing.file else split_of(path.parent.name) or split_of(path.stem) or UNDIVIDED
         names = _image_names(listing.root / file)
         folder, _ = folder_of_images(listing, file, names[:NAMES_TRIED])
         sources.setdefault(split, []).append({"format": NAME, "path": file, "images": folder})
         counts[split or "images"] = (counts.get(split or "images") or 0) + len(names)
-    used = frozenset([*found, *(source["images"] for some in sources.values() for source in some), "images"])
-    return Recognition(0.95, TITLE, f"{', '.join(found)}: <annotations> with images", sources, counts, used=used)
+    used = frozenset([*matches, *(source["images"] for some in sources.values() for source in some), "images"])
+    return Recognition(0.95, TITLE, f"{', '.join(matches)}: <annotations> with images", sources, counts, used=used)
 
 
 def _image_names(file: Path) -> list[str]:
@@ -189,13 +189,13 @@ def write(
     labels = ElementTree.SubElement(ElementTree.SubElement(ElementTree.SubElement(tree, "meta"), "task"), "labels")
     for name in classes:
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
-    place = folder / split
-    with writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        for index, sample in enumerate(copied(samples, place / "images" if copy else None)):
+    position = folder / split
+    with writing(position):
+        position.mkdir(parents=True, exist_ok=True)
+        for index, sample in enumerate(copied(samples, position / "images" if copy else None)):
             tree.append(_image_element(index, sample, classes))
         ElementTree.indent(tree)
-        ElementTree.ElementTree(tree).write(place / _FILE, encoding="utf-8", xml_declaration=True)
+        ElementTree.ElementTree(tree).write(position / _FILE, encoding="utf-8", xml_declaration=True)
 
 
 def _image_element(index: int, sample: Sample, classes: Sequence[str]) -> ElementTree.Element:

@@ -56,7 +56,7 @@ def sniff(listing: Listing) -> Recognition | None:
     }
     folders = splits or {UNDIVIDED: ""}
     names = {split: _class_folders(listing, folder) for split, folder in folders.items()}
-    classes = {name for found in names.values() for name in found}
+    classes = {name for matches in names.values() for name in matches}
     if len(classes) < 2:
         return None
     sources = {split: [{"format": NAME, "path": folder or "."}] for split, folder in folders.items()}
@@ -115,10 +115,10 @@ def read_folder(root: Path, classes: Sequence[str]) -> Iterator[Annotation]:
     Raises:
         DataError: the folder cannot be read, or a class is named twice.
     """
-    numbers = ClassIndices(classes)
+    indices = ClassIndices(classes)
     for path, _ in entries_of(root):
         if is_folder(path):
-            yield from _read_class(root, path, numbers)
+            yield from _read_class(root, path, indices)
         elif is_image(path) or not is_note(path):
             message, suggestion = "must be in the folder of its class", "move it into one, or elsewhere"
             yield Annotation(None, (make_issue("label-missing", path, message, suggestion),))
@@ -137,9 +137,9 @@ def folder_classes(root: Path) -> tuple[str, ...]:
     return names
 
 
-def _read_class(root: Path, folder: Path, numbers: ClassIndices) -> Iterator[Annotation]:
+def _read_class(root: Path, folder: Path, indices: ClassIndices) -> Iterator[Annotation]:
     try:
-        label = numbers.of(folder.name, str(folder))
+        label = indices.of(folder.name, str(folder))
     except IssueError as error:
         yield Annotation(None, (replace(error.issue, fixable=False),))
         return

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, numbers_in, syntax_issue
+from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, syntax_issue, values_in
 from yolo9000.data.files import is_file, numbered_lines
 from yolo9000.data.format import NumberedSettings, Recognition
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -130,7 +130,7 @@ def _take_objects(objects: dict[str, Any], where: str, entry: Entry) -> None:
         return
     for index, (box, category) in enumerate(zip(boxes, categories, strict=True)):
         here = f"{where}: object {index}"
-        sides = numbers_in(box, 4)
+        sides = values_in(box, 4)
         if sides is None or not (isinstance(category, str) or (type(category) is int and category >= 0)):
             entry.issues.append(
                 syntax_issue(here, f"must be four numbers and a category, got {shown((box, category))}")

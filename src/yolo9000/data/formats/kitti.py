@@ -50,12 +50,12 @@ def sniff(listing: Listing) -> Recognition | None:
     """Text files of 15 columns beside a folder of images, in the folder or in split folders."""
     if listing.file is not None:
         return None
-    places = {name: source for name in ["", *listing.folders()[:20]] if (source := _source_in(listing, name))}
-    if not places:
+    positions = {name: source for name in ["", *listing.folders()[:20]] if (source := _source_in(listing, name))}
+    if not positions:
         return None
-    divided = {split: places[name] for split, name in by_split(name for name in places if name).items()}
-    chosen = {UNDIVIDED: places[""]} if "" in places else divided if len(divided) > 1 else {}
-    chosen = chosen or {UNDIVIDED: next(iter(places.values()))}
+    divided = {split: positions[name] for split, name in by_split(name for name in positions if name).items()}
+    chosen = {UNDIVIDED: positions[""]} if "" in positions else divided if len(divided) > 1 else {}
+    chosen = chosen or {UNDIVIDED: next(iter(positions.values()))}
     sources = {split: [source] for split, source in chosen.items()}
     counts = {split or "images": listing.image_count(_joined(one, "images")) for split, one in chosen.items()}
     used = frozenset([*(one["path"] for one in chosen.values()), chosen[next(iter(chosen))]["labels"], *_IMAGES])

@@ -8,7 +8,7 @@ from math import hypot
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, numbers_in, read_json, syntax_issue
+from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, read_json, syntax_issue, values_in
 from yolo9000.data.files import is_file, walk_files
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_files import is_image
@@ -106,8 +106,8 @@ def _entry(file: Path, folder: Path) -> Entry:
     below = file.parent.relative_to(folder)
     names = [(below / name).as_posix() for name in (named, *_beside(file)) if name]
     size = [record.get("imageWidth"), record.get("imageHeight")]
-    numbers = numbers_in(size, 2)
-    entry = Entry(names or [file.stem], str(file), None if numbers is None else (int(numbers[0]), int(numbers[1])))
+    values = values_in(size, 2)
+    entry = Entry(names or [file.stem], str(file), None if values is None else (int(values[0]), int(values[1])))
     for index, shape in enumerate(record["shapes"]):
         _take_shape(shape, f"{file}: shape {index}", entry)
     return entry
@@ -128,7 +128,7 @@ def _escaped(text: str) -> str:
 def _take_shape(shape: Any, where: str, entry: Entry) -> None:
     label = shape.get("label") if isinstance(shape, dict) else None
     points = shape.get("points") if isinstance(shape, dict) else None
-    pairs = [numbers_in(point, 2) for point in points] if isinstance(points, list) else []
+    pairs = [values_in(point, 2) for point in points] if isinstance(points, list) else []
     corners: list[tuple[float, float]] = [(pair[0], pair[1]) for pair in pairs if pair is not None]
     if not isinstance(label, str) or not label or not corners or len(corners) != len(pairs):
         entry.issues.append(syntax_issue(where, f"must have a label and points, got {shown(shape)}"))
@@ -181,13 +181,13 @@ def write(
     Raises:
         DataError: a sample without boxes; an image or a file that cannot be read or written.
     """
-    place = folder / split
-    with writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        for sample in copied(samples, place, flat=True):
+    position = folder / split
+    with writing(position):
+        position.mkdir(parents=True, exist_ok=True)
+        for sample in copied(samples, position, flat=True):
             record = _record(sample, classes)
             write_atomically(
-                place / f"{Path(sample.name).stem}.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n"
+                position / f"{Path(sample.name).stem}.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n"
             )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, numbers_in, read_json, syntax_issue
+from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, read_json, syntax_issue, values_in
 from yolo9000.data.files import is_file, json_number
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
@@ -49,20 +49,20 @@ class Source(SourceSettings):
 
 def sniff(listing: Listing) -> Recognition | None:
     """JSON files that are lists of tasks with ``data`` and ``annotations``, or of JSON-MIN's objects."""
-    found = [name for name in listing.documents(".json")[:20] if _is_export(listing, name)]
-    if not found:
+    matches = [name for name in listing.documents(".json")[:20] if _is_export(listing, name)]
+    if not matches:
         return None
     sources: dict[str, list[dict[str, Any]]] = {}
     counts: dict[str, int | None] = {}
-    for file in found:
+    for file in matches:
         path = PurePosixPath(file)
         split = UNDIVIDED if listing.file else split_of(path.stem) or split_of(path.parent.name) or UNDIVIDED
         tasks = read_json(listing.root / file)
         folder = _best_folder(listing, file, tasks)
         sources.setdefault(split, []).append({"format": NAME, "path": file, "images": folder})
         counts[split or "images"] = (counts.get(split or "images") or 0) + len(tasks)
-    used = frozenset([*found, *(source["images"] for some in sources.values() for source in some), "images"])
-    return Recognition(0.95, TITLE, f"{', '.join(found)}: a list of tasks", sources, counts, used=used)
+    used = frozenset([*matches, *(source["images"] for some in sources.values() for source in some), "images"])
+    return Recognition(0.95, TITLE, f"{', '.join(matches)}: a list of tasks", sources, counts, used=used)
 
 
 def _is_export(listing: Listing, file: str) -> bool:
@@ -80,8 +80,8 @@ def _is_short(value: Any) -> bool:
 
 def _best_folder(listing: Listing, file: str, tasks: Any) -> str:
     names = [names for task in tasks[:NAMES_TRIED] if (names := _names_of(task))]
-    found = [folder_of_images(listing, file, [choice[min(i, len(choice) - 1)] for choice in names]) for i in range(3)]
-    return max(found, key=lambda pair: pair[1])[0]
+    matches = [folder_of_images(listing, file, [choice[min(i, len(choice) - 1)] for choice in names]) for i in range(3)]
+    return max(matches, key=lambda pair: pair[1])[0]
 
 
 def class_names(root: Path, source: Source) -> Sequence[str]:
@@ -168,17 +168,17 @@ def _take_result(result: Any, where: str, entry: Entry) -> None:
 def _corners(value: dict[str, Any], result: dict[str, Any]) -> tuple[Corners | None, str]:
     """The corners as fractions of the image."""
     if isinstance(value.get("points"), list):
-        pairs = [pair for point in value["points"] if (pair := numbers_in(point, 2)) is not None]
+        pairs = [pair for point in value["points"] if (pair := values_in(point, 2)) is not None]
         points = [(x / 100, y / 100) for x, y in pairs]
         return (points if points and len(points) == len(value["points"]) else None), "a polygon"
-    sides = numbers_in([value.get(key) for key in ("x", "y", "width", "height")], 4)
+    sides = values_in([value.get(key) for key in ("x", "y", "width", "height")], 4)
     degrees = json_number(value.get("rotation", 0))
     if sides is None or degrees is None:
         return None, ""
     x, y, width, height = sides
     if degrees % 360 == 0:
         return [(x / 100, y / 100), ((x + width) / 100, (y + height) / 100)], ""
-    size = numbers_in([result.get("original_width"), result.get("original_height")], 2)
+    size = values_in([result.get("original_width"), result.get("original_height")], 2)
     if size is None or 0 in size:
         return None, ""
     w, h = size
@@ -188,13 +188,13 @@ def _corners(value: dict[str, Any], result: dict[str, Any]) -> tuple[Corners | N
 
 def _short_results(task: dict[str, Any]) -> list[Any]:
     """JSON-MIN has the values of each control under its name."""
-    found: list[Any] = []
+    matches: list[Any] = []
     for value in task.values():
         if isinstance(value, list):
-            found += [
+            matches += [
                 {"value": one, **one} for one in value if isinstance(one, dict) and set(one) & (_SHAPES | {"points"})
             ]
-    return found
+    return matches
 
 
 def _image_of(task: dict[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import cv2
 import numpy as np
 
-from yolo9000.data.entries import Entry, Shape, annotations_of, numbers_in, read_json, syntax_issue
+from yolo9000.data.entries import Entry, Shape, annotations_of, read_json, syntax_issue, values_in
 from yolo9000.data.files import is_file, walk_files
 from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.image_files import is_image
@@ -30,7 +30,7 @@ NAME: Final = "supervisely"
 TITLE: Final = "Supervisely project"
 write = None
 
-_MOST_MASK_BYTES = 64 << 20
+_MAX_MASK_BYTES = 64 << 20
 
 
 class Source(SourceSettings):
@@ -103,8 +103,8 @@ def _entry(file: Path) -> Entry:
             make_issue("label-syntax", file, "must be an object with a list of objects", "export it again")
         )
     size = record["size"] if isinstance(record.get("size"), dict) else {}
-    numbers = numbers_in([size.get("width"), size.get("height")], 2)
-    declared = None if numbers is None else (int(numbers[0]), int(numbers[1]))
+    values = values_in([size.get("width"), size.get("height")], 2)
+    declared = None if values is None else (int(values[0]), int(values[1]))
     entry = Entry((file.name.removesuffix(".json"),), str(file), declared)
     entry.labels += [
         (str(tag["name"]), str(file)) for tag in _list(record, "tags") if tag.get("value") is None and "name" in tag
@@ -131,7 +131,7 @@ def _corners(item: dict[str, Any]) -> tuple[Corners | None, str]:
         return _of_bitmap(item.get("bitmap")), "a bitmap"
     points = item.get("points")
     exterior = points.get("exterior") if isinstance(points, dict) else None
-    pairs = [numbers_in(point, 2) for point in exterior] if isinstance(exterior, list) else []
+    pairs = [values_in(point, 2) for point in exterior] if isinstance(exterior, list) else []
     corners = [(pair[0], pair[1]) for pair in pairs if pair is not None]
     if not corners or len(corners) != len(pairs):
         return None, ""
@@ -140,10 +140,10 @@ def _corners(item: dict[str, Any]) -> tuple[Corners | None, str]:
 
 def _of_bitmap(bitmap: Any) -> Corners | None:
     """The sides of a mask: a PNG, deflated and in base 64, at a place in the image."""
-    origin = numbers_in(bitmap.get("origin"), 2) if isinstance(bitmap, dict) else None
+    origin = values_in(bitmap.get("origin"), 2) if isinstance(bitmap, dict) else None
     try:
         packed = base64.b64decode(bitmap["data"], validate=True)
-        png = zlib.decompressobj().decompress(packed, _MOST_MASK_BYTES)
+        png = zlib.decompressobj().decompress(packed, _MAX_MASK_BYTES)
     except (TypeError, KeyError, ValueError, zlib.error):
         return None
     mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED) if png and origin else None

@@ -279,7 +279,7 @@ def _read_members(stream: BinaryIO, tar_file: Path) -> _Index:
 
 
 def _walk(stream: BinaryIO, size: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
-    """The members of a file of so many bytes, each with the place where the next header should be."""
+    """The members of a file of the given size, each with the offset at which the next header should be."""
     tar = tarfile.TarFile(fileobj=stream)
     end = 0
     while (member := tar.next()) is not None:
@@ -304,8 +304,8 @@ def _check_end(stream: BinaryIO, end: int, size: int, tar_file: Path) -> list[Is
     return []
 
 
-def _damaged(tar_file: Path, place: int, what: str) -> Issue:
-    message = f"must be a whole tar file; at byte {place:,}: {what}"
+def _damaged(tar_file: Path, position: int, what: str) -> Issue:
+    message = f"must be a whole tar file; at byte {position:,}: {what}"
     return make_issue("tar-damaged", tar_file, message, "write or download it again")
 
 
@@ -315,9 +315,9 @@ def _damaged(tar_file: Path, place: int, what: str) -> Issue:
 class _Reader:
     """Joins the images of a tar file with the rows and members that say what is in them."""
 
-    def __init__(self, tar_file: Path, numbers: ClassIndices, count: int) -> None:
+    def __init__(self, tar_file: Path, indices: ClassIndices, count: int) -> None:
         self._tar_file = tar_file
-        self._numbers = numbers
+        self._indices = indices
         self._count = count
         self._groups: dict[str, RowGroup] = {}
         self._issues: list[Issue] = []
@@ -387,18 +387,18 @@ class _Reader:
         if len(parts) < 2:
             message = "an image must be in the folder of its class, or have a label, has neither"
             raise IssueError(make_issue("label-missing", sample.where, message, "label it, or put it in a folder"))
-        return image_level(sample, [self._numbers.of(parts[0], sample.where)], [])
+        return image_level(sample, [self._indices.of(parts[0], sample.where)], [])
 
     def _by_json(self, text: str, sample: Sample) -> Annotation:
         record = _json_of(text, sample.where)
         boxes, labels = record.get("boxes"), record["labels"]
         if boxes is None:
-            named = [(label, f"{sample.where}: labels[{place}]") for place, label in enumerate(labels)]
+            named = [(label, f"{sample.where}: labels[{position}]") for position, label in enumerate(labels)]
             return self._image_level(named, sample)
         rows, issues = [], []
-        for place, (sides, label, difficult) in enumerate(zip(boxes, labels, record["difficult"], strict=True)):
+        for position, (sides, label, difficult) in enumerate(zip(boxes, labels, record["difficult"], strict=True)):
             try:
-                rows.append(self._raw_box(sides, label, difficult, f"{sample.where}: boxes[{place}]"))
+                rows.append(self._raw_box(sides, label, difficult, f"{sample.where}: boxes[{position}]"))
             except IssueError as error:
                 issues.append(error.issue)
         size_wh = size_of(sample.image, sample.where)
@@ -406,9 +406,9 @@ class _Reader:
         return Annotation(replace(sample, size_wh=size_wh, boxes=gt), (*issues, *box_issues))
 
     def _raw_box(self, sides: object, label: object, difficult: object, where: str) -> RawBox:
-        numbers = [json_number(side) for side in sides] if isinstance(sides, list) else []
-        known = [number for number in numbers if number is not None]
-        if not len(numbers) == len(known) == 4 or difficult not in (0, 1):
+        indices = [json_number(side) for side in sides] if isinstance(sides, list) else []
+        known = [number for number in indices if number is not None]
+        if not len(indices) == len(known) == 4 or difficult not in (0, 1):
             message = f"must be [left, top, right, bottom], and 0 or 1 if difficult, got {shown((sides, difficult))}"
             raise IssueError(make_issue("label-syntax", where, message, "correct or delete the box", fixable=True))
         left, top, right, bottom = known
@@ -425,8 +425,8 @@ class _Reader:
 
     def _class_of(self, label: object, where: str) -> int:
         """The number of a class that is written as its name or its number."""
-        if isinstance(label, str) and (label in self._numbers or not label.isdigit()):
-            return self._numbers.of(label, where)
+        if isinstance(label, str) and (label in self._indices or not label.isdigit()):
+            return self._indices.of(label, where)
         if isinstance(label, str) or (type(label) is int and 0 <= label < _MAX_CLASSES):
             return class_of_digits(str(label), self._count, where)
         message = f"must be the name or the number of a class, got {shown(label)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Literal
 
-from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, numbers_in, read_json, syntax_issue
+from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, read_json, syntax_issue, values_in
 from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -44,8 +44,8 @@ def sniff(listing: Listing) -> Recognition | None:
     """JSON files with ``_via_img_metadata``, or whose values have ``filename`` and ``regions``."""
     sources: dict[str, list[dict[str, Any]]] = {}
     counts: dict[str, int | None] = {}
-    found = [name for name in listing.documents(".json")[:20] if _is_via(listing, name)]
-    for file in found:
+    matches = [name for name in listing.documents(".json")[:20] if _is_via(listing, name)]
+    for file in matches:
         path = PurePosixPath(file)
         records = _records(listing.root / file)
         names = [str(record.get("filename")) for record in records[:NAMES_TRIED]]
@@ -53,10 +53,10 @@ def sniff(listing: Listing) -> Recognition | None:
         entry = {"format": NAME, "path": file, "images": folder_of_images(listing, file, names)[0]}
         sources.setdefault(split, []).append(entry)
         counts[split or "images"] = (counts.get(split or "images") or 0) + len(records)
-    if not found:
+    if not matches:
         return None
-    used = frozenset([*found, *(source["images"] for some in sources.values() for source in some)])
-    return Recognition(0.95, TITLE, f"{', '.join(found)}: images with regions", sources, counts, used=used)
+    used = frozenset([*matches, *(source["images"] for some in sources.values() for source in some)])
+    return Recognition(0.95, TITLE, f"{', '.join(matches)}: images with regions", sources, counts, used=used)
 
 
 def _is_via(listing: Listing, file: str) -> bool:
@@ -136,11 +136,11 @@ def _corners(shape: dict[str, Any]) -> tuple[Corners | None, str]:
     """The corners, and what the shape is if it is not an upright box."""
     name = str(shape.get("name"))
     if name == "rect":
-        sides = numbers_in([shape.get(key) for key in ("x", "y", "width", "height")], 4)
+        sides = values_in([shape.get(key) for key in ("x", "y", "width", "height")], 4)
         return (None if sides is None else [(sides[0], sides[1]), (sides[0] + sides[2], sides[1] + sides[3])]), ""
     if name in ("circle", "ellipse"):
         rx, ry = shape.get("rx", shape.get("r")), shape.get("ry", shape.get("r"))
-        values = numbers_in([shape.get("cx"), shape.get("cy"), rx, ry], 4)
+        values = values_in([shape.get("cx"), shape.get("cy"), rx, ry], 4)
         kind = f"a {name}" if name == "circle" else f"an {name}"
         if values is None:
             return None, kind
@@ -148,7 +148,7 @@ def _corners(shape: dict[str, Any]) -> tuple[Corners | None, str]:
         return [(x - a, y - b), (x + a, y + b)], kind
     xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
     count = len(xs) if isinstance(xs, list) else 0
-    columns = [column for values in (xs, ys) if (column := numbers_in(values, count))]
+    columns = [column for values in (xs, ys) if (column := values_in(values, count))]
     if len(columns) < 2:
         return None, ""
     return list(zip(columns[0], columns[1], strict=True)), f"a {name}"

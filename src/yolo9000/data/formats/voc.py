@@ -91,7 +91,7 @@ def _sniff_one(listing: Listing, folder: str = "") -> Recognition | None:
     divided = _split_annotations(listing, source)
     sources: dict[str, list[dict[str, str]]] = {split: [source | {"list": file}] for split, file in lists.items()}
     sources = divided or sources or {UNDIVIDED: [source]}
-    counts = {split: _count(listing, found[0]) for split, found in sources.items()}
+    counts = {split: _count(listing, matches[0]) for split, matches in sources.items()}
     beside = source["annotations"] == source["images"]
     where = "beside the images" if beside else f"in {join(folder, source['annotations'])}/"
     title = "VOC XML beside the images" if beside else TITLE
@@ -102,29 +102,29 @@ def _sniff_one(listing: Listing, folder: str = "") -> Recognition | None:
 
 def _sniff_split_folders(listing: Listing) -> Recognition | None:
     folders = listing.split_folders()
-    found = {split: source for split, folder in folders.items() if (source := _source_in(listing, folder))}
-    if not found:
+    matches = {split: source for split, folder in folders.items() if (source := _source_in(listing, folder))}
+    if not matches:
         return None
-    sources = {split: [source] for split, source in found.items()}
-    counts = {folders[split]: _count(listing, source) for split, source in found.items()}
-    reason = f"XML annotations in {', '.join(f'{folders[split]}/' for split in found)}"
+    sources = {split: [source] for split, source in matches.items()}
+    counts = {folders[split]: _count(listing, source) for split, source in matches.items()}
+    reason = f"XML annotations in {', '.join(f'{folders[split]}/' for split in matches)}"
     return Recognition(0.85, "VOC XML in split folders", reason, sources, counts, used=frozenset(folders.values()))
 
 
 def _sniff_years(listing: Listing) -> Recognition | None:
     """``VOCdevkit``, whose folders are data sets with the same splits."""
-    found = {name: one for name in listing.folders()[:50] if (one := _sniff_one(listing, name))}
-    if not found or (len(found) > 1 and not all(name.lower().startswith("voc") for name in found)):
+    matches = {name: one for name in listing.folders()[:50] if (one := _sniff_one(listing, name))}
+    if not matches or (len(matches) > 1 and not all(name.lower().startswith("voc") for name in matches)):
         return None
     sources: dict[str, list[dict[str, str]]] = {}
-    for one in found.values():
+    for one in matches.values():
         for split, parts in one.sources.items():
             sources.setdefault(split, []).extend(map(dict, parts))
     if len(sources) > 1 and UNDIVIDED in sources:
         return None
-    counts = {split: sum(one.counts.get(split) or 0 for one in found.values()) for split in sources}
-    reason = f"XML annotations in {', '.join(f'{name}/Annotations/' for name in found)}"
-    return Recognition(0.85, f"{TITLE} ({', '.join(found)})", reason, sources, counts, used=frozenset(found))
+    counts = {split: sum(one.counts.get(split) or 0 for one in matches.values()) for split in sources}
+    reason = f"XML annotations in {', '.join(f'{name}/Annotations/' for name in matches)}"
+    return Recognition(0.85, f"{TITLE} ({', '.join(matches)})", reason, sources, counts, used=frozenset(matches))
 
 
 def _source_in(listing: Listing, folder: str) -> dict[str, str] | None:
@@ -172,9 +172,9 @@ def _holds_annotations(listing: Listing, folder: str, depth: int = 3) -> bool:
 def _lists_in(listing: Listing, folder: str) -> dict[str, str]:
     for lists in _LIST_FOLDERS:
         names = [name.removesuffix(".txt") for name in listing.files(join(folder, lists), ".txt")]
-        found = by_split(name for name in names if "_" not in name)
-        if found:
-            return {split: f"{lists}/{name}.txt" for split, name in found.items()}
+        matches = by_split(name for name in names if "_" not in name)
+        if matches:
+            return {split: f"{lists}/{name}.txt" for split, name in matches.items()}
     return {}
 
 
@@ -250,10 +250,10 @@ def read_voc(
         DataError: a folder or the list cannot be read, or a class is named twice.
     """
     folders = _Folders(root / annotations, root / images)
-    numbers = ClassIndices(classes)
+    indices = ClassIndices(classes)
     seen: set[Path | None] = set()
     for where, item in _annotations(folders, names_file):
-        annotation = Annotation(None, (item,)) if isinstance(item, Issue) else _read_one(folders, item, where, numbers)
+        annotation = Annotation(None, (item,)) if isinstance(item, Issue) else _read_one(folders, item, where, indices)
         if annotation.sample is not None and annotation.sample.image.path in seen:
             annotation = Annotation(None, (duplicate_image(annotation.sample.name, where),))
         if annotation.sample is not None:
@@ -365,7 +365,7 @@ def _image_of(folders: _Folders, annotation: Path) -> Path | None:
 # --- One annotation. ---
 
 
-def _read_one(folders: _Folders, path: Path, named_in: str, numbers: ClassIndices) -> Annotation:
+def _read_one(folders: _Folders, path: Path, named_in: str, indices: ClassIndices) -> Annotation:
     if not is_file(path):
         return Annotation(None, (_missing(path, named_in),))
     where = str(path)
@@ -380,7 +380,7 @@ def _read_one(folders: _Folders, path: Path, named_in: str, numbers: ClassIndice
     rows = []
     for number, element in enumerate(tree.iterfind("object"), 1):
         try:
-            rows.append(_read_object(element, f"{where}: object {number}", numbers, issues))
+            rows.append(_read_object(element, f"{where}: object {number}", indices, issues))
         except IssueError as error:
             issues.append(error.issue)
     try:
@@ -418,8 +418,8 @@ def _check_size(tree: ElementTree.Element, size_wh: tuple[int, int], where: str)
     return []
 
 
-def _read_object(element: ElementTree.Element, where: str, numbers: ClassIndices, issues: list[Issue]) -> RawBox:
-    label = numbers.of(element.findtext("name", "").strip(), where)
+def _read_object(element: ElementTree.Element, where: str, indices: ClassIndices, issues: list[Issue]) -> RawBox:
+    label = indices.of(element.findtext("name", "").strip(), where)
     xmin, ymin, xmax, ymax = (_side(element, side, where) for side in _SIDES)
     left, right = _without_last(xmin, xmax)
     top, bottom = _without_last(ymin, ymax)

@@ -45,18 +45,20 @@ class Source(SourceSettings):
 
 def sniff(listing: Listing) -> Recognition | None:
     """Text files that begin with a path of an image, a number, and a line of ten numbers."""
-    found = {name: names for name in listing.documents(".txt")[:40] if (names := _names_in(listing, name))}
+    matches = {name: names for name in listing.documents(".txt")[:40] if (names := _names_in(listing, name))}
     sources: dict[str, list[dict[str, Any]]] = {}
-    for file, names in found.items():
+    for file, names in matches.items():
         split = UNDIVIDED if listing.file else split_of(PurePosixPath(file).stem) or UNDIVIDED
         stem = f"WIDER_{split}/images"
         folder, _ = folder_of_images(listing, file, names, stem)
         sources.setdefault(split, []).append({"format": NAME, "path": file, "images": folder})
-    if not found:
+    if not matches:
         return None
-    used = frozenset([*found, *(source["images"] for some in sources.values() for source in some)])
+    used = frozenset([*matches, *(source["images"] for some in sources.values() for source in some)])
     counts: dict[str, int | None] = {split or "images": None for split in sources}
-    return Recognition(0.95, TITLE, f"{', '.join(found)}: paths, counts and lines of faces", sources, counts, used=used)
+    return Recognition(
+        0.95, TITLE, f"{', '.join(matches)}: paths, counts and lines of faces", sources, counts, used=used
+    )
 
 
 def _names_in(listing: Listing, file: str) -> list[str]:
@@ -108,10 +110,10 @@ def _checked(entry: Entry, announced: int | None) -> Entry:
 
 
 def _take_line(text: str, where: str, entry: Entry, announced: int | None) -> None:
-    numbers = [number for part in text.split() if (number := to_number(part)) is not None]
-    if len(numbers) != _COLUMNS or len(text.split()) != _COLUMNS:
+    values = [number for part in text.split() if (number := to_number(part)) is not None]
+    if len(values) != _COLUMNS or len(text.split()) != _COLUMNS:
         entry.issues.append(syntax_issue(where, f"must be ten numbers, got {shown(text)}"))
-    elif announced or any(numbers[:4]):
-        left, top, width, height = numbers[:4]
+    elif announced or any(values[:4]):
+        left, top, width, height = values[:4]
         corners = [(left, top), (left + width, top + height)]
-        entry.shapes.append(Shape(CLASS, where, corners, difficult=numbers[_INVALID] == 1))
+        entry.shapes.append(Shape(CLASS, where, corners, difficult=values[_INVALID] == 1))

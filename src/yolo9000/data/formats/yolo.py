@@ -64,9 +64,9 @@ def sniff(listing: Listing) -> Recognition | None:
         listing.files("", ".yaml", ".yml"), key=lambda name: (name not in (_YAML_FILE, "dataset.yaml"), name)
     )
     for name in yamls:
-        found = _by_yaml(listing, name)
-        if found is not None:
-            return found
+        matches = _by_yaml(listing, name)
+        if matches is not None:
+            return matches
     return _by_folders(listing)
 
 
@@ -76,16 +76,16 @@ def _by_yaml(listing: Listing, name: str) -> Recognition | None:
     if "names" not in keys:
         return None
     try:
-        found = read_yolo_yaml(listing.root / name)
+        matches = read_yolo_yaml(listing.root / name)
     except IssueError:
         if listing.file is not None or not (layout := _by_folders(listing)):
             raise
         return layout
     sources: dict[str, list[dict[str, Any]]] = {}
     counts: dict[str, int | None] = {}
-    for split, paths in found.splits.items():
+    for split, paths in matches.splits.items():
         relative = [_path_from(listing.root, path) for path in paths]
-        entry = {"format": NAME, "names": list(found.names)} | ({"keypoints": True} if found.keypoints else {})
+        entry = {"format": NAME, "names": list(matches.names)} | ({"keypoints": True} if matches.keypoints else {})
         sources[split] = [entry | {"path": path} for path in relative]
         counts[split] = sum(_count(listing.root / path) for path in relative)
     used = frozenset(
@@ -93,10 +93,10 @@ def _by_yaml(listing: Listing, name: str) -> Recognition | None:
             name,
             LABEL_FOLDER,
             *_IMAGE_FOLDERS,
-            *(PurePosixPath(one["path"]).parts[0] for found in sources.values() for one in found),
+            *(PurePosixPath(one["path"]).parts[0] for matches in sources.values() for one in matches),
         ]
     )
-    return Recognition(0.95, TITLE, f"{name} names classes and splits", sources, counts, found.names, used)
+    return Recognition(0.95, TITLE, f"{name} names classes and splits", sources, counts, matches.names, used)
 
 
 def _count(path: Path) -> int:
@@ -142,19 +142,19 @@ def _folders_by_split(listing: Listing) -> dict[str, str]:
     images = listing.folder_called(*_IMAGE_FOLDERS)
     if images is not None:
         divided = {split: join(images, name) for split, name in by_split(listing.folders(images)).items()}
-        found = {split: folder for split, folder in divided.items() if _has_labels(listing, folder)}
+        matches = {split: folder for split, folder in divided.items() if _has_labels(listing, folder)}
         lists = by_split(name.removesuffix(".txt") for name in listing.files("", ".txt"))
-        if found:
-            return dict(found)
+        if matches:
+            return dict(matches)
         if _has_labels(listing, images):
             return {split: f"{name}.txt" for split, name in lists.items()} or {UNDIVIDED: images}
-    found = {}
+    matches = {}
     for split, folder in listing.split_folders().items():
         below = listing.folder_called(*_IMAGE_FOLDERS, within=folder) or folder
         if _has_labels(listing, below):
-            found[split] = below
-    if found:
-        return dict(found)
+            matches[split] = below
+    if matches:
+        return dict(matches)
     return {UNDIVIDED: ""} if listing.images() and _has_labels(listing, "") else {}
 
 
@@ -179,10 +179,10 @@ def _has_labels(listing: Listing, images: str) -> bool:
 
 
 def _some_texts(listing: Listing, folder: str, depth: int) -> list[str]:
-    found = [join(folder, name) for name in listing.files(folder, ".txt")[:200]]
-    for name in listing.folders(folder)[:10] if depth and not found else ():
-        found += _some_texts(listing, join(folder, name), depth - 1)
-    return found
+    matches = [join(folder, name) for name in listing.files(folder, ".txt")[:200]]
+    for name in listing.folders(folder)[:10] if depth and not matches else ():
+        matches += _some_texts(listing, join(folder, name), depth - 1)
+    return matches
 
 
 def _is_label_line(line: str) -> bool:
@@ -192,15 +192,15 @@ def _is_label_line(line: str) -> bool:
 
 
 def _names_file(listing: Listing, folders: Iterable[str]) -> str | None:
-    places = ["", LABEL_FOLDER, "data"]
+    positions = ["", LABEL_FOLDER, "data"]
     for folder in folders:
-        places += [_label_folder(folder), folder, str(PurePosixPath(folder).parent)]
-    for place in dict.fromkeys("" if place == "." else place for place in places):
-        there = listing.files(place)
+        positions += [_label_folder(folder), folder, str(PurePosixPath(folder).parent)]
+    for position in dict.fromkeys("" if position == "." else position for position in positions):
+        there = listing.files(position)
         others = [name for name in there if name.endswith(".names")]
-        found = next((name for name in (*_NAMES_FILES, *others) if name in there), None)
-        if found:
-            return join(place, found)
+        matches = next((name for name in (*_NAMES_FILES, *others) if name in there), None)
+        if matches:
+            return join(position, matches)
     return None
 
 

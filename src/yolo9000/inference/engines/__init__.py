@@ -46,7 +46,7 @@ else:
     EngineName = Literal[tuple(ENGINES)]
 
 
-def choose_engine(wanted: EngineName | Literal["auto"] = "auto") -> EngineName:
+def choose_engine(wanted: str = "auto") -> EngineName:
     """The engine to use: the given one, or for ``auto`` the fastest that is installed.
 
     Raises:

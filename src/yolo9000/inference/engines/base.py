@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
 from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.choices import Precision
 
 __all__ = ["Engine", "EngineClass", "Precision", "available_cores"]
-
-Precision = Literal["float32", "bfloat16"]
-"""What an engine computes in."""
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from yolo9000.architectures.layers import Architecture
+from yolo9000.architectures.torch import SplitHead
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example
@@ -113,7 +114,7 @@ class Task(Protocol):
         """The augmented image of a request."""
         ...
 
-    def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
+    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
         """The loss of the network's output for a batch."""
         ...
 

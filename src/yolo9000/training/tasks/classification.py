@@ -14,6 +14,7 @@ from torch import Tensor
 
 from yolo9000.architectures.layers import Architecture, Softmax
 from yolo9000.architectures.surgery import with_classes
+from yolo9000.architectures.torch import SplitHead
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.augment import augment_classifier, draws
@@ -109,7 +110,7 @@ class ClassifierTraining:
         image = augment_classifier(image, self.recipe.augment, request.size_wh, rng)
         return Example(image, None, sample.image_labels, sample.name, request.index, sample.source)
 
-    def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
+    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
         """Cross-entropy, on a tree of every sibling group on the label's path; summed over the images.
 
         Args:
@@ -117,6 +118,7 @@ class ClassifierTraining:
             batch: the images.
             images_seen: not used.
         """
+        assert isinstance(raw, Tensor)  # noqa: S101  only detectors have a head to split
         labels = torch.tensor([labels[0] for labels in batch.image_labels], device=self.device)
         total = class_loss(raw.flatten(1).float(), labels, self.groups).sum()
         return Losses(total, {"classes": total.detach()})

@@ -15,6 +15,7 @@ from torch import Tensor
 from yolo9000.adapt.anchors import cluster, to_cells
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import with_classes
+from yolo9000.architectures.torch import SplitHead
 from yolo9000.architectures.weights import Model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.augment import augment_or_mosaic, draws
@@ -165,11 +166,11 @@ class DetectorTraining:
         boxes = sample.boxes and sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
         return load_image(sample.image, sample.name).pixels, boxes
 
-    def loss(self, raw: Tensor, batch: Batch, images_seen: int) -> Losses:
+    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
         """The region loss, summed over the images.
 
         Args:
-            raw: the network's output, (N, A (5 + K), H, W).
+            raw: the network's output, (N, A (5 + K), H, W), or with its class half split off.
             batch: the images.
             images_seen: number of images seen in training, including this batch.
         """

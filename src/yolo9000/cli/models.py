@@ -1,0 +1,131 @@
+"""The commands about model files: describe one, export one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from yolo9000.checkpoints.bundled import BUNDLED
+from yolo9000.choices import ExportFormat, WeightsDtype
+from yolo9000.cli.options import MODEL, Options, parse_size, with_options
+from yolo9000.cli.terminal import say
+from yolo9000.errors import ConfigError
+
+if TYPE_CHECKING:
+    from yolo9000.architectures.layers import Architecture
+    from yolo9000.checkpoints.model import LoadedModel
+
+__all__ = ["export", "info"]
+
+
+def info(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help=f"A .safetensors, .cfg, .onnx or .xml file, {BUNDLED}, or the name of a built-in network.",
+            show_default=False,
+        ),
+    ],
+    size: Annotated[
+        str | None,
+        typer.Option(help="Count operations at this input size, e.g. 416 or 608x352.", show_default=False),
+    ] = None,
+) -> None:
+    """Print a network's layers, shapes, parameters and operations."""
+    from yolo9000.checkpoints.load import load_model, names_architecture
+
+    size_wh = parse_size(size) if size else None
+    if (architecture := names_architecture(model)) is not None:
+        _print_architecture(architecture, size_wh)
+        return
+    loaded = load_model(model)
+    if loaded.weights is not None:
+        _print_architecture(loaded.weights.architecture, size_wh)
+    else:
+        _print_exported(loaded)
+    _print_names(loaded.names)
+    for name, value in loaded.trained.items():
+        say(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}")
+
+
+def _print_architecture(architecture: Architecture, size_wh: tuple[int, int] | None) -> None:
+    from yolo9000.architectures.layers import Region, layer_name
+
+    width, height = size_wh or (architecture.width, architecture.height)
+    shapes, operations = architecture.shapes(width, height), architecture.operations(width, height)
+    counts = architecture.parameter_counts()
+    say(f"{'layer':>5}  {'kind':<32} {'output':>16} {'parameters':>12} {'G operations':>13}")
+    for i, layer in enumerate(architecture.layers):
+        c, h, w = shapes[i]
+        cost = f"{counts[i]:>12,} {operations[i] / 1e9:>13.3f}" if counts[i] else ""
+        say(f"{i:>5}  {layer_name(layer):<32} {f'{w}x{h}x{c}':>16} {cost}".rstrip())
+    say(
+        f"input {width}x{height}x{architecture.channels}; {sum(counts):,} parameters; "
+        f"{sum(operations) / 1e9:.2f} G operations (2 x multiply-adds of convolutions)"
+    )
+    if isinstance(architecture.head, Region):
+        tree = f", tree {architecture.head.tree}" if architecture.head.tree else ""
+        anchors = "  ".join(f"{w:g} x {h:g}" for w, h in architecture.head.anchors_wh_cells)
+        say(f"{architecture.head.classes} classes{tree}; anchors in cells: {anchors}")
+
+
+def _print_exported(model: LoadedModel) -> None:
+    head, (width, height) = model.detector_head, model.network_wh
+    kind = f"tree of {len(head.tree)} nodes" if head.tree else f"{len(head.names)} classes ({head.classes})"
+    scores = "computed on demand" if model.class_rows else "computed for every anchor"
+    say(f"input {width}x{height}, any multiple of {model.stride}; {head.resize_mode}")
+    say(f"{kind}; class scores {scores}")
+    say("anchors in cells: " + "  ".join(f"{w:g} x {h:g}" for w, h in head.anchors_wh_cells))
+
+
+def _print_names(names: tuple[str, ...]) -> None:
+    say("names: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
+
+
+@with_options(model_options=MODEL.without("size_wh"))
+def export(
+    model: Annotated[str, typer.Argument(help="A .safetensors or .cfg file.", show_default=False)],
+    model_options: Options,
+    to: Annotated[ExportFormat, typer.Option(help="What to write.")] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write [the model's name in the working folder, with the new suffix].",
+            show_default=False,
+        ),
+    ] = None,
+    head: Annotated[
+        Literal["auto", "dense", "lazy"],
+        typer.Option(
+            help="Class scores for every anchor (dense), or apart and on demand (lazy); auto: lazy for many classes."
+        ),
+    ] = "auto",
+    dtype: Annotated[
+        WeightsDtype,
+        typer.Option(help="How weights are stored: float16 halves the file, int8 (onnx only) quarters it."),
+    ] = "float32",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
+    from yolo9000.checkpoints.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
+    from yolo9000.checkpoints.load import load_model
+
+    if dtype != "float32" and to == "darknet":
+        raise ConfigError(f"{dtype} is for ONNX and OpenVINO files; Darknet's weights are float32", argument="dtype")
+    loaded = load_model(model, **model_options).with_lazy_classes({"auto": None, "dense": False, "lazy": True}[head])
+    path = (out or Path(Path(model).name)).with_suffix(SUFFIXES[to])
+    if not overwrite:
+        refuse_to_overwrite(path)
+    match to:
+        case "onnx":
+            files = export_onnx(loaded, path, dtype=dtype)
+        case "openvino":
+            files = export_openvino(loaded, path, dtype=dtype)
+        case "darknet":
+            files = export_darknet(loaded, path)
+    for file in files:
+        say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")

@@ -1,0 +1,206 @@
+"""The command that detects in images and videos."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from yolo9000.checkpoints.bundled import BUNDLED
+from yolo9000.cli.options import (
+    DETECTION,
+    ENGINE,
+    MODEL,
+    LabelsOption,
+    Options,
+    WithinOption,
+    next_run,
+    with_labels,
+    with_options,
+)
+from yolo9000.cli.terminal import Failures, printable, say
+from yolo9000.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress
+
+    from yolo9000.errors import YoloError
+    from yolo9000.inference.detector import Detector, Prediction
+    from yolo9000.io.sources import OnInputError
+
+__all__ = ["predict"]
+
+
+@with_options(model_options=MODEL, engine_options=ENGINE, detection_options=DETECTION)
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Images, folders, 'glob*patterns', lists (.txt), videos, camera numbers, URLs; - is standard input.",
+            show_default=False,
+        ),
+    ],
+    model_options: Options,
+    engine_options: Options,
+    detection_options: Options,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A .safetensors, .cfg, .onnx or .xml file, or the name of a model.")
+    ] = BUNDLED,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for what is written [runs/predict, runs/predict-2, ...].", show_default=False
+        ),
+    ] = None,
+    save: Annotated[bool, typer.Option(help="Write annotated images and videos.")] = True,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Also write jsonl, coco, csv, darknet or voc files, or an html page; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Keep only this class (on a tree, this node and its descendants); may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    within: WithinOption = None,
+    labels: LabelsOption = None,
+    batch: Annotated[int, typer.Option(help="Number of images run at a time.")] = 1,
+    every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger images before decoding them.")] = 64_000_000,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Detect in images and videos."""
+    from yolo9000.inference.detector import Detector
+
+    detector = with_labels(Detector.load(model, **model_options, **engine_options, **detection_options), labels)
+    if within is not None:
+        detector = detector.within([name.strip() for name in within.split(",")])
+    with ExitStack() as stack:
+        report = stack.enter_context(_Report(quiet))
+        predictions = detector.predict(
+            sources, batch=batch, classes=classes or (), every=every, max_pixels=max_pixels, on_error=report.failed
+        )
+        folder = (out or next_run(Path("runs/predict"))) if save or formats else None
+        write = _writer(stack, folder, detector, formats or [], save)
+        for prediction in predictions:
+            write(prediction, report.failed)
+            report.done(prediction)
+    report.summary(folder, detector)
+    report.failures.exit()
+
+
+def _writer(
+    stack: ExitStack, folder: Path | None, detector: Detector, formats: list[str], save: bool
+) -> Callable[[Prediction, OnInputError], None]:
+    """What writes the results of an image: files of the formats, and the annotated image, whose errors are reported."""
+    from yolo9000.io.naming import OutputNames
+    from yolo9000.io.writers import ImageWriter, ResultWriter
+    from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
+
+    if folder is None:
+        return lambda prediction, failed: None
+    category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
+    results = stack.enter_context(ResultWriter(folder, formats, category_ids, with_images=save)) if formats else None
+    images = stack.enter_context(ImageWriter(folder, results.names if results else OutputNames())) if save else None
+
+    def write(prediction: Prediction, failed: OnInputError) -> None:
+        if results:
+            results.write(prediction.image.name, prediction.image.frame, prediction.detections)
+        try:
+            if images:
+                images.write(prediction.image, prediction.draw())
+        except DataError as error:  # e.g. wider than a JPEG can be
+            failed(error)
+
+    return write
+
+
+class _Report:
+    """What ``predict`` prints: one line per image, and on a terminal a count below them."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.failures = Failures()
+        self._quiet = quiet
+        self._images = 0
+        self._objects = 0
+        self._seconds = 0.0
+        self._bar = None if quiet else _progress()
+
+    def __enter__(self) -> _Report:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def _print(self, line: str) -> None:
+        if self._bar:
+            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        elif not self._quiet:
+            say(line)
+
+    def done(self, prediction: Prediction) -> None:
+        self._print(_line(prediction))
+        self._images += 1
+        self._objects += len(prediction.detections)
+        self._seconds += prediction.seconds
+        if self._bar:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def failed(self, error: YoloError) -> None:
+        if self._bar:
+            self._bar.stop()
+        self.failures(error)
+        if self._bar:
+            self._bar.start()
+
+    def summary(self, folder: Path | None, detector: Detector) -> None:
+        mean = 1e3 * self._seconds / max(self._images, 1)
+        width, height = detector.network_wh
+        failed = f", {self.failures.count} failed" if self.failures.count else ""
+        self._print(
+            f"{_count(self._objects, 'object')} in {_count(self._images, 'image')}{failed}; "
+            f"{mean:.1f} ms an image at {width}x{height} with {detector.engine.name}"
+        )
+        if folder is not None:
+            self._print(f"Results in {folder.resolve()}")
+
+
+def _progress() -> Progress | None:
+    """A spinner and a count of images; None where the output is not a terminal."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    if sys.stdout is None or not (console := Console()).is_terminal:
+        return None
+    columns = (SpinnerColumn(), MofNCompleteColumn(), TextColumn("images"), TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True)
+    bar.add_task("", total=None)
+    return bar
+
+
+def _line(prediction: Prediction) -> str:
+    image, counts = prediction.image, Counter(prediction.detections.names)
+    name = image.name if image.frame is None else f"{image.name} frame {image.frame}"
+    width, height = image.size_wh
+    what = ", ".join(label if n == 1 else f"{n} x {label}" for label, n in counts.items()) or "nothing"
+    return f"{name} {width}x{height}: {what} ({prediction.seconds * 1e3:.1f} ms)"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
