@@ -56,7 +56,7 @@ class ResultWriter:
     """Writes detections to files of one folder, in one or more formats; a context manager.
 
     - ``jsonl``: ``detections.jsonl``, for each image a line
-      ``{"source", "frame", **detections.to_json()}``;
+      ``{"source", "frame", **detections.to_dict()}``;
     - ``coco``: ``coco_results.json``, one array of COCO results. It appears, always whole, when the writer is
       closed, also when an exception closes it; until then the results are in ``coco_results.json.part``. The
       image id is the number at the end of the image's stem (``COCO_val2014_000000000042`` gives 42, ``17``
@@ -294,7 +294,7 @@ class _JsonLines:
         self._text = _Text(target)
 
     def write(self, result: _Result) -> None:
-        record = {"source": result.source, "frame": result.frame, **result.detections.to_json()}
+        record = {"source": result.source, "frame": result.frame, **result.detections.to_dict()}
         self._text.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
