@@ -73,7 +73,7 @@ def test_detect_refuses_what_it_would_misread(detector: Detector, image: np.ndar
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda detector: pickle.loads(pickle.dumps(detector))])  # noqa: S301
-def test_a_copy_is_loaded_anew_with_all_that_was_set(
+def test_a_copy_is_loaded_again_with_all_that_was_set(
     detector: Detector, images: list[np.ndarray], copied: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

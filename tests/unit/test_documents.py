@@ -125,10 +125,10 @@ PIECES = (
 def mutant(data: bytes, rng: np.random.Generator) -> bytes:
     """A seed with some bytes replaced, repeated, left out, or pieces put in."""
     for _ in range(rng.integers(1, 7)):
-        place, length = int(rng.integers(len(data) + 1)), int(rng.integers(13))
-        repeated, piece = data[place : place + length] * 3, PIECES[rng.integers(len(PIECES))]
+        position, length = int(rng.integers(len(data) + 1)), int(rng.integers(13))
+        repeated, piece = data[position : position + length] * 3, PIECES[rng.integers(len(PIECES))]
         new = (bytes([rng.integers(256)]), piece, repeated, b"")[rng.integers(4)]
-        data = data[:place] + new + data[place + length * int(rng.integers(2)) :]
+        data = data[:position] + new + data[position + length * int(rng.integers(2)) :]
     return data
 
 

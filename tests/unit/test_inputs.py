@@ -86,7 +86,7 @@ def test_what_is_no_image_is_refused(image: Any, message: str) -> None:
         one_input(image)
 
 
-def test_one_image_is_told_from_several(tmp_path: Path) -> None:
+def test_one_image_is_distinguished_from_several(tmp_path: Path) -> None:
     for one in (PIXELS, Image.fromarray(PIXELS), "a.png", tmp_path, b"x", io.BytesIO(b"x"), bytearray(b"x"), None):
         assert inputs_of(one) is None
     assert inputs_of([PIXELS]) is not None

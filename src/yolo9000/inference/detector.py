@@ -101,7 +101,7 @@ class Detector:
         return f"Detector({len(self.names):,} labels, {width}x{height}, engine {self.engine.name})"
 
     def __reduce__(self) -> tuple[Callable[..., Detector], tuple[Any, ...]]:
-        """Pickling and copying load the model anew: an engine has no state that could be written down.
+        """Pickling and copying load the model again: an engine has no state that could be written down.
 
         Raises:
             TypeError: the detector was not loaded from a file.

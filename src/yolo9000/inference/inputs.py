@@ -81,7 +81,7 @@ def check_pixels_array(image: Any) -> None:
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise DataError(f"an image must be a uint8 array (h, w, 3), RGB in 0..255, got {kind}{_advice(image)}")
+        raise DataError(f"an image must be a uint8 array (h, w, 3), RGB in 0..255, got {kind}{_suggestion(image)}")
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise DataError(f"an image must be a uint8 array (h, w, 3), RGB in 0..255, got the shape {image.shape}")
 
@@ -100,13 +100,13 @@ def _channels_last(tensor: Any, name: str) -> np.ndarray:
 
 def _checked_array(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype != np.uint8:
-        raise DataError(f"{name}: must be uint8, RGB in 0..255, got {array.dtype}{_advice(array)}")
+        raise DataError(f"{name}: must be uint8, RGB in 0..255, got {array.dtype}{_suggestion(array)}")
     if array.ndim == 3 and array.shape[2] not in CHANNELS and array.shape[0] in CHANNELS:
         raise DataError(f"{name}: must be (h, w, 3), got {array.shape}: give image.transpose(1, 2, 0)")
     return array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
 
 
-def _advice(array: object) -> str:
+def _suggestion(array: object) -> str:
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return ""
     return ": give image.astype(np.uint8) for values in 0..255, (image * 255).round().astype(np.uint8) for 0..1"

@@ -168,10 +168,10 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) 
 
 def _check_scans(stream: io.BytesIO | io.BufferedReader, name: str) -> None:
     """Refuse a progressive JPEG of very many scans: each takes the time of a whole image, and may hold no bytes."""
-    place = stream.tell()
+    position = stream.tell()
     stream.seek(0)
     scans = stream.read().count(_SCAN_MARKER)  # in coded data 0xFF is followed by 0 or by the number of a restart
-    stream.seek(place)
+    stream.seek(position)
     if scans > MAX_SCANS:
         raise one_line(name, f"must be a JPEG of at most {MAX_SCANS} scans, got {scans}")
 
