@@ -1,6 +1,6 @@
 """How soon the bundled model is ready, and how many images a second it looks at.
 
-    python benchmarks/bundled.py [--save 200] [--starts 5]
+    python benchmarks/bundled.py [--images 200] [--starts 5]
 
 Every start is a process of its own. Loading is timed from after the imports to a detector that has warmed up; images
 are noise of 640 x 480 in memory, one at a time, from pixels to detections.
@@ -23,7 +23,7 @@ from yolo9000.inference.engines import choose_engine
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--starts", type=int, default=5)
     options = parser.parse_args()
     print(f"{BUNDLED}: {bundled_file().stat().st_size / 1e6:.1f} MB\n")

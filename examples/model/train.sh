@@ -1,63 +1,76 @@
 #!/bin/sh
-# The model that ships, from the data to the file: ./train.sh DATA OUT
-# Goes on where it was stopped. Hours on two cores; the network, the recipes and the data are in this folder.
+# The bundled model, from public files to the .onnx: ./train.sh SOURCES OUT
+# Goes on where it was stopped. README.md says what must lie in SOURCES; about an hour on two cores.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-data=$1
+sources=$1
 out=$2
-processes=${PROCESSES:-2} # one a core: faster than one process for all of them, as the network is small
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+mkdir -p "$out/tables"
+yolox="$sources/yolox_nano.onnx"
+coco="$sources/coco"
+tables="$out/tables"
 
-# Data whose making was stopped are made again.
-[ -d "$out/data" ] || {
-    rm -rf "$out/data.new"
-    python "$here/make_data.py" "$data" "$out/data.new"
-    mv "$out/data.new" "$out/data"
-}
-combine() { # name, data sets
-    to=$1
+unless() { # file, command: makes the file, whole or not at all
+    made=$1
     shift
-    if [ -f "$out/data/$to.yaml" ]; then return; fi
-    yolo9000 data combine "$@" --parents "$out/data/parents.csv" --overrides "$here/meanings.csv" --out "$out/data/$to.yaml"
+    [ -e "$made" ] || "$@"
 }
-combine classifier "$out/data/images.yaml" "$out/data/labels.yaml"
-combine all "$out/data/scenes.yaml" "$out/data/labels.yaml" "$out/data/packages.yaml" "$data/fruit" "$data/coco128"
-
-[ -f "$out/data/small.yaml" ] || {
-    rm -rf "$out/data/small"
-    python "$here/make_small.py" "$out/data"
+table() { # name, arguments of label_table.py
+    name=$1
+    data=$2
+    split=$3
+    shift 3
+    unless "$tables/$name.jsonl" python "$here/label_table.py" "$data" "$split" "$out/tree.yaml" "$tables/$name.jsonl" "$@"
 }
-[ -f "$out/data/objects.yaml" ] || {
-    rm -rf "$out/data/objects" "$out/data/objects-val"
-    python "$here/cut_objects.py" "$out/data"
-}
-[ -f "$out/data/mixed.yaml" ] || {
-    rm -rf "$out"/data/mixed-*
-    python "$here/mix_photographs.py" "$data" "$out/data"
-}
-
-step() { # name, recipe, settings
-    if [ -f "$out/$1/last.safetensors" ]; then return; fi
-    run=$1
-    recipe=$2
+features() { # name, folder of the images, further arguments of compute_features.py
+    name=$1
+    images=$2
     shift 2
-    train="torchrun --nproc-per-node $processes -m yolo9000 train"
-    if [ -d "$out/$run/checkpoints" ]; then
-        $train --resume "$out/$run"
-    else
-        $train --recipe "$here/$recipe" "$@" --out "$out/$run"
-    fi
+    python "$here/compute_features.py" "$out/start.safetensors" "$images" "$tables/$name.jsonl" "$out/cache" "$name" "$@"
 }
-step classifier-64 classifier-64.toml "data=$out/data/classifier.yaml"
-step classifier-128 classifier-128.toml "data=$out/data/classifier.yaml" "start=$out/classifier-64/last.safetensors"
-step objects classifier-objects.toml "data=$out/data/objects.yaml" "start=$out/classifier-128/last.safetensors"
-step detector detector.toml "data=$out/data/mixed.yaml" "start=$out/objects/last.safetensors"
-step again detector-again.toml "data=$out/data/more.yaml" "start=$out/detector/last.safetensors"
-# Three times as much again, from the rate of step 4; two processes take more images a second of batches of 64.
-step longer detector-again.toml "data=$out/data/more.yaml" "start=$out/again/last.safetensors" \
-    epochs=12 batch=64 evaluate_every=4 checkpoint_every=200 optimizer.lr=0.002
+soft() { # name, folder of the images
+    python "$here/soft_labels.py" "$out/efficientnet-lite0.safetensors" "$2" "$tables/$1.jsonl" "$out/soft-$1.npz"
+}
 
-# Scenes and single images of the validation split say how sure an answer must be; 8 bits a weight make a quarter of the size.
-[ -f "$out/calibrated.safetensors" ] || yolo9000 calibrate "$out/longer/last.safetensors" "$out/data/calibrate.yaml" \
-    --max-error 0.2 --on-error fix --out "$out/calibrated.safetensors"
+# The label tree, and both pretrained networks as one untrained detector over it
+unless "$out/tree.yaml" python "$here/make_tree.py" "$here/imagenet.txt" "$out/tree.yaml"
+unless "$out/efficientnet-lite0.safetensors" python "$here/../backbones/efficientnet_lite0.py" \
+    "$sources/efficientnet-lite0-57934424.pth" "$here/imagenet.txt" "$out/efficientnet-lite0.safetensors"
+unless "$out/start.safetensors" python "$here/make_start.py" "$yolox" "$out/efficientnet-lite0.safetensors" \
+    "$out/tree.yaml" "$coco/classes.txt" "$out/start.safetensors"
+
+# What is known of the training images. YOLOX-Nano labels the photographs.
+python "$here/photographs.py" "$sources/clones" "$out/photographs"
+python "$here/teach.py" "$yolox" "$out/photographs" "$out/tree.yaml" "$coco/classes.txt" "$tables/photographs.jsonl" \
+    --take catdog=900 clothing=83 fddb=300 bsds=114
+table coco "$coco" train
+table fruit "$sources/fruit" train
+table packages "$sources/groceries-boxes" train --every 6 --rename beans="canned beans" corn="canned corn" \
+    fish="canned fish" cake="boxed cake" coffee="ground coffee" oil="cooking oil" water="bottled water"
+table groceries "$sources/groceries-labels/train" - --rename Cabbage="head cabbage" Carrots=carrot
+
+# The frozen layers' outputs and the soft labels
+features photographs "$out/photographs"
+features coco "$coco" --draws 10
+features fruit "$sources/fruit" --draws 2
+features packages "$sources/groceries-boxes"
+features groceries "$sources/groceries-labels/train"
+soft photographs "$out/photographs"
+soft coco "$coco"
+
+# The class rows, twice: the second time image-level labels are learned where the first made them most likely
+fit() { # start, out, epochs
+    unless "$out/$2.safetensors" python "$here/fit_classes.py" "$out/$1.safetensors" "$out/cache" "$out/$2.safetensors" \
+        --tables "$tables" --parts photographs coco fruit packages groceries --soft "$out"/soft-*.npz \
+        --ids "$here/imagenet.txt" --epochs "$3"
+}
+fit start first 4
+fit first second 6
+
+# coco128 is not trained on: it says how sure an answer must be
+printf 'classes: %s\nval:\n  - {format: darknet, path: %s}\n' "$coco/classes.txt" "$sources/coco128/images/train2017" \
+    >"$out/coco128.yaml"
+unless "$out/calibrated.safetensors" yolo9000 calibrate "$out/second.safetensors" "$out/coco128.yaml" \
+    --max-error 0.22 --on-error fix --out "$out/calibrated.safetensors"
 yolo9000 export "$out/calibrated.safetensors" --dtype int8 --out "$out/yolo9000-small.onnx" --overwrite

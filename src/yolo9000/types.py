@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,9 +90,11 @@ class TreeAnswer:
     runner_up: PathStep | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Detections:
     """The detections in one image, highest score first.
+
+    ``detections[mask]``, ``detections[2:5]`` and ``detections[0]`` are detections again; iterating gives one by one.
 
     Attributes:
         boxes_xyxy: pixels of the image, (left, top, right, bottom), inside it.
@@ -119,6 +125,18 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __repr__(self) -> str:
+        width, height = self.size_wh
+        counts = ", ".join(f"{count} {name}" for name, count in Counter(self.names).most_common(5))
+        more = ", ..." if len(set(self.names)) > 5 else ""
+        return f"Detections({len(self)} in {width}x{height}{': ' if counts else ''}{counts}{more})"
+
+    def __getitem__(self, keep: int | slice | Bool[np.ndarray, " n"] | Int64[np.ndarray, " kept"]) -> Detections:
+        return self.select(np.atleast_1d(np.arange(len(self))[keep]))
+
+    def __iter__(self) -> Iterator[Detections]:
+        return (self[i] for i in range(len(self)))
+
     def select(self, keep: Iterable[int] | Int64[np.ndarray, " kept"]) -> Detections:
         """The detections at the given indices, in the given order."""
         indices = np.asarray(list(keep), dtype=np.int64)
@@ -131,8 +149,12 @@ class Detections:
             answers=tuple(self.answers[i] for i in indices) if self.answers else (),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for ``json``: ``{"width", "height", "detections": [{"name", "label", "score", "box_xyxy"}]}``.
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: ``{"width", "height", "detections": [{"name", "label", "score", "box_xyxy"}]}``.
 
         A tree detection also has ``path``, ``stopped``, ``next_best`` and ``runner_up``.
         """
@@ -173,20 +195,41 @@ class Detections:
             for box, label, score in zip(boxes, self.labels, self.scores, strict=True)
         ]
 
+    def to_dataframe(self) -> Any:
+        """A data frame of pandas, or of polars where pandas is not installed: a row for each detection.
+
+        Its columns are ``name``, ``label``, ``score``, ``left``, ``top``, ``right``, ``bottom``; on a tree also
+        ``path``: the names from a root to the answer, joined by `` > ``.
+
+        Raises:
+            ImportError: neither is installed.
+        """
+        columns: dict[str, list[Any]] = {"name": list(self.names), "label": self.labels.tolist()}
+        columns |= {"score": self.scores.tolist()}
+        sides = self.boxes_xyxy.T.tolist() if len(self) else [[]] * 4
+        columns |= dict(zip(("left", "top", "right", "bottom"), sides, strict=True))
+        if self.answers:
+            columns["path"] = [" > ".join(step.name for step in answer.path) for answer in self.answers]
+        for library in ("pandas", "polars"):
+            if find_spec(library) is not None:
+                return import_module(library).DataFrame(columns)
+        raise ImportError("to_dataframe needs pandas or polars: pip install pandas")
+
     def to_supervision(self) -> supervision.Detections:
         """The same as a ``supervision.Detections``; the package ``supervision`` must be installed.
+
+        On a tree ``data`` also has ``path``, as in `to_dataframe`.
 
         Raises:
             ImportError: it is not.
         """
         import supervision
 
-        return supervision.Detections(
-            xyxy=self.boxes_xyxy,
-            confidence=self.scores,
-            class_id=self.labels,
-            data={"class_name": np.asarray(self.names, dtype=str)},
-        )
+        data = {"class_name": np.asarray(self.names, dtype=str)}
+        if self.answers:
+            paths = [" > ".join(step.name for step in answer.path) for answer in self.answers]
+            data["path"] = np.asarray(paths, dtype=str)
+        return supervision.Detections(xyxy=self.boxes_xyxy, confidence=self.scores, class_id=self.labels, data=data)
 
 
 @dataclass(frozen=True)

@@ -927,7 +927,7 @@ image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 found = []
 for engine in engines:
     detector = Detector.load(cfg, engine=engine, conf_threshold=0.1, size_wh=(56, 32))
-    found.append(detector.detect([image, image[:, :13]])[0].to_json())
+    found.append(detector.detect([image, image[:, :13]])[0].to_dict())
 onnx_file(detector.model)
 print(json.dumps(found))
 """

@@ -74,7 +74,7 @@ def test_nothing_gives_nothing(recipe: HeadRecipe, chosen: DetectionSettings, fe
     assert len(detections) == 0
     assert detections.boxes_xyxy.shape == (0, 4)
     assert (detections.names, detections.answers, detections.size_wh) == ((), (), case.image_wh)
-    assert detections.to_json()["detections"] == detections.to_coco(7) == []
+    assert detections.to_dict()["detections"] == detections.to_coco(7) == []
 
 
 @settings(deadline=None, max_examples=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def two() -> Detections:
 
 
 def test_json() -> None:
-    record = two().to_json()
+    record = two().to_dict()
     assert (record["width"], record["height"]) == (100, 80)
     first = record["detections"][0]
     assert first["box_xyxy"] == [10.0, 20.0, 40.0, 60.0]
@@ -62,9 +63,46 @@ def test_supervision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_json_and_select() -> None:
-    assert json.loads(json.dumps(two().to_json())) == two().to_json()
+    assert json.loads(json.dumps(two().to_dict())) == two().to_dict()
     chosen = two().select([1])
     assert (chosen.names, chosen.labels.tolist(), len(chosen.answers)) == (("fox",), [5], 1)
+
+
+def test_masks_slices_and_indices_select() -> None:
+    detections = two()
+    assert detections[detections.scores > 0.6].names == ("dog",)
+    assert detections[1:].labels.tolist() == [5]
+    assert detections[-1].names == ("fox",)
+    assert detections[np.array([1, 0])].names == ("fox", "dog")
+    assert [one.names[0] for one in detections] == ["dog", "fox"]
+    assert len(detections[np.zeros(2, bool)]) == 0
+    with pytest.raises(IndexError):
+        detections[2]
+
+
+def test_the_short_form_counts_labels() -> None:
+    assert repr(two()) == "Detections(2 in 100x80: 1 dog, 1 fox)"
+    assert repr(two()[:0]) == "Detections(0 in 100x80)"
+
+
+def test_json_text() -> None:
+    assert json.loads(two().to_json(indent=1)) == two().to_dict()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames_have_a_row_for_each_detection(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake: Any = ModuleType(library)
+    fake.DataFrame = dict
+    monkeypatch.setitem(sys.modules, library, fake)
+    monkeypatch.setattr("yolo9000.types.find_spec", lambda name: name if name == library else None)
+    assert two().to_dataframe() == {
+        "name": ["dog", "fox"], "label": [2, 5], "score": [0.75, 0.5], "left": [10.0, 0.0], "top": [20.0, 5.0],
+        "right": [40.0, 90.0], "bottom": [60.0, 50.0], "path": ["animal > dog", "animal > fox"],
+    }  # fmt: skip
+    assert two()[:0].to_dataframe()["left"] == []
+    monkeypatch.setattr("yolo9000.types.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="needs pandas or polars"):
+        two().to_dataframe()
 
 
 def test_lengths_must_agree() -> None:

@@ -65,7 +65,7 @@ def test_json_lines_have_one_object_for_each_image(tmp_path):
         ("t.png", None, one_of_a_tree()),
     )
     first, second, third = (json.loads(line) for line in (tmp_path / "detections.jsonl").read_text().splitlines())
-    assert first == {"source": "a/dog.jpg", "frame": None, **two().to_json()}
+    assert first == {"source": "a/dog.jpg", "frame": None, **two().to_dict()}
     assert second == {"source": "walk.mp4", "frame": 12, "width": 300, "height": 200, "detections": []}
     assert [step["name"] for step in third["detections"][0]["path"]] == ["animal", "dog"]
 

@@ -9,13 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from yolo9000.adapt.anchors import AnchorReport, Clusters, Unit
+from yolo9000.evaluation.figures import Axes, Figure, MaxNLocator, PercentFormatter, Rectangle, colormaps
 
 __all__ = ["plot_report"]
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yolo9000.data.format import SPLITS, SourceSettings, Split
@@ -30,6 +29,7 @@ from yolo9000.data.listing import Listing
 from yolo9000.data.recognize import Recognized, recognize
 from yolo9000.data.split_names import UNDIVIDED
 from yolo9000.errors import ConfigError, DataError, describe_errors, nearest
+from yolo9000.io.documents import parse_yaml
 from yolo9000.io.files import read_lines
 
 __all__ = ["AutoSource", "DataSetFile", "Described", "Source", "read_description"]
@@ -145,10 +145,7 @@ def _data_set_contents(file: Path) -> dict[str, Any] | None:
     if file.suffix.lower() not in (".yaml", ".yml"):
         return None
     text = "\n".join(read_lines(file))
-    try:
-        contents = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: must be YAML: {' '.join(str(error).split())}") from None
+    contents = parse_yaml(text, file, ConfigError)
     if not isinstance(contents, dict):
         raise ConfigError(f"{file}: must be YAML with keys such as classes, train, val")
     return None if "names" in contents else contents

@@ -15,6 +15,7 @@ from yolo9000.data.format import SPLITS, Split
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.labels import ClassIndices
 from yolo9000.data.split_names import split_of
+from yolo9000.io.documents import LimitedLoader
 
 __all__ = ["YoloYaml", "read_yolo_yaml"]
 
@@ -75,7 +76,7 @@ def read_yolo_yaml(file: Path) -> YoloYaml:
 def _compose(file: Path) -> yaml.Node | None:
     text = read_text(file, "file-unreadable", _MAX_YAML_BYTES)
     try:
-        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        node: yaml.Node | None = yaml.compose(text, Loader=LimitedLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         _fail(file, mark, f"must be YAML: {error.problem or error.context}")

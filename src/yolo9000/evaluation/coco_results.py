@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import image_size
 from yolo9000.errors import DataError
+from yolo9000.io.documents import parse_json
 from yolo9000.types import Detections, Sample
 
 __all__ = ["read_coco_results"]
@@ -52,11 +52,10 @@ def read_coco_results(
 
 def _read_results(file: Path) -> list[dict[str, Any]]:
     try:
-        records = json.loads(file.read_bytes())
+        contents = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"{file}: must be JSON: {error}") from None
+    records = parse_json(contents, file)
     if not isinstance(records, list):
         raise DataError(f"{file}: must be a list of results")
     for index, record in enumerate(records):
@@ -84,7 +83,7 @@ def _problem_of(record: object) -> str | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _keys_of(sample: Sample) -> list[int | str]:

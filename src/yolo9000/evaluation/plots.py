@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from yolo9000.evaluation.calibration import Reliability
 from yolo9000.evaluation.curves import F1Curve
+from yolo9000.evaluation.figures import Axes, Figure, PercentFormatter, PowerNorm
 from yolo9000.evaluation.tree_severity import SpecificityRisk
 from yolo9000.evaluation.voc import PrecisionRecall, average_precision, best_precision
 

@@ -84,7 +84,7 @@ def _classes(name: str, split: SplitCheck, classes: Sequence[str]) -> Section:
 
 
 def _plot_sizes(sizes_wh: Float32[np.ndarray, "n 2"]) -> bytes:
-    from matplotlib.figure import Figure
+    from yolo9000.evaluation.figures import Figure
 
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axes = figure.add_subplot()

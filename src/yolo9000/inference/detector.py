@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, UInt8
-from PIL import Image
+from jaxtyping import Bool, Float, Int64
 
 from yolo9000.architectures.head import Head
 from yolo9000.architectures.layers import BatchNormForm
@@ -28,11 +28,11 @@ from yolo9000.inference.head_output import (
     LazyClassLogits,
     find_candidates,
 )
+from yolo9000.inference.inputs import Color, Input, check_pixels_array, inputs_of, one_input
+from yolo9000.inference.prediction import Prediction
 from yolo9000.inference.preprocess import fit
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.io.draw import annotate
-from yolo9000.io.files import writing
 from yolo9000.io.images import MAX_PIXELS, Source
 from yolo9000.io.resample import GREY
 from yolo9000.io.sources import OnInputError, open_sources
@@ -40,36 +40,7 @@ from yolo9000.types import Detections, ResizeMode, SourceImage
 
 __all__ = ["Detector", "ImageHead", "Prediction", "head_output"]
 
-Pixels = UInt8[np.ndarray, "_ _ 3"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The detections in one image.
-
-    Attributes:
-        image: the image, or the frame of a video.
-        detections: in it.
-        seconds: time of its batch divided by the batch's images, from pixels to detections; reading is not counted.
-    """
-
-    image: SourceImage
-    detections: Detections
-    seconds: float
-
-    def draw(self, *, show_path: bool = True) -> UInt8[np.ndarray, "h w 3"]:
-        """The image with boxes and labels, on a tree with the path to each label."""
-        return annotate(self.image.pixels, self.detections, show_path=show_path)
-
-    def save(self, path: str | Path) -> None:
-        """Write the image with boxes and labels; the suffix gives the format.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
-        with writing(path):
-            Image.fromarray(self.draw()).save(path)
 
 
 @dataclass(frozen=True)
@@ -123,6 +94,21 @@ class Detector:
         self.network_wh = _checked_size(size_wh, model.stride) if size_wh else model.network_wh
         self.settings = settings or DetectionSettings()
         self.query = query or Query()
+        self._loaded_with: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        width, height = self.network_wh
+        return f"Detector({len(self.names):,} labels, {width}x{height}, engine {self.engine.name})"
+
+    def __reduce__(self) -> tuple[Callable[..., Detector], tuple[Any, ...]]:
+        """Pickling and copying load the model again: an engine has no state that could be written down.
+
+        Raises:
+            TypeError: the detector was not loaded from a file.
+        """
+        if self._loaded_with is None:
+            raise TypeError("only a detector that Detector.load made from a file can be pickled or copied")
+        return _loaded_again, (self._loaded_with, self.network_wh, self.settings, self.query)
 
     @classmethod
     def load(
@@ -165,23 +151,22 @@ class Detector:
         """
         DetectionSettings.checked(**settings)
         engine = choose_engine(engine)
+        started_with = {"engine": engine, "device": device, "precision": precision, "threads": threads}
+        loaded_with: dict[str, Any] | None = None
         if not isinstance(model, LoadedModel):
             source = model
-            model = load_model(
-                source,
-                weights=weights,
-                names=names,
-                tree=tree,
-                data=data,
-                batch_norm=batch_norm,
-                resize_mode=resize_mode,
-            )
+            files: dict[str, Any] = {"weights": weights, "names": names, "tree": tree, "data": data}
+            meaning: dict[str, Any] = {"batch_norm": batch_norm, "resize_mode": resize_mode}
+            model = load_model(source, **files, **meaning)
+            loaded_with = {"model": _absolute(source), **{k: _absolute(v) for k, v in files.items()}}
+            loaded_with |= meaning | started_with
             if model.head is None:
                 raise ConfigError(f"{source}: must be a detector, got a classifier")
         started = start_engine(engine, model, device=device, precision=precision, threads=threads)
         if model.detector_head.hier_thresh is not None:
             settings = {"hier_thresh": model.detector_head.hier_thresh} | settings
         detector = cls(model, started, size_wh=size_wh, settings=DetectionSettings.checked(**settings))
+        detector._loaded_with = loaded_with
         detector.warm_up()
         return detector
 
@@ -194,6 +179,43 @@ class Detector:
     def names(self) -> tuple[str, ...]:
         """Display name of each label that the detector answers with."""
         return self.query.names(self.head)
+
+    def __call__(
+        self, images: Input | Iterable[Input], *, color: Color = "rgb", batch: int = 1, **settings: Any
+    ) -> Any:
+        """Detect in an image, or in several.
+
+        Safe to call from several threads. `predict` reads folders, videos and cameras, one image after the other.
+
+        Args:
+            images: an image, see `yolo9000.inference.inputs`: an array, a torch tensor, a Pillow image, a path,
+                a URL, bytes, an open file; or several.
+            color: order of the channels of arrays and tensors: ``rgb``, or ``bgr`` as OpenCV reads images.
+            batch: number of images in a batch.
+            **settings: for this call, see `DetectionSettings`: ``conf_threshold=0.4``.
+
+        Returns:
+            The `Prediction` of one image; a list of them for several.
+
+        Raises:
+            DataError: an image cannot be read.
+            ConfigError: a setting is unknown or out of range.
+
+        Example:
+            >>> import numpy as np
+            >>> from yolo9000 import Detector
+            >>> detector = Detector.load()
+            >>> len(detector(np.zeros((240, 320, 3), np.uint8), conf_threshold=0.4))
+            0
+        """
+        if batch < 1:
+            raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
+        detector = self.with_settings(**settings) if settings else self
+        many = inputs_of(images)
+        several = [images] if many is None else many
+        read = (one_input(image, index, color=color) for index, image in enumerate(several))
+        predictions = list(detector._predict(read, batch))
+        return predictions if many is not None else predictions[0]
 
     def predict(
         self,
@@ -236,11 +258,11 @@ class Detector:
             for image, detections in zip(group, detected, strict=True):
                 yield Prediction(image, detections, seconds)
 
-    def detect(self, images: Sequence[Pixels]) -> list[Detections]:
+    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in one batch of images in memory.
 
         Args:
-            images: RGB, 8 bits, of any sizes.
+            images: (h, w, 3), RGB, uint8, of any sizes.
 
         Example:
             >>> import numpy as np
@@ -255,11 +277,13 @@ class Detector:
             for one in heads
         ]
 
-    def heads(self, images: Iterable[Pixels], *, batch: int = 1, min_objectness: float = 0.0) -> Iterator[ImageHead]:
+    def heads(
+        self, images: Iterable[np.ndarray], *, batch: int = 1, min_objectness: float = 0.0
+    ) -> Iterator[ImageHead]:
         """The output of the network for each image: all that detections, scores and calibration are made from.
 
         Args:
-            images: RGB, 8 bits, of any sizes; read a batch at a time, so they may be more than fit in memory.
+            images: (h, w, 3), RGB, uint8, of any sizes; read a batch at a time, so they may be more than fit in memory.
             batch: number of images in a batch.
             min_objectness: anchors whose objectness is not above this are no candidates.
         """
@@ -267,11 +291,13 @@ class Detector:
         return (one for _, one in self.heads_of(items, batch=batch, min_objectness=min_objectness))
 
     def heads_of(
-        self, items: Iterable[tuple[T, Pixels]], *, batch: int = 1, min_objectness: float = 0.0
+        self, items: Iterable[tuple[T, np.ndarray]], *, batch: int = 1, min_objectness: float = 0.0
     ) -> Iterator[tuple[T, ImageHead]]:
         """`heads` of images that come with something that belongs to them, such as their annotations."""
         remaining = iter(items)
         while group := list(islice(remaining, batch)):
+            for _, image in group:
+                check_pixels_array(image)
             inputs = np.stack([fit(image, self.network_wh, self.head.resize_mode) for _, image in group])
             output = head_output(self.model, self.engine.run(inputs), self.network_wh)
             for index, (item, image) in enumerate(group):
@@ -279,11 +305,11 @@ class Detector:
                 candidates = find_candidates(output, index, self.head, size_wh, min_objectness)
                 yield item, ImageHead(output, index, size_wh, candidates)
 
-    def best_scores(self, images: Sequence[Pixels], labels: Int64[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+    def best_scores(self, images: Sequence[np.ndarray], labels: Int64[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
         """The maximum score of some labels over the boxes of each image: objectness x class probability.
 
         Args:
-            images: RGB, 8 bits, of any sizes.
+            images: (h, w, 3), RGB, uint8, of any sizes.
             labels: classes, or nodes of the tree at any depth.
         """
         query, columns = self.query, labels
@@ -345,13 +371,28 @@ class Detector:
         return self.with_query(self.query.with_labels(self.head, nodes))
 
     def _with(self, *, settings: DetectionSettings | None = None, query: Query | None = None) -> Detector:
-        return Detector(
+        changed = Detector(
             self.model,
             self.engine,
             size_wh=self.network_wh,
             settings=settings or self.settings,
             query=query or self.query,
         )
+        changed._loaded_with = self._loaded_with
+        return changed
+
+
+def _loaded_again(
+    loaded_with: dict[str, Any], network_wh: tuple[int, int], settings: DetectionSettings, query: Query
+) -> Detector:
+    """What a pickled detector becomes."""
+    detector = Detector.load(**loaded_with, size_wh=network_wh)
+    return detector._with(settings=settings, query=query)
+
+
+def _absolute(file: str | Path | None) -> str | Path | None:
+    """A file's path from anywhere; the name of a model stays."""
+    return file if file is None or not os.path.exists(file) else Path(file).absolute()  # noqa: PTH110
 
 
 def head_output(model: LoadedModel, arrays: tuple[np.ndarray, ...], network_wh: tuple[int, int]) -> HeadOutput:

@@ -46,6 +46,8 @@ __all__ = [
 Source = str | Path | bytes | np.ndarray | Image.Image
 
 MAX_PIXELS = 64_000_000
+MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
+_SCAN_MARKER = b"\xff\xda"
 MAX_FILE_BYTES = 1 << 30  # of an image's file or a list; a video may be larger
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
@@ -159,7 +161,19 @@ def _open_encoded(source: str | Path | bytes, name: str) -> io.BytesIO | io.Buff
 
 def _decode(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
     with _open_image(stream, name, max_pixels) as image:
+        if image.info.get("progressive"):
+            _check_scans(stream, name)
         return _rgb_of_image(image, name, max_pixels)
+
+
+def _check_scans(stream: io.BytesIO | io.BufferedReader, name: str) -> None:
+    """Refuse a progressive JPEG of very many scans: each takes the time of a whole image, and may hold no bytes."""
+    position = stream.tell()
+    stream.seek(0)
+    scans = stream.read().count(_SCAN_MARKER)  # in coded data 0xFF is followed by 0 or by the number of a restart
+    stream.seek(position)
+    if scans > MAX_SCANS:
+        raise one_line(name, f"must be a JPEG of at most {MAX_SCANS} scans, got {scans}")
 
 
 @contextmanager

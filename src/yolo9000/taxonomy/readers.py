@@ -23,9 +23,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from yolo9000.errors import TreeError
+from yolo9000.io.documents import parse_yaml
 from yolo9000.io.files import read_text
 from yolo9000.taxonomy.hierarchy import Entry, slug
 
@@ -80,10 +79,7 @@ def _read_rows(path: Path, text: str) -> Iterable[Entry]:
 
 
 def _read_yaml(path: Path, text: str) -> Iterable[Entry]:
-    try:
-        contents = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TreeError(f"{path}: must be YAML: {' '.join(str(error).split())}") from None
+    contents = parse_yaml(text, path, TreeError)
     if not isinstance(contents, list):
         raise TreeError(f"{path}: must be a list of entries, e.g. {EXAMPLE}")
     for number, item in enumerate(contents, 1):

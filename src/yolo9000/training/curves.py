@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from yolo9000.choices import Against
 from yolo9000.errors import ConfigError, TrainingError
+from yolo9000.evaluation.figures import Axes, Figure
 from yolo9000.training.logging import RunFolder
 
 __all__ = ["Best", "best_scores", "plot_run", "plot_scores"]

@@ -22,7 +22,6 @@ A key that is left out has the default that is defined here; ``key=value`` on th
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -43,6 +42,7 @@ from yolo9000.data.augment import AugmentSettings, ClassifierAugmentSettings
 from yolo9000.data.batching import SIZES
 from yolo9000.data.dataset import OnError
 from yolo9000.errors import ConfigError, describe_errors, nearest
+from yolo9000.io.documents import parse_toml
 from yolo9000.losses.region import PseudoBoxPolicy
 from yolo9000.losses.settings import LossSettings
 from yolo9000.types import ResizeMode
@@ -346,10 +346,7 @@ def read_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
     else:
         known = built_in_recipes()
         raise ConfigError(f"{name}: must be a TOML file or one of {', '.join(known)}{nearest(name, known)}")
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: must be TOML: {error}") from None
+    values = parse_toml(text, name, ConfigError)
     _resolve_paths(values, root)
     return recipe_of(_merged(values, overrides or {}), name)
 
@@ -430,8 +427,8 @@ def _value(text: str) -> object:
     if text == "none":
         return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", text, ConfigError)["value"]
+    except ConfigError:
         return text
 
 

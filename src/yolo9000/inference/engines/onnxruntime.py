@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
-import onnxruntime as ort
 from jaxtyping import Float32
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else its import writes into HOME and asks DNS for a server
+import onnxruntime as ort
 
 from yolo9000.architectures.onnx import INPUT
 from yolo9000.checkpoints.model import LoadedModel

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +25,32 @@ __all__ = ["ENGINE", "NAME", "OpenVinoEngine"]
 NAME = "openvino"
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+MAX_SHAPES = 4  # that are compiled at once; each takes some 50 MB
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A network for one shape, and its requests that no thread uses now: a request runs one batch at a time."""
+
+    network: ov.CompiledModel
+    idle: list[ov.InferRequest] = field(default_factory=list)
+
+    def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
+        try:
+            request = self.idle.pop()  # atomic, as append is
+        except IndexError:
+            request = self.network.create_infer_request()
+        results = request.infer(images)
+        outputs = tuple(np.array(results[i]) for i in range(len(results)))
+        self.idle.append(request)
+        return outputs
 
 
 class OpenVinoEngine:
     """See `yolo9000.inference.engines.base.Engine`.
 
     The network is compiled for each shape of input on its first use: with fixed shapes OpenVINO plans memory and
-    kernels ahead.
+    kernels ahead. The shapes that were used last are kept. Several threads may run it at once.
     """
 
     name = NAME
@@ -45,14 +67,21 @@ class OpenVinoEngine:
         if self._device == "CPU":
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._model = _read(self._core, model)
-        self._compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
+        self._compiled: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
+        self._lock = Lock()
 
     def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
         """See `yolo9000.inference.engines.base.Engine.run`."""
-        if images.shape not in self._compiled:
-            self._compiled[images.shape] = self._compile(images.shape)
-        results = self._compiled[images.shape](images)
-        return tuple(np.array(results[i]) for i in range(len(results)))
+        return self._for_shape(images.shape).run(images)
+
+    def _for_shape(self, shape: tuple[int, ...]) -> _Compiled:
+        with self._lock:
+            if shape not in self._compiled:
+                self._compiled[shape] = _Compiled(self._compile(shape))
+                if len(self._compiled) > MAX_SHAPES:
+                    self._compiled.popitem(last=False)
+            self._compiled.move_to_end(shape)
+            return self._compiled[shape]
 
     def _compile(self, shape: tuple[int, ...]) -> ov.CompiledModel:
         model = self._model.clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 import torch
@@ -55,13 +56,24 @@ class TorchEngine:
 
 @contextmanager
 def _number_of_threads(threads: int) -> Iterator[None]:
-    """Torch has one number of threads for the whole process: the user's own is restored after each run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    """Torch has one number of threads for the whole process: the user's own is restored when no engine runs."""
+    with _LOCK:
+        if not _RUNNING:
+            _USERS[:] = [torch.get_num_threads()]
+        _RUNNING.append(threads)
+        torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _LOCK:
+            _RUNNING.remove(threads)
+            if not _RUNNING:
+                torch.set_num_threads(_USERS[0])
+
+
+_LOCK = Lock()
+_RUNNING: list[int] = []  # the number of threads of each run that goes on now
+_USERS: list[int] = []  # the number of threads before them
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,181 @@
+"""Put YOLOX-Nano and EfficientNet-Lite0 side by side into one untrained detector over the label tree.
+
+    python make_start.py yolox_nano.onnx efficientnet-lite0.safetensors tree.yaml coco.names OUT.safetensors
+
+The first file is YOLOX-Nano as ONNX (`yolox.SHA256`), the second what ``examples/backbones`` makes, ``coco.names`` the
+names of COCO's 80 classes in the order of their numbers. Both networks read the same image. YOLOX-Nano keeps its
+trunk, its neck and the branches of its three levels; its last convolutions become the box and class rows of the three
+anchors of one ``[region]`` layer at stride 16. What each anchor takes over:
+
+- 220 pixels: the level of stride 32, each cell four times, at the mean position of the four.
+- 80 pixels: the level of stride 16 as it is.
+- 28 pixels: the level of stride 8, the mean of the four cells in one of stride 16.
+
+EfficientNet-Lite0's class rows, reduced to 384 channels, become those of ImageNet's classes. Nothing is trained here:
+the rows of all other nodes are zeros until ``fit_classes.py`` fits them. What comes first in the table is what both
+networks computed before; from the row that the metadata call ``first_trained`` on it is what is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from yolox import LEVELS, SHA256, Rows, YoloxNano
+
+from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Region, Reorg, Route, Upsample
+from yolo9000.architectures.weights import ConvParameters, Model, fold_batch_norm
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
+from yolo9000.errors import YoloError
+from yolo9000.taxonomy.files import read_tree
+from yolo9000.taxonomy.wordtree import WordTree
+
+SIZE = 416
+ANCHORS = ((1.75, 1.75), (5.0, 5.0), (13.75, 13.75))  # cells of 16 pixels
+STRIDES = (8, 16, 32)
+BRANCH = 64  # channels of a branch of YOLOX-Nano
+SMALL = 128  # channels of the level of stride 8 in the head
+CLASSIFIER = 384  # channels of EfficientNet-Lite0 in the head
+WIDEST = 1280  # channels that its class rows read
+SMALL_SCALE = 4.0  # swish(4 x) / 4 is nearly x above zero
+STEEPNESS = 4.0  # sigmoid(4 (x - 1/2)) is nearly x between 0 and 1: the slopes are the same at 1/2
+CONTEXT = 5  # side of the window over which class features are averaged: the inner 3x3 at first
+
+# Where the head's channels come from, and where they begin.
+FIRST = {"reg1": 0, "cls1": 64, "reg2": 128, "cls2": 192, "reg0": 256, "cls0": 320, "classifier": 384}
+
+
+def checkpoint(yolox: YoloxNano, classifier: LoadedModel, tree: WordTree, coco: list[str]) -> LoadedModel:
+    """The untrained detector."""
+    table = Rows()
+    image = table.add(_plain(3, groups=3), ConvParameters(np.ones((3, 1, 1, 1), np.float32), np.zeros(3, np.float32)))
+    made = {"images": image}
+    yolox.add_to(table, [yolox.stem(level) for level in range(LEVELS)], made)
+    last = _add_classifier(table, fold_batch_norm(classifier.weights), image)
+    first_trained = len(table.rows)
+    _add_head(table, yolox, made, classifier.weights, last)
+    region = Region(ANCHORS, len(tree), softmax=True, tree="labels.tree")
+    table.add(_plain(region.filters), _last_rows(yolox, classifier, tree, coco))
+    table.add(region)
+    model = Model(Architecture(tuple(table.rows), SIZE, SIZE), tuple(table.parameters))
+    trained = {"yolox_nano_sha256": SHA256, "classifier": dict(classifier.trained), "first_trained": first_trained}
+    return LoadedModel.from_weights(model, tree.names, tree, trained=trained)
+
+
+def _plain(filters: int, size: int = 1, groups: int = 1, activation: str = "linear") -> Conv:
+    return Conv(filters, size, 1, size // 2, False, activation, groups)  # type: ignore[arg-type]
+
+
+def _add_classifier(table: Rows, model: Model, image: int) -> int:
+    """EfficientNet-Lite0 up to the convolution that widens to 1,280 channels."""
+    end = next(i for i, row in enumerate(model.architecture.layers) if isinstance(row, AvgPool)) - 1
+    last = image
+    for row, numbers in zip(model.architecture.layers[:end], model.parameters[:end], strict=True):
+        last = table.add(row, numbers, last)
+    return last
+
+
+def _add_head(table: Rows, yolox: YoloxNano, made: dict[str, int], classifier: Model, last: int) -> None:
+    """Everything between the two networks and the last convolution: joins the channels that `FIRST` lists."""
+    parts = [(part, level) for level in range(LEVELS) for part in ("reg", "cls")]
+    yolox.add_to(table, [yolox.branch(part, level) for part, level in parts], made)
+    branches = {f"{part}{level}": made[yolox.branch(part, level)] for part, level in parts}
+    table.add(Route((branches["reg0"], branches["cls0"])))
+    table.add(Reorg(2, "space_to_depth"))
+    small = table.add(_plain(SMALL, activation="swish"), _mean_of_four(2 * BRANCH))
+    table.add(Route((branches["reg2"], branches["cls2"])))
+    large = table.add(Upsample(2))
+    features = _add_class_features(table, fold_batch_norm(classifier), last)
+    table.add(Route((branches["reg1"], branches["cls1"], large, small, features)))
+
+
+def _add_class_features(table: Rows, classifier: Model, last: int) -> int:
+    rows = list(zip(classifier.architecture.layers, classifier.parameters, strict=True))
+    widest = next(i for i, (row, _) in enumerate(rows) if isinstance(row, AvgPool)) - 1
+    table.add(*rows[widest], last)
+    basis, _ = reduced_rows(classifier)
+    table.add(_plain(CLASSIFIER), ConvParameters(basis[:, :, None, None], np.zeros(CLASSIFIER, np.float32)))
+    context = np.zeros((CLASSIFIER, 1, CONTEXT, CONTEXT), np.float32)
+    context[:, :, 1:-1, 1:-1] = 1 / (CONTEXT - 2) ** 2
+    table.add(_plain(CLASSIFIER, CONTEXT, CLASSIFIER), ConvParameters(context, np.zeros(CLASSIFIER, np.float32)))
+    return table.add(Upsample(2))
+
+
+def reduced_rows(classifier: Model) -> tuple[np.ndarray, np.ndarray]:
+    """The class rows' best approximation of fewer channels: (384, 1280) to reduce features, (1000, 384) of classes.
+
+    What all classes have in common does not change a softmax, and is left out.
+    """
+    weights = next(one for one in reversed(classifier.parameters) if one is not None).weights[:, :, 0, 0]
+    left, strength, right = np.linalg.svd(weights - weights.mean(0), full_matrices=False)
+    return right[:CLASSIFIER], left[:, :CLASSIFIER] * strength[:CLASSIFIER]
+
+
+def _mean_of_four(channels: int) -> ConvParameters:
+    """The mean over each 2x2 block, times `SMALL_SCALE`, of what a reorg has stacked."""
+    weights = np.tile(np.eye(channels, dtype=np.float32), 4) * SMALL_SCALE / 4
+    return ConvParameters(weights[:, :, None, None], np.zeros(channels, np.float32))
+
+
+def _last_rows(yolox: YoloxNano, classifier: LoadedModel, tree: WordTree, coco: list[str]) -> ConvParameters:
+    channels = FIRST["classifier"] + CLASSIFIER
+    weights = np.zeros((len(ANCHORS), 5 + len(tree), channels), np.float32)
+    biases = np.zeros((len(ANCHORS), 5 + len(tree)), np.float32)
+    nodes = [tree.find(name) for name in coco]
+    for level in range(LEVELS):
+        _take_over(yolox, level, nodes, weights[level], biases[level])
+    _take_classes(classifier, tree, weights, biases)
+    return ConvParameters(weights.reshape(-1, channels, 1, 1), biases.reshape(-1))
+
+
+def _take_over(yolox: YoloxNano, level: int, nodes: list[int], weights: np.ndarray, biases: np.ndarray) -> None:
+    """Write the rows of an anchor, (5 + K, C), from the last convolutions of its level.
+
+    YOLOX counts a box from the corner of its cell, x = (column + t) s, w = s exp(t), where the region layer has
+    x = (column + sigmoid(t)) 16, w = 16 anchor exp(t).
+    """
+    scale = SMALL_SCALE if level == 0 else 1.0
+    cells = STRIDES[level] / 16
+    boxes = slice(FIRST[f"reg{level}"], FIRST[f"reg{level}"] + BRANCH)
+    classes = slice(FIRST[f"cls{level}"], FIRST[f"cls{level}"] + BRANCH)
+    box, objectness, names = (yolox.last(part, level) for part in ("reg", "obj", "cls"))
+    weights[:2, boxes] = STEEPNESS * cells * box.weights[:2, :, 0, 0] / scale
+    biases[:2] = STEEPNESS * cells * (box.biases[:2] - 0.5)
+    weights[2:4, boxes] = box.weights[2:, :, 0, 0] / scale
+    biases[2:4] = box.biases[2:] + np.log(cells / np.array(ANCHORS[level]))
+    weights[4, boxes] = objectness.weights[0, :, 0, 0] / scale
+    biases[4] = objectness.biases[0]
+    for number, node in enumerate(nodes):
+        weights[5 + node, classes] = names.weights[number, :, 0, 0] / scale
+        biases[5 + node] = names.biases[number]
+
+
+def _take_classes(classifier: LoadedModel, tree: WordTree, weights: np.ndarray, biases: np.ndarray) -> None:
+    """Write the class rows of ImageNet's classes for all anchors."""
+    assert classifier.tree is not None
+    _, rows = reduced_rows(classifier.weights)
+    numbers = next(one for one in reversed(classifier.weights.parameters) if one is not None)
+    nodes = [5 + tree.ids.index(synset) for synset in classifier.tree.ids]
+    weights[:, nodes, FIRST["classifier"] :] = rows
+    biases[:, nodes] = numbers.biases
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("yolox", "classifier", "tree", "names", "out"):
+        parser.add_argument(name, type=Path)
+    options = parser.parse_args()
+    try:
+        coco = [name for name in options.names.read_text(encoding="utf-8").split("\n") if name]
+        file = checkpoint(YoloxNano(options.yolox), read_checkpoint(options.classifier), read_tree(options.tree), coco)
+        write_checkpoint(options.out, file)
+    except (YoloError, OSError) as error:
+        sys.exit(str(error))
+    print(f"{options.out}: {len(file.weights.architecture.layers)} layers, {len(file.names):,} nodes")
+
+
+if __name__ == "__main__":
+    main()

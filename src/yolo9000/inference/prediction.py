@@ -1,0 +1,115 @@
+"""The detections in one image, with the image: what users look at, save and convert."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from yolo9000.errors import DataError
+from yolo9000.io.draw import annotate
+from yolo9000.types import Detections, SourceImage
+
+__all__ = ["Prediction"]
+
+NOTEBOOK_WIDTH = 900  # pixels that a notebook shows an image at, at most
+NOTEBOOK_ROWS = 20
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """The detections in one image. A notebook shows it as the annotated image and a table.
+
+    Attributes:
+        image: the image, or the frame of a video.
+        detections: in it.
+        seconds: time of its batch divided by the batch's images, from pixels to detections; reading is not counted.
+    """
+
+    image: SourceImage
+    detections: Detections
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def __bool__(self) -> bool:
+        return True  # a prediction without detections is a prediction
+
+    def __repr__(self) -> str:
+        frame = "" if self.image.frame is None else f", frame {self.image.frame}"
+        return f"Prediction({self.image.name!r}{frame}, {self.detections!r}, {self.seconds * 1000:.1f} ms)"
+
+    def draw(self, *, show_path: bool = True) -> UInt8[np.ndarray, "h w 3"]:
+        """The image with boxes and labels, on a tree with the path to each label."""
+        return annotate(self.image.pixels, self.detections, show_path=show_path)
+
+    def save(self, path: str | Path) -> None:
+        """Write the image with boxes and labels; the suffix gives the format.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        try:
+            Image.fromarray(self.draw()).save(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be written: {error}") from None
+
+    def show(self) -> None:
+        """Open the image with boxes and labels in the system's viewer of images."""
+        Image.fromarray(self.draw()).show(title=self.image.name)
+
+    def crop(self, margin: float = 0.0) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+        """The part of the image in each box, at least one pixel wide and high; copies.
+
+        Args:
+            margin: added on each side, as a fraction of the box's width and height.
+
+        Raises:
+            ValueError: the margin is negative.
+        """
+        if margin < 0:
+            raise ValueError(f"margin must be at least 0, got {margin}")
+        width, height = self.image.size_wh
+        crops = []
+        for left, top, right, bottom in self.detections.boxes_xyxy.astype(np.float64):
+            dx, dy = margin * (right - left), margin * (bottom - top)
+            x0, x1 = _span(left - dx, right + dx, width)
+            y0, y1 = _span(top - dy, bottom + dy, height)
+            crops.append(self.image.pixels[y0:y1, x0:x1].copy())
+        return crops
+
+    def to_dict(self) -> dict[str, Any]:
+        """`Detections.to_dict` with ``source`` and ``frame``: a line of ``predictions.jsonl``."""
+        return {"source": self.image.name, "frame": self.image.frame, **self.detections.to_dict()}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        image = Image.fromarray(self.draw())
+        image.thumbnail((NOTEBOOK_WIDTH, NOTEBOOK_WIDTH))
+        stream = io.BytesIO()
+        image.save(stream, format="JPEG", quality=90)
+        data = base64.b64encode(stream.getvalue()).decode()
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{score:.3f}</td><td>{', '.join(f'{side:.0f}' for side in box)}</td></tr>"
+            for name, score, box in list(
+                zip(self.detections.names, self.detections.scores, self.detections.boxes_xyxy, strict=True)
+            )[:NOTEBOOK_ROWS]
+        )
+        return (
+            f'<img alt="" src="data:image/jpeg;base64,{data}"><p>{escape(repr(self))}</p>'
+            f"<table><tr><th>label</th><th>score</th><th>left, top, right, bottom</th></tr>{rows}</table>"
+        )
+
+
+def _span(low: float, high: float, length: int) -> tuple[int, int]:
+    """First and last whole pixels of a range, exclusive, inside the image."""
+    first = min(max(int(np.floor(low)), 0), length - 1)
+    return first, max(min(int(np.ceil(high)), length), first + 1)

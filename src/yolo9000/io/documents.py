@@ -1,0 +1,110 @@
+"""YAML, TOML and JSON of unknown origin, parsed within limits.
+
+The parsers raise their own errors, and others that they do not catch: on deep nesting, on numbers of thousands of
+digits, on dates that are none. YAML's aliases let a few hundred bytes stand for gigabytes. Here all of that is an error
+of the package, which names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+
+from yolo9000.errors import DataError, YoloError
+
+__all__ = ["MAX_DEPTH", "LimitedLoader", "parse_json", "parse_toml", "parse_yaml"]
+
+MAX_DEPTH = 64  # of lists and mappings in each other
+LONGEST_REASON = 200  # characters
+
+
+class LimitedLoader(yaml.SafeLoader):
+    """YAML's plain types, nested at most `MAX_DEPTH` deep, without aliases; what looks like a date stays text."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node within the limits.
+
+        Raises:
+            yaml.MarkedYAMLError: it is outside of them.
+        """
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(None, None, f"must have no aliases (*{event.anchor})", event.start_mark)
+        if self._depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, f"must be nested at most {MAX_DEPTH} deep", event.start_mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+LimitedLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_yaml(text: str, name: object, error: type[YoloError] = DataError) -> Any:
+    """What a YAML text says: mappings, lists, text, numbers, booleans, null.
+
+    Args:
+        text: of one document.
+        name: of the file, for errors.
+        error: class of the error.
+
+    Raises:
+        YoloError: of the given class: the text is not YAML, has aliases, or is nested too deeply.
+
+    Example:
+        >>> parse_yaml("names: [cat, 2024-13-45]", "set.yaml")
+        {'names': ['cat', '2024-13-45']}
+    """
+    with _one_error("YAML", name, error):
+        loader = LimitedLoader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+
+
+def parse_toml(text: str, name: object, error: type[YoloError] = DataError) -> dict[str, Any]:
+    """What a TOML text says; see `parse_yaml`."""
+    with _one_error("TOML", name, error):
+        return tomllib.loads(text)
+
+
+def parse_json(text: str | bytes, name: object, error: type[YoloError] = DataError) -> Any:
+    """What a JSON text says; see `parse_yaml`."""
+    with _one_error("JSON", name, error):
+        return json.loads(text)
+
+
+@contextmanager
+def _one_error(language: str, name: object, error: type[YoloError]) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise error(f"{name}: must be {language} that is not nested so deeply") from None
+    except MemoryError:
+        raise error(f"{name}: must be {language} that fits in memory") from None
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        where = name if mark is None else f"{name}:{mark.line + 1}"
+        raise error(f"{where}: must be {language}: {_short(problem.problem or problem.context or problem)}") from None
+    except Exception as problem:  # whatever a parser raises on bytes that are none of its language
+        raise error(f"{name}: must be {language}: {_short(problem)}") from None
+
+
+def _short(problem: object) -> str:
+    text = " ".join(str(problem).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."

@@ -1,0 +1,182 @@
+"""The parts of the bundled model's recipe that work without the pretrained networks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.paths import ROOT
+from support.small_data import write_voc_set
+
+from yolo9000.architectures.layers import Conv, Route, Upsample
+from yolo9000.losses.classification import SiblingGroups
+from yolo9000.taxonomy.files import read_tree
+from yolo9000.taxonomy.wordtree import WordTree
+
+RECIPE = ROOT / "examples" / "model"
+COCO = (
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "dog",
+    "potted plant",
+    "tv",
+    "hot dog",
+    "toothbrush",
+)
+sys.path.insert(0, str(RECIPE))
+import compute_features  # noqa: E402
+import distill  # noqa: E402
+import feature_cache  # noqa: E402
+import label_table  # noqa: E402
+import make_start  # noqa: E402
+import make_tree  # noqa: E402
+import teach  # noqa: E402
+import yolox  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> WordTree:
+    path = tmp_path_factory.mktemp("tree") / "tree.yaml"
+    make_tree.write(RECIPE / "imagenet.txt", path)
+    return read_tree(path)
+
+
+@pytest.fixture
+def pets() -> WordTree:
+    """animal > (cat > (tabby, tiger cat), dog), tool."""
+    names = ["animal", "tool", "cat", "dog", "tabby", "tiger cat"]
+    return WordTree.from_parents([-1, -1, 0, 0, 2, 2], names, [f"n{i}" for i in range(6)])
+
+
+def test_the_tree_holds_every_class_once_and_no_abstract_word(tree: WordTree) -> None:
+    ids = (RECIPE / "imagenet.txt").read_text().split()
+    assert len(ids) == len(set(ids)) == 1000
+    assert set(ids) <= set(tree.ids)
+    assert len({name.lower() for name in tree.names}) == len(tree)
+    assert all(tree.nodes_named(name) for name in COCO)
+    assert not {"whole", "artifact", "instrumentality", "physical object", "entity"} & set(tree.names)
+    assert tree.path_names(tree.find("dog")) == "animal > dog"
+    assert int(tree.depths.max()) <= 4
+
+
+def test_tables_have_nodes_for_classes(tmp_path: Path, tree: WordTree) -> None:
+    write_voc_set(tmp_path / "voc", boxes=lambda _: [("red", (9, 6, 45, 36))])  # of 90 x 60
+    nodes = label_table._Nodes(tree, {"red": "apple", "blue": "Orange"})
+    lines = list(label_table.boxed(tmp_path / "voc", "train", nodes))
+    apple = tree.ids[tree.find("apple")]
+    assert lines[0]["boxes"] == [[*np.round([9 / 90, 6 / 60, 45 / 90, 36 / 60], 5), apple, 1.0]]
+    folder = tmp_path / "photos" / "Granny-Smith"
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").touch()
+    (line,) = label_table.by_folder(tmp_path / "photos", nodes)
+    assert line["file"] == "Granny-Smith/a.jpg"
+    assert line["label"] == tree.ids[tree.find("Granny Smith")]
+    with pytest.raises(label_table.TreeError, match="'green': must be the name of a node"):
+        nodes["green"]
+
+
+def test_boxes_move_with_their_image() -> None:
+    image = np.zeros((60, 90, 3), np.uint8)
+    image[15:30, 9:45] = 255  # .1 to .5 across, .25 to .5 down
+    box = [[0.1, 0.25, 0.5, 0.5]]
+    for seed in (None, 0, 1, 2, 3):
+        rng = None if seed is None else np.random.default_rng(seed)
+        pixels, placed = compute_features.place(image, rng)
+        ((x1, y1, x2, y2),), (inside,) = feature_cache.Placed("a", **placed).boxes(box)
+        bright = np.argwhere(pixels.mean(2) > 200)
+        if inside > 0.99:
+            np.testing.assert_allclose([*bright.min(0)[::-1], *(bright.max(0)[::-1] + 1)], [x1, y1, x2, y2], atol=4)
+    assert placed["flip"] in (True, False)
+
+
+def test_a_box_half_outside_is_cut_off() -> None:
+    placed = feature_cache.Placed("a", (100, 50), (4.0, 4.0), (-200.0, 0.0), False)
+    boxes, inside = placed.boxes([[0.25, 0.0, 0.75, 1.0]])  # 100 to 300 in x before the offset: -100 to 100
+    np.testing.assert_allclose(boxes, [[0, 0, 100, 200]])
+    np.testing.assert_allclose(inside, [0.5])
+
+
+def test_soft_labels_teach_what_lies_below_the_label(tmp_path: Path, pets: WordTree) -> None:
+    """Label cat; the classifier says tabby .6, tiger cat .2, dog .2: below cat .75 and .25."""
+    np.savez(tmp_path / "soft.npz", key=np.array(["a.jpg#0"]), p=np.array([[0.6, 0.2, 0.2]], np.float16))
+    soft = distill.SoftLabels([tmp_path / "soft.npz"], pets, ["n4", "n5", "n3"])
+    logits = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
+    hard = SiblingGroups.of(pets).path_losses(logits, torch.tensor([2]))[0].sum()
+    below = -(torch.tensor([0.75, 0.25]) * logits[0, 4:].log_softmax(0)).sum()
+    found = soft.loss(logits, torch.tensor([2]), torch.tensor([soft.find("a.jpg", 0)]))
+    torch.testing.assert_close(found, (hard + below)[None], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(soft.loss(logits, torch.tensor([2]), torch.tensor([soft.find("b.jpg", 0)])), hard[None])
+
+
+def test_soft_labels_that_contradict_the_label_are_not_heard(tmp_path: Path, pets: WordTree) -> None:
+    np.savez(tmp_path / "soft.npz", key=np.array(["a.jpg#0"]), p=np.array([[0.1, 0.1, 0.8]], np.float16))
+    soft = distill.SoftLabels([tmp_path / "soft.npz"], pets, ["n4", "n5", "n3"])
+    logits = torch.zeros(1, 6)
+    found = soft.loss(logits, torch.tensor([2]), torch.tensor([0]))
+    torch.testing.assert_close(found, torch.tensor([2 * np.log(2)], dtype=torch.float32))  # animal or tool, cat or dog
+
+
+def test_photographs_keep_a_label_that_no_box_is_of(tree: WordTree) -> None:
+    nodes = teach.Nodes(tree, list(COCO))
+    dog, person = COCO.index("dog"), COCO.index("person")
+    boxes = [(dog, 0.9, np.array([0.1, 0.1, 0.6, 0.9])), (person, 0.2, np.array([0.5, 0.1, 0.9, 0.9]))]
+    beagle = nodes.find("catdog", "dog/beagle")
+    line = teach.line("a.jpg", boxes, beagle, nodes)
+    assert line["boxes"] == [[0.1, 0.1, 0.6, 0.9, beagle, 0.9]]
+    assert len(line["ignored"]) == 1
+    assert "label" not in line
+    horn = tree.ids[tree.find("French horn")]
+    line = teach.line("a.jpg", boxes, nodes.find("imagenette", horn), nodes)
+    assert line["boxes"][0][4] == tree.ids[tree.find("dog")]
+    assert line["label"] == horn
+    assert teach.iou(np.array([0, 0, 2, 1.0]), np.array([1, 0, 3, 1.0])) == pytest.approx(1 / 3)
+
+
+def test_the_mean_of_four_cells_is_exact_above_zero() -> None:
+    """swish(4 x) / 4 is x within .02 for x >= 1; the reorg stacks four cells of two channels."""
+    numbers = make_start._mean_of_four(2)
+    cells = np.array([[1.0, 5.0], [3.0, 6.0], [2.0, 7.0], [2.0, 8.0]])  # means 2 and 6.5
+    x = numbers.weights[:, :, 0, 0] @ cells.reshape(-1)
+    np.testing.assert_allclose(x / (1 + np.exp(-x)) / make_start.SMALL_SCALE, [2, 6.5], atol=0.02)
+
+
+def test_focus_is_a_convolution_of_six_by_six() -> None:
+    """YOLOX stacks the pixels of each 2x2 block, then convolves 3x3 with padding 1."""
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((5, 12, 3, 3)).astype(np.float32)
+    rgb = torch.rand(1, 3, 10, 14, generator=torch.Generator().manual_seed(1))
+    bgr = rgb.flip(1) * 255
+    blocks = torch.cat([bgr[..., y::2, x::2] for y, x in ((0, 0), (1, 0), (0, 1), (1, 1))], 1)
+    expected = torch.nn.functional.conv2d(blocks, torch.from_numpy(weights), padding=1)
+    numbers = yolox._without_focus(make_start.ConvParameters(weights, np.zeros(5, np.float32)))
+    found = torch.nn.functional.conv2d(rgb, torch.from_numpy(numbers.weights), stride=2, padding=2)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_a_growing_table_routes_where_it_must() -> None:
+    table = yolox.Rows()
+    first = table.add(Conv(4, 1, padding=0))
+    second = table.add(Conv(4, 1, padding=0), source=first)
+    table.add(Upsample(2), source=first)
+    assert table.rows[second + 1 :] == [Route((first,)), Upsample(2)]
+    assert [type(row) for row in table.rows] == [Conv, Conv, Route, Upsample]
+    assert len(table.parameters) == 4
+
+
+def test_the_lists_of_the_recipe_agree() -> None:
+    sources = {line.split(",")[0] for line in (RECIPE / "sources.csv").read_text().splitlines()[1:]}
+    import photographs
+
+    assert sources == set(photographs.SOURCES)
+    ids = (RECIPE / "imagenet.txt").read_text().split()
+    assert all(a < b for a, b in pairwise(sorted(ids)))
+    assert json.dumps(sorted(teach.GARMENTS))

@@ -1,0 +1,104 @@
+"""A detector takes images as Python programs hold them, or says what to do instead."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yolo9000.errors import ConfigError, DataError
+from yolo9000.inference.inputs import check_pixels_array, inputs_of, one_input
+
+PIXELS = np.random.default_rng(3).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def encoded() -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+class Upload(io.BytesIO):
+    """What web frameworks hand over: a file with a name."""
+
+    name = "up.png"
+
+
+def test_all_forms_of_an_image_are_the_same_pixels(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(encoded())
+    rgba = np.dstack([PIXELS, np.full((5, 7), 9, np.uint8)])
+    forms: list[Any] = [
+        PIXELS, rgba, Image.fromarray(PIXELS), file, str(file), encoded(), bytearray(encoded()), memoryview(encoded()),
+        io.BytesIO(encoded()), Upload(encoded()),
+    ]  # fmt: skip
+    for form in forms:
+        np.testing.assert_array_equal(one_input(form).pixels, PIXELS)
+    with file.open("rb") as stream:
+        np.testing.assert_array_equal(one_input(stream).pixels, PIXELS)
+    assert one_input(Upload(encoded())).name == "up.png"
+    assert one_input(PIXELS, 3).name == "image 3"
+
+
+def test_a_tensor_has_its_channels_first() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(PIXELS.transpose(2, 0, 1).copy())
+    np.testing.assert_array_equal(one_input(tensor).pixels, PIXELS)
+    batch = inputs_of(torch.stack([tensor, tensor.flip(2)]))
+    assert batch is not None
+    np.testing.assert_array_equal(one_input(batch[1]).pixels, PIXELS[:, ::-1])
+    with pytest.raises(DataError, match=r"image 0: a tensor must have the shape \(3, h, w\), .* got \(5, 7, 3\)"):
+        one_input(torch.from_numpy(PIXELS))
+    with pytest.raises(DataError, match=r"must be uint8, .* got float32: give .*\* 255"):
+        one_input(tensor / 255)
+
+
+def test_bgr_is_opencvs_order() -> None:
+    bgra = np.dstack([PIXELS[:, :, ::-1], np.full((5, 7), 9, np.uint8)])
+    np.testing.assert_array_equal(one_input(PIXELS[:, :, ::-1], color="bgr").pixels, PIXELS)
+    np.testing.assert_array_equal(one_input(bgra, color="bgr").pixels, PIXELS)
+    for grey in (PIXELS[:, :, 0], PIXELS[:, :, :1]):
+        np.testing.assert_array_equal(one_input(grey, color="bgr").pixels, np.repeat(PIXELS[:, :, :1], 3, axis=2))
+    with pytest.raises(ConfigError, match="must be rgb or bgr, got 'brg'"):
+        getattr(one_input, "__wrapped__", one_input)(PIXELS, color="brg")  # tests check types before
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (PIXELS.astype(np.float32), r"must be uint8, RGB in 0..255, got float32: give image.astype\(np.uint8\)"),
+        (PIXELS.astype(np.int64), "must be uint8, RGB in 0..255, got int64$"),
+        (PIXELS.transpose(2, 0, 1), r"must be \(h, w, 3\), got \(3, 5, 7\): give image.transpose\(1, 2, 0\)"),
+        (PIXELS[:0], r"got \(0, 7, 3\)"),
+        (None, "must be an image, a path, bytes, an open file or an array, got NoneType"),
+        (7, "got int"),
+        (io.StringIO("x"), "must be a file opened in binary mode"),
+        (b"", "must be a JPEG"),
+        (b"\x89PNG\r\n\x1a\n", "truncated or damaged PNG"),
+    ],
+)
+def test_what_is_no_image_is_refused(image: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        one_input(image)
+
+
+def test_one_image_is_distinguished_from_several(tmp_path: Path) -> None:
+    for one in (PIXELS, Image.fromarray(PIXELS), "a.png", tmp_path, b"x", io.BytesIO(b"x"), bytearray(b"x"), None):
+        assert inputs_of(one) is None
+    assert inputs_of([PIXELS]) is not None
+    assert len(inputs_of(image for image in (PIXELS, PIXELS)) or ()) == 2
+    assert len(inputs_of(np.stack([PIXELS] * 3)) or ()) == 3
+    assert inputs_of([]) == []
+
+
+@pytest.mark.parametrize(
+    "image", [PIXELS.astype(np.float32), PIXELS[:, :, 0], np.dstack([PIXELS, PIXELS]), PIXELS[:, :0], [[1, 2]]]
+)
+def test_the_network_never_sees_what_is_no_image(image: Any) -> None:
+    with pytest.raises(DataError, match="an image must be a uint8 array"):
+        check_pixels_array(image)
+    check_pixels_array(PIXELS)
