@@ -34,7 +34,7 @@ from yolo9000.training.signals import STOP_SIGNALS
 __all__ = ["Monitor", "Notify"]
 
 Notify = Callable[[str], None]
-EVALUATIONS = 8  # of a training that ends after a time, at equal parts of it
+EVALUATIONS = 4  # of a training that ends after a time, at equal parts of it
 BATCHES_DRAWN = 3  # at the start of a run
 
 
