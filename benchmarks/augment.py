@@ -37,9 +37,9 @@ from yolo9000.data.augment import (
     distort,
     draw_color,
     draw_crop,
-    draw_place,
+    draw_jitter,
     draws,
-    place,
+    paste,
 )
 from yolo9000.data.batching import Example, collate
 from yolo9000.io.images import read_image
@@ -181,7 +181,7 @@ def parts(files: list[bytes], size: int) -> dict[str, Make]:
         return crop(image, draw_crop((WIDTH, HEIGHT), small, settings.jitter, rng).mirror(size), small)
 
     def put(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return place(image, draw_place((WIDTH, HEIGHT), small, settings.jitter, rng).mirror(size), small)
+        return paste(image, draw_jitter((WIDTH, HEIGHT), small, settings.jitter, rng).mirror(size), small)
 
     return {
         "decode: OpenCV": lambda data, _: decode_opencv(data),

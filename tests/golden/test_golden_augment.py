@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.golden import arrays, assert_close, parameters
 
-from yolo9000.data.augment import Placement, Rotation, distort, place, rotate_crop
+from yolo9000.data.augment import Placement, Rotation, distort, paste, rotate_crop
 
 if "aug_src" not in arrays("preproc"):
     pytest.skip("the small copy of the recorded numbers has none of the augmentation", allow_module_level=True)
@@ -49,9 +49,9 @@ def test_distort(number: int) -> None:
 def test_flip() -> None:
     height, width = source().shape[:2]
     whole = Placement((0, 0, width, height), (0, 0, width, height))
-    assert_close(place(source(), whole.mirror(width), (width, height)), recorded("flip"), CLOSE)
-    assert_close(place(source(), whole, (width, height)), source(), CLOSE)
-    ours = place(rounded(source()), whole.mirror(width), (width, height))
+    assert_close(paste(source(), whole.mirror(width), (width, height)), recorded("flip"), CLOSE)
+    assert_close(paste(source(), whole, (width, height)), source(), CLOSE)
+    ours = paste(rounded(source()), whole.mirror(width), (width, height))
     np.testing.assert_array_equal(ours, rounded(recorded("flip")))
 
 
@@ -62,9 +62,9 @@ def test_placement(number: int) -> None:
     image_height, image_width = source().shape[:2]
     placement = Placement((0, 0, image_width, image_height), (left, top, width, height))
     theirs = recorded(f"place{number}")
-    assert_close(place(source(), placement, size_wh), theirs, CLOSE)
-    assert_close(place(source(), placement.mirror(size_wh[0]), size_wh), theirs[:, ::-1], CLOSE)
-    assert_close(as_float(place(rounded(source()), placement, size_wh)), theirs, LEVELS)
+    assert_close(paste(source(), placement, size_wh), theirs, CLOSE)
+    assert_close(paste(source(), placement.mirror(size_wh[0]), size_wh), theirs[:, ::-1], CLOSE)
+    assert_close(as_float(paste(rounded(source()), placement, size_wh)), theirs, LEVELS)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -82,6 +82,42 @@ class TestPredict:
             with Image.open(out / f"{stem}.jpg") as image:
                 assert image.size == size
 
+    def test_results_on_standard_output(self, flat: str, photos: Path, tmp_path: Path, capsys) -> None:
+        """Results alone on standard output, so that another program can read them; lines for people beside it."""
+        args = ["predict", str(photos), "-m", flat, "--no-save", *LOW]
+        assert run([*args, "--json", "-", "--csv", str(tmp_path / "found.csv")]) == 0
+        out, err = capsys.readouterr()
+        results = [json.loads(line) for line in lines(out)]
+        expected = list(Detector.load(flat, conf_threshold=0.05).predict(photos))
+        assert [result["source"] for result in results] == [prediction.image.name for prediction in expected]
+        total = sum(len(prediction.detections) for prediction in expected)
+        assert sum(len(result["detections"]) for result in results) == total
+        assert "in 3 images" in err
+        rows = list(csv.DictReader(lines((tmp_path / "found.csv").read_text())))
+        assert len(rows) == total
+        assert run([*args, "--csv", "-", "--quiet"]) == 0
+        out, err = capsys.readouterr()
+        assert list(csv.DictReader(lines(out))) == rows
+        assert not err
+        assert run([*args, "--csv", "-", "--json", "-"]) == 2
+        assert "--json or --csv, not both" in capsys.readouterr().err
+
+    def test_quiet_prints_errors_only(self, flat: str, photos: Path, capsys) -> None:
+        (photos / "b.png").write_text("no image")
+        assert run(["predict", str(photos), "-m", flat, "--no-save", "-q"]) == 3
+        out, err = capsys.readouterr()
+        assert not out
+        assert len(lines(err)) == 1
+
+    def test_a_failed_output_is_one_failed_image(self, flat: str, tmp_path: Path, capsys) -> None:
+        Image.new("RGB", (66_000, 8)).save(tmp_path / "1.png")  # a JPEG is at most 65,535 pixels wide
+        Image.new("RGB", (60, 40)).save(tmp_path / "2.png")
+        assert run(["predict", str(tmp_path / "*.png"), "-m", flat, "-o", str(tmp_path / "out")]) == 3
+        out, err = capsys.readouterr()
+        assert "1 failed" in out
+        assert "1.jpg: cannot be written: " in err
+        assert (tmp_path / "out" / "2.jpg").exists()
+
     def test_a_tree_gives_paths(self, tree: str, photos: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
         assert run(["predict", str(photos), "-m", tree, "-o", str(out), "-f", "jsonl", "--no-save", *LOW]) == 0
@@ -171,6 +207,7 @@ class TestPredict:
         while video.read()[0]:
             frames += 1
         assert frames == 4
+        assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(5)  # each second frame of 10 a second
         assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (96, 64)
 
     @pytest.mark.parametrize("batch", ["2", "5"])

@@ -374,8 +374,8 @@ class TestVal:
         ]
         (tmp_path / "all.json").write_text(json.dumps(results))
         assert run(["val", str(tmp_path / "all.json"), str(voc), "--out", str(tmp_path / "val")]) == 0
-        numbers = json.loads((tmp_path / "val" / "scores.json").read_text())["metrics"]
-        assert (numbers["map50"], numbers["map"], numbers["best_f1"]) == (1.0, pytest.approx(1.0), 1.0)
+        metrics = json.loads((tmp_path / "val" / "scores.json").read_text())["metrics"]
+        assert (metrics["map50"], metrics["map"], metrics["best_f1"]) == (1.0, pytest.approx(1.0), 1.0)
 
     def test_a_tree_is_scored_by_depth(self, tmp_path: Path, capsys) -> None:
         cfg = write_tree_model(tmp_path)

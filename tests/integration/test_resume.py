@@ -64,16 +64,16 @@ def test_what_is_only_to_be_looked_at_does_not_stop_a_training(recipe: Path, tmp
 
 
 def test_messages_that_have_nowhere_to_go_do_not_stop_a_training(recipe: Path, tmp_path: Path) -> None:
-    told = []
+    lines = []
 
     def notify(line: str) -> None:
-        told.append(line)
-        if len(told) > 1:
+        lines.append(line)
+        if len(lines) > 1:
             raise OSError(5, "Input/output error")  # the terminal is gone
 
     done = train(recipe=recipe, out=tmp_path / "run", threads=1, epochs=1, notify=notify)
     assert done.step == done.total_steps
-    assert len(told) > 1
+    assert len(lines) > 1
 
 
 def score(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:

@@ -25,11 +25,11 @@ from yolo9000.data.augment import (
     draw_color,
     draw_cover,
     draw_crop,
-    draw_place,
+    draw_jitter,
     draw_rotation,
     draws,
     mosaic,
-    place_boxes,
+    move_boxes,
 )
 from yolo9000.data.batching import epoch_order, multi_scale_size
 from yolo9000.types import BoxAnnotations
@@ -148,7 +148,7 @@ def test_crop_is_darknets_correction(
     expected = np.clip(expected, 0, 1)
     keep = (expected[:, 2:] - expected[:, :2] >= 0.0011).all(axis=1)
     boxes = BoxAnnotations.plain((fractions * image).astype(np.float32)[keep], np.flatnonzero(keep))
-    ours = place_boxes(boxes, placement, size_wh, 0.0)
+    ours = move_boxes(boxes, placement, size_wh, 0.0)
     assert ours.labels.tolist() == boxes.labels.tolist()
     np.testing.assert_allclose(ours.boxes_xyxy, (expected * size)[keep], atol=2e-3)
     sides = ours.boxes_xyxy[:, 2:] - ours.boxes_xyxy[:, :2]
@@ -166,7 +166,7 @@ def test_what_is_drawn_lies_within_bounds(seed: int, image_wh: tuple[int, int], 
     assert max(abs(top), abs(height - top - cut_height)) <= jitter * height
 
     for placement, outer, inner, aspect in (
-        (draw_place(image_wh, size_wh, jitter, draws(seed, 0, 1)), size_wh, "target_ltwh", width / height),
+        (draw_jitter(image_wh, size_wh, jitter, draws(seed, 0, 1)), size_wh, "target_ltwh", width / height),
         (
             draw_cover(image_wh, size_wh, jitter, draws(seed, 0, 2)),
             image_wh,
@@ -187,7 +187,7 @@ def test_draws_fill_their_bounds() -> None:
     lefts, fractions = [], []
     for index in range(400):
         lefts.append(draw_crop((300, 200), (64, 32), 0.2, draws(0, 0, index)).source_ltwh[0])
-        _, _, width, height = draw_place((300, 200), (416, 352), 0.2, draws(0, 0, index)).target_ltwh
+        _, _, width, height = draw_jitter((300, 200), (416, 352), 0.2, draws(0, 0, index)).target_ltwh
         fractions.append(width / height)
     assert -60 <= min(lefts) < -50
     assert 50 < max(lefts) <= 60
@@ -351,6 +351,6 @@ def test_size_is_the_same_for_so_many_batches(seed: int, batch: int, sizes: list
 
 def test_whole_window_keeps_every_box() -> None:
     boxes = painted(4)[1]
-    kept = place_boxes(boxes, Placement((0, 0, 300, 200), (0, 0, 300, 200)), (300, 200), 1.0)
+    kept = move_boxes(boxes, Placement((0, 0, 300, 200), (0, 0, 300, 200)), (300, 200), 1.0)
     np.testing.assert_array_equal(kept.boxes_xyxy, boxes.boxes_xyxy)
     np.testing.assert_array_equal(kept.areas, boxes.areas)

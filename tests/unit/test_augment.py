@@ -21,13 +21,13 @@ from yolo9000.data.augment import (
     distort,
     draw_cover,
     draw_crop,
-    draw_place,
+    draw_jitter,
     draw_rotation,
     draws,
     keyed,
     mosaic,
-    place,
-    place_boxes,
+    move_boxes,
+    paste,
     rotate_crop,
 )
 from yolo9000.data.batching import SIZES, Batch, Example, collate, epoch_order, multi_scale_size
@@ -81,29 +81,29 @@ def test_crop_moves_boxes() -> None:
     # (20, 9, 50, 30): 2 * (20 - 10) = 20, 4/3 * (9 + 6) = 20, 2 * 40 = 80, 4/3 * 36 = 48; area 630 * 8/3 = 1680.
     # (0, 0, 30, 30): 2 * -10 = -20, cut at 0; 8; 40; 48. 40 of its 60 columns are left: area 900 * 8/3 * 2/3 = 1600.
     placement = Placement((10, -6, 80, 72), (0, 0, 160, 96))
-    placed = place_boxes(gt((20, 9, 50, 30), (0, 0, 30, 30)), placement, (160, 96), 0.0)
+    placed = move_boxes(gt((20, 9, 50, 30), (0, 0, 30, 30)), placement, (160, 96), 0.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[20, 20, 80, 48], [0, 8, 40, 48]], atol=1e-4)
     np.testing.assert_allclose(placed.areas, [1680, 1600], rtol=1e-5)
     # mirrored on 160: 160 - 80 = 80, 160 - 20 = 140; 160 - 40 = 120, 160
-    placed = place_boxes(gt((20, 9, 50, 30), (0, 0, 30, 30)), placement.mirror(160), (160, 96), 0.0)
+    placed = move_boxes(gt((20, 9, 50, 30), (0, 0, 30, 30)), placement.mirror(160), (160, 96), 0.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[80, 20, 140, 48], [120, 8, 160, 48]], atol=1e-4)
 
 
 def test_placement_moves_boxes() -> None:
     # 50 x 20 to 100 x 60 at (7, 12) of 128 x 96: scales 2 and 3. 2 * 10 + 7 = 27, 3 * 5 + 12 = 27, 47, 57.
     placement = Placement((0, 0, 50, 20), (7, 12, 100, 60))
-    placed = place_boxes(gt((10, 5, 20, 15)), placement, (128, 96), 1.0)
+    placed = move_boxes(gt((10, 5, 20, 15)), placement, (128, 96), 1.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[27, 27, 47, 57]], atol=1e-4)
     # mirrored, the target begins at 128 - 107 = 21; the box at 128 - 47 = 81
     assert placement.mirror(128).target_ltwh == (21, 12, 100, 60)
-    placed = place_boxes(gt((10, 5, 20, 15)), placement.mirror(128), (128, 96), 1.0)
+    placed = move_boxes(gt((10, 5, 20, 15)), placement.mirror(128), (128, 96), 1.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[81, 27, 101, 57]], atol=1e-4)
     assert placement.mirror(128).mirror(128) == placement
 
 
 def test_target_beyond_the_input_cuts_boxes() -> None:
     # 50 x 40 at (-7, -4) of 32 x 24, scale 1: (0, 0, 10, 10) shows 3 x 6 of 10 x 10, (45, 0, 50, 9) nothing
-    placed = place_boxes(gt((0, 0, 10, 10), (45, 0, 50, 9)), Placement((0, 0, 50, 40), (-7, -4, 50, 40)), (32, 24), 0.0)
+    placed = move_boxes(gt((0, 0, 10, 10), (45, 0, 50, 9)), Placement((0, 0, 50, 40), (-7, -4, 50, 40)), (32, 24), 0.0)
     np.testing.assert_allclose(placed.boxes_xyxy, [[0, 0, 3, 6]], atol=1e-5)
     assert placed.areas == pytest.approx([18])
 
@@ -112,14 +112,14 @@ def test_target_beyond_the_input_cuts_boxes() -> None:
 def test_boxes_mostly_cut_away_go(min_visible: float, left: list[int]) -> None:
     # The window begins at x = 10: of the widths 20, 20, 8 are left 20, 10, 2; shares 1, 1/2, 1/4
     boxes = gt((12, 3, 32, 9), (0, 3, 20, 9), (4, 3, 12, 9))
-    placed = place_boxes(boxes, Placement((10, 0, 40, 30), (0, 0, 80, 60)), (80, 60), min_visible)
+    placed = move_boxes(boxes, Placement((10, 0, 40, 30), (0, 0, 80, 60)), (80, 60), min_visible)
     assert placed.labels.tolist() == left
 
 
 def test_tiny_boxes_go() -> None:
     # .001 of 400 x 300 is .4 x .3
     boxes = gt((10, 10, 10.39, 50), (10, 10, 10.41, 50), (10, 10, 50, 10.29), (10, 10, 50, 10.31), (7, 7, 7, 9))
-    placed = place_boxes(boxes, Placement((0, 0, 400, 300), (0, 0, 400, 300)), (400, 300), 0.0)
+    placed = move_boxes(boxes, Placement((0, 0, 400, 300), (0, 0, 400, 300)), (400, 300), 0.0)
     assert placed.labels.tolist() == [1, 3]
 
 
@@ -131,7 +131,7 @@ def test_marks_stay_with_their_boxes() -> None:
         np.array([False, False, True]),
         np.array([20, 20, 80], np.float32),
     )
-    placed = place_boxes(boxes, Placement((0, 0, 60, 40), (0, 0, 30, 40)), (30, 40), 0.1)
+    placed = move_boxes(boxes, Placement((0, 0, 60, 40), (0, 0, 30, 40)), (30, 40), 0.1)
     assert placed.labels.tolist() == [4, 6]
     assert placed.difficult.tolist() == [True, False]
     assert placed.crowd.tolist() == [False, True]
@@ -156,17 +156,17 @@ def test_crop_takes_the_window(dtype: type) -> None:
 
 def test_placement_on_grey() -> None:
     # 4 pixels to 2: samples at 0 and 2; to the left of column 1 and beyond column 3 all stays grey
-    out = place(row(10, 40, 80, 120), Placement((0, 0, 4, 1), (1, 1, 2, 1)), (4, 3))
+    out = paste(row(10, 40, 80, 120), Placement((0, 0, 4, 1), (1, 1, 2, 1)), (4, 3))
     assert out[:, :, 0].tolist() == [[128] * 4, [128, 10, 80, 128], [128] * 4]
-    out = place(row(10, 40, 80, 120), Placement((0, 0, 4, 1), (1, 1, 2, 1)).mirror(4), (4, 3))
+    out = paste(row(10, 40, 80, 120), Placement((0, 0, 4, 1), (1, 1, 2, 1)).mirror(4), (4, 3))
     assert out[1, :, 0].tolist() == [128, 80, 10, 128]
-    floats = place(row(0, 1, dtype=np.float32), Placement((0, 0, 2, 1), (1, 0, 2, 1)), (4, 1))
+    floats = paste(row(0, 1, dtype=np.float32), Placement((0, 0, 2, 1), (1, 0, 2, 1)), (4, 1))
     assert floats[0, :, 0].tolist() == [0.5, 0, 1, 0.5]
 
 
 def test_placement_fades_where_it_enlarges() -> None:
     # 2 pixels to 4: samples at 0, 1/2, 1, 3/2, of which the last is half way out to black
-    out = place(row(100, 200), Placement((0, 0, 2, 1), (0, 0, 4, 1)), (4, 1))
+    out = paste(row(100, 200), Placement((0, 0, 2, 1), (0, 0, 4, 1)), (4, 1))
     assert out[0, :, 0].tolist() == [100, 150, 200, 100]
 
 
@@ -250,10 +250,10 @@ def test_drawn_crop() -> None:
 
 def test_drawn_placement() -> None:
     # 300 x 200, as drawn 300 x 200: aspect 1.5 on 416 x 352, 416 wide and 416 / 1.5 = 277.3 high; a third of 75 down
-    placement = draw_place((300, 200), (416, 352), 0.2, Script(0.5, 0.5, 0.9, 1 / 3))
+    placement = draw_jitter((300, 200), (416, 352), 0.2, Script(0.5, 0.5, 0.9, 1 / 3))
     assert placement == Placement((0, 0, 300, 200), (0, 25, 416, 277))
     # .8 * 300 by 1.2 * 200 less a hair: aspect 1, on 416 x 352 352 high; half of the 64 to the right
-    placement = draw_place((300, 200), (416, 352), 0.2, Script(0, 1 - 1e-12, 0.5, 0.9))
+    placement = draw_jitter((300, 200), (416, 352), 0.2, Script(0, 1 - 1e-12, 0.5, 0.9))
     assert placement == Placement((0, 0, 300, 200), (32, 0, 352, 352))
 
 
@@ -333,7 +333,7 @@ def test_no_boxes_and_no_gt_are_two_things(placement: str) -> None:
 
 def test_mosaic_has_four_quarters() -> None:
     # x: 20 + int(61 * .5) = 50 of 100; y: 12 + int(37 * .25) = 21 of 60. Images 4 * .9 = 3, 0 and 2 of 4.
-    # Every image covers its quarter: two numbers for the aspect, two for the place, no flip; colors take five more.
+    # Every image covers its quarter: two numbers for the aspect, two for the position, no flip; colors take five more.
     part = [0.5, 0.5, 0.5, 0.5, 0.5, 0, 0, 0, 0]
     rng = Script(0.5, 0.25, 0.9, 0.1, 0.5, *part * 4)
     whole = gt((0, 0, 40, 30))

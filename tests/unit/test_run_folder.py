@@ -74,7 +74,7 @@ def test_outside_of_a_work_tree_a_run_starts_all_the_same(tmp_path: Path, monkey
     assert RunFolder(tmp_path / "run").facts()["git"] is None
 
 
-def test_the_commit_is_found_wherever_git_keeps_it(tmp_path: Path) -> None:
+def test_the_commit_is_read_wherever_git_keeps_it(tmp_path: Path) -> None:
     """In a reference, packed, in a linked work tree, detached, from a folder below; none before the first commit."""
     git(tmp_path, "init", "tree")
     tree = tmp_path / "tree"
@@ -201,9 +201,9 @@ def test_a_damaged_line_inside_the_log_is_skipped_with_a_warning(folder: RunFold
 
 
 @settings(max_examples=30, deadline=None)
-@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+@given(position=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_whatever_bit_of_the_log_is_flipped_it_is_rewound(
-    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+    tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
 ) -> None:
     folder = RunFolder(tmp_path_factory.mktemp("run") / "run")
     folder.start(FACTS)
@@ -212,7 +212,7 @@ def test_whatever_bit_of_the_log_is_flipped_it_is_rewound(
         folder.log_metrics(step, step / 2, 3.0 * step, {"map50": step / 10})
     log = folder.path / "metrics.jsonl"
     data = bytearray(log.read_bytes())
-    data[place % len(data)] ^= 1 << bit
+    data[position % len(data)] ^= 1 << bit
     log.write_bytes(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +23,8 @@ from yolo9000.cli.options import (
     with_labels,
     with_options,
 )
-from yolo9000.cli.terminal import Failures, printable, say
-from yolo9000.errors import DataError
+from yolo9000.cli.terminal import Failures, printable, say, say_note
+from yolo9000.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +34,14 @@ if TYPE_CHECKING:
     from yolo9000.errors import YoloError
     from yolo9000.inference.detector import Detector, Prediction
     from yolo9000.io.sources import OnInputError
+    from yolo9000.io.writers import Stream
 
 __all__ = ["predict"]
+
+
+TargetOption = Annotated[
+    str | None, typer.Option(help="Also write to this file; - is standard output.", show_default=False)
+]
 
 
 @with_options(model_options=MODEL, engine_options=ENGINE, detection_options=DETECTION)
@@ -80,6 +87,8 @@ def predict(
     batch: Annotated[int, typer.Option(help="Number of images run at a time.")] = 1,
     every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger images before decoding them.")] = 64_000_000,
+    json: TargetOption = None,
+    csv: TargetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Detect in images and videos."""
@@ -89,12 +98,13 @@ def predict(
     if within is not None:
         detector = detector.within([name.strip() for name in within.split(",")])
     with ExitStack() as stack:
-        report = stack.enter_context(_Report(quiet))
+        report = stack.enter_context(_Report(say_note if "-" in (json, csv) else say, quiet))
         predictions = detector.predict(
             sources, batch=batch, classes=classes or (), every=every, max_pixels=max_pixels, on_error=report.failed
         )
         folder = (out or next_run(Path("runs/predict"))) if save or formats else None
-        write = _writer(stack, folder, detector, formats or [], save)
+        output = _Output(folder, formats or [], _targets(json, csv), save, every)
+        write = _writer(stack, output, detector)
         for prediction in predictions:
             write(prediction, report.failed)
             report.done(prediction)
@@ -102,23 +112,43 @@ def predict(
     report.failures.exit()
 
 
-def _writer(
-    stack: ExitStack, folder: Path | None, detector: Detector, formats: list[str], save: bool
-) -> Callable[[Prediction, OnInputError], None]:
+@dataclass(frozen=True)
+class _Output:
+    """What ``predict`` writes, and where."""
+
+    folder: Path | None
+    formats: list[str]
+    targets: dict[str, Path | Stream]
+    save: bool
+    every: int
+
+
+def _targets(json: str | None, csv: str | None) -> dict[str, Path | Stream]:
+    if json == csv == "-":
+        raise ConfigError("standard output takes --json or --csv, not both")
+    if "-" in (json, csv) and sys.stdout is None:
+        raise ConfigError("standard output is closed")
+    given = {name: target for name, target in (("jsonl", json), ("csv", csv)) if target is not None}
+    return {name: sys.stdout if target == "-" else Path(target) for name, target in given.items()}
+
+
+def _writer(stack: ExitStack, output: _Output, detector: Detector) -> Callable[[Prediction, OnInputError], None]:
     """What writes the results of an image: files of the formats, and the annotated image, whose errors are reported."""
-    from yolo9000.io.naming import OutputNames
     from yolo9000.io.writers import ImageWriter, ResultWriter
     from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 
-    if folder is None:
-        return lambda prediction, failed: None
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
-    results = stack.enter_context(ResultWriter(folder, formats, category_ids, with_images=save)) if formats else None
-    images = stack.enter_context(ImageWriter(folder, results.names if results else OutputNames())) if save else None
+    results = stack.enter_context(
+        ResultWriter(
+            output.folder or Path(), output.formats, category_ids, with_images=output.save, targets=output.targets
+        )
+    )
+    images = None
+    if output.folder and output.save:
+        images = stack.enter_context(ImageWriter(output.folder, results.names, every=output.every))
 
     def write(prediction: Prediction, failed: OnInputError) -> None:
-        if results:
-            results.write(prediction.image.name, prediction.image.frame, prediction.detections)
+        results.write(prediction.image.name, prediction.image.frame, prediction.detections)
         try:
             if images:
                 images.write(prediction.image, prediction.draw())
@@ -131,13 +161,14 @@ def _writer(
 class _Report:
     """What ``predict`` prints: one line per image, and on a terminal a count below them."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, say: Callable[[str], None], quiet: bool) -> None:
         self.failures = Failures()
+        self._say = say
         self._quiet = quiet
         self._images = 0
         self._objects = 0
         self._seconds = 0.0
-        self._bar = None if quiet else _progress()
+        self._bar = None if quiet or say is say_note else _progress()
 
     def __enter__(self) -> _Report:
         if self._bar:
@@ -152,7 +183,7 @@ class _Report:
         if self._bar:
             self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
-            say(line)
+            self._say(line)
 
     def done(self, prediction: Prediction) -> None:
         self._print(_line(prediction))

@@ -1,6 +1,6 @@
 """A new image from an image: cropped or placed, mirrored, its colors changed; and its boxes with it.
 
-What is done to an image depends on random numbers that are keyed by seed, epoch and place alone (`draws`): the
+What is done to an image depends on random numbers that are keyed by seed, epoch and index alone (`draws`): the
 order of the work, the number of workers, shards and a resumed run cannot change it.
 
 Paper: §2 and §3 ("random crops, color shifting, etc."; for the classifier also rotations), without numbers. Those,
@@ -38,13 +38,13 @@ __all__ = [
     "draw_color",
     "draw_cover",
     "draw_crop",
-    "draw_place",
+    "draw_jitter",
     "draw_rotation",
     "draws",
     "keyed",
     "mosaic",
-    "place",
-    "place_boxes",
+    "move_boxes",
+    "paste",
     "rotate_crop",
 ]
 
@@ -75,7 +75,7 @@ class AugmentSettings(BaseModel):
             with ``stretch``. ``letterbox_jitter`` is Darknet's since 2017-03-26: the whole image, its aspect
             ratio slightly changed, somewhere on a grey canvas; goes with ``letterbox``.
         mosaic: probability that four images are put together in one. Not in the paper; YOLOv4's, where it is .5.
-        min_visible: share of a box's area that must be left in the crop for the box to stay: of what is mostly cut
+        min_visible: fraction of a box's area that must be left in the crop for the box to stay: of what is mostly cut
             away nobody could say what it is. Darknet keeps such boxes: 0. `SMALLEST_BOX` holds besides.
     """
 
@@ -139,7 +139,7 @@ class Purpose(IntEnum):
 
 
 def keyed(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
-    """Random numbers that depend on what is given here and on nothing else.
+    """Random numbers that depend on the arguments and on nothing else.
 
     NumPy promises that `PCG64` makes the same bits of a seed in every version, but not that the methods of `Generator`
     go on making the same numbers of those. So only ``random`` is used of them, 53 of the bits as a fraction, which has
@@ -160,7 +160,7 @@ def draws(seed: int, epoch: int, index: int) -> np.random.Generator:
     Args:
         seed: of the run.
         epoch: 0-based.
-        index: place in the order of the whole epoch, before it is dealt to shards. Not the image's number: a
+        index: position in the order of the whole epoch, before it is dealt to shards. Not the image's number: a
             image that an epoch shows twice is to look different each time.
     """
     return keyed(seed, Purpose.AUGMENT, epoch, index)
@@ -228,7 +228,7 @@ def draw_crop(
     return Placement((left, top, width - left - right, height - top - bottom), (0, 0, *size_wh))
 
 
-def draw_place(
+def draw_jitter(
     image_wh: tuple[int, int], size_wh: tuple[int, int], jitter: float, rng: np.random.Generator
 ) -> Placement:
     """The whole image, its proportions changed a little, as large as fits and wherever it fits: ``letterbox_jitter``.
@@ -297,7 +297,7 @@ def crop(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewPi
     return cv2.flip(resized, 1, dst=resized) if placement.mirrored else resized
 
 
-def place(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewPixels:
+def paste(image: Pixels, placement: Placement, size_wh: tuple[int, int]) -> NewPixels:
     """The image on a grey canvas, in one affine map. Darknet: src/image.c place_image.
 
     The first pixels of image and target coincide; where the image is enlarged, it fades to black beyond its last.
@@ -340,7 +340,7 @@ def _sample(image: Pixels, to_source: Float64[np.ndarray, "2 3"], out: NewPixels
     cv2.cvtColor(cv2.warpAffine(wide, to_source, size_wh, flags=flags), cv2.COLOR_RGBA2RGB, dst=out)
 
 
-def place_boxes(
+def move_boxes(
     boxes: BoxAnnotations, placement: Placement, size_wh: tuple[int, int], min_visible: float
 ) -> BoxAnnotations:
     """The boxes where their image has gone, as far as they can be seen there.
@@ -351,7 +351,7 @@ def place_boxes(
         boxes: in pixels of the image.
         placement: where the image went.
         size_wh: of the input that it went to.
-        min_visible: share of a box's area that must be left for it to stay.
+        min_visible: fraction of a box's area that must be left for it to stay.
 
     Returns:
         Those that stay, in their order, clipped, in pixels of the input; their areas shrink as they do. A box whose
@@ -405,7 +405,7 @@ def distort(image: Pixels, hue: float, saturation: float, exposure: float) -> Pi
     """The image with its colors changed in HSV: hue shifted, saturation and value multiplied, the result clipped.
 
     Darknet: src/image.c distort_image. The way through HSV is left out. Of a pixel whose largest channel is v, factors
-    s of the saturation and e of the value make x into e (s x + (1 - s) v); a shift of the hue moves x by a share of
+    s of the saturation and e of the value make x into e (s x + (1 - s) v); a shift of the hue moves x by a fraction of
     the pixel's own spread within its own limits. So 8 bits hold every step. They do not hold HSV: 256 hues are too
     few, and a saturation or value above 1 would be cut off before it has done its work.
 
@@ -435,8 +435,8 @@ def _turn_hue(planes: list[Plane], high: Plane, hue: float) -> list[Plane]:
     """Red, green and blue with another hue, each pixel with the same largest and smallest value; spoils `planes`.
 
     Along the circle of hues a channel is highest for a third, falls for a sixth, is lowest for a third, rises for a
-    sixth. Whole thirds of a turn only exchange the channels. What is left is a share of a sixth: it moves a falling
-    or rising channel by that share of the pixel's spread, and one that is about to fall or rise by what goes beyond.
+    sixth. Whole thirds of a turn only exchange the channels. What is left is a fraction of a sixth: it moves a falling
+    or rising channel by that fraction of the pixel's spread, and one that is about to fall or rise by what goes beyond.
     """
     low = cv2.min(cv2.min(planes[0], planes[1]), planes[2])
     thirds = round(3 * hue)
@@ -471,7 +471,7 @@ def _excess(plane: Plane, other: Plane, out: Plane) -> Plane:
 
 # --- A detector's images. ---
 
-_PLACEMENTS = {"random_crop": (draw_crop, crop), "letterbox_jitter": (draw_place, place)}
+_PLACEMENTS = {"random_crop": (draw_crop, crop), "letterbox_jitter": (draw_jitter, paste)}
 
 
 def augment(
@@ -524,7 +524,7 @@ def _carry_out(
     if settings.upside_down and _coin(rng):
         image, boxes = _upside_down(image, boxes)
     changed = distort(render(image, placement, size_wh), *draw_color(settings, rng))
-    return changed, None if boxes is None else place_boxes(boxes, placement, size_wh, settings.min_visible)
+    return changed, None if boxes is None else move_boxes(boxes, placement, size_wh, settings.min_visible)
 
 
 def mosaic(
@@ -563,11 +563,11 @@ def mosaic(
     for (left, top, *wh), (tile, gt) in zip(quarters, [(image, boxes), *map(load, others)], strict=True):
         quarter_wh, image_wh = (wh[0], wh[1]), (tile.shape[1], tile.shape[0])
         placement = draw_cover(image_wh, quarter_wh, settings.jitter, rng)
-        quarter, found = _carry_out(tile, gt, placement, crop, settings, quarter_wh, rng)
-        if found is None:
+        quarter, moved = _carry_out(tile, gt, placement, crop, settings, quarter_wh, rng)
+        if moved is None:
             raise ValueError(f"mosaic: each image must have boxes or an empty list of them, one of {others} has None")
         whole[top : top + wh[1], left : left + wh[0]] = quarter
-        parts.append(replace(found, boxes_xyxy=found.boxes_xyxy + _float32(left, top, left, top)))
+        parts.append(replace(moved, boxes_xyxy=moved.boxes_xyxy + _float32(left, top, left, top)))
     return whole, _join(parts)
 
 
@@ -628,7 +628,7 @@ def draw_rotation(
     settings: ClassifierAugmentSettings,
     rng: np.random.Generator,
 ) -> Rotation:
-    """Proportions, scale, angle and place of a classifier's crop.
+    """Proportions, scale, angle and position of a classifier's crop.
 
     Darknet: src/image.c random_augment_args. Where the scaled image is smaller than the input, the input reaches
     beyond it. Darknet takes the input's width for its height too, which is the same for all its classifiers.

@@ -126,7 +126,7 @@ def epoch_order(seed: int, epoch: int, count: int, shard: int = 0, shards: int =
         Indices of images, 0 .. count - 1.
 
     Raises:
-        ValueError: there is no such shard.
+        ValueError: the index is not that of a shard.
     """
     if not 0 <= shard < shards:
         raise ValueError(f"shard must be in 0..{shards - 1}, got {shard}")

@@ -35,8 +35,8 @@ def read_image_file(image: ImageFile) -> bytes | Path:
     except OSError as error:
         raise DataError(f"{image.path}: cannot be read: {error.strerror}") from None
     if len(data) < image.length:
-        place = f"{image.length:,} bytes at {image.offset:,}"
-        raise DataError(f"{image.path}: must hold an image of {place}, holds {len(data):,} there")
+        stretch = f"{image.length:,} bytes at {image.offset:,}"
+        raise DataError(f"{image.path}: must hold an image of {stretch}, holds {len(data):,} there")
     return data
 
 
@@ -65,7 +65,7 @@ def image_size(image: ImageFile, name: str) -> tuple[int, int]:
 
 @contextmanager
 def pixel_limit(max_pixels: int) -> Iterator[None]:
-    """While it lasts, images of up to so many pixels are accepted by `image_size`, instead of `MAX_PIXELS`."""
+    """While it lasts, images of up to that number of pixels are accepted by `image_size`, instead of `MAX_PIXELS`."""
     token = _pixel_limit.set(max_pixels)
     try:
         yield

@@ -117,6 +117,8 @@ def writing(path: object) -> Iterator[None]:
     """Raise an `OSError`, or what Pillow raises of a suffix, as a `DataError`: ``PATH: cannot be written: REASON``."""
     try:
         yield
+    except BrokenPipeError:  # the reader of the output has gone, which is not an error
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be written: {reason(error)}") from error
 

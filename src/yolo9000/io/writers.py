@@ -25,13 +25,31 @@ from yolo9000.types import Detections, SourceImage
 if TYPE_CHECKING:
     import cv2
 
-__all__ = ["FORMATS", "ImageWriter", "ResultWriter"]
+__all__ = ["FORMATS", "ImageWriter", "ResultWriter", "Stream"]
 
 FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
 
 _JPEG_QUALITY = 92
 _FRAMES_PER_SECOND = 25.0  # of a stream that does not say
 _CSV_HEADER = ("source", "frame", "name", "label", "score", "left", "top", "right", "bottom", "path")
+
+
+@runtime_checkable  # for the type checks in test runs
+class Stream(Protocol):
+    """An open stream of text, e.g. standard output."""
+
+    @property
+    def encoding(self) -> str:
+        """Name of its encoding."""
+        ...
+
+    def write(self, text: str, /) -> int:
+        """Add text."""
+        ...
+
+    def flush(self) -> None:
+        """Pass on what was added."""
+        ...
 
 
 class ResultWriter:
@@ -58,11 +76,11 @@ class ResultWriter:
         names: the stems that were given, for other files about the same images.
 
     Args:
-        folder: made when it is not there.
+        folder: made if a format needs it and it does not exist.
         formats: some of `FORMATS`.
         category_ids: for ``coco``, from label to COCO category id; None keeps the label.
-
         with_images: whether an `ImageWriter` writes the annotated images into the folder, which ``html`` shows.
+        targets: for ``jsonl`` and ``csv``, further files, or streams, which stay open.
 
     Raises:
         ConfigError: a format is unknown; ``html`` is asked for without the images.
@@ -76,6 +94,7 @@ class ResultWriter:
         category_ids: Mapping[int, int] | None = None,
         *,
         with_images: bool = False,
+        targets: Mapping[str, Path | Stream] | None = None,
     ) -> None:
         for name in formats:
             _check_format(name)
@@ -84,8 +103,7 @@ class ResultWriter:
         self.names = OutputNames()
         self._sinks: list[_Sink] = []
         with ExitStack() as opened:
-            for name in dict.fromkeys(formats):
-                sink = _open_sink(name, folder, category_ids)
+            for sink in _open_sinks(folder, formats, category_ids, targets or {}):
                 opened.callback(sink.close)
                 self._sinks.append(sink)
             self._open_sinks = opened.pop_all()
@@ -102,6 +120,8 @@ class ResultWriter:
             ConfigError: a label has no COCO category id.
             DataError: a file cannot be written.
         """
+        if not self._sinks:
+            return
         result = _Result(image_name, frame, self.names.stem(image_name, frame), detections)
         for sink in self._sinks:
             sink.write(result)
@@ -129,16 +149,18 @@ class ImageWriter:
     Args:
         folder: made when it is not there.
         names: gives the stems; share those of a `ResultWriter` so that files about one image are named alike.
+        every: distance of the frames of a video that are written; it keeps its speed.
 
     Raises:
         DataError: the folder or a file cannot be written.
     """
 
-    def __init__(self, folder: Path, names: OutputNames) -> None:
+    def __init__(self, folder: Path, names: OutputNames, *, every: int = 1) -> None:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._names = names
+        self._every = every
         self._video: tuple[str, cv2.VideoWriter] | None = None
 
     def write(self, image: SourceImage, drawn: UInt8[np.ndarray, "h w 3"]) -> Path:
@@ -170,7 +192,7 @@ class ImageWriter:
         if self._video is None or self._video[0] != image.name:
             self.close()
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            rate = image.frames_per_second or _FRAMES_PER_SECOND
+            rate = (image.frames_per_second or _FRAMES_PER_SECOND) / self._every
             video = cv2.VideoWriter(str(path), code, rate, image.size_wh)
             if not video.isOpened():
                 raise DataError(f"{path}: cannot be written: OpenCV cannot encode video there")
@@ -215,6 +237,15 @@ def _check_format(name: str) -> None:
         raise ConfigError(message, argument="formats")
 
 
+def _open_sinks(
+    folder: Path, formats: Sequence[str], category_ids: Mapping[int, int] | None, targets: Mapping[str, Path | Stream]
+) -> Iterator[_Sink]:
+    for name in dict.fromkeys(formats):
+        yield _open_sink(name, folder, category_ids)
+    for name, target in targets.items():
+        yield _JsonLines(target) if name == "jsonl" else _Csv(target)
+
+
 def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) -> _Sink:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -233,21 +264,41 @@ def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) 
             return _DarknetLabels(folder / "labels")
 
 
+class _Text:
+    """Text in a file, or in a stream that stays open. A killed process leaves all that was written."""
+
+    def __init__(self, target: Path | Stream) -> None:
+        self._name = str(target) if isinstance(target, Path) else "standard output"
+        with ExitStack() as opened, writing(self._name):
+            self._file = (
+                opened.enter_context(target.open("w", encoding="utf-8", newline=""))
+                if isinstance(target, Path)
+                else target
+            )
+            self._opened = opened.pop_all()
+
+    def write(self, text: str) -> None:
+        # A file name that is not UTF-8, or not of the stream's encoding, must not end the run.
+        encoding = self._file.encoding or "utf-8"
+        with writing(self._name):
+            self._file.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._file.flush()
+
+    def close(self) -> None:
+        with writing(self._name):
+            self._opened.close()
+
+
 class _JsonLines:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with writing(path):
-            self._file = path.open("w", encoding="ascii", newline="\n")
+    def __init__(self, target: Path | Stream) -> None:
+        self._text = _Text(target)
 
     def write(self, result: _Result) -> None:
         record = {"source": result.source, "frame": result.frame, **result.detections.to_dict()}
-        with writing(self._path):
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()  # a killed run keeps what it had done
+        self._text.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
-        with writing(self._path):
-            self._file.close()
+        self._text.close()
 
 
 class _CocoResults:
@@ -285,22 +336,19 @@ def _coco_image_id(stem: str, frame: int | None) -> int | str:
 
 
 class _Csv:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with writing(path):
-            # A file name that is not UTF-8 must not end the run: its odd bytes are written as \udcXX.
-            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(_CSV_HEADER)
+    def __init__(self, target: Path | Stream) -> None:
+        self._text = _Text(target)
+        self._rows = csv.writer(self._text, lineterminator="\n")
+        with ExitStack() as failing:
+            failing.callback(self._text.close)
+            self._rows.writerow(_CSV_HEADER)
+            failing.pop_all()
 
     def write(self, result: _Result) -> None:
-        with writing(self._path):
-            self._rows.writerows(_csv_rows(result))
-            self._file.flush()
+        self._rows.writerows(_csv_rows(result))
 
     def close(self) -> None:
-        with writing(self._path):
-            self._file.close()
+        self._text.close()
 
 
 def _csv_rows(result: _Result) -> Iterator[list[object]]:

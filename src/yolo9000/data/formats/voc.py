@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from xml.etree import ElementTree
 
-from yolo9000.data.files import is_file, is_note, numbered_lines, path_inside, to_number, walk_files
+from yolo9000.data.files import is_file, is_note, numbered_lines, path_inside, walk_files
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_files import (
-    check_declared_size,
     duplicate_image,
     find_image,
     is_image,
@@ -32,12 +31,13 @@ from yolo9000.data.image_files import (
     walk_images,
 )
 from yolo9000.data.images import copy_image
-from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, shown
+from yolo9000.data.issues import IssueError, make_boxes, make_issue, shown
 from yolo9000.data.labels import ClassIndices
 from yolo9000.data.listing import Listing, join
 from yolo9000.data.split_names import UNDIVIDED, by_split
-from yolo9000.data.writing import boxes_to_write, size_to_write, writing
-from yolo9000.data.xml_files import element_name, read_xml
+from yolo9000.data.voc_xml import annotation_tree, object_names, parse_annotation, read_object, size_issues
+from yolo9000.data.writing import writing
+from yolo9000.data.xml_files import element_name
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.io.images import IMAGE_SUFFIXES
@@ -49,13 +49,10 @@ __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "read_voc", "sniff"
 NAME: Final = "voc"
 TITLE = "PASCAL VOC"
 
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
 _LISTED = re.compile(r"(.+?)(?:\s+(?:-1|0|1))?")  # an image and, in a list of one class, whether it is there
-_MARKS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True, "": False}
 _ANNOTATION_FOLDERS = ("Annotations", "Annotation", "xmls", "xml", "labels")
 _IMAGE_FOLDERS = ("JPEGImages", "images", "image", "img", "imgs", "Data")
 _LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "ImageSets/DET")
-_THINNEST = 1.01  # pixels; a narrower box would be written inverted
 
 
 class Source(SourceSettings):
@@ -278,7 +275,7 @@ def voc_classes(root: Path, names_file: Path | None, *, annotations: str = "Anno
     """
     folders = _Folders(root / annotations, root)
     paths = [item for _, item in _annotations(folders, names_file) if isinstance(item, Path)]
-    return tuple(sorted({name for path in paths for name in _object_names(path)}))
+    return tuple(sorted({name for path in paths for name in object_names(path)}))
 
 
 class _Folders(NamedTuple):
@@ -371,16 +368,16 @@ def _read_one(folders: _Folders, path: Path, named_in: str, indices: ClassIndice
     where = str(path)
     issues: list[Issue] = []
     try:
-        tree = _parse(path)
+        tree = parse_annotation(path)
         image = ImageFile(_image_of(folders, path) or _named_image(folders.images, tree, where))
         size_wh = size_of(image, where, missing="label-orphan")
-        issues += _check_size(tree, size_wh, where)
+        issues += size_issues(tree, size_wh, where)
     except IssueError as error:
         return Annotation(None, (error.issue,))
     rows = []
     for number, element in enumerate(tree.iterfind("object"), 1):
         try:
-            rows.append(_read_object(element, f"{where}: object {number}", indices, issues))
+            rows.append(read_object(element, f"{where}: object {number}", indices, issues))
         except IssueError as error:
             issues.append(error.issue)
     try:
@@ -391,10 +388,6 @@ def _read_one(folders: _Folders, path: Path, named_in: str, indices: ClassIndice
     return Annotation(Sample(name, image, where, size_wh, boxes), (*issues, *box_issues))
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    return read_xml(path, "annotation", "label-unreadable")
-
-
 def _named_image(folder: Path, tree: ElementTree.Element, where: str) -> Path:
     """The image that the annotation names; labelling tools write a whole path of their own machine."""
     named = tree.findtext("filename", "").strip().replace("\\", "/").rpartition("/")[2]
@@ -402,57 +395,6 @@ def _named_image(folder: Path, tree: ElementTree.Element, where: str) -> Path:
         message = f"its image must be in {folder}, is not there"
         raise IssueError(make_issue("label-orphan", where, message, "put it there, or delete the annotation"))
     return find_image(folder, named, where)
-
-
-def _check_size(tree: ElementTree.Element, size_wh: tuple[int, int], where: str) -> list[Issue]:
-    if tree.find("size") is None:
-        return []
-    sides = [to_number(tree.findtext(f"size/{side}", "").strip()) for side in ("width", "height")]
-    width, height = (int(side) if side is not None and abs(side) < 1e9 else 0 for side in sides)
-    try:
-        check_declared_size((width, height), size_wh, where)
-    except IssueError as error:
-        if not error.issue.fixable:
-            raise
-        return [error.issue]
-    return []
-
-
-def _read_object(element: ElementTree.Element, where: str, indices: ClassIndices, issues: list[Issue]) -> RawBox:
-    label = indices.of(element.findtext("name", "").strip(), where)
-    xmin, ymin, xmax, ymax = (_side(element, side, where) for side in _SIDES)
-    left, right = _without_last(xmin, xmax)
-    top, bottom = _without_last(ymin, ymax)
-    difficult = element.findtext("difficult", "0").strip()
-    if difficult.lower() not in _MARKS:
-        message = f"difficult must be 0 or 1, got {shown(difficult)}"
-        issues.append(make_issue("label-syntax", where, message, "correct it; 0 is taken", fixable=True))
-    written = f"xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"
-    return RawBox(label, left, top, right, bottom, where, written, difficult=_MARKS.get(difficult.lower(), False))
-
-
-def _side(element: ElementTree.Element, side: str, where: str) -> float:
-    text = element.findtext(f"bndbox/{side}", "").strip()
-    value = to_number(text)
-    if value is None:
-        message = f"must have a bndbox whose {side} is a number, got {shown(text)}"
-        raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
-    return value
-
-
-def _without_last(first: float, last: float) -> tuple[float, float]:
-    """Edges from 0, the far one exclusive, of the first and last pixel, from 1."""
-    if last <= first:  # left as it is, or a box that ends where it begins would be one pixel wide
-        return first, last
-    begin = first - 1
-    return (0.0 if -1 <= begin < 0 else begin), last
-
-
-def _object_names(path: Path) -> set[str]:
-    try:
-        return {name for element in _parse(path).iterfind("object") if (name := element.findtext("name", "").strip())}
-    except IssueError:
-        return set()
 
 
 # --- Writing. ---
@@ -522,39 +464,6 @@ def _write_one(folder: Path, stem: str, sample: Sample, classes: Sequence[str]) 
         raise DataError(f"{annotation}: must not be there already; write to an empty folder")
     file_name = stem + Path(sample.name).suffix.lower()
     copy_image(sample.image, folder / "JPEGImages" / file_name)
-    tree = _tree_of(sample, file_name, classes)
+    tree = annotation_tree(sample, file_name, classes)
     ElementTree.indent(tree)
     write_atomically(annotation, ElementTree.tostring(tree, encoding="unicode") + "\n")
-
-
-def _tree_of(sample: Sample, file_name: str, classes: Sequence[str]) -> ElementTree.Element:
-    boxes = boxes_to_write(sample, "VOC")
-    width, height = size_to_write(sample)
-    tree = ElementTree.Element("annotation")
-    _add(tree, "filename", file_name)
-    size = ElementTree.SubElement(tree, "size")
-    for name, value in zip(("width", "height", "depth"), (width, height, 3), strict=True):
-        _add(size, name, str(value))
-    for sides, label, ignored in zip(boxes.boxes_xyxy, boxes.labels, boxes.difficult | boxes.crowd, strict=True):
-        element = ElementTree.SubElement(tree, "object")
-        _add(element, "name", classes[label])
-        _add(element, "difficult", str(int(ignored)))
-        left, top, right, bottom = sides.tolist()
-        left, right = _thick_enough(left, right, width)
-        top, bottom = _thick_enough(top, bottom, height)
-        box = ElementTree.SubElement(element, "bndbox")
-        for name, side in zip(_SIDES, (left + 1, top + 1, right, bottom), strict=True):
-            _add(box, name, str(int(side)) if side.is_integer() else repr(side))
-    return tree
-
-
-def _thick_enough(first: float, last: float, length: int) -> tuple[float, float]:
-    """Two edges more than a pixel apart, inside the image where it is long enough."""
-    if last - first > 1 or length < _THINNEST:
-        return first, last
-    begin = min(max((first + last - _THINNEST) / 2, 0.0), length - _THINNEST)
-    return begin, begin + _THINNEST
-
-
-def _add(parent: ElementTree.Element, tag: str, text: str) -> None:
-    ElementTree.SubElement(parent, tag).text = text
