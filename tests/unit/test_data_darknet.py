@@ -596,3 +596,9 @@ def test_real_data():
         samples = [annotation.sample for annotation in annotations if annotation.sample]
         assert len(samples) == 126
         assert sum(len(sample.boxes) for sample in samples) == 929
+
+
+def test_a_list_may_name_the_root(tmp_path):
+    """A path without a name has no labels beside it."""
+    (tmp_path / "l.txt").write_text("/\n")
+    assert codes(list(read_label_files([tmp_path / "l.txt"], ["dog"]))) == ["image-missing"]
