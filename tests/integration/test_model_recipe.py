@@ -90,7 +90,7 @@ def test_boxes_move_with_their_image() -> None:
     box = [[0.1, 0.25, 0.5, 0.5]]
     for seed in (None, 0, 1, 2, 3):
         rng = None if seed is None else np.random.default_rng(seed)
-        pixels, placed = compute_features.place(image, rng)
+        pixels, placed = compute_features.jitter(image, rng)
         ((x1, y1, x2, y2),), (inside,) = feature_cache.Placed("a", **placed).boxes(box)
         bright = np.argwhere(pixels.mean(2) > 200)
         if inside > 0.99:
@@ -158,8 +158,8 @@ def test_focus_is_a_convolution_of_six_by_six() -> None:
     blocks = torch.cat([bgr[..., y::2, x::2] for y, x in ((0, 0), (1, 0), (0, 1), (1, 1))], 1)
     expected = torch.nn.functional.conv2d(blocks, torch.from_numpy(weights), padding=1)
     params = yolox._without_focus(make_start.ConvParameters(weights, np.zeros(5, np.float32)))
-    found = torch.nn.functional.conv2d(rgb, torch.from_numpy(params.weights), stride=2, padding=2)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
+    ours = torch.nn.functional.conv2d(rgb, torch.from_numpy(params.weights), stride=2, padding=2)
+    torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-2)
 
 
 def test_a_growing_table_routes_where_it_must() -> None:

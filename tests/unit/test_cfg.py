@@ -754,7 +754,7 @@ def test_comments_may_be_in_any_encoding(tmp_path: Path, encoding: str) -> None:
 
 
 @pytest.mark.parametrize(("section", "version"), [("yolo", "YOLOv3 or later"), ("detection", "YOLOv1")])
-def test_networks_of_other_versions_are_told_what_they_are(section: str, version: str) -> None:
+def test_networks_of_other_versions_are_named_in_the_error(section: str, version: str) -> None:
     with pytest.raises(ConfigError, match=rf"\[{section}\] is of {version}; here detectors end in \[region\]"):
         parse_cfg(plain(net="mosaic=1") + f"[{section}]\nmask=0,1\n")
 
