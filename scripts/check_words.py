@@ -103,10 +103,11 @@ EXCEPTIONS = [
     ("tests/unit/test_safety.py", "colour", "an unknown setting that is refused"),
     ("tests/unit/test_web.py", "weak", "an ETag of HTTP that is weak"),
     ("benchmarks/*", "processor", "the function of Python's platform module"),
+    ("src/yolo9000/checkpoints/darknet/cfg.py", "share", "part of a key of Darknet's"),
 ]
 
 # Not checked yet: folders and files that still have to be reworded. To be emptied.
-UNCHECKED = ["examples/model/*"]
+UNCHECKED: list[str] = []
 
 
 @dataclass(frozen=True)

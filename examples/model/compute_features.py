@@ -35,7 +35,7 @@ class FrozenLayers:
         import openvino as ov
 
         assert model.weights is not None
-        outputs = tuple((f"tap{place}", row) for place, row in enumerate(taps(model)))
+        outputs = tuple((f"tap{position}", row) for position, row in enumerate(taps(model)))
         data = build_onnx(model.weights, outputs).SerializeToString()
         core = ov.Core()
         network = core.read_model(data)
@@ -52,7 +52,7 @@ class FrozenLayers:
         return [result[name][0] for name in self.outputs]
 
 
-def place(image: np.ndarray, rng: np.random.Generator | None) -> tuple[np.ndarray, dict[str, Any]]:
+def jitter(image: np.ndarray, rng: np.random.Generator | None) -> tuple[np.ndarray, dict[str, Any]]:
     """The image at the input's size, and how it lies there; ``rng`` None fits it as detection does."""
     flip = rng is not None and bool(rng.random() < 0.5)
     image = image[:, ::-1] if flip else image
@@ -111,7 +111,7 @@ def _write_shard(listing: Path, frozen: FrozenLayers, options: argparse.Namespac
     maps, entries = [], []
     for file, draw in jobs:
         rng = None if options.plain else np.random.default_rng([options.seed, draw, zlib.crc32(file.encode())])
-        image, placed = place(cv2.imread(str(options.images / file)), rng)
+        image, placed = jitter(cv2.imread(str(options.images / file)), rng)
         maps.append([one.astype(np.float16) for one in frozen(image if rng is None else color(image, rng))])
         entries.append({"file": file, **placed})
     for tap, arrays in enumerate(zip(*maps, strict=True)):

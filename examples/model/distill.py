@@ -12,7 +12,7 @@ from torch import Tensor
 from yolo9000.losses.classification import SiblingGroups
 from yolo9000.taxonomy.wordtree import WordTree
 
-LEAST_MASS = 0.3  # of the classifier's probability that must lie at the label or below, for it to be listened to
+MIN_MASS = 0.3  # of the classifier's probability that must lie at the label or below, for it to be listened to
 
 
 class SoftLabels:
@@ -55,7 +55,7 @@ class SoftLabels:
         p = self._node_probabilities(soft[has])
         own = labels[has]
         mass = p.gather(1, own[:, None])
-        weight = p * self.below[own] / mass.clamp(min=1e-6) * (mass > LEAST_MASS)
+        weight = p * self.below[own] / mass.clamp(min=1e-6) * (mass > MIN_MASS)
         return losses.index_add(0, has, -(weight * self._log_conditionals(logits[has])).sum(1))
 
     def _node_probabilities(self, soft: Tensor) -> Tensor:

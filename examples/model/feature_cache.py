@@ -47,7 +47,7 @@ class Placed:
     flip: bool
 
     def boxes(self, boxes_xyxy: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (fractions of the image) in pixels of the input, cut off at its edges; and the share of each inside."""
+        """Boxes (fractions of the image) in pixels of the input, clipped to it; and the fraction of each inside."""
         boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4) * [*self.wh, *self.wh]
         if self.flip:
             boxes[:, [0, 2]] = self.wh[0] - boxes[:, [2, 0]]
@@ -77,7 +77,9 @@ class Features:
         for name in names:
             for listing in sorted(folder.glob(f"{name}-[0-9][0-9][0-9].json")):
                 entries = [Placed(**entry) for entry in json.loads(listing.read_text())]
-                arrays = [np.load(listing.with_suffix(f".{place}.npy"), mmap_mode="r") for place in range(len(taps))]
+                arrays = [
+                    np.load(listing.with_suffix(f".{position}.npy"), mmap_mode="r") for position in range(len(taps))
+                ]
                 self.index += [(len(self.shards), i) for i in range(len(entries))]
                 self.placed += entries
                 self.shards.append(arrays)
@@ -85,10 +87,10 @@ class Features:
     def __len__(self) -> int:
         return len(self.index)
 
-    def maps(self, numbers: Sequence[int]) -> dict[int, Tensor]:
+    def maps(self, images: Sequence[int]) -> dict[int, Tensor]:
         """The taps' outputs, each (N, C, h, w), for some of the images, by layer."""
-        places = [self.index[number] for number in numbers]
-        arrays = [np.stack([self.shards[shard][tap][i] for shard, i in places]) for tap in range(len(self.taps))]
+        positions = [self.index[number] for number in images]
+        arrays = [np.stack([self.shards[shard][tap][i] for shard, i in positions]) for tap in range(len(self.taps))]
         return {layer: torch.from_numpy(array).float() for layer, array in zip(self.taps, arrays, strict=True)}
 
 
@@ -111,14 +113,14 @@ class Labels:
 
 def read_labels(paths: Sequence[Path], ids: Sequence[str]) -> dict[str, Labels]:
     """What the tables say of each file; ``label_table.py`` describes their lines."""
-    place = {one: i for i, one in enumerate(ids)}
+    position = {one: i for i, one in enumerate(ids)}
     labels = {}
     for path in paths:
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             boxes = np.array([box[:4] for box in entry["boxes"]], np.float64).reshape(-1, 4)
             ignored = np.array(entry["ignored"], np.float64).reshape(-1, 4)
-            nodes = tuple(place[box[4]] for box in entry["boxes"])
-            image_node = place[entry["label"]] if "label" in entry else None
+            nodes = tuple(position[box[4]] for box in entry["boxes"])
+            image_node = position[entry["label"]] if "label" in entry else None
             labels[entry["file"]] = Labels(boxes, nodes, ignored, image_node)
     return labels

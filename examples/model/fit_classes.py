@@ -25,17 +25,17 @@ from yolo9000.architectures.layers import Region
 from yolo9000.architectures.torch import Network, SplitHead
 from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 
-LEAST_INSIDE, LEAST_SIDE = 0.5, 8  # of a box: share in the input, pixels
+MIN_INSIDE, MIN_SIDE = 0.5, 8  # of a box: fraction in the input, pixels
 NEXT_ANCHOR = 0.2  # IoU with the shape of the second most similar anchor
-IMAGE_LEVEL, CANDIDATES = 3, 100  # boxes that learn an image-level label, of so many with the highest objectness
-HELD_OUT = 20  # one image in so many
+IMAGE_LEVEL, CANDIDATES = 3, 100  # boxes that learn an image-level label, of that number with the highest objectness
+HELD_OUT = 20  # one image in that number
 NEARBY = 0.2  # how far from the centre other cells are, against the box
 BATCH = 256
 DROPOUT = 0.2
-COUNT, LEAST_WEIGHT, MOST_WEIGHT = 20, 0.15, 1.5  # a label with n boxes weighs (n / 20)^-1/2 within these
+COUNT, MIN_WEIGHT, MAX_WEIGHT = 20, 0.15, 1.5  # a label with n boxes weighs (n / 20)^-1/2 within these
 
 
-def places(box: np.ndarray, anchors: np.ndarray, grid: int, rng: np.random.Generator) -> set[tuple[int, int, int]]:
+def positions(box: np.ndarray, anchors: np.ndarray, grid: int, rng: np.random.Generator) -> set[tuple[int, int, int]]:
     """(anchor, row, column) at which a box in pixels of the input is seen."""
     wh, center = box[2:] - box[:2], (box[:2] + box[2:]) / 2
     common = np.minimum(anchors, wh).prod(1)
@@ -46,18 +46,18 @@ def places(box: np.ndarray, anchors: np.ndarray, grid: int, rng: np.random.Gener
         column, row = (point * grid / SIZE).astype(int).clip(0, grid - 1)
         return int(row), int(column)
 
-    found = {(best, *cell(center))}
-    found |= {(best, *cell(center + rng.uniform(-NEARBY, NEARBY, 2) * wh)) for _ in range(2)}
-    return found | {(other, *cell(center)) for other in others[:1] if iou[other] > NEXT_ANCHOR}
+    matched = {(best, *cell(center))}
+    matched |= {(best, *cell(center + rng.uniform(-NEARBY, NEARBY, 2) * wh)) for _ in range(2)}
+    return matched | {(other, *cell(center)) for other in others[:1] if iou[other] > NEXT_ANCHOR}
 
 
 @torch.inference_mode()
 def gather(
     network: Network, features: Features, labels: dict[str, Labels], soft: SoftLabels, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, int, int, int, int]]:
-    """Feature vector in half precision, anchor, node, number of the soft label and of the image, for each place."""
+    """Feature vector in half precision, anchor, node, number of the soft label and of the image, for each position."""
     known = [i for i, placed in enumerate(features.placed) if placed.file in labels]
-    numbers = {file: number for number, file in enumerate(labels)}
+    index_of = {file: number for number, file in enumerate(labels)}
     region = network.architecture.head
     assert isinstance(region, Region)
     anchors = np.array(region.anchors_wh_cells) * 16
@@ -67,23 +67,23 @@ def gather(
         for i, image in enumerate(chosen):
             placed = features.placed[image]
             known_of = labels[placed.file]
-            found = [
+            matched = [
                 *_boxed(placed, known_of, anchors, head.boxes.shape[3], soft, rng),
                 *_image_level(head, i, known_of, soft),
             ]
-            for anchor, row, column, node, key in found:
-                yield head.features[i, :, row, column].half(), anchor, node, key, numbers[placed.file]
+            for anchor, row, column, node, key in matched:
+                yield head.features[i, :, row, column].half(), anchor, node, key, index_of[placed.file]
 
 
 def _boxed(
     placed: Placed, labels: Labels, anchors: np.ndarray, grid: int, soft: SoftLabels, rng: np.random.Generator
 ) -> Iterator[tuple[int, int, int, int, int]]:
-    """Anchor, row, column, node and number of the soft label of all places of an image's boxes."""
+    """Anchor, row, column, node and number of the soft label of all positions of an image's boxes."""
     boxes, inside = placed.boxes(labels.boxes_xyxy)
-    for i, (box, share) in enumerate(zip(boxes, inside, strict=True)):
-        if share > LEAST_INSIDE and (box[2:] - box[:2]).min() > LEAST_SIDE:
-            for place in places(box, anchors, grid, rng):
-                yield *place, labels.nodes[i], soft.find(placed.file, i)
+    for i, (box, fraction) in enumerate(zip(boxes, inside, strict=True)):
+        if fraction > MIN_INSIDE and (box[2:] - box[:2]).min() > MIN_SIDE:
+            for position in positions(box, anchors, grid, rng):
+                yield *position, labels.nodes[i], soft.find(placed.file, i)
 
 
 def _image_level(
@@ -97,8 +97,8 @@ def _image_level(
     anchors, rows, columns = torch.unravel_index(top, objectness.shape)
     logits = head.class_logits(torch.full_like(top, image), anchors, rows, columns)
     scores = objectness.flatten()[top] * soft.groups.probabilities(logits)[:, labels.image_node]
-    for place in scores.topk(IMAGE_LEVEL).indices:
-        yield int(anchors[place]), int(rows[place]), int(columns[place]), labels.image_node, -1
+    for position in scores.topk(IMAGE_LEVEL).indices:
+        yield int(anchors[position]), int(rows[position]), int(columns[position]), labels.image_node, -1
 
 
 class ClassRows:
@@ -136,14 +136,14 @@ def fit(rows: ClassRows, vectors: Tensor, columns: Tensor, options: argparse.Nam
 
     Args:
         rows: what is trained.
-        vectors: of labelled places.
+        vectors: of labelled positions.
         columns: their anchors, nodes, soft labels and images, (4, M).
         options: epochs, rates.
     """
     anchors, nodes, keys, images = columns
     held_out = images % HELD_OUT == 0
     train, test = (torch.nonzero(which)[:, 0] for which in (~held_out, held_out))
-    weight = (torch.bincount(nodes)[nodes] / COUNT).pow(-0.5).clamp(LEAST_WEIGHT, MOST_WEIGHT)
+    weight = (torch.bincount(nodes)[nodes] / COUNT).pow(-0.5).clamp(MIN_WEIGHT, MAX_WEIGHT)
     optimizer = torch.optim.Adam([rows.weights, rows.biases], lr=options.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * -(-len(train) // BATCH))
     started = time.monotonic()
@@ -186,7 +186,7 @@ def main() -> None:
     soft = SoftLabels(options.soft, model.tree, sorted(options.ids.read_text().split()))
     labels = read_labels([options.tables / f"{part}.jsonl" for part in options.parts], model.tree.ids)
     gathered = list(gather(network, features, labels, soft, np.random.default_rng(0)))
-    print(f"{len(gathered):,} places of boxes in {len(features):,} images", flush=True)
+    print(f"{len(gathered):,} positions of boxes in {len(features):,} images", flush=True)
     vectors, *columns = zip(*gathered, strict=True)
     head = network.split(None, features.maps([0]))
     rows = ClassRows(head, soft)

@@ -3,7 +3,7 @@
     python make_start.py yolox_nano.onnx efficientnet-lite0.safetensors tree.yaml coco.names OUT.safetensors
 
 The first file is YOLOX-Nano as ONNX (`yolox.SHA256`), the second what ``examples/backbones`` makes, ``coco.names`` the
-names of COCO's 80 classes in the order of their numbers. Both networks read the same image. YOLOX-Nano keeps its
+names of COCO's 80 classes in the order of COCO. Both networks read the same image. YOLOX-Nano keeps its
 trunk, its neck and the branches of its three levels; its last convolutions become the box and class rows of the three
 anchors of one ``[region]`` layer at stride 16. What each anchor takes over:
 
@@ -73,8 +73,8 @@ def _add_classifier(table: Rows, model: Model, image: int) -> int:
     """EfficientNet-Lite0 up to the convolution that widens to 1,280 channels."""
     end = next(i for i, row in enumerate(model.architecture.layers) if isinstance(row, AvgPool)) - 1
     last = image
-    for row, numbers in zip(model.architecture.layers[:end], model.parameters[:end], strict=True):
-        last = table.add(row, numbers, last)
+    for row, params in zip(model.architecture.layers[:end], model.parameters[:end], strict=True):
+        last = table.add(row, params, last)
     return last
 
 
@@ -157,10 +157,10 @@ def _take_classes(classifier: LoadedModel, tree: WordTree, weights: np.ndarray, 
     """Write the class rows of ImageNet's classes for all anchors."""
     assert classifier.tree is not None
     _, rows = reduced_rows(classifier.weights)
-    numbers = next(one for one in reversed(classifier.weights.parameters) if one is not None)
+    params = next(one for one in reversed(classifier.weights.parameters) if one is not None)
     nodes = [5 + tree.ids.index(synset) for synset in classifier.tree.ids]
     weights[:, nodes, FIRST["classifier"] :] = rows
-    biases[:, nodes] = numbers.biases
+    biases[:, nodes] = params.biases
 
 
 def main() -> None:

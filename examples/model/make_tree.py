@@ -59,13 +59,13 @@ def read_lines(path: Path) -> list[Line]:
 
 def ancestors(synset: str) -> list[str]:
     """All synsets above one, nearest first."""
-    words, found, queue = wordnet(), [], deque([synset])
+    words, reached, queue = wordnet(), [], deque([synset])
     while queue:
         for above in words.hypernyms(queue.popleft()):
-            if above not in found:
-                found.append(above)
+            if above not in reached:
+                reached.append(above)
                 queue.append(above)
-    return found
+    return reached
 
 
 class Tree:
@@ -108,7 +108,7 @@ class Tree:
             if one not in self.nodes and one not in self.parents:
                 above = next((above for above in ancestors(one) if above in self.wild), None)
                 if above is None:
-                    raise RecipeError(f"everyday.txt: no place for {one} {wordnet().names(one)[0]!r}")
+                    raise RecipeError(f"everyday.txt: no node for {one} {wordnet().names(one)[0]!r}")
                 self.parents[one] = self.wild[above]
 
     def _class(self, entry: str, line: Line) -> str:
@@ -116,8 +116,8 @@ class Tree:
         free = [one for one in ids if one not in self.parents]
         if not free:
             raise RecipeError(f"everyday.txt: {line.id}: {entry!r} is no class of ImageNet that is still free")
-        places = {line.id, *(wild for wild, node in self.wild.items() if node == line.id)}
-        return next((one for one in free if places & set(ancestors(one))), free[0])
+        positions = {line.id, *(wild for wild, node in self.wild.items() if node == line.id)}
+        return next((one for one in free if positions & set(ancestors(one))), free[0])
 
     def add_classes(self, names: dict[str, str]) -> None:
         """Add ImageNet's classes, each with a name that no other node has."""
@@ -141,11 +141,11 @@ class Tree:
 
     def in_order(self) -> list[dict[str, Any]]:
         """The nodes by depth, siblings side by side."""
-        places = {one: place for place, one in enumerate(self.nodes)}
+        positions = {one: position for position, one in enumerate(self.nodes)}
 
         def path(node: dict[str, Any]) -> list[int]:
             above = node.get("parent")
-            return [*(path(self.nodes[above]) if above else []), places[str(node["id"])]]
+            return [*(path(self.nodes[above]) if above else []), positions[str(node["id"])]]
 
         return sorted(self.nodes.values(), key=lambda node: (len(path(node)), path(node)))
 
@@ -154,7 +154,7 @@ def write(ids: Path, out: Path) -> int:
     """Write the tree; how many nodes it has.
 
     Raises:
-        RecipeError: a class has no place, two, or a name that is taken.
+        RecipeError: a class has no node, two, or a name that is taken.
     """
     tree = Tree(read_lines(HERE / "everyday.txt"), ids.read_text(encoding="utf-8").split())
     tree.add_lines()

@@ -61,14 +61,14 @@ class Repository:
 
 
 def chosen(items: list[Item], count: int) -> list[Item]:
-    """So many at random, always the same."""
+    """A number of images at random, always the same ones."""
     items = list(items)
     random.Random(0).shuffle(items)  # noqa: S311  not for secrets
     return items[:count]
 
 
 def by_folder(paths: list[str], count: int) -> Iterator[Item]:
-    """So many of each folder, labelled with its name."""
+    """A number of images of each folder, labelled with its name."""
     folders = sorted({path.split("/")[-2] for path in paths})
     for folder in folders:
         yield from chosen([(path, folder) for path in paths if path.split("/")[-2] == folder], count)

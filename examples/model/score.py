@@ -96,19 +96,19 @@ def print_answers(detector: Detector, data: DataSet, tree: WordTree) -> None:
 
 def confident(pairs: Iterator[tuple[Sample, Detections]], labels: int) -> Scored:
     """Ground truth and the answers that are shown."""
-    each = ((sample.boxes, found.select(np.flatnonzero(found.scores >= CONFIDENT))) for sample, found in pairs)
-    return collect(((boxes, found) for boxes, found in each if boxes is not None), labels)
+    each = ((sample.boxes, pred.select(np.flatnonzero(pred.scores >= CONFIDENT))) for sample, pred in pairs)
+    return collect(((boxes, pred) for boxes, pred in each if boxes is not None), labels)
 
 
 def print_classes(detector: Detector, data: DataSet) -> None:
     """Every box scored as each class of the data set, whatever the answer would be."""
     level = detector.with_labels(data.classes)
-    found = evaluate(data.name, detect_samples(level, data, on_error="fix", batch=BATCH), level.names)
+    pred = evaluate(data.name, detect_samples(level, data, on_error="fix", batch=BATCH), level.names)
     print("\n| class | objects | AP50 |\n|---|---|---|")
-    print(f"| **mean of the classes** | {sum(found.gts)} | **{found.metrics['map50']:.3f}** |")
-    for label in ranked(found.ap):
-        if found.gts[label]:
-            print(f"| {found.classes[label]} | {found.gts[label]} | {found.ap[label]:.3f} |")
+    print(f"| **mean of the classes** | {sum(pred.gts)} | **{pred.metrics['map50']:.3f}** |")
+    for label in ranked(pred.ap):
+        if pred.gts[label]:
+            print(f"| {pred.classes[label]} | {pred.gts[label]} | {pred.ap[label]:.3f} |")
 
 
 def ranked(ap: Sequence[float] | np.ndarray) -> list[int]:

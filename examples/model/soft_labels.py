@@ -21,7 +21,7 @@ from yolo9000.checkpoints.safetensors import read_checkpoint
 
 SIZE = 224
 MARGIN = 1.1  # side of the crop against the longer side of the box
-LEAST = 40  # side of the smallest crop in pixels
+MIN = 40  # side of the smallest crop in pixels
 PERSON = "n00007846"
 EVERY = 5_000  # crops between savings
 
@@ -55,7 +55,7 @@ def crop(image: np.ndarray, box: list[float]) -> np.ndarray | None:
     height, width = image.shape[:2]
     x1, y1, x2, y2 = np.array(box) * [width, height, width, height]
     side = MARGIN * max(x2 - x1, y2 - y1)
-    if side < LEAST:
+    if side < MIN:
         return None
     side = min(side, max(height, width))
     scale = SIZE / side

@@ -2,7 +2,7 @@
 
     python teach.py yolox_nano.onnx IMAGES tree.yaml coco.names OUT.jsonl [--take samples=1000 catdog=900 ...]
 
-IMAGES is what ``photographs.py`` has written. Boxes that score .38 or more are labels, of two classes at one place the
+IMAGES is what ``photographs.py`` has written. Boxes that score .38 or more are labels; of two classes on one box the
 more certain; those from .1 on are ignored areas. Where the label of
 the image lies at the class of a box or below, as a breed below "dog", the box is of that label; where no box is of its
 kind, it stays an image-level label. Goes on where it was stopped.
@@ -26,8 +26,8 @@ from yolo9000.taxonomy.wordtree import WordTree
 
 SIZE, GREY = 416, 114
 STRIDES = (8, 16, 32)
-LEAST, IGNORED, LABEL = 0.05, 0.1, 0.38  # scores
-SAME = 0.55  # IoU of boxes at one place
+MIN, IGNORED, LABEL = 0.05, 0.1, 0.38  # scores
+SAME = 0.55  # IoU of boxes at one position
 GARMENTS = {
     "Longsleeve": "shirt",
     "Polo": "shirt",
@@ -62,7 +62,7 @@ class Teacher:
         self.strides = np.repeat(STRIDES, [len(one) for one in cells])[:, None]
 
     def __call__(self, image: np.ndarray) -> list[Box]:
-        """Boxes of an image, BGR, most certain first."""
+        """Boxes of an image, BGR, highest score first."""
         height, width = image.shape[:2]
         scale = SIZE / max(height, width)
         canvas = np.full((SIZE, SIZE, 3), GREY, np.uint8)
@@ -76,12 +76,12 @@ class Teacher:
             / [width, height, width, height]
         )
         scores = out[:, 4:5] * out[:, 5:]
-        found: list[Box] = []
-        for label in np.flatnonzero(scores.max(0) > LEAST).tolist():
-            own = np.flatnonzero(scores[:, label] > LEAST)
+        pred: list[Box] = []
+        for label in np.flatnonzero(scores.max(0) > MIN).tolist():
+            own = np.flatnonzero(scores[:, label] > MIN)
             kept = own[nms(boxes[own].astype(np.float32), scores[own, label].astype(np.float32), 0.5)]
-            found += [(label, float(scores[i, label]), boxes[i].clip(0, 1)) for i in kept]
-        return sorted(found, key=lambda one: -one[1])
+            pred += [(label, float(scores[i, label]), boxes[i].clip(0, 1)) for i in kept]
+        return sorted(pred, key=lambda one: -one[1])
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -113,15 +113,15 @@ class Nodes:
         return [self.tree.ids[step] for step in self.tree.path(self.tree.ids.index(node))]
 
 
-def line(file: str, found: list[Box], node: str | None, nodes: Nodes) -> dict[str, object]:
+def line(file: str, pred: list[Box], node: str | None, nodes: Nodes) -> dict[str, object]:
     """The table's entry of an image."""
     path = [] if node is None else nodes.path(node)
     sure: list[Box] = []
-    for one in found:  # most certain first: of two classes at one place the first counts
+    for one in pred:  # highest score first: of two classes at one position the first counts
         if one[1] >= LABEL and all(iou(one[2], other[2]) < SAME for other in sure):
             sure.append(one)
     boxes = [[*box.round(4).tolist(), nodes.coco[label], round(score, 3)] for label, score, box in sure]
-    ignored = [box.round(4).tolist() for _, score, box in found if IGNORED <= score < LABEL]
+    ignored = [box.round(4).tolist() for _, score, box in pred if IGNORED <= score < LABEL]
     own = [box for box in boxes if box[4] in path]
     for box in own if len(own) <= 2 else ():
         box[4] = node
@@ -139,16 +139,16 @@ def main() -> None:
     options = parser.parse_args()
     teacher = Teacher(options.yolox)
     nodes = Nodes(read_tree(options.tree), options.names.read_text().split("\n")[:80])
-    most = {pair.partition("=")[0]: int(pair.partition("=")[2]) for pair in options.take}
+    limits = {pair.partition("=")[0]: int(pair.partition("=")[2]) for pair in options.take}
     done = {json.loads(one)["file"] for one in options.out.read_text().splitlines()} if options.out.exists() else set()
     with options.out.open("a") as stream:
         for table in sorted(options.images.glob("*.csv")):
             rows = list(csv.reader(table.read_text().splitlines()))
             random.Random(0).shuffle(rows)  # noqa: S311  not for secrets
-            for file, label in rows[: most.get(table.stem, len(rows))]:
+            for file, label in rows[: limits.get(table.stem, len(rows))]:
                 if file not in done:
-                    found = teacher(cv2.imread(str(options.images / file)))
-                    stream.write(json.dumps(line(file, found, nodes.find(table.stem, label), nodes)) + "\n")
+                    pred = teacher(cv2.imread(str(options.images / file)))
+                    stream.write(json.dumps(line(file, pred, nodes.find(table.stem, label), nodes)) + "\n")
                     stream.flush()
 
 

@@ -26,18 +26,18 @@ class Rows:
 
     Attributes:
         rows: the rows.
-        parameters: numbers of each row, None for rows without.
+        parameters: of each row, None for rows without.
     """
 
     rows: list[Layer] = field(default_factory=list)
     parameters: list[ConvParameters | None] = field(default_factory=list)
 
-    def add(self, row: Layer, numbers: ConvParameters | None = None, source: int | None = None) -> int:
+    def add(self, row: Layer, params: ConvParameters | None = None, source: int | None = None) -> int:
         """Append a row that reads row ``source``, by a route where that is not the row before; its index."""
         if source is not None and source != len(self.rows) - 1:
             self.add(Route((source,)))
         self.rows.append(row)
-        self.parameters.append(numbers)
+        self.parameters.append(params)
         return len(self.rows) - 1
 
 
@@ -58,11 +58,11 @@ class YoloxNano:
         graph = onnx.load_from_string(data).graph
         self._values = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
         self._nodes = {node.output[0]: node for node in graph.node}
-        self._order = {name: place for place, name in enumerate(self._nodes)}
+        self._order = {name: position for position, name in enumerate(self._nodes)}
 
     def last(self, part: str, level: int) -> ConvParameters:
         """Numbers of a last convolution: ``cls``, ``reg`` or ``obj`` of level 0, 1 or 2."""
-        return self._numbers(self._last(part, level))
+        return self._params(self._last(part, level))
 
     def branch(self, part: str, level: int) -> str:
         """What the last convolution reads."""
@@ -113,10 +113,10 @@ class YoloxNano:
         raise WeightsError(f"{self.path}: {name}: no row computes {node.op_type}")
 
     def _add_convolution(self, table: Rows, node: NodeProto, activation: str, source: int) -> int:
-        numbers = self._numbers(node)
+        params = self._params(node)
         row = Conv(
-            numbers.weights.shape[0],
-            numbers.weights.shape[2],
+            params.weights.shape[0],
+            params.weights.shape[2],
             _attribute(node, "strides")[0],
             _attribute(node, "pads")[0],
             batch_normalize=False,
@@ -124,8 +124,8 @@ class YoloxNano:
             groups=_attribute(node, "group")[0],
         )
         if self._is_focus(node.input[0]):
-            row, numbers = replace(row, size=6, stride=2, padding=2), _without_focus(numbers)
-        return table.add(row, numbers, source)
+            row, params = replace(row, size=6, stride=2, padding=2), _without_focus(params)
+        return table.add(row, params, source)
 
     def _inputs(self, name: str) -> list[str]:
         """Values that a value is computed of, in the graph of rows: an activation is part of its convolution."""
@@ -147,17 +147,17 @@ class YoloxNano:
         weights = f"head.{part}_preds.{level}.weight"
         return next(node for node in self._nodes.values() if weights in node.input)
 
-    def _numbers(self, node: NodeProto) -> ConvParameters:
+    def _params(self, node: NodeProto) -> ConvParameters:
         return ConvParameters(*(np.array(self._values[one], np.float32) for one in node.input[1:3]))
 
 
-def _without_focus(numbers: ConvParameters) -> ConvParameters:
+def _without_focus(params: ConvParameters) -> ConvParameters:
     """The 3x3 convolution over 2x2 blocks of pixels (BGR, 0 to 255) as one of 6x6 and stride 2 over RGB in [0, 1]."""
-    filters = numbers.weights.shape[0]
+    filters = params.weights.shape[0]
     weights = np.zeros((filters, 3, 6, 6), np.float32)
     for block, (y, x) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
-        weights[:, :, y::2, x::2] = numbers.weights[:, 3 * block : 3 * block + 3]
-    return ConvParameters(np.ascontiguousarray(weights[:, ::-1]) * 255, numbers.biases)
+        weights[:, :, y::2, x::2] = params.weights[:, 3 * block : 3 * block + 3]
+    return ConvParameters(np.ascontiguousarray(weights[:, ::-1]) * 255, params.biases)
 
 
 def _attribute(node: NodeProto, name: str) -> list[int]:

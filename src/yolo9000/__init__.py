@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     )
     from yolo9000.evaluation.evaluate import Evaluation, evaluate
     from yolo9000.inference.classifier import Classifier
-    from yolo9000.inference.detector import Detector, Prediction
+    from yolo9000.inference.detector import Detector
+    from yolo9000.inference.prediction import Prediction
     from yolo9000.inference.settings import DetectionSettings
     from yolo9000.taxonomy.wordtree import WordTree
     from yolo9000.training.trainer import Outcome, train
@@ -79,7 +80,7 @@ _MODULES = {
     "LoadedModel": "checkpoints.model",
     "Outcome": "training.trainer",
     "PathStep": "types",
-    "Prediction": "inference.detector",
+    "Prediction": "inference.prediction",
     "SourceImage": "types",
     "TrainingError": "errors",
     "TreeAnswer": "types",

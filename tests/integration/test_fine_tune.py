@@ -186,8 +186,8 @@ def test_classes_are_known_by_id_name_or_synonym_and_never_by_position() -> None
 def test_features_need_frozen_layers(start: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="features are those of frozen layers"):
         train(**settings(start, freeze=None), out=tmp_path / "run")
-    narrow = settings(
+    scaled = settings(
         start, freeze=2, network={"name": "yolov2-paper", "width": 0.1, "size": 64, "anchors": "architecture"}
     ) | {"start": None}
     with pytest.raises(ConfigError, match="freeze must be at most the 0 layers"):
-        train(**narrow, out=tmp_path / "run")
+        train(**scaled, out=tmp_path / "run")

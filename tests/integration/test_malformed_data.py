@@ -381,7 +381,6 @@ CASES: dict[str, tuple[Reader, str]] = {
     "yaml no split": (yolo("names: [a]"), "file-syntax"),
     "yaml no names": (yolo("train: list.txt"), "file-syntax"),
     "yaml names no": (yolo("train: list.txt\nnames: [yes, no]"), "file-syntax"),
-    "yaml names date": (yolo("train: list.txt\nnames: [2024-01-01]"), "file-syntax"),
     "yaml names null": (yolo("train: list.txt\nnames: [~]"), "file-syntax"),
     "yaml names number": (yolo("train: list.txt\nnames: [0x10]"), "file-syntax"),
     "yaml names nested": (yolo("train: list.txt\nnames: [[a]]"), "file-syntax"),

@@ -90,7 +90,7 @@ def test_boxes_move_with_their_image() -> None:
     box = [[0.1, 0.25, 0.5, 0.5]]
     for seed in (None, 0, 1, 2, 3):
         rng = None if seed is None else np.random.default_rng(seed)
-        pixels, placed = compute_features.place(image, rng)
+        pixels, placed = compute_features.jitter(image, rng)
         ((x1, y1, x2, y2),), (inside,) = feature_cache.Placed("a", **placed).boxes(box)
         bright = np.argwhere(pixels.mean(2) > 200)
         if inside > 0.99:
@@ -112,8 +112,8 @@ def test_soft_labels_teach_what_lies_below_the_label(tmp_path: Path, pets: WordT
     logits = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
     hard = SiblingGroups.of(pets).path_losses(logits, torch.tensor([2]))[0].sum()
     below = -(torch.tensor([0.75, 0.25]) * logits[0, 4:].log_softmax(0)).sum()
-    found = soft.loss(logits, torch.tensor([2]), torch.tensor([soft.find("a.jpg", 0)]))
-    torch.testing.assert_close(found, (hard + below)[None], atol=1e-3, rtol=1e-3)
+    loss = soft.loss(logits, torch.tensor([2]), torch.tensor([soft.find("a.jpg", 0)]))
+    torch.testing.assert_close(loss, (hard + below)[None], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(soft.loss(logits, torch.tensor([2]), torch.tensor([soft.find("b.jpg", 0)])), hard[None])
 
 
@@ -121,8 +121,8 @@ def test_soft_labels_that_contradict_the_label_are_not_heard(tmp_path: Path, pet
     np.savez(tmp_path / "soft.npz", key=np.array(["a.jpg#0"]), p=np.array([[0.1, 0.1, 0.8]], np.float16))
     soft = distill.SoftLabels([tmp_path / "soft.npz"], pets, ["n4", "n5", "n3"])
     logits = torch.zeros(1, 6)
-    found = soft.loss(logits, torch.tensor([2]), torch.tensor([0]))
-    torch.testing.assert_close(found, torch.tensor([2 * np.log(2)], dtype=torch.float32))  # animal or tool, cat or dog
+    loss = soft.loss(logits, torch.tensor([2]), torch.tensor([0]))
+    torch.testing.assert_close(loss, torch.tensor([2 * np.log(2)], dtype=torch.float32))  # animal or tool, cat or dog
 
 
 def test_photographs_keep_a_label_that_no_box_is_of(tree: WordTree) -> None:
@@ -143,9 +143,9 @@ def test_photographs_keep_a_label_that_no_box_is_of(tree: WordTree) -> None:
 
 def test_the_mean_of_four_cells_is_exact_above_zero() -> None:
     """swish(4 x) / 4 is x within .02 for x >= 1; the reorg stacks four cells of two channels."""
-    numbers = make_start._mean_of_four(2)
+    params = make_start._mean_of_four(2)
     cells = np.array([[1.0, 5.0], [3.0, 6.0], [2.0, 7.0], [2.0, 8.0]])  # means 2 and 6.5
-    x = numbers.weights[:, :, 0, 0] @ cells.reshape(-1)
+    x = params.weights[:, :, 0, 0] @ cells.reshape(-1)
     np.testing.assert_allclose(x / (1 + np.exp(-x)) / make_start.SMALL_SCALE, [2, 6.5], atol=0.02)
 
 
@@ -157,9 +157,9 @@ def test_focus_is_a_convolution_of_six_by_six() -> None:
     bgr = rgb.flip(1) * 255
     blocks = torch.cat([bgr[..., y::2, x::2] for y, x in ((0, 0), (1, 0), (0, 1), (1, 1))], 1)
     expected = torch.nn.functional.conv2d(blocks, torch.from_numpy(weights), padding=1)
-    numbers = yolox._without_focus(make_start.ConvParameters(weights, np.zeros(5, np.float32)))
-    found = torch.nn.functional.conv2d(rgb, torch.from_numpy(numbers.weights), stride=2, padding=2)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
+    params = yolox._without_focus(make_start.ConvParameters(weights, np.zeros(5, np.float32)))
+    ours = torch.nn.functional.conv2d(rgb, torch.from_numpy(params.weights), stride=2, padding=2)
+    torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-2)
 
 
 def test_a_growing_table_routes_where_it_must() -> None:

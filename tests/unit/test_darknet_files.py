@@ -437,8 +437,8 @@ def test_only_detectors(rows: tuple[Layer, ...], tmp_path) -> None:
 
 
 def test_bad_cfg(tmp_path) -> None:
-    cfg = write(tmp_path / "net.cfg", "[net]\nwidth=24\nheight=16\n[yolo]\n")
-    assert message_of(ConfigError, lambda: read_detector(cfg)).startswith(f"{cfg}:4: [yolo] is not a layer")
+    cfg = write(tmp_path / "net.cfg", "[net]\nwidth=24\nheight=16\n[lstm]\n")
+    assert message_of(ConfigError, lambda: read_detector(cfg)).startswith(f"{cfg}:4: [lstm] is not a layer")
 
 
 TREE = "n1 -1\nn2 -1\nn3 0\nn4 0\n"

@@ -43,7 +43,7 @@ def test_what_looks_like_a_date_in_yaml_is_text(text: str) -> None:
 
 def test_the_depth_of_yaml_is_limited() -> None:
     assert parse_yaml(nested(MAX_DEPTH), "x")
-    with pytest.raises(DataError, match=f"^x:1: must be YAML: must be nested at most {MAX_DEPTH} deep$"):
+    with pytest.raises(DataError, match=f"^x: must be YAML: line 1: must be nested at most {MAX_DEPTH} deep$"):
         parse_yaml(nested(MAX_DEPTH + 2), "x")
 
 

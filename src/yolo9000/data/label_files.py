@@ -237,6 +237,8 @@ def _label_file_of(image: Path) -> Path | None:
 
 def _label_locations(image: Path) -> list[Path]:
     """Where the labels of an image may be, in the order in which they are looked for."""
+    if not image.name:  # a list that names the root
+        return []
     beside = image.with_suffix(".txt")
     as_darknet = str(beside)
     for name in _IMAGE_FOLDERS:  # Darknet replaces the first such letters, wherever they stand

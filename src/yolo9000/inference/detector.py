@@ -91,7 +91,7 @@ class Detector:
         self.model = model
         self.engine = engine
         self.head: Head = model.detector_head
-        self.network_wh = _checked_size(size_wh, model.stride) if size_wh else model.network_wh
+        self.network_wh = _checked_size(size_wh, model) if size_wh else model.network_wh
         self.settings = settings or DetectionSettings()
         self.query = query or Query()
         self._loaded_with: dict[str, Any] | None = None
@@ -421,8 +421,10 @@ def head_output(model: LoadedModel, arrays: tuple[np.ndarray, ...], network_wh: 
     return HeadOutput(t[:, :, :5], DenseClassLogits(t[:, :, 5:]), network_wh)
 
 
-def _checked_size(size_wh: tuple[int, int], stride: int) -> tuple[int, int]:
-    width, height = size_wh
+def _checked_size(size_wh: tuple[int, int], model: LoadedModel) -> tuple[int, int]:
+    (width, height), stride = size_wh, model.stride
+    if size_wh == model.network_wh:  # a network of Darknet may have any size of its own
+        return size_wh
     if width < stride or height < stride or width % stride or height % stride:
         raise ConfigError(f"must be multiples of {stride}, got {width}x{height}", argument="size")
     return width, height

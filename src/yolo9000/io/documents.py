@@ -99,8 +99,9 @@ def _one_error(language: str, name: object, error: type[YoloError]) -> Iterator[
         raise error(f"{name}: must be {language} that fits in memory") from None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
-        where = name if mark is None else f"{name}:{mark.line + 1}"
-        raise error(f"{where}: must be {language}: {_short(problem.problem or problem.context or problem)}") from None
+        where = "" if mark is None else f"line {mark.line + 1}: "
+        reason = _short(problem.problem or problem.context or problem)
+        raise error(f"{name}: must be {language}: {where}{reason}") from None
     except Exception as problem:  # whatever a parser raises on bytes that are none of its language
         raise error(f"{name}: must be {language}: {_short(problem)}") from None
 

@@ -1,14 +1,17 @@
 """Darknet's ``.cfg`` files: read into an `Architecture`, and written from one.
 
 The format: ``[section]`` lines, then ``key=value`` lines; blanks and tabs are ignored; lines that start with ``#`` or
-``;`` are comments; of a repeated key the first counts. Darknet: src/option_list.c, src/parser.c.
+``;`` are comments, and so is what follows ``#``, ``;`` or ``//`` after a value; of a repeated key the first counts.
+Darknet: src/option_list.c, src/parser.c.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -47,9 +50,32 @@ IGNORED = {
     "convolutional": {"dot", "batch_norm"},
     "region": {"max", "classfix", "log", "sqrt", "mask_scale"},
 }
-"""Keys that Darknet knows and that have no effect here; any other unknown key is an error."""
+"""Keys that Darknet knows and that have no effect here."""
+TRAINING_ONLY = {
+    "net": {
+        *("mosaic", "mosaic_bound", "mixup", "cutmix", "blur", "gaussian_noise", "flip", "flip_vertical", "letter_box"),
+        *("optimized_memory", "workspace_size_limit_MB", "try_fix_nan", "dynamic_minibatch", "ema_alpha", "seen"),
+        *("label_smooth_eps", "sgdr_cycle", "sgdr_mult", "track", "num_classes", "contrastive", "augment_speed"),
+        *("max_chart_loss", "resize_step", "show_receptive_field", "use_cuda_graph", "loss_scale", "adversarial_lr"),
+    },
+    "convolutional": {"bin_output", "dontload", "dontloadscales", "train_only_bn", "share_index"},
+    "region": {
+        *("focal_loss", "iou_loss", "ignore_thresh", "truth_thresh", "counters_per_class", "nms_kind", "mask"),
+        *("num_keypoints", "random_scale", "resize", "label_smooth_eps", "track"),
+    },
+    "dropout": {"dropblock", "dropblock_size_abs", "dropblock_size_rel"},
+}
+"""Keys of other Darknets that matter in training only: a warning lists those that a file has. Others are errors."""
+OFF_VALUES = {
+    "convolutional": {"dilation": "1", "antialiasing": "0", "share_index": "-1"},
+    "maxpool": {"antialiasing": "0", "maxpool_depth": "0"},
+    "reorg": {"reverse": "0"},
+}
+"""Keys that change what a layer computes, but for these values."""
 IGNORED_IN_LAYERS = {"learning_rate", "onlyforward", "smooth", "stopbackward"}
 """The same for the keys that Darknet reads from every layer."""
+OTHER_VERSIONS = {"yolo": "YOLOv3 or later", "Gaussian_yolo": "YOLOv3 or later", "detection": "YOLOv1"}
+"""Sections that only networks of other versions have."""
 MUST_BE_OFF = {"convolutional": ("flipped", "binary", "xnor"), "region": ("background",)}
 """Flags that would change what the layer computes, set by no network of the family."""
 
@@ -68,6 +94,15 @@ class _Section:
     line: int
     name: str
     options: dict[str, _Option]
+    passed_over: list[str] = field(default_factory=list)
+
+    def take_training(self, key: str, read: Callable[[str], Any]) -> Any:
+        """A value that matters in training only: None where it is mistyped, as it must not stop a prediction."""
+        try:
+            return self.take(key, read, None)
+        except ConfigError:
+            self.passed_over.append(key)
+            return None
 
     def take(self, key: str, read: Callable[[str], Any], default: Any) -> Any:
         option = self.options.pop(key, None)
@@ -84,7 +119,9 @@ class _Section:
             self.take(key, _off, None)
         ignored = IGNORED.get(self.name, set()) | (set() if self.name == "net" else IGNORED_IN_LAYERS)
         for key, option in self.options.items():
-            if key not in ignored:
+            if key in TRAINING_ONLY.get(self.name, ()):
+                self.passed_over.append(key)
+            elif key not in ignored and option.text != OFF_VALUES.get(self.name, {}).get(key):
                 raise ConfigError(f"{self.file}:{option.line}: [{self.name}] has no option {key[:SHOWN]!r}")
 
 
@@ -100,12 +137,20 @@ def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "eps_inside_sqrt")
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_cfg(_decoded(data, path), name=str(path), batch_norm=batch_norm)
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    """Comments may be in any encoding, as Darknet reads bytes; all that counts is ASCII."""
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: must be a text file in UTF-8") from None
-    return parse_cfg(text, name=str(path), batch_norm=batch_norm)
+        if b"\0" in data or b"[" not in data:
+            raise ConfigError(f"{path}: must be a text file, got other bytes") from None
+        return data.decode("latin-1")
 
 
 def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_inside_sqrt") -> Architecture:
@@ -122,6 +167,7 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
     sections = _split_sections(text, name)
     if not sections or sections[0].name != "net":
         raise ConfigError(f"{name}: must begin with the section [net]")
+    _check_family(sections)
     net = sections[0]
     width, height = net.take("width", _length, 0), net.take("height", _length, 0)
     if not (width and height):
@@ -132,12 +178,15 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
         height=height,
         channels=net.take("channels", _length, 3),
         batch_norm=batch_norm,
-        schedule=Schedule(**{key: net.take(key, read, None) for key, read in _SCHEDULE.items()}),
+        schedule=Schedule(**{key: net.take_training(key, read) for key, read in _SCHEDULE.items()}),
     )
     net.finish()
     layers = tuple(_read_layer(section) for section in sections[1:])
     if not layers:
         raise ConfigError(f"{name}: must have at least one layer after [net]")
+    passed_over = dict.fromkeys(f"[{section.name}] {key}" for section in sections for key in section.passed_over)
+    if passed_over:
+        warnings.warn(f"{name}: ignored, as they matter in training only: {', '.join(passed_over)}", stacklevel=3)
     architecture = replace(architecture, layers=layers)
     try:
         architecture.shapes()
@@ -162,8 +211,23 @@ def _split_sections(text: str, name: str) -> list[_Section]:
             raise ConfigError(f"{name}:{number}: must be key=value or [section], got {raw.strip()[:SHOWN]!r}")
         if not sections:
             raise ConfigError(f"{name}:{number}: {key[:SHOWN]!r} must be inside a section")
-        sections[-1].options.setdefault(key, _Option(number, value))
+        sections[-1].options.setdefault(key, _Option(number, _without_comment(key, value)))
     return sections
+
+
+def _without_comment(key: str, value: str) -> str:
+    marks = r"[#;]" if key in ("tree", "map") else r"[#;]|//"  # a path may have two slashes
+    return re.split(marks, value, maxsplit=1)[0]
+
+
+def _check_family(sections: list[_Section]) -> None:
+    """Say of networks of other versions what they are, before one of their keys is named."""
+    for section in sections:
+        if section.name in OTHER_VERSIONS:
+            raise ConfigError(
+                f"{section.file}:{section.line}: [{section.name}] is of {OTHER_VERSIONS[section.name]}; here "
+                "detectors end in [region] (YOLOv2, YOLO9000)"
+            )
 
 
 def _read_layer(section: _Section) -> Layer:
