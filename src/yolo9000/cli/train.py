@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -70,10 +70,20 @@ def train(
     else:
         named = {} if recipe is None else {"recipe": recipe}
         overrides = parse_overrides(settings)
+        data = _only_data(data, overrides)
         outcome = train_model(data, out=out, device=device, threads=threads, notify=notify, **named, **overrides)
     _tell_end(outcome, notify)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)
+
+
+def _only_data(data: str | None, overrides: dict[str, Any]) -> str | None:
+    """The data set, which may be given as ``data=DATA`` too; takes that key, and refuses options given as settings."""
+    if options := {"recipe", "out", "resume", "device", "threads"} & set(overrides):
+        raise ConfigError(f"{min(options)} is an option, not a setting of the recipe", argument=min(options))
+    if data is not None and "data" in overrides:
+        raise ConfigError(f"data must be given once, got {data} and {overrides['data']}")
+    return str(overrides.pop("data")) if "data" in overrides else data
 
 
 def _split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
