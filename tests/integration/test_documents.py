@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import zlib
@@ -62,7 +63,9 @@ def words_of(command: str) -> list[str]:
     """A command as words, made small where it trains; without what comes before a pipe."""
     words = shlex.split(command.replace("|| true", ""), comments=True)
     words = words[words.index("|") + 1 :] if "|" in words else words
-    fine_tunes = words[1:2] == ["train"] and not {"--recipe", "--resume"} & set(words)
+    if "train" not in words:
+        return words
+    fine_tunes = words[1] == "train" and not {"--recipe", "--resume"} & set(words)
     recipe = "fine-tune" if fine_tunes else next((word for word in words if word in ADDED), "")
     out = words.index("--out") if "--out" in words else len(words)
     return [*words[:out], *ADDED.get(recipe, ()), *words[out:]]
@@ -82,6 +85,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_voc_set(tmp_path / "fruit", val=12, boxes=boxes_of_many_sizes)
     for file in (tmp_path / "fruit" / "Annotations").glob("*.xml"):
         file.write_text(file.read_text().replace(">red<", ">apple<").replace(">blue<", ">banana<"))
+    shutil.make_archive(str(tmp_path / "parts"), "zip", tmp_path / "fruit")
     for split in ("train", "val"):
         for name in ("Granny Smith", "Royal Gala"):
             write_images(tmp_path / "varieties" / split / name)
@@ -159,14 +163,16 @@ def let_it_find_apples(file: Path) -> None:
     trained = read_checkpoint(file)
     assert trained.tree is not None
     apple = trained.tree.path(trained.tree.find("apple"))
-    (*rest, last, head) = trained.model.parameters
-    anchors_wh = np.array(trained.model.architecture.head.anchors_wh_cells)
+    (*rest, last, head) = trained.trained_weights.parameters
+    anchors_wh = np.array(trained.trained_weights.architecture.head.anchors_wh_cells)
     biases = np.zeros((len(anchors_wh), 5 + len(trained.tree)), np.float32)
     biases[:, 1] = -0.5  # a little above the middle of its cell, which is 30 x 30 pixels
     biases[:, 2:4] = np.log(np.array([0.8, 0.67]) / anchors_wh)
     biases[:, [4, *(5 + node for node in apple)]] = 6
     planted = replace(last, weights=np.zeros_like(last.weights), biases=biases.reshape(-1))
-    write_checkpoint(file, replace(trained, model=replace(trained.model, parameters=(*rest, planted, head))))
+    write_checkpoint(
+        file, replace(trained, weights=replace(trained.trained_weights, parameters=(*rest, planted, head)))
+    )
 
 
 def run_apart(words: list[str]) -> int:
@@ -180,7 +186,10 @@ def run_apart(words: list[str]) -> int:
 
 def test_the_data_set_file_of_the_document_is_one() -> None:
     (text,) = blocks("docs/data.md", "yaml")
-    file = DataSetFile.model_validate(yaml.safe_load(text))
+    described = yaml.safe_load(text)
+    assert [source for source in described["train"] if "format" not in source] == [{"path": "export.zip"}]  # recognized
+    described["train"] = [source for source in described["train"] if "format" in source]
+    file = DataSetFile.model_validate(described)
     assert len(file.train) == 3
     assert len(file.val) == 1
 
