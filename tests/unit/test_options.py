@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from yolo9000.cli.options import DETECTION, ENGINE, MODEL, Options, next_run, with_options
+from yolo9000.cli.options import DETECTION, ENGINE, MODEL, Options, with_options
 from yolo9000.cli.terminal import Failures, option, printable, say, say_error, spelled
 from yolo9000.errors import ConfigError, DataError, EngineError
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.settings import DetectionSettings, EngineSettings, ModelSettings
+from yolo9000.io.naming import next_run_folder
 
 
 def test_settings_are_the_arguments_of_the_detector() -> None:
@@ -152,7 +153,7 @@ def test_failures_are_printed_counted_and_end_the_command(capsys: pytest.Capture
 
 
 def test_runs_are_numbered(tmp_path: Path) -> None:
-    assert next_run(tmp_path / "run") == tmp_path / "run"
+    assert next_run_folder(tmp_path / "run") == tmp_path / "run"
     (tmp_path / "run").mkdir()
     (tmp_path / "run-2").mkdir()
-    assert next_run(tmp_path / "run") == tmp_path / "run-3"
+    assert next_run_folder(tmp_path / "run") == tmp_path / "run-3"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yolo9000.cli.options import OnErrorOption, OverridesOption, ParentsOption, WordNetOption, next_run, read_hierarchy
+from yolo9000.cli.options import OnErrorOption, OverridesOption, ParentsOption, WordNetOption, read_hierarchy
 from yolo9000.cli.terminal import say, say_note
 from yolo9000.errors import EXIT_DATA_INVALID, ConfigError
+from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,7 @@ def check(
             f"{name}: {summary.images} images, {summary.boxed} with boxes ({summary.boxes_of.total()}), "
             f"{summary.labelled} with image-level labels, {len(summary.issues)} issues"
         )
-    folder = out or next_run(Path("runs/check"))
+    folder = out or next_run_folder(Path("runs/check"))
     folder.mkdir(parents=True, exist_ok=True)
     write_page(check_page(result, data_sets), folder / "report.html")
     _write(folder / "report.json", json.dumps(result.to_json(), indent=1))
@@ -231,7 +232,7 @@ def stats(
     for pair, apart in drift.items():
         apart_by = f"classes {apart.classes:.3f}, sizes {apart.sizes:.3f}, aspects {apart.aspects:.3f}"
         say(f"{pair[0]} and {pair[1]} differ: {apart_by}")
-    folder = out or next_run(Path("runs/stats"))
+    folder = out or next_run_folder(Path("runs/stats"))
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "classes": list(classes),

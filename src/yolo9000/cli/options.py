@@ -34,7 +34,6 @@ __all__ = [
     "SplitOption",
     "WithinOption",
     "WordNetOption",
-    "next_run",
     "parse_size",
     "read_hierarchy",
     "with_labels",
@@ -182,13 +181,3 @@ def read_hierarchy(tables: Sequence[Path], with_wordnet: bool) -> Hierarchy:
         for entry in read_parent_table(table):
             hierarchy.add(entry)
     return hierarchy
-
-
-def next_run(folder: Path) -> Path:
-    """The folder, or the first of ``folder-2``, ``folder-3``, ... that is not there yet."""
-    number = 1
-    candidate = folder
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate

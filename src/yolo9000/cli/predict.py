@@ -19,12 +19,12 @@ from yolo9000.cli.options import (
     LabelsOption,
     Options,
     WithinOption,
-    next_run,
     with_labels,
     with_options,
 )
 from yolo9000.cli.terminal import Failures, printable, say, say_note
 from yolo9000.errors import ConfigError, DataError
+from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def predict(
         predictions = detector.predict(
             sources, batch=batch, classes=classes or (), every=every, max_pixels=max_pixels, on_error=report.failed
         )
-        folder = (out or next_run(Path("runs/predict"))) if save or formats else None
+        folder = (out or next_run_folder(Path("runs/predict"))) if save or formats else None
         output = _Output(folder, formats or [], _targets(json, csv), save, every)
         write = _writer(stack, output, detector)
         for prediction in predictions:

@@ -19,12 +19,12 @@ from yolo9000.cli.options import (
     OnErrorOption,
     Options,
     SplitOption,
-    next_run,
     with_labels,
     with_options,
 )
 from yolo9000.cli.terminal import option, say
 from yolo9000.errors import ConfigError, TreeError
+from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,7 +93,7 @@ def val(
         detector = Detector.load(loaded, **size, **engine_options, **detection_options)
         scored = _of_detector(with_labels(detector, labels), data_set, on_error, batch)
     if scored is not None:
-        _score(scored, data_set.name, out or next_run(Path("runs/val")), formats or [], only_labels)
+        _score(scored, data_set.name, out or next_run_folder(Path("runs/val")), formats or [], only_labels)
 
 
 @dataclass(frozen=True)

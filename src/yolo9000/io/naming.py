@@ -1,14 +1,14 @@
-"""Names of output files: one stem for each image or video of a run, safe on every file system."""
+"""Names of output files and folders: one stem for each image or video of a run, safe on every file system."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import count
-from pathlib import PurePath
+from itertools import chain, count
+from pathlib import Path, PurePath
 from urllib.parse import unquote
 
-__all__ = ["OutputNames", "file_name"]
+__all__ = ["OutputNames", "file_name", "next_run_folder"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^?#]*)", re.IGNORECASE)
 """A URL; the group is its host and path, without a password and a query."""
@@ -87,3 +87,9 @@ def _video_of_frame(stem: str) -> str:
 def file_name(name: str) -> str:
     """The name with ``_`` for each character that some file system refuses."""
     return _NOT_IN_FILE_NAMES.sub("_", name)
+
+
+def next_run_folder(folder: Path) -> Path:
+    """The folder, or the first of ``folder-2``, ``folder-3``, ... that does not exist yet."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    return next(candidate for candidate in chain([folder], numbered) if not candidate.exists())

@@ -19,7 +19,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from yolo9000.training.git_state import git_commit
 from yolo9000.training.tasks.base import PseudoBox
 from yolo9000.types import Sample
 
-__all__ = ["Kind", "RunFolder", "data_fingerprint", "next_run_folder"]
+__all__ = ["Kind", "RunFolder", "data_fingerprint"]
 
 Kind = Literal["step", "metrics"]
 PACKAGES = ("yolo9000", "torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
@@ -248,12 +247,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def next_run_folder(folder: Path) -> Path:
-    """The folder, or the first of ``folder-2``, ``folder-3``, ... that does not exist yet."""
-    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
-    return next(candidate for candidate in chain([folder], numbered) if not candidate.exists())
 
 
 def data_fingerprint(samples: Iterable[Sample]) -> str:

@@ -27,12 +27,13 @@ from yolo9000.data.splitting import hold_out
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
+from yolo9000.io.naming import next_run_folder
 from yolo9000.training.checkpoint import latest_state
 from yolo9000.training.distributed import World, join_world
 from yolo9000.training.initialize import Initial, resolve_start, transfer
 from yolo9000.training.learner import Learner
 from yolo9000.training.loader import BatchLoader, BatchPlan, keep_memory
-from yolo9000.training.logging import RunFolder, data_fingerprint, next_run_folder
+from yolo9000.training.logging import RunFolder, data_fingerprint
 from yolo9000.training.monitor import Monitor, Notify
 from yolo9000.training.recipe import DetectRecipe, Recipe, read_recipe, recipe_of
 from yolo9000.training.tasks.base import Task
