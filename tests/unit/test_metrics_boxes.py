@@ -7,7 +7,7 @@ from dataclasses import replace
 import jaxtyping
 import numpy as np
 import pytest
-from support.scored import NOWHERE, A, B, Box, C, Truth, image, scored_of
+from support.scored import NOWHERE, A, B, Box, C, GtBox, image, scored_of
 
 from yolo9000.evaluation import match as matching
 from yolo9000.evaluation.coco import coco_scores
@@ -257,7 +257,7 @@ def test_coco_leaves_out_difficult_gts() -> None:
 
 
 def test_coco_leaves_out_what_lies_in_crowds() -> None:
-    crowd: Truth = (0, (0, 0, 90, 60), "crowd")
+    crowd: GtBox = (0, (0, 0, 90, 60), "crowd")
     preds = [(0, (5, 5, 45, 25), 0.9), (0, (40, 30, 80, 50), 0.8), (0, B, 0.7)]
     assert coco_scores(scored_of([crowd, (0, B)], preds)).metrics["map"] == 1
 
@@ -315,7 +315,7 @@ def test_f1_without_detections_or_gts() -> None:
 
 
 def test_confusion_by_hand() -> None:
-    gts: list[Truth] = [(0, A), (0, B), (1, C), (2, (0, 100, 40, 120), "difficult")]
+    gts: list[GtBox] = [(0, A), (0, B), (1, C), (2, (0, 100, 40, 120), "difficult")]
     preds = [
         (0, A, 0.9),  # right
         (0, A, 0.8),  # second one of it: background taken for 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from support.scored import NOWHERE, A, B, C, Found, Truth, scored_of
+from support.scored import NOWHERE, A, B, C, GtBox, PredictedBox, scored_of
 from support.small_tree import ANIMAL, BIRD, CAT, CUP, DOG, HOUND, TERRIER, TREE, nodes
 
 from yolo9000.evaluation.label_only import split
@@ -23,11 +23,11 @@ from yolo9000.evaluation.voc import ApByClass, voc_ap
 from yolo9000.taxonomy.wordtree import WordTree
 
 
-def scored_tree(gts: list[Truth], preds: list[Found]) -> Scored:
+def scored_tree(gts: list[GtBox], preds: list[PredictedBox]) -> Scored:
     return scored_of(gts, preds, classes=len(TREE))
 
 
-def at_depth(depth: int, gts: list[Truth], preds: list[Found]) -> Scored:
+def at_depth(depth: int, gts: list[GtBox], preds: list[PredictedBox]) -> Scored:
     return list(cut_at_depths(scored_tree(gts, preds), TREE))[depth]
 
 
@@ -102,7 +102,7 @@ def test_deepest_kept() -> None:
 
 
 def test_ap_by_depth() -> None:
-    gts: list[Truth] = [(TERRIER, A), (CAT, B)]
+    gts: list[GtBox] = [(TERRIER, A), (CAT, B)]
     preds = [(HOUND, A, 0.9), (CAT, B, 0.8), (CUP, C, 0.7)]
     depths = ap_by_depth(scored_tree(gts, preds), TREE)
     assert len(depths) == 3
@@ -159,14 +159,14 @@ def test_answers_above_and_below_the_gt() -> None:
     assert credited_ap(scored_tree([(TERRIER, A)], [(CUP, A, 0.9)]), TREE).mean == 0
 
 
-def precisions(gts: list[Truth], preds: list[Found]) -> dict[int, list[float]]:
+def precisions(gts: list[GtBox], preds: list[PredictedBox]) -> dict[int, list[float]]:
     curves = credited_precision_recall(scored_tree(gts, preds), TREE)
     return {label: curve.precision.tolist() for label, curve in curves.items()}
 
 
 def test_false_positive_counts_in_the_class_at_or_above_its_label() -> None:
     right = [(TERRIER, A, 0.8), (DOG, B, 0.7), (ANIMAL, C, 0.6)]
-    gts: list[Truth] = [(TERRIER, A), (DOG, B), (ANIMAL, C)]
+    gts: list[GtBox] = [(TERRIER, A), (DOG, B), (ANIMAL, C)]
     # its own class has objects
     assert precisions(gts, [(TERRIER, NOWHERE, 0.9), *right]) == {TERRIER: [0, 1 / 2], DOG: [1], ANIMAL: [1]}
     # a hound is a dog; a cat is an animal
@@ -178,7 +178,7 @@ def test_false_positive_counts_in_the_class_at_or_above_its_label() -> None:
 
 def test_false_positive_above_all_classes_is_shared_by_those_below() -> None:
     right = [(TERRIER, A, 0.8), (HOUND, B, 0.7), (CAT, C, 0.6)]
-    gts: list[Truth] = [(TERRIER, A), (HOUND, B), (CAT, C)]
+    gts: list[GtBox] = [(TERRIER, A), (HOUND, B), (CAT, C)]
     # half a terrier and half a hound; a third of each
     assert precisions(gts, [(DOG, NOWHERE, 0.9), *right]) == {
         TERRIER: [0, 1 / 1.5],
@@ -212,7 +212,7 @@ def test_credit_leaves_out_difficult_gts() -> None:
 
 
 def test_severity() -> None:
-    gts: list[Truth] = [(TERRIER, A), (CAT, B), (CUP, C)]
+    gts: list[GtBox] = [(TERRIER, A), (CAT, B), (CUP, C)]
     preds = [(HOUND, A, 0.9), (CAT, B, 0.8), (BIRD, NOWHERE, 0.7), (DOG, A, 0.1)]
     # The terrier goes to the dog (1 edge) rather than to the hound (2; both have credit 2/3), the cat is right,
     # the cup is not matched, and the bird matches nothing.
