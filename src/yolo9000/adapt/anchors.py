@@ -45,7 +45,7 @@ STRIDE = 32  # pixels of the network's input in a cell (§2)
 COCO_AREAS = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # minimum square pixels of COCO's three sizes
 
 _RESTARTS = 10
-_MAX_ITERATIONS = 1000  # k-means with means under 1 - IoU may cycle; real data needed at most a few hundred
+MAX_ITERATIONS = 1000  # k-means with means under 1 - IoU may cycle; real data needed at most a few hundred
 _SAMPLE = 1 << 14  # sizes that restarts run on; if there are more, only the best run continues on all
 _BLOCK = 1 << 14  # sizes processed at a time, so that intermediate arrays stay in the CPU's cache
 _MIN_SIDE = 1e-75  # between it and its inverse, areas and their ratios are finite
@@ -213,8 +213,9 @@ def cluster(
 
     The paper leaves details open. Here a centroid is the mean of its boxes, which reproduces Table 1 on VOC 2007 (61.1
     and 67.7 for k = 5 and 9; the median gives 62.2 and 69.0, the paper has 61.0 and 67.2); the first centroids are
-    drawn as in k-means++, by squared distance; a run ends when no box changes its cluster; an empty cluster is moved to
-    the box that is farthest from its centroid. If there are more than 16,384 distinct sizes, restarts run on a sample
+    drawn as in k-means++, by squared distance; a run ends when no box changes its cluster, or after 1,000 iterations,
+    since means do not minimize 1 - IoU and may cycle; an empty cluster is moved to the box that is farthest from its
+    centroid. If there are more than 16,384 distinct sizes, restarts run on a sample
     of that many, and the best one continues on all.
 
     Args:
@@ -317,7 +318,7 @@ def _run(boxes: _Boxes, centroids_wh: Float64[np.ndarray, "k 2"], distance: Dist
     assignment = _Assignment(boxes, len(centroids_wh), distance)
     moved = 0.0  # sum over all iterations of the largest move of a centroid
     iterations = 0
-    while assignment.renew(centroids_wh, moved) and iterations < _MAX_ITERATIONS:
+    while assignment.renew(centroids_wh, moved) and iterations < MAX_ITERATIONS:
         iterations += 1
         before, centroids_wh = centroids_wh, assignment.means(centroids_wh)
         moved += float(_distances(before.T, centroids_wh.T, distance).max())
