@@ -36,7 +36,7 @@ def nearest(boxes: np.ndarray, anchors: np.ndarray, distance: str) -> np.ndarray
 @settings(deadline=None, max_examples=60)
 @given(boxes=random_boxes(), k=st.integers(1, 8), distance=st.sampled_from(DISTANCES))
 def test_every_anchor_is_the_mean_of_the_boxes_nearest_to_it(boxes: np.ndarray, k: int, distance: str) -> None:
-    """Where k-means ends, if it does not cycle; it also shows that no box was skipped that should have been reassigned."""
+    """Where k-means ends, if it does not cycle; no box was skipped that should have been reassigned."""
     clusters = cluster(boxes, k, distance=distance, restarts=1)
     assume(clusters.iterations < MAX_ITERATIONS)
     labels = nearest(boxes, clusters.anchors_wh, distance)
