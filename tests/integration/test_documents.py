@@ -139,7 +139,8 @@ def write_clip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/tour.md", "docs/data.md", "docs/training.md", "docs/your-own-tree.md"]
+    "document",
+    ["README.md", *(f"docs/{name}.md" for name in ("tour", "data", "training", "your-own-tree", "labeling"))],
 )
 def test_the_commands_of_a_document_run(
     document: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ import pytest
 
 from yolo9000.data.dataset import open_data
 from yolo9000.errors import ConfigError, DataError, TreeError, YoloError
-from yolo9000.evaluation.coco_results import _read_results
+from yolo9000.evaluation.coco_results import read_results
 from yolo9000.io.documents import MAX_DEPTH, parse_json, parse_toml, parse_yaml
 from yolo9000.taxonomy.readers import read_parent_table
 from yolo9000.training.recipe import parse_overrides, read_recipe
@@ -169,9 +169,9 @@ def test_all_that_read_yaml_name_the_file(tmp_path: Path, text: str) -> None:
 
 def test_recipes_and_results_name_the_file(tmp_path: Path) -> None:
     assert "r.toml" in refused(tmp_path, "r.toml", "a = " + nested(5000), read_recipe)
-    assert "res.json" in refused(tmp_path, "res.json", nested(200_000), _read_results)
+    assert "res.json" in refused(tmp_path, "res.json", nested(200_000), read_results)
     huge = '[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 1' + "0" * 400 + ', 1], "score": 0.5}]'
-    assert "result 0: bbox must be" in refused(tmp_path, "res.json", huge, _read_results)
+    assert "result 0: bbox must be" in refused(tmp_path, "res.json", huge, read_results)
     assert parse_overrides([f"a={nested(5000)}"])["a"] == nested(5000)  # what is no TOML is text
     with pytest.raises(ConfigError):
         read_recipe("voc", {"epochs": "2024-13-45"})

@@ -15,7 +15,7 @@ from yolo9000.errors import DataError
 from yolo9000.io.documents import parse_json
 from yolo9000.types import Detections, Sample
 
-__all__ = ["read_coco_results"]
+__all__ = ["read_coco_results", "read_results"]
 
 
 def read_coco_results(
@@ -32,7 +32,7 @@ def read_coco_results(
     Raises:
         DataError: the file is not COCO results, or has images or categories that the data set does not have.
     """
-    records = _read_results(file)
+    records = read_results(file)
     ids = {category: label for label, category in data_set.category_ids().items()}
     by_image: dict[int | str, list[dict[str, Any]]] = {}
     for index, record in enumerate(records):
@@ -50,7 +50,12 @@ def read_coco_results(
         raise DataError(f"{file}: image_id {next(iter(by_image))!r} must be an image of {data_set.name}")
 
 
-def _read_results(file: Path) -> list[dict[str, Any]]:
+def read_results(file: Path) -> list[dict[str, Any]]:
+    """The results of a file, each with ``image_id``, ``category_id``, ``bbox`` and ``score``.
+
+    Raises:
+        DataError: the file is not COCO results.
+    """
     try:
         contents = file.read_bytes()
     except OSError as error:

@@ -1,0 +1,1 @@
+"""Data sets from predictions: labels for images that nobody has labelled yet."""
