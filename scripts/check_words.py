@@ -202,7 +202,7 @@ def project_files() -> list[str]:
     """Tracked text files, relative to the root; recorded data are left out."""
     command = ["git", "ls-files"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    kinds = (".py", ".md", ".toml", ".yml", ".yaml", ".html", ".sh", ".cff", "Makefile")
+    kinds = (".py", ".md", ".toml", ".yml", ".yaml", ".html", ".css", ".js", ".sh", ".cff", "Makefile")
     return [file for file in listed if file.endswith(kinds) and not file.startswith("tests/golden/data")]
 
 

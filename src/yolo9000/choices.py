@@ -34,7 +34,7 @@ DecodingRule = Literal["conditional", "darknet"]
 in the paper; ``darknet``, the product of absolute ones, as in the released program, which stops much higher up."""
 Suppression = Literal["label", "path", "objectness"]
 """Which boxes can be one object: those of one label, those whose labels are on one path of the tree, or any."""
-ExportFormat = Literal["onnx", "openvino", "darknet"]
+ExportFormat = Literal["onnx", "openvino", "darknet", "page"]
 WeightsDtype = Literal["float32", "float16", "int8"]
 """How weights are stored: unchanged; in half precision; in 8 bits with a float32 scale for each filter or class."""
 Keep = Literal["all", "forks", "labels"]

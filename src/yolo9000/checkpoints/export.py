@@ -21,7 +21,7 @@ from yolo9000.taxonomy.files import write_tree
 
 __all__ = ["SUFFIXES", "ExportFormat", "export_darknet", "export_onnx", "export_openvino", "refuse_to_overwrite"]
 
-SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
+SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg", "page": ".html"}
 
 
 def export_onnx(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "float32") -> list[Path]:

@@ -23,7 +23,16 @@ from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.choices import WeightsDtype
 from yolo9000.errors import EngineError, WeightsError
 
-__all__ = ["CLASS_BIASES", "CLASS_WEIGHTS", "class_rows_of", "exported_model", "onnx_file", "read_onnx"]
+__all__ = [
+    "CLASS_BIASES",
+    "CLASS_WEIGHTS",
+    "class_rows_of",
+    "exported_model",
+    "onnx_file",
+    "portable_graph",
+    "read_onnx",
+    "to_onnx",
+]
 
 CLASS_WEIGHTS, CLASS_BIASES = "class_weights", "class_biases"
 SMALL, SCALES = ".small", ".scales"
@@ -51,9 +60,29 @@ def to_onnx(model: LoadedModel, *, dtype: WeightsDtype = "float32") -> ModelProt
     """The graph and the class rows of `onnx_file`."""
     if model.weights is None:
         raise EngineError("an exported file cannot be exported again; export the .safetensors or .cfg it came from")
-    proto = model.layers.to_onnx()
-    if model.class_rows is not None:
-        for name, values in ((CLASS_WEIGHTS, model.class_rows.weights), (CLASS_BIASES, model.class_rows.biases)):
+    return _with_class_rows(model.layers.to_onnx(), model.class_rows, dtype)
+
+
+def portable_graph(model: LoadedModel, *, dtype: WeightsDtype = "float32") -> bytes:
+    """The graph and the class rows of `onnx_file`, without the metadata, also of a model that is an ``.onnx`` file.
+
+    Weights that were read from 8 bits are stored in the same 8 bits again.
+
+    Args:
+        model: the detector.
+        dtype: how its weights are stored.
+
+    Raises:
+        EngineError: the model is an OpenVINO file.
+        WeightsError: a weight is out of the range of float16.
+    """
+    proto = onnx.load_model_from_string(model.onnx_bytes())
+    return bytes(_with_class_rows(proto, model.class_rows, dtype).SerializeToString())
+
+
+def _with_class_rows(proto: ModelProto, class_rows: ClassRows | None, dtype: WeightsDtype) -> ModelProto:
+    if class_rows is not None:
+        for name, values in ((CLASS_WEIGHTS, class_rows.weights), (CLASS_BIASES, class_rows.biases)):
             proto.graph.initializer.append(numpy_helper.from_array(values, f"{name}.values"))
             proto.graph.node.append(helper.make_node("Identity", [f"{name}.values"], [name]))
             proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape))

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "info"]
 
+DtypeOption = Annotated[
+    WeightsDtype | None,
+    typer.Option(
+        help="How weights are stored: float32, float16 (half the size), or int8 (a quarter; onnx and page only) "
+        "[float32; int8 for a page].",
+        show_default=False,
+    ),
+]
+RuntimeOption = Annotated[Path, typer.Option(help="For a page: the folder or .tgz of the npm package onnxruntime-web.")]
+SampleOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="For a page: an image that it offers to try; may be repeated.", show_default=False),
+]
+
 
 def info(
     model: Annotated[
@@ -86,7 +100,10 @@ def _print_names(names: tuple[str, ...]) -> None:
 
 @with_options(model_options=MODEL.without("size_wh"))
 def export(
-    model: Annotated[str, typer.Argument(help="A .safetensors or .cfg file.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(help=f"A .safetensors or .cfg file; for a page also {BUNDLED} or .onnx.", show_default=False),
+    ],
     model_options: Options,
     to: Annotated[ExportFormat, typer.Option(help="What to write.")] = "onnx",
     out: Annotated[
@@ -104,28 +121,32 @@ def export(
             help="Class scores for every anchor (dense), or apart and on demand (lazy); auto: lazy for many classes."
         ),
     ] = "auto",
-    dtype: Annotated[
-        WeightsDtype,
-        typer.Option(help="How weights are stored: float16 halves the file, int8 (onnx only) quarters it."),
-    ] = "float32",
+    dtype: DtypeOption = None,
+    runtime: RuntimeOption = Path("node_modules/onnxruntime-web"),
+    sample: SampleOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Write a trained model, or a .cfg and .weights, as ONNX, OpenVINO or Darknet files."""
-    from yolo9000.checkpoints.export import SUFFIXES, export_darknet, export_onnx, export_openvino, refuse_to_overwrite
+    """Write a model as an ONNX, OpenVINO or Darknet file, or as a page that runs it in a browser, without a server."""
+    from yolo9000.checkpoints import export as exporting
     from yolo9000.checkpoints.load import load_model
 
-    if dtype != "float32" and to == "darknet":
+    if dtype not in (None, "float32") and to == "darknet":
         raise ConfigError(f"{dtype} is for ONNX and OpenVINO files; Darknet's weights are float32", argument="dtype")
     loaded = load_model(model, **model_options).with_lazy_classes({"auto": None, "dense": False, "lazy": True}[head])
-    path = (out or Path(Path(model).name)).with_suffix(SUFFIXES[to])
+    path = (out or Path(Path(model).name)).with_suffix(exporting.SUFFIXES[to])
     if not overwrite:
-        refuse_to_overwrite(path)
+        exporting.refuse_to_overwrite(path)
     match to:
         case "onnx":
-            files = export_onnx(loaded, path, dtype=dtype)
+            files = exporting.export_onnx(loaded, path, dtype=dtype or "float32")
         case "openvino":
-            files = export_openvino(loaded, path, dtype=dtype)
+            files = exporting.export_openvino(loaded, path, dtype=dtype or "float32")
         case "darknet":
-            files = export_darknet(loaded, path)
+            files = exporting.export_darknet(loaded, path)
+        case "page":
+            from yolo9000.serve.one_file import export_page
+
+            given: Options = {"runtime": runtime, "dtype": dtype or "int8", "samples": sample or ()}
+            files = export_page(loaded, path, name=Path(model).stem, **given)
     for file in files:
         say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, Template
@@ -12,7 +13,10 @@ from jinja2 import Environment, PackageLoader, Template
 from yolo9000 import __version__
 from yolo9000.io.files import write_atomically, writing
 
-__all__ = ["Page", "PageFigure", "Section", "template", "write_page"]
+__all__ = ["DESIGN", "Page", "PageFigure", "Section", "template", "template_text", "write_page"]
+
+DESIGN = "design.css"
+"""The stylesheet of every page, among the templates."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,11 @@ def write_page(page: Page, path: Path) -> None:
     text = page.html()
     with writing(path):
         write_atomically(path, text)
+
+
+def template_text(name: str) -> str:
+    """A file of the templates' folder."""
+    return (files("yolo9000.io") / "templates" / name).read_text("utf-8")
 
 
 def template(name: str) -> Template:

@@ -1,0 +1,1 @@
+"""The page in a browser: from a server, or as one file."""
