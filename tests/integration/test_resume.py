@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,10 @@ from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.training import monitor, train
 from yolo9000.training.distributed import World
+from yolo9000.training.loader import SampleRequest
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.recipe import recipe_of
+from yolo9000.training.splits import open_training_data
 from yolo9000.training.tasks.base import Scores
 from yolo9000.training.tasks.detection import DetectorTraining
 from yolo9000.training.trainer import prepare_task
@@ -149,7 +152,14 @@ def test_on_a_tree_a_source_labels_what_is_below_any_of_its_exhaustive_classes(t
     (tmp_path / "net.cfg").write_text(write_cfg(small_architecture(8, tree="labels.tree")))
     network = {"name": str(tmp_path / "net.cfg"), "size": [72, 48], "clusters": 2}
     recipe = recipe_of({"task": "detect", "data": str(tmp_path / "data.yaml"), "network": network}, "test")
-    task = prepare_task(recipe, World(0, 1, torch.device("cpu")))
+    task = prepare_task(recipe, open_training_data(recipe), World(0, 1, torch.device("cpu")))
     assert isinstance(task, DetectorTraining)
-    assert task.exhaustive is not None
-    assert np.flatnonzero(task.exhaustive[0]).tolist() == [3, 4, 6, 7]
+    below = task.example(SampleRequest(0, 0, 0, (72, 48))).exhaustive
+    assert below is not None
+    assert np.flatnonzero(below).tolist() == [3, 4, 6, 7]
+    # An image may say so itself, as LVIS' do; several in a mosaic must all agree: {cold, blue} and {cold, red}.
+    own = replace(task.samples[1], exhaustive=(0, 2))
+    both = task.exhaustive_in([task.samples[0], own])
+    assert both is not None
+    assert np.flatnonzero(both).tolist() == [3, 6, 7]
+    assert task.exhaustive_in([replace(own, exhaustive=(0, 1, 2, 3))]) is None

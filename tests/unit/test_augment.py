@@ -444,7 +444,7 @@ def test_no_such_shard(shard: int) -> None:
 
 
 def example(index: int, shape_hw: tuple[int, int] = (4, 6), boxes: BoxAnnotations | None = None) -> Example:
-    return Example(np.full((*shape_hw, 3), index, np.uint8), boxes, (index,), f"image {index}", 10 * index, index % 2)
+    return Example(np.full((*shape_hw, 3), index, np.uint8), boxes, (index,), f"image {index}", 10 * index)
 
 
 def test_collate() -> None:
@@ -459,7 +459,7 @@ def test_collate() -> None:
     assert batch.image_labels == ((2,), (1,))
     assert batch.names == ("image 2", "image 1")
     assert batch.indices == (20, 10)
-    assert batch.sources == (0, 1)
+    assert batch.exhaustive == (None, None)
 
 
 def test_collate_refuses() -> None:

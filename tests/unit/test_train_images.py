@@ -33,7 +33,7 @@ def batch_of(
         image_labels=tuple(labels or [()] * count),
         names=tuple(f"p{i}" for i in range(count)),
         indices=tuple(range(count)),
-        sources=(0,) * count,
+        exhaustive=(None,) * count,
     )
 
 

@@ -86,23 +86,22 @@ def calibrate(
     from yolo9000.adapt.calibrate import calibrate as calibrate_model
     from yolo9000.checkpoints.load import load_model
     from yolo9000.checkpoints.safetensors import write_checkpoint
-    from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector
 
     if not 0 < max_error < 1:
         raise ConfigError(f"must be above 0 and below 1, got {max_error:g}", argument="max_error")
     path = Path(model)
+    target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
     loaded = load_model(model)
     detector, failures = Detector.load(loaded, **model_options, **engine_options), Failures()
     changed, calibration = calibrate_model(
         loaded,
         detector,
-        open_data(data, split),
+        open_one(data, split, on_error, target),
         max_error=max_error,
         on_error=on_error,
         on_unreadable=failures,
     )
-    target = out or path.with_name(f"{path.stem}-calibrated.safetensors")
     write_checkpoint(target, changed)
     temperatures = ", ".join(f"{value:.2f}" for value in calibration.back_off.temperatures)
     say(f"{calibration.objects:,} objects; temperatures by depth {temperatures}")
@@ -136,7 +135,6 @@ def add_class(
     from yolo9000.adapt.add_class import sibling_images
     from yolo9000.checkpoints.load import load_model
     from yolo9000.checkpoints.safetensors import write_checkpoint
-    from yolo9000.data.dataset import open_data
     from yolo9000.inference.detector import Detector
     from yolo9000.io.sources import open_sources
     from yolo9000.taxonomy.hierarchy import slug
@@ -145,11 +143,11 @@ def add_class(
     if loaded.tree is None:
         raise ConfigError(f"{model}: must be a model with a label tree; its classes are flat")
     parent = loaded.tree.find(under)
+    target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
     detector = Detector.load(loaded, **model_options, **engine_options)
-    siblings = sibling_images(open_data(data, split), loaded.tree, parent, on_error, failures)
+    siblings = sibling_images(open_one(data, split, on_error, target), loaded.tree, parent, on_error, failures)
     shown = (image.pixels for image in open_sources(str(images), on_error=failures))
     added = add_class_to(loaded, detector, parent, name, shown, siblings)
-    target = out or model.with_name(f"{model.stem}-{slug(name)}.safetensors")
     write_checkpoint(target, added.model)
     count = len(added.before)
     say(f"{name}: {added.recall:.1%} of its images are given to it among its {count} siblings with images")

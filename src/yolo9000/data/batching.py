@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from yolo9000.data.augment import Purpose, keyed
 from yolo9000.types import BoxAnnotations
@@ -30,7 +30,7 @@ class Example:
         image_labels: classes of the image as a whole.
         name: of the image within its data set.
         index: position in the order of the whole epoch.
-        source: index of the image's source in its data-set file.
+        exhaustive: which of the network's labels are labelled exhaustively in the image; None: all.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -38,7 +38,7 @@ class Example:
     image_labels: tuple[int, ...]
     name: str
     index: int
-    source: int = 0
+    exhaustive: Bool[np.ndarray, " k"] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Batch:
         image_labels: classes of an image as a whole.
         names: of the images within their data sets.
         indices: positions in the order of the whole epoch.
-        sources: indices of the images' sources in their data-set file.
+        exhaustive: which labels are labelled exhaustively in an image; None: all.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
@@ -59,7 +59,7 @@ class Batch:
     image_labels: tuple[tuple[int, ...], ...]
     names: tuple[str, ...]
     indices: tuple[int, ...]
-    sources: tuple[int, ...]
+    exhaustive: tuple[Bool[np.ndarray, " k"] | None, ...]
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in vars(self).items()}
@@ -102,7 +102,7 @@ def batch_of(images: UInt8[np.ndarray, "n h w 3"], examples: Sequence[Example]) 
         image_labels=tuple(example.image_labels for example in examples),
         names=tuple(example.name for example in examples),
         indices=tuple(example.index for example in examples),
-        sources=tuple(example.source for example in examples),
+        exhaustive=tuple(example.exhaustive for example in examples),
     )
 
 

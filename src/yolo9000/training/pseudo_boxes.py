@@ -23,6 +23,7 @@ from yolo9000.io.pages import Page, PageFigure, Section, write_page
 from yolo9000.training.distributed import World
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.recipe import DetectRecipe, recipe_of
+from yolo9000.training.splits import open_training_data
 from yolo9000.training.tasks.base import Task
 from yolo9000.training.trainer import make_plan, prepare_task
 from yolo9000.training.visualize import TILE, grid
@@ -75,7 +76,7 @@ def show_pseudo_boxes(
     lines = folder.pseudo_boxes()
     if not isinstance(recipe, DetectRecipe) or not lines:
         raise TrainingError(f"{run}: must be a run that trained on images with image-level labels")
-    task = prepare_task(recipe, World(0, 1, torch.device("cpu")))
+    task = prepare_task(recipe, open_training_data(recipe), World(0, 1, torch.device("cpu")))
     wanted = [line for line in lines if not labels or task.names[line["label"]] in labels]
     if not wanted:
         raise TrainingError(f"{run}: no image has the label {', '.join(labels)}")

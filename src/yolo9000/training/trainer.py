@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,7 @@ import torch
 from jaxtyping import Float64
 
 from yolo9000.architectures.surgery import initial_model
-from yolo9000.data.dataset import DataSet, OnError, open_data, splits_of
-from yolo9000.data.duplicates import survey
 from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights, repeat_weights
-from yolo9000.data.splitting import hold_out
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
@@ -36,6 +33,7 @@ from yolo9000.training.loader import BatchLoader, BatchPlan, keep_memory
 from yolo9000.training.logging import RunFolder, data_fingerprint
 from yolo9000.training.monitor import Monitor, Notify
 from yolo9000.training.recipe import DetectRecipe, Recipe, read_recipe, recipe_of
+from yolo9000.training.splits import TrainingData, open_training_data
 from yolo9000.training.tasks.base import Task
 from yolo9000.training.tasks.classification import ClassifierTraining
 from yolo9000.training.tasks.detection import DetectorTraining
@@ -136,11 +134,10 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
         YoloError: the recipe, the data or the folder cannot be used; training failed.
     """
     threads = threads or max(1, available_cores() // world.size)
-    task = prepare_task(recipe, world)
+    data = open_training_data(recipe)
+    task = prepare_task(recipe, data, world)
     initial = initial_weights(recipe, task)
     notify(f"{len(task.samples):,} images, {len(task.names):,} classes; {initial.origin}")
-    if task.validation is not None and task.validation.kept is not None:
-        notify(f"the data have no split val: {len(task.validation.kept):,} images are held out for validation")
     run_folder = RunFolder(folder)
     learner = make_learner(task, recipe, world, initial, threads, run_folder.features)
     if learner.frozen:
@@ -159,6 +156,9 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
                 "start": initial.origin,
             }
         )
+        data.write_issues(folder)
+    for line in data.lines(folder):
+        notify(line)
     world.wait()
     return finish_run(Monitor(learner, run_folder, threads, notify))
 
@@ -172,7 +172,7 @@ def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
     run_folder = RunFolder(folder)
     facts = run_folder.facts()
     recipe = recipe_of(facts["recipe"], str(folder / "run.json"))
-    task = prepare_task(recipe, world)
+    task = prepare_task(recipe, open_training_data(recipe), world)
     if tree_fingerprint(task) != facts.get("tree"):
         raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
     if data_fingerprint(task.samples) != facts["data"]:
@@ -254,32 +254,15 @@ def tree_fingerprint(task: Task) -> str | None:
     return None if task.tree is None else task.tree.fingerprint
 
 
-def prepare_task(recipe: Recipe, world: World) -> Task:
-    """Open the data and define the network.
+def prepare_task(recipe: Recipe, data: TrainingData, world: World) -> Task:
+    """Define the network for the data.
 
     Raises:
-        YoloError: one of them cannot be used.
+        YoloError: the data or the network cannot be used.
     """
-    data, validation = open_data(recipe.data, "train"), None
-    if "val" in splits_of(recipe.data):
-        validation = open_data(recipe.data, "val")
-    elif recipe.hold_out is not None:
-        data, validation = without_held_out(data, recipe.hold_out, recipe.on_error)
     if isinstance(recipe, DetectRecipe):
-        return DetectorTraining.prepare(recipe, data, validation, world.device)
-    return ClassifierTraining.prepare(recipe, data, validation, world.device)
-
-
-def without_held_out(data: DataSet, fraction: float, on_error: OnError) -> tuple[DataSet, DataSet]:
-    """The data set without some of its images, and those images as a validation split.
-
-    Raises:
-        DataError: an annotation has an issue, or an image cannot be read.
-    """
-    images = survey(data, on_error)
-    held_out = hold_out(images, fraction, classes=len(data.classes))
-    parts = [[s for s, held in zip(images.samples, held_out, strict=True) if held == side] for side in (False, True)]
-    return data.only(parts[0]), replace(data.only(parts[1]), name=f"{data.name} (held out)")
+        return DetectorTraining.prepare(recipe, data.train, data.validation, world.device)
+    return ClassifierTraining.prepare(recipe, data.train, data.validation, world.device)
 
 
 def initial_weights(recipe: Recipe, task: Task) -> Initial:

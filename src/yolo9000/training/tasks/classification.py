@@ -108,7 +108,7 @@ class ClassifierTraining:
         image = load_image(sample.image, sample.name).pixels
         rng = draws(self.recipe.seed, *request.random_key)
         image = augment_classifier(image, self.recipe.augment, request.size_wh, rng)
-        return Example(image, None, sample.image_labels, sample.name, request.index, sample.source)
+        return Example(image, None, sample.image_labels, sample.name, request.index)
 
     def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
         """Cross-entropy, on a tree of every sibling group on the label's path; summed over the images.

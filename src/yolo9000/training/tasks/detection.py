@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -119,18 +119,20 @@ class DetectorTraining:
         """The tree's sibling groups, on the device."""
         return None if self.data.tree is None else SiblingGroups.of(self.data.tree, self.device)
 
-    @cached_property
-    def exhaustive(self) -> Bool[np.ndarray, "s k"] | None:
-        """The classes that each source labels exhaustively; None where every source labels all."""
-        rows = [self.data.exhaustive(source) for source in range(len(self.data.sources))]
-        if all(row.all() for row in rows):
+    def exhaustive_in(self, samples: Iterable[Sample]) -> Bool[np.ndarray, " k"] | None:
+        """The labels that are labelled exhaustively in all of some images, on a tree with all below; None: all."""
+        classes = np.stack([self.data.exhaustive_in(sample) for sample in samples]).all(axis=0)
+        if classes.all():
             return None
+        return classes if self._below is None else self._below[classes].any(axis=0)
+
+    @cached_property
+    def _below(self) -> Bool[np.ndarray, "c k"] | None:
+        """The nodes at and below each class of the data set; None for flat classes."""
         tree = self.data.tree
         if tree is None:
-            return np.stack(rows)
-        labels = labels_among(tree.names, tree, self.data)
-        below = np.stack([tree.below(int(label)) for label in labels])
-        return np.stack([below[row].any(axis=0) if not row.all() else np.ones(len(tree), bool) for row in rows])
+            return None
+        return np.stack([tree.below(int(label)) for label in labels_among(tree.names, tree, self.data)])
 
     def example(self, request: SampleRequest) -> Example:
         """The augmented image of a request.
@@ -138,8 +140,13 @@ class DetectorTraining:
         Raises:
             DataError: the image cannot be read.
         """
-        sample = self.samples[request.image]
+        sample, used = self.samples[request.image], [request.image]
         image, boxes = self._load(request.image)
+
+        def another(index: int) -> tuple[np.ndarray, BoxAnnotations | None]:
+            used.append(self._of_source[sample.source][index])
+            return self._load(used[-1])
+
         rng = draws(self.recipe.seed, *request.random_key)
         augmented, augmented_boxes = augment_or_mosaic(
             image,
@@ -147,10 +154,11 @@ class DetectorTraining:
             self.recipe.augment,
             request.size_wh,
             rng,
-            lambda index: self._load(self._of_source[sample.source][index]),
+            another,
             len(self._of_source.get(sample.source, ())),
         )
-        return Example(augmented, augmented_boxes, sample.image_labels, sample.name, request.index, sample.source)
+        exhaustive = self.exhaustive_in(self.samples[index] for index in used)
+        return Example(augmented, augmented_boxes, sample.image_labels, sample.name, request.index, exhaustive)
 
     @cached_property
     def _of_source(self) -> dict[int, list[int]]:
@@ -188,9 +196,11 @@ class DetectorTraining:
         return Losses(parts.total(), _named(parts), _pseudo_boxes(parts, batch))
 
     def _exhaustive_of(self, batch: Batch) -> Tensor | None:
-        if self.exhaustive is None:
+        if all(labels is None for labels in batch.exhaustive):
             return None
-        return torch.from_numpy(self.exhaustive[list(batch.sources)]).to(self.device)
+        every = np.ones(self.head.classes, bool)
+        rows = [every if labels is None else labels for labels in batch.exhaustive]
+        return torch.from_numpy(np.stack(rows)).to(self.device)
 
     def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:
         """Metrics of a model on the validation split, and some of its images with predictions.
