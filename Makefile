@@ -65,7 +65,7 @@ $(VENV)/python.stamp:
 	touch $@
 
 $(VENV)/core.stamp: pyproject.toml constraints.txt | $(VENV)/python.stamp
-	$(PIP) --editable ".[openvino]"
+	$(PIP) --editable ".[openvino,report,video]"
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/python.stamp

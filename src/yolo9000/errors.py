@@ -9,7 +9,8 @@ backquotes; the command line replaces both with its options.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -60,11 +61,36 @@ class TreeError(YoloError):
 
 
 class EngineError(YoloError):
-    """An engine that is not installed, or cannot do what was asked of it."""
+    """An engine or another optional package that is not installed, or cannot do what was asked of it."""
 
 
 class TrainingError(YoloError):
     """A training that cannot start, continue or be resumed."""
+
+
+@contextmanager
+def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Around imports of optional packages: where one is missing, one line says how to install it.
+
+    Args:
+        extra: that brings the packages.
+        purpose: what needs them.
+
+    Raises:
+        EngineError: a package is not installed.
+
+    Example:
+        >>> with needs_extra("video", "reading videos"):
+        ...     import opencv_of_the_future
+        Traceback (most recent call last):
+        yolo9000.errors.EngineError: reading videos needs an extra: pip install "yolo9000[video]" (No module named ...
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").startswith("yolo9000"):
+            raise
+        raise EngineError(f'{purpose} needs an extra: pip install "yolo9000[{extra}]" ({error})') from None
 
 
 _PYDANTIC_PHRASES = (

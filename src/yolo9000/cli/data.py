@@ -10,13 +10,14 @@ import typer
 
 from yolo9000.cli.options import OnErrorOption, OverridesOption, ParentsOption, WordNetOption, read_hierarchy
 from yolo9000.cli.terminal import say, say_note
-from yolo9000.errors import EXIT_DATA_INVALID, ConfigError
+from yolo9000.errors import EXIT_DATA_INVALID, ConfigError, EngineError
 from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from yolo9000.data.dataset import DataSet, Ledger, OnError, Split
+    from yolo9000.io.pages import Page
     from yolo9000.types import Sample
 
 data_app = typer.Typer(help="Look at data sets and convert them.")
@@ -50,9 +51,7 @@ def check(
 ) -> None:
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
-    from yolo9000.evaluation.report import check_page
     from yolo9000.io.images import MAX_PIXELS
-    from yolo9000.io.pages import write_page
 
     data_sets = _open_splits(data, split, boxes_from_shapes)
     result = check_splits(data_sets, MAX_PIXELS if max_pixels is None else max_pixels)
@@ -73,9 +72,14 @@ def check(
         )
     folder = out or next_run_folder(Path("runs/check"))
     folder.mkdir(parents=True, exist_ok=True)
-    write_page(check_page(result, data_sets), folder / "report.html")
     _write(folder / "report.json", json.dumps(result.to_json(), indent=1))
-    say(f"Report in {(folder / 'report.html').resolve()}")
+
+    def page() -> Page:
+        from yolo9000.evaluation.report import check_page
+
+        return check_page(result, data_sets)
+
+    _write_page(page, folder, "report.json")
     if issues:
         raise typer.Exit(EXIT_DATA_INVALID)
 
@@ -133,6 +137,20 @@ def _write(path: Path, text: str) -> None:
     from yolo9000.io.files import write_atomically
 
     write_atomically(path, text + "\n")
+
+
+def _write_page(page: Callable[[], Page], folder: Path, otherwise: str) -> None:
+    """Write ``report.html``, or say what it needs."""
+    try:
+        made = page()
+    except EngineError as error:
+        say_note(f"no report.html: {error}")
+        say(f"Report in {(folder / otherwise).resolve()}")
+        return
+    from yolo9000.io.pages import write_page
+
+    write_page(made, folder / "report.html")
+    say(f"Report in {(folder / 'report.html').resolve()}")
 
 
 def _writable(name: str) -> str:
@@ -219,8 +237,6 @@ def stats(
     """Count what a data set holds: classes, sizes, aspects, and how far its splits differ."""
     from yolo9000.data.dataset import Ledger
     from yolo9000.data.stats import drift_between, stats_of
-    from yolo9000.evaluation.data_report import stats_page
-    from yolo9000.io.pages import write_page
 
     data_sets = _open_splits(data, split)
     ledgers = {name: Ledger() for name in data_sets}
@@ -240,9 +256,14 @@ def stats(
         "drift": {f"{one}-{other}": vars(apart) for (one, other), apart in drift.items()},
     }
     _write(folder / "stats.json", json.dumps(record, indent=1))
-    write_page(stats_page(data, classes, counted, drift), folder / "report.html")
     _tell(ledgers, folder / "left-out")
-    say(f"Report in {(folder / 'report.html').resolve()}")
+
+    def page() -> Page:
+        from yolo9000.evaluation.data_report import stats_page
+
+        return stats_page(data, classes, counted, drift)
+
+    _write_page(page, folder, "stats.json")
 
 
 @data_app.command()

@@ -16,13 +16,16 @@ from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from yolo9000.errors import needs_extra
 from yolo9000.io.resample import GREY
 from yolo9000.types import BoxAnnotations
+
+with needs_extra("train", "augmentation"):
+    import cv2
 
 __all__ = [
     "AugmentSettings",

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
+from PIL import Image
 
 from yolo9000.data.dataset import DataSet, OnError, Split
 from yolo9000.data.images import load_image, read_image_file
@@ -185,8 +185,8 @@ def without_duplicates(surveys: Mapping[Split, Survey], duplicates: Iterable[Dup
 
 def image_hash(image: UInt8[np.ndarray, "h w 3"]) -> UInt64[np.ndarray, " 4"]:
     """256 bits that hardly change when an image is resized or saved again: is each cell brighter than the next?"""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    cells = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
+    grey = Image.fromarray(image).convert("L")
+    cells = np.asarray(grey.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX))
     bits = np.packbits(cells[:, :-1] > cells[:, 1:])
     return bits.view(np.uint64)
 

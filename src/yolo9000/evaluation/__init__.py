@@ -6,8 +6,8 @@ model's labels each class is; `coco_results` reads other programs' predictions.
 On flat arrays (`scored`, in NumPy): `match` matches predictions with ground truth; `voc` and `coco` are the two usual
 average precisions; `curves` has the F1 curve and the confusion matrix; `calibration` reliability; `classification`
 top-k accuracy; `label_only` the mAP of classes without boxes. On a label tree: `tree_paths`, `tree_ap`,
-`tree_severity`. `coco` needs the package ``faster-coco-eval``, `plots` and `report` need ``matplotlib``; the other
-metrics need neither.
+`tree_severity`. `coco` needs the extra ``val``, `plots` and `report` need the extra ``report``; the other metrics need
+neither.
 
 Every fraction or mean of nothing is NaN.
 """

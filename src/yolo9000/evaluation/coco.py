@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from yolo9000.errors import needs_extra
 from yolo9000.evaluation.scored import Scored
 from yolo9000.evaluation.voc import ApByClass, mean
+
+with needs_extra("val", "COCO's average precision"):
+    from faster_coco_eval import COCO, COCOeval_faster
 
 __all__ = ["SIZES", "CocoScores", "coco_scores"]
 

@@ -12,7 +12,6 @@ from jaxtyping import Float64, Int64
 
 from yolo9000.errors import DataError
 from yolo9000.evaluation.calibration import Reliability, path_steps, reliability, reliability_by_depth
-from yolo9000.evaluation.coco import coco_scores
 from yolo9000.evaluation.curves import F1Curve, confusion_matrix, f1_curve
 from yolo9000.evaluation.label_only import split
 from yolo9000.evaluation.match import match
@@ -127,7 +126,10 @@ def evaluate(
 
     Raises:
         DataError: there is no image with boxes.
+        EngineError: the extra ``val`` is not installed.
     """
+    from yolo9000.evaluation.coco import coco_scores  # here, because it needs an extra that reports do without
+
     samples, preds, gts = [], [], []
     for sample, detections in pairs:
         if sample.boxes is not None:

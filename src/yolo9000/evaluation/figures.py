@@ -8,6 +8,8 @@ import shutil
 import sys
 import tempfile
 
+from yolo9000.errors import needs_extra
+
 
 def _use_temporary_folder() -> None:
     """Let matplotlib keep its cache of fonts in a temporary folder; called before it is imported.
@@ -28,11 +30,12 @@ def _has_own_folder() -> bool:
 
 
 _use_temporary_folder()
-from matplotlib import colormaps  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.colors import PowerNorm  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.patches import Rectangle  # noqa: E402
-from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
+with needs_extra("report", "drawing plots"):
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 __all__ = ["Axes", "Figure", "MaxNLocator", "PercentFormatter", "PowerNorm", "Rectangle", "colormaps"]

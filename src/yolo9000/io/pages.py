@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, Template
-
 from yolo9000 import __version__
+from yolo9000.errors import needs_extra
 from yolo9000.io.files import write_atomically, writing
+
+with needs_extra("report", "writing HTML"):
+    from jinja2 import Environment, PackageLoader, Template
 
 __all__ = ["DESIGN", "Page", "PageFigure", "Section", "template", "template_text", "write_page"]
 

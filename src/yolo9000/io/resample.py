@@ -5,20 +5,22 @@ Darknet: src/image.c resize_image.
 
 from __future__ import annotations
 
-import cv2
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 __all__ = ["GREY", "Pixels", "resize"]
 
 Pixels = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 GREY = 0.5
 """What fills the part of a network's input that no image covers, in [0, 1]."""
-BAND_VALUES = 12_000_000  # values converted to float32 at a time, so that a large image needs little memory
 
 
 def resize(image: Pixels, size_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w2 3"]:
     """Resize bilinearly so that the corner pixels of both images coincide, as Darknet does.
+
+    Only the pixels that are sampled are read, so a large image takes little more time than a small one.
 
     Args:
         image: 8 bits, or float32 in [0, 1].
@@ -29,41 +31,60 @@ def resize(image: Pixels, size_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w
     """
     new_width, new_height = size_wh
     height, width = image.shape[:2]
-    step_x, start_x = _sampling(width, new_width)
-    step_y, start_y = _sampling(height, new_height)
-    out = np.empty((new_height, new_width, 3), np.float32)
-    rows_at_once = max(1, int(BAND_VALUES / (3 * width * max(step_y, 1e-9))))
-    for first in range(0, new_height, rows_at_once):
-        last = min(first + rows_at_once, new_height)
-        top = int(start_y + first * step_y)
-        bottom = min(height, int(start_y + (last - 1) * step_y) + 2)
-        to_source = np.array([[step_x, 0, start_x], [0, step_y, start_y + first * step_y - top]])
-        cv2.warpAffine(
-            image[top:bottom].astype(np.float32),
-            to_source,
-            (new_width, last - first),
-            dst=out[first:last],
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-    if image.dtype == np.uint8:
-        out *= np.float32(1 / 255)
-    out[-1] *= _last_row_fraction(height, new_height)
-    return out
+    columns = _Samples.of(width, new_width, ends_whole=True).for_channels(3)
+    rows = _Samples.of(height, new_height, ends_whole=False)
+    if height > 2 * new_height:  # most rows are not sampled
+        image, rows = image[np.concatenate([rows.first, rows.second])], rows.moved()
+    values = image.reshape(len(image), 3 * width)
+    wide = np.take(values, columns.first, axis=1) * columns.of_first
+    wide += np.take(values, columns.second, axis=1) * columns.of_second
+    unit = np.float32(255 if image.dtype == np.uint8 else 1)
+    out = wide[rows.first] * (rows.of_first[:, None] / unit)
+    out += wide[rows.second] * (rows.of_second[:, None] / unit)
+    return out.reshape(new_height, new_width, 3)
 
 
-def _sampling(length: int, new_length: int) -> tuple[float, float]:
-    """Step between samples and position of the first; a single sample is the last pixel, as in Darknet's loop."""
-    return ((length - 1) / (new_length - 1), 0.0) if new_length > 1 else (0.0, float(length - 1))
+@dataclass(frozen=True)
+class _Samples:
+    """Along one side: the two neighbors of each sample, and their weights."""
 
+    first: Int64[np.ndarray, " n"]
+    second: Int64[np.ndarray, " n"]
+    of_first: Float32[np.ndarray, " n"]
+    of_second: Float32[np.ndarray, " n"]
 
-def _last_row_fraction(height: int, new_height: int) -> np.float32:
-    """Weight of the last row: 1, or nearly 0 where float32 rounds its position to just below the last pixel.
+    @classmethod
+    def of(cls, length: int, new_length: int, *, ends_whole: bool) -> _Samples:
+        """Darknet's positions, in float32. A single sample is the last pixel.
 
-    Darknet's loop gives the last row no second neighbor, so at some sizes rounding leaves it black. Networks were
-    trained and tested that way, so this function reproduces it.
-    """
-    if new_height == 1:
-        return np.float32(1)
-    position = np.float32(new_height - 1) * (np.float32(height - 1) / np.float32(new_height - 1))
-    return np.float32(1 - (position - np.floor(position)))
+        Darknet's loop makes the last column the last pixel, and gives the last row no second neighbor: at some sizes
+        float32 rounds its position to just below the last pixel, and the row comes out nearly black. Networks were
+        trained and tested that way.
+
+        Args:
+            length: pixels of the image.
+            new_length: number of samples.
+            ends_whole: as for columns; else as for rows.
+        """
+        if new_length == 1 or length == 1:
+            last, weight = np.full(new_length, length - 1), np.ones(new_length, np.float32)
+            return cls(last, last, weight, 1 - weight)
+        positions = np.arange(new_length, dtype=np.float32) * (np.float32(length - 1) / np.float32(new_length - 1))
+        first = np.minimum(positions.astype(np.int64), length - 1)
+        of_second = positions - first.astype(np.float32)
+        of_first = 1 - of_second
+        of_second[-1] = 0
+        if ends_whole:
+            first[-1], of_first[-1] = length - 1, 1
+        return cls(first, np.minimum(first + 1, length - 1), of_first, of_second)
+
+    def for_channels(self, channels: int) -> _Samples:
+        """The samples of pixels whose channels lie beside each other."""
+        each = np.arange(channels)
+        first, second = ((channels * index[:, None] + each).ravel() for index in (self.first, self.second))
+        return _Samples(first, second, self.of_first.repeat(channels), self.of_second.repeat(channels))
+
+    def moved(self) -> _Samples:
+        """The samples of rows that were copied: first neighbors, then second ones."""
+        count = len(self.first)
+        return _Samples(np.arange(count), np.arange(count, 2 * count), self.of_first, self.of_second)

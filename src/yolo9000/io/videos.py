@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from yolo9000.errors import needs_extra
 from yolo9000.io.files import one_line, reading
 from yolo9000.io.images import check_pixels
 from yolo9000.types import SourceImage
@@ -33,7 +34,8 @@ def read_frames(
         DataError: it cannot be opened; after the last frame, if a container has more frames than could be decoded, and
             if a stream or a camera ends.
     """
-    import cv2  # here, because images do not need it
+    with needs_extra("video", "reading videos"):  # images do not need it
+        import cv2
 
     with reading(name, "cannot be read as a video"):
         capture = cv2.VideoCapture(target, cv2.CAP_ANY if isinstance(target, int) else cv2.CAP_FFMPEG)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from yolo9000.errors import ConfigError, DataError, nearest
+from yolo9000.errors import ConfigError, DataError, nearest, needs_extra
 from yolo9000.io.files import writing
 from yolo9000.io.naming import OutputNames
 from yolo9000.types import Detections, SourceImage
@@ -187,7 +187,8 @@ class ImageWriter:
         return path
 
     def _video_for(self, path: Path, image: SourceImage) -> cv2.VideoWriter:
-        import cv2
+        with needs_extra("video", "writing videos"):
+            import cv2
 
         if self._video is None or self._video[0] != image.name:
             self.close()

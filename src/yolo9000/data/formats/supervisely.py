@@ -6,13 +6,14 @@ Source: developer.supervisely.com, Supervisely annotation format.
 from __future__ import annotations
 
 import base64
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, read_json, syntax_issue, values_in
 from yolo9000.data.files import is_file, walk_files
@@ -22,6 +23,7 @@ from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.listing import Listing, join
 from yolo9000.data.shapes import Corners
 from yolo9000.data.split_names import UNDIVIDED, by_split
+from yolo9000.io.images import MAX_PIXELS
 from yolo9000.types import Annotation, Issue
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]
@@ -146,7 +148,7 @@ def _of_bitmap(bitmap: Any) -> Corners | None:
         png = zlib.decompressobj().decompress(packed, _MAX_MASK_BYTES)
     except (TypeError, KeyError, ValueError, zlib.error):
         return None
-    mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED) if png and origin else None
+    mask = _pixels_of(png) if png and origin else None
     if mask is None or origin is None:
         return None
     ys, xs = np.nonzero(mask if mask.ndim == 2 else mask.any(axis=2))
@@ -154,3 +156,11 @@ def _of_bitmap(bitmap: Any) -> Corners | None:
         return None
     left, top = origin
     return [(left + float(xs.min()), top + float(ys.min())), (left + float(xs.max()) + 1, top + float(ys.max()) + 1)]
+
+
+def _pixels_of(png: bytes) -> np.ndarray | None:
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            return np.asarray(image) if image.width * image.height <= MAX_PIXELS else None
+    except Exception:  # whatever Pillow raises on damaged files
+        return None
