@@ -48,6 +48,10 @@ def check(
         int | None, typer.Option(help="Largest width x height that is decoded [64,000,000].", show_default=False)
     ] = None,
     boxes_from_shapes: BoxesFromShapesOption = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Also rank the annotations that this detector finds unlikely."),
+    ] = None,
 ) -> None:
     """Find every issue of a data set; exit code 4 if there is one."""
     from yolo9000.data.check import check_splits
@@ -80,8 +84,26 @@ def check(
         return check_page(result, data_sets)
 
     _write_page(page, folder, "report.json")
+    if model is not None:
+        _say_suspects(model, data_sets, folder / "suspects.jsonl")
     if issues:
         raise typer.Exit(EXIT_DATA_INVALID)
+
+
+def _say_suspects(model: str, data_sets: Mapping[Split, DataSet], file: Path) -> None:
+    """Say which annotations a detector finds unlikely, and write all of them."""
+    from yolo9000.inference.detector import Detector
+    from yolo9000.labeling.suspects import find_suspects
+
+    detector = Detector.load(model)
+    lines = []
+    for split, data_set in data_sets.items():
+        suspects = find_suspects(detector, data_set, on_error="skip")
+        lines += [json.dumps({"split": split, **suspect.to_dict()}) for suspect in suspects]
+        for suspect in suspects[:ISSUES_PRINTED]:
+            say(f"{split}: {suspect}")
+    _write(file, "\n".join(lines))
+    say(f"All {len(lines):,} annotations to look at, by suspicion, in {file.resolve()}")
 
 
 def _open_splits(
