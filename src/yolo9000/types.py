@@ -41,13 +41,15 @@ class SourceImage:
         name: its source as the user wrote it (a path, a URL, ``stdin``); for a frame the name of the video.
         pixels: RGB, 8 bits, upright (the EXIF orientation is applied).
         frame: 0-based index of the frame in its video or stream; None for a single image.
-        frames_per_second: of the video; None for a single image.
+        frames_per_second: of the video; None for a single image, a live stream, and where the video does not say.
+        timestamp: seconds from the beginning of the video to this frame; None for a single image.
     """
 
     name: str
     pixels: UInt8[np.ndarray, "h w 3"]
     frame: int | None = None
     frames_per_second: float | None = None
+    timestamp: float | None = None
 
     @property
     def size_wh(self) -> tuple[int, int]:

@@ -73,7 +73,7 @@ class TestPredict:
         expected = list(Detector.load(flat, conf_threshold=0.05).predict(photos))
         assert sum(len(prediction.detections) for prediction in expected) > 5
         for record, prediction in zip(records_written, expected, strict=True):
-            assert record == {"source": prediction.image.name, "frame": None, **prediction.detections.to_dict()}
+            assert record == prediction.to_dict()
         total = sum(len(record["detections"]) for record in records_written)
         assert len(json.loads((out / "coco_results.json").read_text())) == total
         assert len(list(csv.DictReader(lines((out / "detections.csv").read_text())))) == total

@@ -145,7 +145,10 @@ def write_clip(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", *(f"docs/{name}.md" for name in ("tour", "data", "training", "your-own-tree", "labeling", "page"))],
+    [
+        "README.md",
+        *(f"docs/{name}.md" for name in ("tour", "predict", "data", "training", "your-own-tree", "labeling", "page")),
+    ],
 )
 def test_the_commands_of_a_document_run(
     document: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo9000.errors import ConfigError, DataError
+from yolo9000.io.image_writer import ImageWriter
 from yolo9000.io.naming import OutputNames
-from yolo9000.io.writers import FORMATS, ImageWriter, ResultWriter
+from yolo9000.io.writers import FORMATS, ResultWriter
 from yolo9000.types import Detections, PathStep, SourceImage, TreeAnswer
 
 NONE = Detections(
@@ -65,8 +67,8 @@ def test_json_lines_have_one_object_for_each_image(tmp_path):
         ("t.png", None, one_of_a_tree()),
     )
     first, second, third = (json.loads(line) for line in (tmp_path / "detections.jsonl").read_text().splitlines())
-    assert first == {"source": "a/dog.jpg", "frame": None, **two().to_dict()}
-    assert second == {"source": "walk.mp4", "frame": 12, "width": 300, "height": 200, "detections": []}
+    assert first == {"source": "a/dog.jpg", "frame": None, "timestamp": None, **two().to_dict()}
+    assert second == {"source": "walk.mp4", "frame": 12, "timestamp": None} | NONE.to_dict()
     assert [step["name"] for step in third["detections"][0]["path"]] == ["animal", "dog"]
 
 
@@ -177,14 +179,24 @@ def test_csv_has_a_line_for_each_detection(tmp_path):
         ["csv"],
         ("a,b/dog.jpg", None, two()),
         ("none.jpg", None, NONE),
-        ("walk.mp4", 0, one_of_a_tree()),
+        ("walk.mp4", 6, one_of_a_tree(), 0.25),
     )
     assert (tmp_path / "detections.csv").read_bytes().decode() == (
-        "source,frame,name,label,score,left,top,right,bottom,path\n"
-        '"a,b/dog.jpg",,dog,16,0.875,30.0,20.0,180.0,100.0,\n'
-        '"a,b/dog.jpg",,"a ""big"", red car",2,0.3,0.0,0.0,300.0,50.1,\n'
-        "walk.mp4,0,dog,70,0.25,30.0,20.0,180.0,100.0,animal > dog\n"
+        "source,frame,timestamp,name,label,score,left,top,right,bottom,path\n"
+        '"a,b/dog.jpg",,,dog,16,0.875,30.0,20.0,180.0,100.0,\n'
+        '"a,b/dog.jpg",,,"a ""big"", red car",2,0.3,0.0,0.0,300.0,50.1,\n'
+        "walk.mp4,6,0.25,dog,70,0.25,30.0,20.0,180.0,100.0,animal > dog\n"
     )
+
+
+def test_csv_has_no_formulas(tmp_path):
+    """A spreadsheet runs a cell that begins with =, + - or @; names come from strangers' files."""
+    formula = replace(one_of_a_tree(), names=('=HYPERLINK("http://x")',))
+    write_all(tmp_path, ["csv"], ("@a.jpg", None, formula), ("-b.jpg", None, formula))
+    with (tmp_path / "detections.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == ["'@a.jpg", "'-b.jpg"]
+    assert {row["name"] for row in rows} == {'\'=HYPERLINK("http://x")'}
 
 
 def test_csv_takes_names_that_are_not_utf_8(tmp_path):

@@ -22,7 +22,7 @@ from PIL import Image, ImageFile
 from support.opened import opened
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.io import streams
+from yolo9000.io import streams, videos
 from yolo9000.io.images import read_image, read_size
 from yolo9000.io.sources import open_sources
 from yolo9000.types import SourceImage
@@ -484,8 +484,9 @@ def test_a_folder_in_natural_order(tmp_path):
 
 
 def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
+    assert only_error(opened(tmp_path)) == f"{tmp_path}: no image found in this folder"
     (tmp_path / "clip.mp4").touch()
-    assert ".jpg, .jpeg, .png, .bmp, .webp, .tif, .tiff, .gif" in only_error(opened(tmp_path))
+    assert only_error(opened(tmp_path)).startswith(f"{tmp_path}: no image found in this folder: 1 .mp4 (`recursive` ")
 
 
 def test_the_working_folder_and_the_empty_name(tmp_path, monkeypatch):
@@ -707,15 +708,28 @@ def captures(monkeypatch) -> list[FakeCapture]:
     ("source", "target"),
     [("0", 0), ("12", 12), ("camera:3", 3), ("rtsp://host/x.mp4", "rtsp://host/x.mp4"), ("rtmp://h/x", "rtmp://h/x")],
 )
-def test_cameras_and_streams_end_with_an_error(tmp_path, monkeypatch, captures, source, target):
+def test_cameras_and_streams_are_opened_again_where_they_break(tmp_path, monkeypatch, captures, caplog, source, target):
+    """Each connection gives three frames; after the second none is to be had."""
     monkeypatch.chdir(tmp_path)
-    *images, error = opened(source)
-    assert captures[0].target == target
-    assert [image.frame for image in images] == [0, 1, 2]
+    monkeypatch.setattr(videos, "_WAITS", (0.01, 0.02))
+    monkeypatch.setattr(FakeCapture, "isOpened", lambda self: len(FakeCapture.opened) <= 2)
+    *images, error = opened(source, every=2)
+    assert {capture.target for capture in captures} == {target}
+    assert [image.frame for image in images] == [0, 2, 4]
+    times = [image.timestamp for image in images]
+    assert times == sorted(times)
     assert {image.frames_per_second for image in images} == {None}
     assert tuple(images[0].pixels[0, 0]) == (3, 2, 1)
-    assert str(error) == f"{source}: the stream ended after 3 frames"
-    assert captures[0].released
+    assert str(error) == f"{source}: the stream ended after 6 frames and cannot be opened again"
+    assert len(captures) == 4  # the second wait comes after the third attempt
+    assert all(capture.released for capture in captures)
+    assert "opening it again in 0.01 s" in caplog.text
+
+
+def test_a_stream_that_is_not_there_is_not_waited_for(captures, monkeypatch):
+    monkeypatch.setattr(FakeCapture, "isOpened", lambda self: False)
+    assert only_error(opened("rtsp://host/x")).startswith("rtsp://host/x: cannot be opened")
+    assert len(captures) == 1
 
 
 def test_a_camera_is_given_back_when_nobody_asks_for_more(tmp_path, monkeypatch, captures):

@@ -18,7 +18,7 @@ from yolo9000.cli.download import download
 from yolo9000.cli.label import label
 from yolo9000.cli.models import export, info
 from yolo9000.cli.predict import predict
-from yolo9000.cli.terminal import say, say_error, spelled
+from yolo9000.cli.terminal import say, say_error, show_log, spelled
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
 from yolo9000.cli.val import val
@@ -75,6 +75,7 @@ def _quiet_decoders() -> None:
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run the command with the given arguments; its exit code. Errors are printed, one line each."""
+    show_log()
     try:
         code = app(arguments or ["--help"], prog_name="yolo9000", standalone_mode=False)
     except TyperException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from yolo9000.cli.options import (
     with_labels,
     with_options,
 )
-from yolo9000.cli.terminal import Failures, printable, say, say_note
+from yolo9000.cli.terminal import Failures, printable, say, say_note, show_log
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.naming import next_run_folder
 
@@ -86,6 +87,7 @@ def predict(
     labels: LabelsOption = None,
     batch: Annotated[int, typer.Option(help="Number of images run at a time.")] = 1,
     every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Of a folder all images and videos below it.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger images before decoding them.")] = 64_000_000,
     json: TargetOption = None,
     csv: TargetOption = None,
@@ -94,13 +96,21 @@ def predict(
     """Detect in images and videos."""
     from yolo9000.inference.detector import Detector
 
+    if quiet:
+        show_log(logging.ERROR)
     detector = with_labels(Detector.load(model, **model_options, **engine_options, **detection_options), labels)
     if within is not None:
         detector = detector.within([name.strip() for name in within.split(",")])
     with ExitStack() as stack:
         report = stack.enter_context(_Report(say_note if "-" in (json, csv) else say, quiet))
         predictions = detector.predict(
-            sources, batch=batch, classes=classes or (), every=every, max_pixels=max_pixels, on_error=report.failed
+            sources,
+            batch=batch,
+            classes=classes or (),
+            every=every,
+            recursive=recursive,
+            max_pixels=max_pixels,
+            on_error=report.failed,
         )
         folder = (out or next_run_folder(Path("runs/predict"))) if save or formats else None
         output = _Output(folder, formats or [], _targets(json, csv), save, every)
@@ -134,7 +144,8 @@ def _targets(json: str | None, csv: str | None) -> dict[str, Path | Stream]:
 
 def _writer(stack: ExitStack, output: _Output, detector: Detector) -> Callable[[Prediction, OnInputError], None]:
     """What writes the results of an image: files of the formats, and the annotated image, whose errors are reported."""
-    from yolo9000.io.writers import ImageWriter, ResultWriter
+    from yolo9000.io.image_writer import ImageWriter
+    from yolo9000.io.writers import ResultWriter
     from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 
     category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
@@ -148,10 +159,11 @@ def _writer(stack: ExitStack, output: _Output, detector: Detector) -> Callable[[
         images = stack.enter_context(ImageWriter(output.folder, results.names, every=output.every))
 
     def write(prediction: Prediction, failed: OnInputError) -> None:
-        results.write(prediction.image.name, prediction.image.frame, prediction.detections)
+        image = prediction.image
+        results.write(image.name, image.frame, prediction.detections, image.timestamp)
         try:
             if images:
-                images.write(prediction.image, prediction.draw())
+                images.write(image, prediction.draw())
         except DataError as error:  # e.g. wider than a JPEG can be
             failed(error)
 

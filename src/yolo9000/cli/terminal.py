@@ -6,6 +6,7 @@ the terminal; so is what the encoding of the output lacks (``ascii`` of the C lo
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -17,11 +18,22 @@ from yolo9000.errors import EXIT_SOME_INPUTS_FAILED, DataError, YoloError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Failures", "option", "printable", "say", "say_error", "say_lines", "say_note", "spelled"]
+__all__ = [
+    "Failures",
+    "option",
+    "printable",
+    "say",
+    "say_error",
+    "say_lines",
+    "say_note",
+    "show_log",
+    "spelled",
+    "with_options_named",
+]
 
 # Options that are not spelled like the argument of the library.
 _OPTIONS = {"formats": "--format", "size_wh": "--size"}
-_MENTIONED = re.compile(r"`(max_pixels|on_error|out|overwrite|parents|resume|weights)`")
+_MENTIONED = re.compile(r"`(max_pixels|on_error|out|overwrite|parents|recursive|resume|weights)`")
 
 
 def say(line: str) -> None:
@@ -48,6 +60,19 @@ def say_note(line: str) -> None:
 def say_error(message: str) -> None:
     """Print one line about an error to standard error."""
     _print(f"yolo9000: error: {message}", sys.stderr, "standard error")
+
+
+class _LogLines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say_note(f"yolo9000: {record.levelname.lower()}: {with_options_named(record.getMessage())}")
+
+
+def show_log(level: int = logging.WARNING) -> None:
+    """Print what the library logs, from a level on, one line each to standard error."""
+    logger = logging.getLogger("yolo9000")
+    logger.handlers = [_LogLines()]
+    logger.propagate = False
+    logger.setLevel(level)
 
 
 def _print(line: str, stream: TextIO | None, name: str) -> None:
@@ -92,10 +117,15 @@ def printable(text: str, stream: TextIO | None = None) -> str:
 
 def spelled(error: YoloError) -> str:
     """The error's message with options where the library names arguments."""
-    message = _MENTIONED.sub(lambda match: option(match[1]), str(error))
+    message = with_options_named(str(error))
     if error.argument is None:
         return message
     return option(error.argument) + message.removeprefix(error.argument)
+
+
+def with_options_named(message: str) -> str:
+    """A message of the library with options for the arguments that it mentions in backquotes."""
+    return _MENTIONED.sub(lambda match: option(match[1]), message)
 
 
 def option(argument: str) -> str:

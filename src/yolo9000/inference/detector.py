@@ -224,6 +224,7 @@ class Detector:
         batch: int = 1,
         classes: Sequence[str] = (),
         every: int = 1,
+        recursive: bool = False,
         max_pixels: int = MAX_PIXELS,
         on_error: OnInputError | None = None,
     ) -> Iterator[Prediction]:
@@ -235,6 +236,7 @@ class Detector:
             batch: number of images in a batch.
             classes: names of classes to keep, on a tree with everything below them; empty for all.
             every: of a video take each n-th frame.
+            recursive: of a folder all images and videos below it.
             max_pixels: refuse larger images before they are decoded.
             on_error: called with the error of each input that cannot be read; None raises it.
 
@@ -247,7 +249,7 @@ class Detector:
         detector = self.with_query(self.query.with_classes(self.head, classes)) if classes else self
         if batch > 1:
             self.warm_up(batch)
-        images = open_sources(sources, max_pixels=max_pixels, every=every, on_error=on_error)
+        images = open_sources(sources, max_pixels=max_pixels, every=every, recursive=recursive, on_error=on_error)
         return detector._predict(images, batch)
 
     def _predict(self, images: Iterator[SourceImage], batch: int) -> Iterator[Prediction]:

@@ -87,8 +87,10 @@ class Prediction:
         return crops
 
     def to_dict(self) -> dict[str, Any]:
-        """`Detections.to_dict` with ``source`` and ``frame``: a line of ``predictions.jsonl``."""
-        return {"source": self.image.name, "frame": self.image.frame, **self.detections.to_dict()}
+        """`Detections.to_dict` with ``source``, ``frame`` and ``timestamp``: a line of ``detections.jsonl``."""
+        image = self.image
+        position = {"source": image.name, "frame": image.frame, "timestamp": image.timestamp}
+        return position | self.detections.to_dict()
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

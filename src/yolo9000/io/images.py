@@ -11,12 +11,14 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,
@@ -36,9 +38,14 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_FILE_BYTES",
     "MAX_PIXELS",
+    "TEXT",
     "Source",
     "check_pixels",
+    "contents_of",
+    "decoded",
     "name_of",
+    "open_encoded",
+    "open_image",
     "read_image",
     "read_size",
 ]
@@ -49,7 +56,17 @@ MAX_PIXELS = 64_000_000
 MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 _SCAN_MARKER = b"\xff\xda"
 MAX_FILE_BYTES = 1 << 30  # of an image's file or a list; a video may be larger
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".heic", ".heif"),
+)
+
+
+def _open_heif(stream: IO[bytes]) -> ImageFile.ImageFile:
+    from pi_heif import HeifImageFile
+
+    return HeifImageFile(stream)  # type: ignore[no-any-return]
+
 
 # The formats' own classes and not Image.open, which would warn of Pillow's limit on pixels, or refuse, before
 # the size can be looked at here. To lift that limit, which is the whole process's, would disarm it for everyone.
@@ -60,10 +77,13 @@ _FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[IO[bytes]], ImageFile.Ima
     "WebP": (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
     "TIFF": (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
     "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+    "AVIF": (
+        re.compile(rb"....ftyp(?:avi[fs]|(?:mif1|msf1).{4}(?:....)*?avif)", re.DOTALL),
+        AvifImagePlugin.AvifImageFile,
+    ),
+    "HEIC": (re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL), _open_heif),
 }
 _FOREIGN_FORMATS = {
-    "a HEIC image": re.compile(rb"....ftyp(?:hei[cmsx]|hevc|mif1|msf1)", re.DOTALL),
-    "an AVIF image": re.compile(rb"....ftypavi[fs]", re.DOTALL),
     "a JPEG 2000 image": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "a JPEG XL image": re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"),
     "a Photoshop image": re.compile(rb"8BPS"),
@@ -74,7 +94,7 @@ _FOREIGN_FORMATS = {
     "a zip archive": re.compile(rb"PK\x03\x04"),
     "gzip data": re.compile(rb"\x1f\x8b"),
 }
-_TEXT = re.compile(rb"[\t\n\f\r\x20-\xff]+")
+TEXT = re.compile(rb"[\t\n\f\r\x20-\xff]+")
 _HEAD_BYTES = 64
 
 # EXIF's orientation (tag 274) and the transpose that makes such an image upright
@@ -105,9 +125,9 @@ def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX
 
     Args:
         source: the path of a file of at most 1 GiB; a URL (http, https) or ``-`` for stdin, of at most 256 MiB;
-            the bytes of an encoded image (JPEG, PNG, BMP, WebP, TIFF or GIF); a Pillow image; or a uint8
-            array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory the image may share. A `Path` is
-            never a URL or stdin.
+            the bytes of an encoded image (JPEG, PNG, BMP, WebP, TIFF, GIF, AVIF, or HEIC with the extra ``heif``); a
+            Pillow image; or a uint8 array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory
+            the image may share. A `Path` is never a URL or stdin.
         name: what the image and the errors about it are called; None takes it from the source.
         max_pixels: the largest width x height that is decoded, looked at before decoding; not for arrays.
 
@@ -115,15 +135,15 @@ def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX
         DataError: the source is not such an image, is not whole, is too large, or cannot be read.
     """
     called = name_of(source) if name is None else name
-    _let_pillow_decode(max_pixels)
     if isinstance(source, np.ndarray):
         image = _rgb_of_array(source, called)
     elif isinstance(source, Image.Image):
+        _let_pillow_decode(max_pixels)
         with reading(called, "Pillow cannot load the image"):
             image = _rgb_of_image(source, called, max_pixels)
     else:
-        with _open_encoded(source, called) as stream:
-            image = _decode(stream, called, max_pixels)
+        with open_encoded(source, called) as stream, open_image(stream, called, max_pixels) as encoded:
+            image = decoded(encoded, stream, called, max_pixels)
     return SourceImage(called, image)
 
 
@@ -140,16 +160,16 @@ def read_size(source: str | Path | bytes, *, name: str | None = None, max_pixels
             whole is not looked at.
     """
     called = name_of(source) if name is None else name
-    _let_pillow_decode(max_pixels)
     with (
         io.BytesIO(source) if isinstance(source, bytes) else open_file(Path(source), called, MAX_FILE_BYTES) as stream,
-        _open_image(stream, called, max_pixels) as image,
+        open_image(stream, called, max_pixels) as image,
     ):
         width, height = image.size
         return (height, width) if _lies_on_side(image, stream) else (width, height)
 
 
-def _open_encoded(source: str | Path | bytes, name: str) -> io.BytesIO | io.BufferedReader:
+def open_encoded(source: str | Path | bytes, name: str) -> io.BytesIO | io.BufferedReader:
+    """The bytes of an encoded image: in memory, of a file, of a URL or of standard input (``-``)."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if source == "-":
@@ -159,11 +179,13 @@ def _open_encoded(source: str | Path | bytes, name: str) -> io.BytesIO | io.Buff
     return open_file(Path(source), name, MAX_FILE_BYTES)
 
 
-def _decode(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
-    with _open_image(stream, name, max_pixels) as image:
-        if image.info.get("progressive"):
-            _check_scans(stream, name)
-        return _rgb_of_image(image, name, max_pixels)
+def decoded(
+    image: ImageFile.ImageFile, stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of an image that `open_image` opened on a stream, or of the frame that it is at."""
+    if image.info.get("progressive"):
+        _check_scans(stream, name)
+    return _rgb_of_image(image, name, max_pixels)
 
 
 def _check_scans(stream: io.BytesIO | io.BufferedReader, name: str) -> None:
@@ -177,13 +199,16 @@ def _check_scans(stream: io.BytesIO | io.BufferedReader, name: str) -> None:
 
 
 @contextmanager
-def _open_image(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+def open_image(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
     """The image with its header read; an error while it is open is one about the image."""
+    _let_pillow_decode(max_pixels)
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     kind = next((kind for kind, (signature, _) in _FORMATS.items() if signature.match(head)), None)
     if kind is None:
-        raise one_line(name, f"must be a {', '.join(_FORMATS)} image, got {_contents(head)}")
+        raise one_line(name, f"must be a {', '.join(_FORMATS)} image, got {contents_of(head)}")
+    if kind == "HEIC" and find_spec("pi_heif") is None:
+        raise one_line(name, "HEIC images need the extra heif: pip install 'yolo9000[heif]'")
     _, image_class = _FORMATS[kind]
     with reading(name, f"truncated or damaged {kind}"):
         if kind == "GIF":  # Pillow may fill a whole frame while it opens one
@@ -193,13 +218,14 @@ def _open_image(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: i
             yield image
 
 
-def _contents(head: bytes) -> str:
+def contents_of(head: bytes) -> str:
+    """What a file is by its first bytes, for messages."""
     for what, signature in _FOREIGN_FORMATS.items():
         if signature.match(head):
             return what
     if not head:
         return "no bytes"
-    if _TEXT.fullmatch(head):
+    if TEXT.fullmatch(head):
         return f"text that begins {head[:40].decode('utf-8', 'replace')!r}"
     return f"bytes that begin {head[:8].hex(' ')}"
 

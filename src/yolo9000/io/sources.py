@@ -1,24 +1,28 @@
 """What a user names, turned into images: files, folders, patterns, lists, videos, cameras, URLs.
 
-Only videos and ``.txt`` lists are recognized by their suffix; of anything else the contents decide. The network is used
-for a URL that the user wrote and for nothing else: no list leads to it.
+Only ``.txt`` lists are recognized by their suffix, and so are videos; of anything else the contents decide. The network
+is used for a URL that the user wrote and for nothing else: no list leads to it.
 """
 
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.io.files import check_file, one_line, open_file, reading
+from yolo9000.io.animations import read_images
+from yolo9000.io.files import one_line, open_file, reading
 from yolo9000.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, MAX_PIXELS, Source, name_of, read_image
-from yolo9000.io.streams import SCHEME
-from yolo9000.io.videos import VIDEO_SUFFIXES, read_frames
+from yolo9000.io.streams import SCHEME, in_temporary_file, peek_stdin, piped_stdin, read_stdin
+from yolo9000.io.videos import VIDEO_HEAD_BYTES, VIDEO_SUFFIXES, is_video, read_live, read_video
 from yolo9000.io.web import SCHEMES
 from yolo9000.types import SourceImage
 
@@ -28,7 +32,10 @@ OnInputError = Callable[[DataError], None]
 """Called with the error of an input that cannot be read."""
 
 _LIST_SUFFIX = ".txt"
-_STREAM_SCHEMES = ("rtsp", "rtmp")
+_STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "tcp")
+_SEEKING_VIDEO = re.compile(rb"....(?:ftyp|moov|mdat|wide|skip|free)|RIFF....AVI ", re.DOTALL)
+"""Videos whose index may be behind the frames."""
+_log = logging.getLogger(__name__)
 _CAMERA = re.compile(r"(?:camera:)?([0-9]{1,2})")  # OpenCV takes 100 and above for the number of a backend
 
 
@@ -37,19 +44,22 @@ def open_sources(
     *,
     max_pixels: int = MAX_PIXELS,
     every: int = 1,
+    recursive: bool = False,
     on_error: OnInputError | None = None,
 ) -> Iterator[SourceImage]:
     """All images that the sources name, in order, each decoded when it is asked for.
 
     In addition to what `read_image` takes, a source may be
 
-    - a folder: the images in it, by suffix, in natural order; not the folders and hidden files in it;
+    - a folder: the images in it, by suffix, in natural order; what else is in it, hidden files aside, is counted in a
+      logged warning;
     - a pattern with ``*``, ``?``, ``[ ]`` or ``**``: the images and videos that match, by suffix, in
       natural order;
     - a ``.txt`` list of images and videos: one path a line, relative to the list's folder or, where it is
       not there, to the working folder;
-    - a video's file or URL, or a stream (rtsp, rtmp): its frames;
-    - a camera, ``0`` or ``camera:0``: its frames.
+    - a video's file or URL, also on stdin, or an animated GIF, PNG, WebP or AVIF: its frames;
+    - a stream (rtsp, rtmp, srt, udp, tcp) or a camera, ``0`` or ``camera:0``: its frames; where it breaks it is opened
+      again, and a warning is logged.
 
     A file or folder that exists under the name takes precedence over a pattern and a camera. A `Path` is never a URL, a
     stream, a camera or stdin. A source without a name is called by its type and position: ``ndarray 0``.
@@ -58,9 +68,10 @@ def open_sources(
         sources: one source or many; none gives nothing.
         max_pixels: maximum width x height that is decoded, of images and of frames.
         every: of a video, a stream or a camera the frames 0, every, 2 x every ... are given.
+        recursive: whether a folder gives all images and videos below it.
         on_error: called with the error of each input that cannot be read, after which the next one is read; None
-            raises it. After the last frame it is an error if an .avi, .mp4, .mov or .m4v has more frames, and if a
-            stream or a camera ends.
+            raises it. After the last frame it is an error if frames of a video are missing or damaged, and if a
+            stream or a camera cannot be opened again for two minutes.
 
     Raises:
         ConfigError: ``every`` is less than 1.
@@ -69,7 +80,7 @@ def open_sources(
     if every < 1:
         raise ConfigError(f"must be at least 1, got {every}", argument="every")
     many = [sources] if isinstance(sources, Source) else sources
-    return _Opener(max_pixels, every, on_error).open_all(many)
+    return _Opener(max_pixels, every, recursive, on_error).open_all(many)
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class _Opener:
 
     max_pixels: int
     every: int
+    recursive: bool
     on_error: OnInputError | None
 
     def open_all(self, sources: Iterable[Source]) -> Iterator[SourceImage]:
@@ -97,14 +109,18 @@ class _Opener:
     def _open(self, source: Source, index: int) -> Iterator[SourceImage]:
         if isinstance(source, Path):
             yield from self._open_path(source, str(source))
-        elif not isinstance(source, str) or source == "-":
+        elif isinstance(source, bytes):
+            yield from self._open_bytes(source, name_of(source, f" {index}"))
+        elif not isinstance(source, str):
             yield read_image(source, name=name_of(source, f" {index}"), max_pixels=self.max_pixels)
+        elif source == "-":
+            yield from self._open_stdin(name_of(source))
         elif not source:
             raise one_line("''", "the name of a source must not be empty")
         elif SCHEME.match(source):
             yield from self._open_url(source)
         elif (camera := _CAMERA.fullmatch(source)) and not os.path.lexists(source):
-            yield from read_frames(int(camera[1]), source, None, self.max_pixels, self.every)
+            yield from read_live(int(camera[1]), source, self.max_pixels, self.every)
         else:
             yield from self._open_path(Path(source), source)
 
@@ -113,15 +129,30 @@ class _Opener:
             parts = urlsplit(url)
         suffix = Path(parts.path).suffix.lower()
         if parts.scheme in _STREAM_SCHEMES:
-            yield from read_frames(url, url, None, self.max_pixels, self.every)
+            yield from read_live(url, url, self.max_pixels, self.every)
         elif parts.scheme in SCHEMES and suffix in VIDEO_SUFFIXES:
-            yield from read_frames(url, url, suffix, self.max_pixels, self.every)
+            yield from read_video(url, url, self.max_pixels, self.every)
         else:
-            yield read_image(url, max_pixels=self.max_pixels)
+            yield from read_images(url, url, self.max_pixels, self.every)
+
+    def _open_stdin(self, name: str) -> Iterator[SourceImage]:
+        head = peek_stdin(name, VIDEO_HEAD_BYTES)
+        if is_video(head) and not _SEEKING_VIDEO.match(head):
+            with piped_stdin() as pipe:
+                yield from read_video(pipe, name, self.max_pixels, self.every)
+        else:
+            yield from self._open_bytes(read_stdin(name), name)
+
+    def _open_bytes(self, data: bytes, name: str) -> Iterator[SourceImage]:
+        if is_video(data[:VIDEO_HEAD_BYTES]):
+            with in_temporary_file(data) as path:
+                yield from read_video(path, name, self.max_pixels, self.every)
+        else:
+            yield from read_images(data, name, self.max_pixels, self.every)
 
     def _open_path(self, path: Path, name: str) -> Iterator[SourceImage]:
         if _is_folder(path):
-            yield from self._open_files(_images_in(path, name))
+            yield from self._open_files(_files_below(path, name) if self.recursive else _images_in(path, name))
         elif glob.has_magic(name) and not os.path.lexists(path):
             yield from self._open_files(_matches_of(name))
         elif path.suffix.lower() == _LIST_SUFFIX:
@@ -134,13 +165,10 @@ class _Opener:
             yield from self._continuing(self._open_file(path, str(path)))
 
     def _open_file(self, path: Path, name: str) -> Iterator[SourceImage]:
-        suffix = path.suffix.lower()
-        if suffix in VIDEO_SUFFIXES:
-            check_file(path, name)
-            # An absolute path, because FFmpeg takes what is before a colon for a protocol.
-            yield from read_frames(str(path.absolute()), name, suffix, self.max_pixels, self.every)
+        if _is_video_file(path, name):
+            yield from read_video(path, name, self.max_pixels, self.every)
         else:
-            yield read_image(path, name=name, max_pixels=self.max_pixels)
+            yield from read_images(path, name, self.max_pixels, self.every)
 
     def _open_list(self, path: Path, name: str) -> Iterator[SourceImage]:
         empty = True
@@ -174,10 +202,41 @@ def _find_listed(listed: str, folder: Path) -> Path:
     return Path(listed) if os.path.lexists(listed) and not os.path.lexists(beside_list) else beside_list
 
 
+def _is_video_file(path: Path, name: str) -> bool:
+    """Whether a file is a video: by its suffix, or without one that is known by its first bytes."""
+    if (suffix := path.suffix.lower()) in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
+        return suffix in VIDEO_SUFFIXES
+    with open_file(path, name, sys.maxsize) as stream, reading(name):
+        return is_video(stream.read(VIDEO_HEAD_BYTES))
+
+
 def _images_in(folder: Path, name: str) -> list[Path]:
     with reading(name):
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    passed_over = [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES or _is_folder(path)]
+    if len(passed_over) == len(paths):
+        raise one_line(name, f"no image found in this folder{_counted(passed_over)}")
+    if passed_over:
+        _log.warning("%s: not read%s", name, _counted(passed_over))
     return _in_natural_order(paths, IMAGE_SUFFIXES, name)
+
+
+def _counted(paths: list[Path]) -> str:
+    """What a folder has besides images: `` : 2 .mp4, 1 folder (`recursive` reads images and videos below)``."""
+    kinds = Counter("folder" if _is_folder(path) else path.suffix.lower() or "without suffix" for path in paths)
+    counts = ", ".join(f"{count} {kind}{'s' * (kind == 'folder' and count > 1)}" for kind, count in kinds.most_common())
+    readable = any(kind == "folder" or kind in VIDEO_SUFFIXES for kind in kinds)
+    return f": {counts}{' (`recursive` reads the videos and folders too)' if readable else ''}" if kinds else ""
+
+
+def _files_below(folder: Path, name: str) -> list[Path]:
+    with reading(name):
+        paths = [path for path in folder.rglob("*") if not _is_hidden(path.relative_to(folder))]
+    return _in_natural_order(paths, IMAGE_SUFFIXES + VIDEO_SUFFIXES, name)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _matches_of(pattern: str) -> list[Path]:

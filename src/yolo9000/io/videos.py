@@ -1,65 +1,190 @@
-"""Frames of videos, streams and cameras."""
+"""Frames of video files, of videos on the web, of live streams and of cameras, decoded by OpenCV's FFmpeg."""
 
 from __future__ import annotations
 
-import math
+import logging
+import re
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from yolo9000.errors import needs_extra
-from yolo9000.io.files import one_line, reading
-from yolo9000.io.images import check_pixels
+import numpy as np
+from jaxtyping import UInt8
+
+from yolo9000.errors import DataError, needs_extra
+from yolo9000.io.containers import count_shown_frames, missing_bytes
+from yolo9000.io.files import check_file, one_line, reading
+from yolo9000.io.images import TEXT, check_pixels, contents_of
 from yolo9000.types import SourceImage
 
-__all__ = ["VIDEO_SUFFIXES", "read_frames"]
+if TYPE_CHECKING:
+    import cv2
 
-# These containers store how many frames they hold. For the others OpenCV estimates duration x rate, which is far off
-# where the rate varies, as in recordings of a screen; so only these are held to their number.
-_COUNTED_SUFFIXES = (".avi", ".mp4", ".mov", ".m4v")
-VIDEO_SUFFIXES = (*_COUNTED_SUFFIXES, ".mkv", ".webm", ".mpg", ".mpeg")
+__all__ = ["VIDEO_HEAD_BYTES", "VIDEO_SUFFIXES", "is_video", "read_live", "read_video"]
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".vob"),
+    *(".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".ogv"),
+)
+VIDEO_HEAD_BYTES = 256
+_SIGNATURE = re.compile(
+    rb"....(?:ftyp|moov|mdat|wide|skip|free)"  # MP4 and MOV
+    rb"|RIFF....AVI |\x1a\x45\xdf\xa3|FLV\x01|OggS|\x00\x00\x01[\xba\xb3]|\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+    rb"|\x47.{187}\x47|.{4}\x47.{191}\x47",  # MPEG-TS, without and with time codes
+    re.DOTALL,
+)
+
+# Of other containers than AVI and MP4 OpenCV estimates the number of frames as duration x rate, which is far off where
+# the rate varies, as in recordings of a screen.
+_COUNTED = (".avi", ".mp4", ".mov", ".m4v")
+_TRIES = 1000  # to decode a next frame, before a video is taken for ended
+_HIGHEST_RATE = 240.0  # what is above is the unit of the time stamps
+_WAITS = (1, 2, 4, 8, 16, 30, 30, 30)  # seconds before each attempt to open a stream again
+
+_log = logging.getLogger(__name__)
 
 
-def read_frames(
-    target: str | int, name: str, container: str | None, max_pixels: int, every: int
-) -> Iterator[SourceImage]:
-    """Frames 0, every, 2 x every ... of what OpenCV can open.
+def is_video(head: bytes) -> bool:
+    """Whether a file with these first `VIDEO_HEAD_BYTES` bytes is a video."""
+    return _SIGNATURE.match(head) is not None
+
+
+def read_video(source: Path | str, name: str, max_pixels: int, every: int) -> Iterator[SourceImage]:
+    """Frames 0, every, 2 x every ... of a video. What cannot be decoded is passed over.
 
     Args:
-        target: a path, a URL or the index of a camera.
+        source: the path of a file, a URL, or a pipe as FFmpeg names it.
         name: what the frames and the errors about them are called.
-        container: suffix of a video; None for a camera or a stream.
         max_pixels: maximum width x height.
         every: distance of the frames.
 
     Raises:
-        DataError: it cannot be opened; after the last frame, if a container has more frames than could be decoded, and
-            if a stream or a camera ends.
+        DataError: it cannot be opened; after the last frame, if there are frames that could not be decoded.
     """
-    with needs_extra("video", "reading videos"):  # images do not need it
+    missing, shown = _looked_into(source, name) if isinstance(source, Path) else (0, None)
+    with _opened(source, name, max_pixels) as capture:
+        rate = _rate(capture)
+        frames = failed = 0
+        seconds = -1.0
+        for frames, failed in _grabs(capture):  # noqa: B007
+            seconds = _seconds(capture, seconds, rate)
+            if frames % every == 1 % every:
+                yield SourceImage(name, _rgb(capture), frames - 1, rate, seconds)
+        if shown is None and str(source).partition("?")[0].lower().endswith(_COUNTED):
+            shown = _frame_count(capture)
+        _check_end(frames, failed, shown, missing, name)
+
+
+def _looked_into(path: Path, name: str) -> tuple[int, int | None]:
+    """How many bytes a file lacks, and how many frames it shows if it says so."""
+    check_file(path, name)
+    with reading(name), path.open("rb") as stream:
+        head = stream.read(VIDEO_HEAD_BYTES)
+        if TEXT.fullmatch(head):  # a playlist, which may lead elsewhere
+            raise one_line(name, f"cannot be opened as a video: got {contents_of(head)}")
+        return missing_bytes(stream), count_shown_frames(stream)
+
+
+def _check_end(frames: int, failed: int, expected: int | None, missing: int, name: str) -> None:
+    kind = "damaged" if failed and not missing else "truncated"
+    if frames == 0:
+        raise one_line(name, f"{kind} video: no frame can be decoded")
+    if expected is not None and frames < expected:
+        raise one_line(name, f"{kind} video: must have {expected} frames, got {frames}")
+    if missing:
+        raise one_line(name, f"{kind} video: the last {missing:,} bytes are missing")
+    if failed and expected is None:
+        raise one_line(name, f"{kind} video: {failed} times no frame could be decoded")
+
+
+def read_live(target: int | str, name: str, max_pixels: int, every: int) -> Iterator[SourceImage]:
+    """Frames 0, every, 2 x every ... of a camera (its index) or a stream (its URL), with the time of their arrival.
+
+    Where it breaks, it is opened again, after waits that double up to 30 seconds; a warning is logged.
+
+    Raises:
+        DataError: it cannot be opened, or not again within two minutes.
+    """
+    frames, start, waits = 0, 0.0, iter(_WAITS)
+    while True:
+        try:
+            with _opened(target, name, max_pixels) as capture:
+                while capture.grab():
+                    start = start or time.monotonic()
+                    if frames % every == 0:
+                        yield SourceImage(name, _rgb(capture), frames, None, time.monotonic() - start)
+                    frames, waits = frames + 1, iter(_WAITS)
+        except DataError:
+            if frames == 0:
+                raise
+        wait = next(waits, None)
+        if wait is None:
+            raise one_line(name, f"the stream ended after {frames} frames and cannot be opened again")
+        _log.warning("%s: the stream broke after %d frames; opening it again in %g s", name, frames, wait)
+        time.sleep(wait)
+
+
+@contextmanager
+def _opened(target: Path | str | int, name: str, max_pixels: int) -> Iterator[cv2.VideoCapture]:
+    with needs_extra("video", "reading videos"):
         import cv2
 
     with reading(name, "cannot be read as a video"):
-        capture = cv2.VideoCapture(target, cv2.CAP_ANY if isinstance(target, int) else cv2.CAP_FFMPEG)
+        capture = _capture(target)
         try:
             if not capture.isOpened():
                 raise one_line(name, "cannot be opened as a video, a stream or a camera")
             size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
             check_pixels(size, name, max_pixels)
-            rate = capture.get(cv2.CAP_PROP_FPS)
-            frames = 0
-            while capture.grab():
-                if frames % every == 0:
-                    image = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
-                    yield SourceImage(name, image, frames, rate if math.isfinite(rate) and rate > 0 else None)
-                frames += 1
-            _check_end(frames, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), name, container)
+            yield capture
         finally:
             capture.release()
 
 
-def _check_end(frames: int, expected: int, name: str, container: str | None) -> None:
-    if container is None:
-        raise one_line(name, f"the stream ended after {frames} frames")
-    if frames == 0:
-        raise one_line(name, "truncated video: no frame can be decoded")
-    if container in _COUNTED_SUFFIXES and frames < expected:
-        raise one_line(name, f"truncated video: must have {expected} frames, got {frames}")
+def _capture(target: Path | str | int) -> cv2.VideoCapture:
+    import cv2
+
+    if isinstance(target, int):
+        return cv2.VideoCapture(target, cv2.CAP_ANY)
+    # An absolute path, because FFmpeg takes what is before a colon for a protocol.
+    return cv2.VideoCapture(str(target.absolute()) if isinstance(target, Path) else target, cv2.CAP_FFMPEG)
+
+
+def _grabs(capture: cv2.VideoCapture) -> Iterator[tuple[int, int]]:
+    """Move to frame after frame: how many were there, and how many attempts between them failed."""
+    frames = failed = in_row = 0
+    while in_row < _TRIES:
+        if capture.grab():
+            frames, failed, in_row = frames + 1, failed + in_row, 0
+            yield frames, failed
+        else:
+            in_row += 1
+
+
+def _rate(capture: cv2.VideoCapture) -> float | None:
+    import cv2
+
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if 0 < rate <= _HIGHEST_RATE else None
+
+
+def _frame_count(capture: cv2.VideoCapture) -> int:
+    import cv2
+
+    return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+
+
+def _seconds(capture: cv2.VideoCapture, last: float, rate: float | None) -> float:
+    """When the frame is shown; from the rate where it has no time stamp, as the last ones of MPEG-PS do."""
+    import cv2
+
+    seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    return seconds if seconds > last else last + (1 / rate if rate else 0.0)
+
+
+def _rgb(capture: cv2.VideoCapture) -> UInt8[np.ndarray, "h w 3"]:
+    import cv2
+
+    return cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)

@@ -10,28 +10,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote
 
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
-
-from yolo9000.errors import ConfigError, DataError, nearest, needs_extra
+from yolo9000.errors import ConfigError, nearest
 from yolo9000.io.files import writing
 from yolo9000.io.naming import OutputNames
-from yolo9000.types import Detections, SourceImage
+from yolo9000.types import Detections
 
-if TYPE_CHECKING:
-    import cv2
-
-__all__ = ["FORMATS", "ImageWriter", "ResultWriter", "Stream"]
+__all__ = ["FORMATS", "ResultWriter", "Stream"]
 
 FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
 
-_JPEG_QUALITY = 92
-_FRAMES_PER_SECOND = 25.0  # of a stream that does not say
-_CSV_HEADER = ("source", "frame", "name", "label", "score", "left", "top", "right", "bottom", "path")
+_CSV_HEADER = (
+    *("source", "frame", "timestamp", "name", "label", "score"),
+    *("left", "top", "right", "bottom", "path"),
+)
 
 
 @runtime_checkable  # for the type checks in test runs
@@ -56,7 +50,7 @@ class ResultWriter:
     """Writes detections to files of one folder, in one or more formats; a context manager.
 
     - ``jsonl``: ``detections.jsonl``, for each image a line
-      ``{"source", "frame", **detections.to_dict()}``;
+      ``{"source", "frame", "timestamp", **detections.to_dict()}``;
     - ``coco``: ``coco_results.json``, one array of COCO results. It appears, always whole, when the writer is
       closed, also when an exception closes it; until then the results are in ``coco_results.json.part``. The
       image id is the number at the end of the image's stem (``COCO_val2014_000000000042`` gives 42, ``17``
@@ -67,7 +61,7 @@ class ResultWriter:
     - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
       valid`` writes the same files, its far sides one pixel further;
-    - ``html``: ``index.html``, each image as a `ImageWriter` wrote it beside the page, with a table of what was
+    - ``html``: ``index.html``, each image as an `ImageWriter` wrote it beside the page, with a table of what was
       found and on a tree the way to it, with the probability of each step; of a video the video alone.
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
@@ -108,13 +102,14 @@ class ResultWriter:
                 self._sinks.append(sink)
             self._open_sinks = opened.pop_all()
 
-    def write(self, image_name: str, frame: int | None, detections: Detections) -> None:
+    def write(self, image_name: str, frame: int | None, detections: Detections, timestamp: float | None = None) -> None:
         """Add the detections, 0 or more, of one image or one frame to every file.
 
         Args:
             image_name: where the image or the video is from: a path, a URL, ``stdin``.
             frame: 0-based number of the frame; None for a single image.
             detections: what was found in it.
+            timestamp: of the frame, in seconds; None for a single image.
 
         Raises:
             ConfigError: a label has no COCO category id.
@@ -122,7 +117,7 @@ class ResultWriter:
         """
         if not self._sinks:
             return
-        result = _Result(image_name, frame, self.names.stem(image_name, frame), detections)
+        result = _Result(image_name, frame, timestamp, self.names.stem(image_name, frame), detections)
         for sink in self._sinks:
             sink.write(result)
 
@@ -143,82 +138,11 @@ class ResultWriter:
         self.close()
 
 
-class ImageWriter:
-    """Writes annotated images as ``<stem>.jpg`` and the frames of a video as one ``<stem>.mp4``; a context manager.
-
-    Args:
-        folder: made when it is not there.
-        names: gives the stems; share those of a `ResultWriter` so that files about one image are named alike.
-        every: distance of the frames of a video that are written; it keeps its speed.
-
-    Raises:
-        DataError: the folder or a file cannot be written.
-    """
-
-    def __init__(self, folder: Path, names: OutputNames, *, every: int = 1) -> None:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._names = names
-        self._every = every
-        self._video: tuple[str, cv2.VideoWriter] | None = None
-
-    def write(self, image: SourceImage, drawn: UInt8[np.ndarray, "h w 3"]) -> Path:
-        """Write one image, or add one frame to its video.
-
-        Args:
-            image: what it was drawn on: gives the name.
-            drawn: RGB, of the same size.
-
-        Returns:
-            The file.
-
-        Raises:
-            DataError: it cannot be written.
-        """
-        stem = self._names.stem(image.name, image.frame)
-        if image.frame is None:
-            path = self._folder / f"{stem}.jpg"
-            with writing(path):
-                Image.fromarray(drawn).save(path, quality=_JPEG_QUALITY)
-            return path
-        path = self._folder / f"{stem.rpartition('_')[0]}.mp4"
-        self._video_for(path, image).write(drawn[:, :, ::-1])  # OpenCV's order is blue, green, red
-        return path
-
-    def _video_for(self, path: Path, image: SourceImage) -> cv2.VideoWriter:
-        with needs_extra("video", "writing videos"):
-            import cv2
-
-        if self._video is None or self._video[0] != image.name:
-            self.close()
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            rate = (image.frames_per_second or _FRAMES_PER_SECOND) / self._every
-            video = cv2.VideoWriter(str(path), code, rate, image.size_wh)
-            if not video.isOpened():
-                raise DataError(f"{path}: cannot be written: OpenCV cannot encode video there")
-            self._video = image.name, video
-        return self._video[1]
-
-    def close(self) -> None:
-        """Finish the video that is being written, if any; closing again does nothing."""
-        if self._video is not None:
-            self._video[1].release()
-            self._video = None
-
-    def __enter__(self) -> ImageWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
 @dataclass(frozen=True)
 class _Result:
     source: str
     frame: int | None
+    timestamp: float | None
     stem: str
     detections: Detections
 
@@ -295,7 +219,8 @@ class _JsonLines:
         self._text = _Text(target)
 
     def write(self, result: _Result) -> None:
-        record = {"source": result.source, "frame": result.frame, **result.detections.to_dict()}
+        position = {"source": result.source, "frame": result.frame, "timestamp": result.timestamp}
+        record = position | result.detections.to_dict()
         self._text.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
@@ -358,7 +283,13 @@ def _csv_rows(result: _Result) -> Iterator[list[object]]:
         # str() of a float32 is its shortest exact decimal: 0.87, not 0.8700000047683716.
         columns = [str(value) for value in (detections.scores[i], *detections.boxes_xyxy[i])]
         path = " > ".join(step.name for step in detections.answers[i].path) if detections.answers else ""
-        yield [result.source, result.frame, name, detections.labels[i], *columns, path]
+        position = [_text_cell(result.source), result.frame, result.timestamp]
+        yield [*position, _text_cell(name), detections.labels[i], *columns, _text_cell(path)]
+
+
+def _text_cell(text: str) -> str:
+    """The text, with an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 class _DarknetLabels:
