@@ -74,6 +74,13 @@ def val(
         ),
     ] = None,
     labels: LabelsOption = None,
+    unknown: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of classes that the model never learnt, each with the node above it: how it answers them.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Score a detector, a classifier, or a file of detections on a data set."""
     from yolo9000.checkpoints.load import load_model
@@ -86,6 +93,10 @@ def val(
     else:
         size: Options = {"size_wh": model_options.pop("size_wh", None)}
         loaded = load_model(model, **model_options)
+        if unknown is not None:
+            settings = detection_options if loaded.kind == "detector" else {}
+            _say_unknown(loaded, size | engine_options | settings, data_set, unknown, on_error, out)
+            return
         if loaded.kind == "classifier":
             _refuse_options(model, "a classifier", detection_options)
             _val_classifier(loaded, data_set, size | engine_options, on_error)
@@ -152,6 +163,32 @@ def _val_classifier(model: LoadedModel, data_set: DataSet, options: Options, on_
     from yolo9000.inference.classifier import Classifier
 
     _print_metrics(classification_scores(Classifier.load(model, **options), data_set, on_error=on_error))
+
+
+def _say_unknown(
+    model: LoadedModel, options: Options, data_set: DataSet, file: Path, on_error: OnError, out: Path | None
+) -> None:
+    """How a model answers objects of classes that it never learnt, at each threshold."""
+    from yolo9000.evaluation.unknown import OUTCOMES, read_unknown, unknown_outcomes
+    from yolo9000.inference.classifier import Classifier
+    from yolo9000.inference.detector import Detector
+    from yolo9000.io.files import write_atomically
+
+    if model.tree is None:
+        raise ConfigError("needs a model with a label tree; this model has flat classes", argument="unknown")
+    kinds = read_unknown(file, model.tree)
+    loaded = Detector.load(model, **options) if model.kind == "detector" else Classifier.load(model, **options)
+    rows = unknown_outcomes(loaded, data_set, kinds, on_error=on_error)
+    say(f"{sum(rows[0].counts.values())} objects of {len(kinds)} classes")
+    say(f"{'hier_thresh':<12}" + "".join(f"{name:>12}" for name in (*OUTCOMES, "specificity")))
+    for row in rows:
+        values = (*row.fractions.values(), row.specificity)
+        say(f"{row.hier_thresh:<12.2f}" + "".join(f"{value:>12.3f}" for value in values))
+    folder = out or next_run_folder(Path("runs/val"))
+    folder.mkdir(parents=True, exist_ok=True)
+    records = [vars(row) | {"fractions": row.fractions} for row in rows]
+    write_atomically(folder / "unknown.json", json.dumps(records, indent=1) + "\n")
+    say(f"Written to {(folder / 'unknown.json').resolve()}")
 
 
 def _print_metrics(metrics: Mapping[str, float]) -> None:
