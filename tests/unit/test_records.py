@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from yolo9000.io.records import DetectionRecord, ImageRecord, TreeDetectionRecord, image_record
 from yolo9000.types import BoxAnnotations, Detections, PathStep, TreeAnswer
 
 
@@ -128,3 +131,19 @@ def test_plain_gt() -> None:
     assert not gt.difficult.any()
     chosen = gt.select(np.array([False, True]))
     assert (len(chosen), chosen.labels.tolist()) == (1, [0])
+
+
+@pytest.mark.parametrize("with_tree", [True, False])
+def test_the_schema_of_records_describes_them(with_tree: bool) -> None:
+    detections = two() if with_tree else replace(two(), answers=())
+    record = image_record("a/b.jpg", detections, frame=3, timestamp=0.12)
+    assert ImageRecord.model_validate(record).model_dump(mode="json") == json.loads(json.dumps(record))
+    kind = TreeDetectionRecord if with_tree else DetectionRecord
+    assert [type(one) for one in ImageRecord.model_validate(record).detections] == [kind, kind]
+
+
+def test_the_schema_of_records_refuses_other_keys() -> None:
+    record = image_record(None, two())
+    record["detections"][0]["hue"] = "red"
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        ImageRecord.model_validate(record)

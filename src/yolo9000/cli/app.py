@@ -18,6 +18,7 @@ from yolo9000.cli.download import download
 from yolo9000.cli.label import label
 from yolo9000.cli.models import export, info
 from yolo9000.cli.predict import predict
+from yolo9000.cli.serve import serve
 from yolo9000.cli.terminal import say, say_error, show_log, spelled
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
@@ -37,7 +38,7 @@ app = typer.Typer(
 
 data_app.command("pseudo-boxes")(pseudo_boxes)
 tree_app.command("add")(add_class)
-for command in (predict, val, train, export, info, calibrate, anchors, curves, download, label):
+for command in (predict, serve, val, train, export, info, calibrate, anchors, curves, download, label):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(tree_app, name="tree")

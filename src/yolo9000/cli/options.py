@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from yolo9000.choices import OnError, Split
 from yolo9000.errors import ConfigError
 from yolo9000.inference.settings import DetectionSettings, EngineSettings, ModelSettings
+from yolo9000.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "DETECTION",
     "ENGINE",
     "MODEL",
+    "SERVE",
     "LabelsOption",
     "OnErrorOption",
     "Options",
@@ -140,6 +142,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {"size_wh": parse_size, "engine": _e
 MODEL = OptionGroup(ModelSettings)
 ENGINE = OptionGroup(EngineSettings)
 DETECTION = OptionGroup(DetectionSettings)
+SERVE = OptionGroup(ServeSettings)
 
 
 def with_options(**groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..., None]]:

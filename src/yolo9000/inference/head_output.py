@@ -27,6 +27,7 @@ __all__ = [
     "DenseClassLogits",
     "HeadOutput",
     "LazyClassLogits",
+    "class_probabilities",
     "class_scores",
     "conditionals_of",
     "decode_boxes",
@@ -189,9 +190,15 @@ def find_candidates(
 
 def class_scores(output: HeadOutput, image: int, head: Head, candidates: Candidates) -> Float32[np.ndarray, "m k"]:
     """Objectness x class probability of every class of a flat head, for every candidate."""
+    return np.asarray(candidates.objectness[:, None] * class_probabilities(output, image, head, candidates))
+
+
+def class_probabilities(
+    output: HeadOutput, image: int, head: Head, candidates: Candidates
+) -> Float32[np.ndarray, "m k"]:
+    """Probability of every class of a flat head, given an object, for every candidate."""
     logits = output.class_logits.rows(image, candidates.anchors, 0, len(head.names))
-    probabilities = softmax(logits) if head.classes == "softmax" else sigmoid(logits)
-    return np.asarray(candidates.objectness[:, None] * probabilities)
+    return np.asarray(softmax(logits) if head.classes == "softmax" else sigmoid(logits))
 
 
 def node_scores(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from yolo9000.errors import DataError
 from yolo9000.io.draw import annotate
+from yolo9000.io.records import image_record
 from yolo9000.types import Detections, SourceImage
 
 __all__ = ["Prediction"]
@@ -87,10 +88,9 @@ class Prediction:
         return crops
 
     def to_dict(self) -> dict[str, Any]:
-        """`Detections.to_dict` with ``source``, ``frame`` and ``timestamp``: a line of ``detections.jsonl``."""
+        """The record of the image, a line of ``detections.jsonl``: `Detections.to_dict` with what identifies the image."""
         image = self.image
-        position = {"source": image.name, "frame": image.frame, "timestamp": image.timestamp}
-        return position | self.detections.to_dict()
+        return image_record(image.name, self.detections, frame=image.frame, timestamp=image.timestamp)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yolo9000.choices import BatchNormForm, DecodingRule, Precision, ResizeMode, Suppression
 from yolo9000.errors import ConfigError, nearest, wrong_values
 
-__all__ = ["DetectionSettings", "EngineSettings", "ModelSettings"]
+__all__ = ["DetectionSettings", "EngineSettings", "ModelSettings", "suggest_setting"]
 
 # What other detectors and their users call the settings; only messages use it.
 _OTHER_NAMES = {
@@ -98,7 +98,7 @@ class DetectionSettings(BaseModel):
         """
         for name in values:
             if name not in cls.model_fields:
-                raise ConfigError(f"unknown setting {name!r}{_suggestion(name)}")
+                raise ConfigError(f"unknown setting {name!r}{suggest_setting(name)}")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -106,6 +106,7 @@ class DetectionSettings(BaseModel):
             raise ConfigError(problem, argument=argument) from None
 
 
-def _suggestion(name: str) -> str:
+def suggest_setting(name: str) -> str:
+    """`` (did you mean 'conf_threshold'?)`` for another name of a setting of detection, else an empty string."""
     meant = next((ours for ours, others in _OTHER_NAMES.items() if name in others), name)
     return nearest(meant, DetectionSettings.model_fields)

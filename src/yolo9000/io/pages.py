@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yolo9000 import __version__
 from yolo9000.errors import needs_extra
 from yolo9000.io.files import write_atomically, writing
 
-with needs_extra("report", "writing HTML"):
-    from jinja2 import Environment, PackageLoader, Template
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["DESIGN", "Page", "PageFigure", "Section", "template", "template_text", "write_page"]
 
@@ -95,4 +96,6 @@ def template_text(name: str) -> str:
 
 def template(name: str) -> Template:
     """A template of the package; values in it are escaped."""
+    with needs_extra("report", "writing HTML"):
+        from jinja2 import Environment, PackageLoader
     return Environment(loader=PackageLoader("yolo9000.io"), autoescape=True, trim_blocks=True).get_template(name)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from yolo9000.errors import ConfigError, nearest
 from yolo9000.io.files import writing
 from yolo9000.io.naming import OutputNames
+from yolo9000.io.records import image_record
 from yolo9000.types import Detections
 
 __all__ = ["FORMATS", "ResultWriter", "Stream"]
@@ -49,8 +50,7 @@ class Stream(Protocol):
 class ResultWriter:
     """Writes detections to files of one folder, in one or more formats; a context manager.
 
-    - ``jsonl``: ``detections.jsonl``, for each image a line
-      ``{"source", "frame", "timestamp", **detections.to_dict()}``;
+    - ``jsonl``: ``detections.jsonl``, for each image a line, an `ImageRecord`;
     - ``coco``: ``coco_results.json``, one array of COCO results. It appears, always whole, when the writer is
       closed, also when an exception closes it; until then the results are in ``coco_results.json.part``. The
       image id is the number at the end of the image's stem (``COCO_val2014_000000000042`` gives 42, ``17``
@@ -219,8 +219,7 @@ class _JsonLines:
         self._text = _Text(target)
 
     def write(self, result: _Result) -> None:
-        position = {"source": result.source, "frame": result.frame, "timestamp": result.timestamp}
-        record = position | result.detections.to_dict()
+        record = image_record(result.source, result.detections, frame=result.frame, timestamp=result.timestamp)
         self._text.write(json.dumps(record) + "\n")
 
     def close(self) -> None:

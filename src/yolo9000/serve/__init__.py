@@ -1,1 +1,1 @@
-"""The page in a browser: from a server, or as one file."""
+"""The detector behind HTTP, and its page: from a server, or as one file; see docs/serve.md."""

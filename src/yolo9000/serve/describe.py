@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 from yolo9000 import __version__
 from yolo9000.architectures.head import Head
@@ -12,9 +12,10 @@ from yolo9000.inference.settings import DetectionSettings
 from yolo9000.taxonomy.wordnet import is_synset_id, wordnet
 from yolo9000.taxonomy.wordtree import WordTree
 
-__all__ = ["VERSION", "model_record", "synonyms_of", "tree_record"]
+__all__ = ["VERSION", "fingerprint", "model_record", "synonyms_of", "tree_record"]
 
-VERSION = 1
+VERSION: Literal[1] = 1
+"""Of the service's JSON; it rises when an answer changes its meaning."""
 
 
 def model_record(model: LoadedModel, name: str, settings: DetectionSettings | None = None) -> dict[str, Any]:
