@@ -88,7 +88,7 @@ class Prediction:
         return crops
 
     def to_dict(self) -> dict[str, Any]:
-        """The record of the image, a line of ``detections.jsonl``: `Detections.to_dict` with what identifies the image."""
+        """The record of the image, a line of ``detections.jsonl``: `Detections.to_dict` and what identifies it."""
         image = self.image
         return image_record(image.name, self.detections, frame=image.frame, timestamp=image.timestamp)
 
