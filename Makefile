@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS   ?= 2
 
-.PHONY: demo test check battery coverage mutants format clean
+.PHONY: demo test check battery coverage mutants fuzz format clean
 
 # Annotate photographs with the bundled model and write an HTML page of them. PHOTO is an image, a folder or a video;
 # default: the photographs in scikit-image.
@@ -51,6 +51,11 @@ TESTS  ?= tests/unit/test_boxes.py
 COUNT  ?= 20
 mutants: $(VENV)/dev.stamp
 	$(BIN)/python scripts/mutants.py src/yolo9000/$(MODULE) --tests $(TESTS) --count $(COUNT)
+
+# Mutants of all that is read, for SECONDS; those that break a reader are kept in tests/corpus.
+SECONDS ?= 300
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python scripts/fuzz.py --seconds $(SECONDS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 LONGEST_VALUE = 80  # of a value that an error quotes
+LONGEST_MESSAGE = 1_500
 
 EXIT_OK = 0
 EXIT_INTERNAL = 1
@@ -36,12 +37,19 @@ class YoloError(Exception):
     """
 
     def __init__(self, message: object = "", *, argument: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(_one_line(str(message)))
         self.argument = argument
 
     def __str__(self) -> str:
         message = super().__str__()
         return message if self.argument is None else f"{self.argument}: {message}"
+
+
+def _one_line(message: str) -> str:
+    """The message without line breaks; of one that quotes something endless, the beginning and the end."""
+    line = " ".join(message.splitlines())
+    half = LONGEST_MESSAGE // 2
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:half]} ... {line[-half:]}"
 
 
 class ConfigError(YoloError):

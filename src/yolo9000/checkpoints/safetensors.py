@@ -8,7 +8,6 @@ architecture is a ``.cfg`` in it, to which a ``[reorg]`` may add ``order=space_t
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from textwrap import shorten
@@ -33,6 +32,7 @@ from yolo9000.checkpoints.darknet.cfg import parse_cfg, write_cfg
 from yolo9000.checkpoints.metadata import KEY, CfgNetwork, Metadata, check_digest, seal, tree_metadata
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import ConfigError, WeightsError
+from yolo9000.io.documents import parse_json
 from yolo9000.io.files import write_atomically
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
@@ -102,7 +102,7 @@ def _metadata_text(data: bytes) -> str:
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if not 0 < length <= min(len(data) - 8, MAX_HEADER_BYTES):
         raise WeightsError("not a safetensors file, or damaged: its header is missing or too long")
-    header = json.loads(data[8 : 8 + length])
+    header = parse_json(data[8 : 8 + length], "its header", WeightsError)
     known = header.get("__metadata__") if isinstance(header, dict) else None
     text = known.get(KEY) if isinstance(known, dict) else None
     if not isinstance(text, str):

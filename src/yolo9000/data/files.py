@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from yolo9000.types import Issue
 __all__ = [
     "MAX_LABEL_BYTES",
     "NOTE_NAMES",
+    "csv_cells",
     "decode_text",
     "entries_of",
     "is_file",
@@ -26,12 +28,14 @@ __all__ = [
     "read_text",
     "to_number",
     "walk_files",
+    "whole_side",
 ]
 
 MAX_LABEL_BYTES = 16 << 20  # of what is said of one image
 NOTE_NAMES = ("readme", "license", "licence", "copying")
 
 _MAX_LINE_BYTES = 1 << 20
+_LONGEST_SIDE = 1e9
 _NOTE_SUFFIXES = (
     ".txt",
     ".names",
@@ -154,6 +158,14 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise IssueError(make_issue("file-unreadable", path, message, "correct its permissions")) from None
 
 
+def csv_cells(line: str, delimiter: str = ",") -> list[str]:
+    """The cells of a line of CSV, at least one; one that is badly quoted is a single cell."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), []) or [line]
+    except csv.Error:
+        return [line]
+
+
 def entries_of(folder: Path) -> list[tuple[Path, bool]]:
     """What a folder holds, in the order of the names, without hidden files; with whether it is a folder and no link.
 
@@ -214,6 +226,11 @@ def to_number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def whole_side(value: float) -> int:
+    """A declared width or height in whole pixels; 0 for what is none, such as infinity."""
+    return int(value) if abs(value) < _LONGEST_SIDE else 0
 
 
 def json_number(value: object) -> float | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from yolo9000.data.files import to_number
+from yolo9000.data.files import csv_cells, to_number
 from yolo9000.data.image_files import is_image
 from yolo9000.data.image_folders import folder_of_images
 from yolo9000.data.listing import Listing
@@ -30,7 +29,7 @@ _ROWS_TRIED = 50
 def sniff_table(listing: Listing, file: str) -> dict[str, Any] | None:
     """The source that a table is, as a data-set file has it; None where its columns are not known."""
     tab = PurePosixPath(file).suffix.lower() == ".tsv"
-    rows = [row for row in csv.reader(listing.first_lines(file, _ROWS_TRIED), delimiter="\t" if tab else ",") if row]
+    rows = [csv_cells(line, "\t" if tab else ",") for line in listing.first_lines(file, _ROWS_TRIED) if line.strip()]
     if not rows:
         return None
     header = [cell.strip() for cell in rows[0]]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from yolo9000.data.files import to_number
+from yolo9000.data.files import to_number, whole_side
 from yolo9000.data.image_files import check_declared_size
 from yolo9000.data.issues import IssueError, RawBox, make_issue, shown
 from yolo9000.data.labels import ClassIndices
@@ -38,7 +38,7 @@ def size_issues(tree: ElementTree.Element, size_wh: tuple[int, int], where: str)
     if tree.find("size") is None:
         return []
     sides = [to_number(tree.findtext(f"size/{side}", "").strip()) for side in ("width", "height")]
-    width, height = (int(side) if side is not None and abs(side) < 1e9 else 0 for side in sides)
+    width, height = (0 if side is None else whole_side(side) for side in sides)
     try:
         check_declared_size((width, height), size_wh, where)
     except IssueError as error:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal
 from xml.etree import ElementTree
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, syntax_issue
-from yolo9000.data.files import to_number
+from yolo9000.data.files import to_number, whole_side
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -98,7 +98,7 @@ def _entry(image: ElementTree.Element, file: Path) -> Entry:
     name = image.get("name", "")
     where = f"{file}: image {image.get('id', name)}"
     size = [to_number(image.get(side, "")) for side in ("width", "height")]
-    entry = Entry((name,), where, None if None in size else (int(size[0] or 0), int(size[1] or 0)))
+    entry = Entry((name,), where, None if None in size else (whole_side(size[0] or 0), whole_side(size[1] or 0)))
     for index, element in enumerate(image):
         here = f"{where}: {element.tag} {index}"
         if element.tag == "tag":

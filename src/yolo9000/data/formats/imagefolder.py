@@ -8,14 +8,13 @@ Source: huggingface.co/docs/datasets, Create an image dataset.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, syntax_issue, values_in
-from yolo9000.data.files import is_file, numbered_lines
+from yolo9000.data.files import csv_cells, is_file, numbered_lines
 from yolo9000.data.format import NumberedSettings, Recognition
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.listing import Listing, join
@@ -89,10 +88,10 @@ def _entries(folder: Path) -> Iterator[Entry]:
 def _records(file: Path) -> Iterator[tuple[str, Any]]:
     if file.suffix == ".csv":
         lines = numbered_lines(file)
-        header = next(csv.reader([next(lines, (0, ""))[1]]), [])
+        header = csv_cells(next(lines, (0, ""))[1])
         for number, line in lines:
             if line.strip():
-                yield f"{file}:{number}", dict(zip(header, next(csv.reader([line])), strict=False))
+                yield f"{file}:{number}", dict(zip(header, csv_cells(line), strict=False))
         return
     for number, line in numbered_lines(file):
         if line.strip():

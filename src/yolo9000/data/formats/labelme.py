@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, read_json, syntax_issue, values_in
-from yolo9000.data.files import is_file, walk_files
+from yolo9000.data.files import is_file, walk_files, whole_side
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_files import is_image
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -107,7 +107,9 @@ def _entry(file: Path, folder: Path) -> Entry:
     names = [(below / name).as_posix() for name in (named, *_beside(file)) if name]
     size = [record.get("imageWidth"), record.get("imageHeight")]
     values = values_in(size, 2)
-    entry = Entry(names or [file.stem], str(file), None if values is None else (int(values[0]), int(values[1])))
+    entry = Entry(
+        names or [file.stem], str(file), None if values is None else (whole_side(values[0]), whole_side(values[1]))
+    )
     for index, shape in enumerate(record["shapes"]):
         _take_shape(shape, f"{file}: shape {index}", entry)
     return entry

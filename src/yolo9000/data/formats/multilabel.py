@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from yolo9000.data.entries import Entry, annotations_of, syntax_issue
-from yolo9000.data.files import numbered_lines
+from yolo9000.data.files import csv_cells, numbered_lines
 from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.listing import Listing, join
@@ -60,7 +59,7 @@ def sniff(listing: Listing) -> Recognition | None:
 
 
 def _is_table(listing: Listing, file: str) -> bool:
-    lines = [next(csv.reader([line])) for line in listing.first_lines(file, 5)]
+    lines = [csv_cells(line) for line in listing.first_lines(file, 5)]
     if len(lines) < 2 or lines[0][0].strip().lower() not in _IMAGE or len(lines[0]) < 2:
         return False
     return all({cell.strip() for cell in row[1:]} <= {"0", "1"} and len(row) == len(lines[0]) for row in lines[1:])
@@ -78,7 +77,7 @@ def read(root: Path, source: Source, classes: Sequence[str]) -> Iterator[Annotat
 
 def _header(file: Path) -> list[str]:
     for _, line in numbered_lines(file):
-        return [cell.strip() for cell in next(csv.reader([line]))]
+        return [cell.strip() for cell in csv_cells(line)]
     raise IssueError(make_issue("file-syntax", file, "must have a header, is empty", "check that it is the right file"))
 
 
@@ -87,7 +86,7 @@ def _entries(file: Path) -> Iterator[Entry]:
     for number, line in numbered_lines(file):
         if number == 1 or not line.strip():
             continue
-        where, cells = f"{file}:{number}", [cell.strip() for cell in next(csv.reader([line]))]
+        where, cells = f"{file}:{number}", [cell.strip() for cell in csv_cells(line)]
         entry = Entry((cells[0],), where, boxed=False)
         if len(cells) != len(header) or set(cells[1:]) - {"0", "1"}:
             entry.issues.append(

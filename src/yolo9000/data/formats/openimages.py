@@ -9,14 +9,13 @@ Source: storage.googleapis.com/openimages, Open Images V7, data formats.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Literal
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, syntax_issue
-from yolo9000.data.files import numbered_lines, to_number
+from yolo9000.data.files import csv_cells, numbered_lines, to_number
 from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -147,10 +146,10 @@ def _rows(file: Path, wanted: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
         raise IssueError(make_issue("file-syntax", f"{file}:{number}", message, "check that it is the right file"))
     for number, line in lines:
         if line.strip():
-            cells = next(csv.reader([line]))
-            yield f"{file}:{number}", dict(zip(header, chain(cells, [""] * len(header)), strict=False))
+            cells = chain(csv_cells(line), [""] * len(header))
+            yield f"{file}:{number}", dict(zip(header, cells, strict=False))
 
 
 def _display_names(file: Path) -> dict[str, str]:
-    rows = (next(csv.reader([line])) for _, line in numbered_lines(file) if line.strip())
+    rows = (csv_cells(line) for _, line in numbered_lines(file) if line.strip())
     return {row[0]: row[1] for row in rows if len(row) >= 2 and row[0] != "LabelName"}

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, read_json, syntax_issue, values_in
-from yolo9000.data.files import is_file, walk_files
+from yolo9000.data.files import is_file, walk_files, whole_side
 from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.image_files import is_image
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -106,7 +106,7 @@ def _entry(file: Path) -> Entry:
         )
     size = record["size"] if isinstance(record.get("size"), dict) else {}
     values = values_in([size.get("width"), size.get("height")], 2)
-    declared = None if values is None else (int(values[0]), int(values[1]))
+    declared = None if values is None else (whole_side(values[0]), whole_side(values[1]))
     entry = Entry((file.name.removesuffix(".json"),), str(file), declared)
     entry.labels += [
         (str(tag["name"]), str(file)) for tag in _list(record, "tags") if tag.get("value") is None and "name" in tag

@@ -108,7 +108,7 @@ def _attribute_of(records: Sequence[dict[str, Any]], file: Path) -> str:
     for record in records:
         for region in _regions(record):
             attributes = region.get("region_attributes") if isinstance(region, dict) else None
-            counts.update(attributes if isinstance(attributes, dict) else ())
+            counts.update(list(attributes) if isinstance(attributes, dict) else ())
     usual = [name for name in counts if name.lower() in _USUAL]
     if len(counts) > 1 and len(usual) != 1:
         some = ", ".join(counts)
