@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import lcm, prod
 from typing import Literal
 
-from yolo9000.choices import BatchNormForm
+from yolo9000.choices import BatchNormForm, ResizeMode
 from yolo9000.errors import ConfigError
 
 __all__ = [
@@ -213,7 +213,12 @@ Layer = Conv | MaxPool | AvgPool | Route | Shortcut | Upsample | Reorg | Dropout
 
 @dataclass(frozen=True)
 class Schedule:
-    """Training options of a ``.cfg``'s ``[net]`` section; None for those not given. Not used in inference."""
+    """Training options of a ``.cfg``'s ``[net]`` section; None for those not given.
+
+    Attributes:
+        letter_box: of AlexeyAB's fork: how training fitted images, which inference must do alike; see
+            `Architecture.resize_mode`. The other options are not used in inference.
+    """
 
     batch: int | None = None
     subdivisions: int | None = None
@@ -237,6 +242,7 @@ class Schedule:
     step: int | None = None
     scale: float | None = None
     gamma: float | None = None
+    letter_box: int | None = None
 
 
 @dataclass(frozen=True)
@@ -259,6 +265,12 @@ class Architecture:
     channels: int = 3
     batch_norm: BatchNormForm = "eps_inside_sqrt"
     schedule: Schedule = field(default=Schedule())
+
+    @property
+    def resize_mode(self) -> ResizeMode | None:
+        """How training fitted images, if ``letter_box`` says so."""
+        letter_box = self.schedule.letter_box
+        return None if letter_box is None else "letterbox" if letter_box else "stretch"
 
     @property
     def head(self) -> Region | Softmax | None:

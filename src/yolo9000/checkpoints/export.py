@@ -70,20 +70,19 @@ def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     Layers that Darknet lacks are written as convolutions that compute the same; see `to_darknet_layers`.
 
     Args:
-        model: from a ``.cfg`` or ``.safetensors`` file. The weights of a ``.cfg`` come out byte for byte.
+        model: the model. The weights of a ``.cfg`` come out byte for byte. If it stretches images, AlexeyAB's fork does
+            so too (``letter_box=0``); Darknet itself can only letterbox.
         path: the new ``.cfg``.
 
     Returns:
         The files that were written.
 
     Raises:
-        ConfigError: the model is an exported file, or has something that Darknet does not.
+        ConfigError: the model is an exported file without its weights, or has something that Darknet does not.
         DataError: a file cannot be written.
     """
-    if model.weights is None:
-        raise ConfigError("an exported file cannot be written as Darknet files: batch norm is folded into its weights")
-    darknet = to_darknet_layers(model.weights)
-    architecture = darknet.architecture
+    darknet = to_darknet_layers(model.trained_weights)
+    architecture = _with_letter_box(darknet.architecture, model)
     trees: list[Path] = []
     tree = model.tree if isinstance(architecture.head, Region) else None
     if tree is not None:
@@ -96,6 +95,14 @@ def export_darknet(model: LoadedModel, path: Path) -> list[Path]:
     write_weights(weights, darknet, model.darknet_header)
     names = "".join(f"{name}\n" for name in model.names)
     return [*_write([(path, cfg)]), weights, *_write([(path.with_suffix(".names"), names)]), *trees]
+
+
+def _with_letter_box(architecture: Architecture, model: LoadedModel) -> Architecture:
+    """With how images are fitted, unless it is what a ``.cfg`` that says nothing means."""
+    mode = None if model.head is None else model.head.resize_mode
+    if mode == (architecture.resize_mode or "letterbox"):
+        return architecture
+    return replace(architecture, schedule=replace(architecture.schedule, letter_box=int(mode == "letterbox")))
 
 
 def _naming_tree(architecture: Architecture, tree: str) -> Architecture:

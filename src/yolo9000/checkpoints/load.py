@@ -9,17 +9,25 @@ from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.bundled import BUNDLED, bundled_file
 from yolo9000.checkpoints.darknet.cfg import read_cfg
-from yolo9000.checkpoints.darknet.detector import read_detector
+from yolo9000.checkpoints.darknet.detector import read_detector, weights_file
 from yolo9000.checkpoints.darknet.released import RELEASED, is_released_detector, read_released, released_file
 from yolo9000.checkpoints.darknet.weights import read_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import read_onnx
 from yolo9000.checkpoints.openvino import read_openvino
 from yolo9000.checkpoints.safetensors import read_checkpoint
-from yolo9000.errors import ConfigError, nearest
+from yolo9000.errors import ConfigError, WeightsError, nearest
 from yolo9000.types import ResizeMode
 
-__all__ = ["MODEL_SUFFIXES", "is_model", "load_architecture", "load_model", "load_weights", "names_architecture"]
+__all__ = [
+    "MODEL_SUFFIXES",
+    "cfg_of",
+    "is_model",
+    "load_architecture",
+    "load_model",
+    "load_weights",
+    "names_architecture",
+]
 
 READERS = {".safetensors": read_checkpoint, ".onnx": read_onnx, ".xml": read_openvino}
 """Files that hold everything about a model; a ``.cfg`` needs others beside it."""
@@ -39,7 +47,7 @@ def load_model(
     tree: str | Path | None = None,
     data: str | Path | None = None,
     batch_norm: BatchNormForm = "eps_inside_sqrt",
-    resize_mode: ResizeMode = "letterbox",
+    resize_mode: ResizeMode | None = None,
 ) -> LoadedModel:
     """Load a model from its files, without an engine.
 
@@ -52,7 +60,8 @@ def load_model(
         tree: of a ``.cfg``: the label tree; None for the one that the cfg names.
         data: of a ``.cfg``: a Darknet ``.data`` file, for its names.
         batch_norm: which Darknet trained a ``.cfg``'s weights; see `Architecture.batch_norm`.
-        resize_mode: how images were fitted when a ``.cfg``'s weights were trained.
+        resize_mode: how images were fitted when a ``.cfg``'s weights were trained; None for what its ``letter_box``
+            says, else ``letterbox``. Darknet until March 2017 and AlexeyAB's fork stretch.
 
     Raises:
         YoloError: a file is missing, damaged or of another kind, or the files do not match; the message says which.
@@ -106,8 +115,9 @@ def load_weights(path: str | Path, architecture: Architecture) -> Model:
     """Weights that training can start from: those of a model, or a Darknet ``.weights`` file, whole or partial.
 
     Args:
-        path: the model, the name of a released one that was downloaded, or the file.
-        architecture: what a ``.weights`` file is read for.
+        path: the model, the name of a released one that was downloaded, or the file. A ``.weights`` file with its
+            ``.cfg`` beside it is read as that network, which may be a classifier.
+        architecture: what a ``.weights`` file without a ``.cfg`` is read for.
 
     Raises:
         ConfigError: the model is an exported file.
@@ -115,6 +125,20 @@ def load_weights(path: str | Path, architecture: Architecture) -> Model:
     """
     if str(path) in RELEASED:
         return read_released(str(path))
+    if (cfg := cfg_of(path)) is not None:
+        return read_weights(weights_file(cfg, None), read_cfg(cfg))[1]
     if is_model(path):
         return load_model(path).trained_weights
-    return read_weights(path, architecture, partial=True)[1]
+    try:
+        return read_weights(path, architecture, partial=True)[1]
+    except WeightsError as error:
+        hint = "if these are the weights of another network, put its .cfg beside them"
+        raise WeightsError(f"{error}; {hint}" if Path(path).suffix == ".weights" else str(error)) from None
+
+
+def cfg_of(path: str | Path) -> Path | None:
+    """The ``.cfg`` that a path names, or that is beside the ``.weights`` file that it names; None: there is none."""
+    path = Path(path)
+    if path.suffix == ".weights" and path.with_suffix(".cfg").is_file():
+        return path.with_suffix(".cfg")
+    return path if path.suffix == ".cfg" else None

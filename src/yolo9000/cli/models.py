@@ -10,7 +10,7 @@ import typer
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.choices import ExportFormat, WeightsDtype
 from yolo9000.cli.options import MODEL, Options, parse_size, with_options
-from yolo9000.cli.terminal import say
+from yolo9000.cli.terminal import say, say_note
 from yolo9000.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def export(
             files = exporting.export_openvino(loaded, path, dtype=dtype or "float32")
         case "darknet":
             files = exporting.export_darknet(loaded, path)
+            if loaded.head is not None and loaded.head.resize_mode == "stretch":
+                say_note("images are stretched (letter_box=0): AlexeyAB's Darknet does so, the original cannot")
         case "page":
             from yolo9000.serve.one_file import export_page
 

@@ -34,6 +34,10 @@ def train(
         str | None,
         typer.Option(help="A TOML file, or the name of a recipe of the package [fine-tune].", show_default=False),
     ] = None,
+    from_cfg: Annotated[
+        Path | None,
+        typer.Option(help="A Darknet .cfg whose training options are the recipe.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the run [runs/train, ...].", show_default=False)
     ] = None,
@@ -47,7 +51,7 @@ def train(
     data, settings = _split_arguments(data_and_settings or [])
     if resume is None and data is None and recipe is None:
         raise ConfigError("train needs DATA, --recipe RECIPE with data of its own, or --resume RUN")
-    if resume is not None and (data, recipe, settings) != (None, None, []):
+    if resume is not None and (data, recipe, from_cfg, settings) != (None, None, None, []):
         raise ConfigError("--resume continues a run with its own data, recipe and settings: give no others")
     if resume is not None and (out is not None or threads is not None):
         raise ConfigError(
@@ -68,10 +72,10 @@ def train(
     if resume is not None:
         outcome = train_model(resume=resume, device=device, notify=notify)
     else:
-        named = {} if recipe is None else {"recipe": recipe}
         overrides = parse_overrides(settings)
         data = _only_data(data, overrides)
-        outcome = train_model(data, out=out, device=device, threads=threads, notify=notify, **named, **overrides)
+        chosen: dict[str, Any] = {"recipe": recipe, "from_cfg": from_cfg, "out": out}
+        outcome = train_model(data, device=device, threads=threads, notify=notify, **chosen, **overrides)
     _tell_end(outcome, notify)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)
@@ -79,7 +83,7 @@ def train(
 
 def _only_data(data: str | None, overrides: dict[str, Any]) -> str | None:
     """The data set, which may be given as ``data=DATA`` too; takes that key, and refuses options given as settings."""
-    if options := {"recipe", "out", "resume", "device", "threads"} & set(overrides):
+    if options := {"recipe", "from_cfg", "out", "resume", "device", "threads"} & set(overrides):
         raise ConfigError(f"{min(options)} is an option, not a setting of the recipe", argument=min(options))
     if data is not None and "data" in overrides:
         raise ConfigError(f"data must be given once, got {data} and {overrides['data']}")

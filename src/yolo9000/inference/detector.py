@@ -124,7 +124,7 @@ class Detector:
         precision: Precision = "float32",
         threads: int | None = None,
         size_wh: tuple[int, int] | None = None,
-        resize_mode: ResizeMode = "letterbox",
+        resize_mode: ResizeMode | None = None,
         batch_norm: BatchNormForm = "eps_inside_sqrt",
         **settings: Any,
     ) -> Detector:

@@ -34,8 +34,10 @@ class ModelSettings(BaseModel):
     size_wh: tuple[int, int] | None = Field(
         default=None, description="Input of the network, e.g. 416 or 608x352 [the model's]"
     )
-    resize_mode: ResizeMode = Field(
-        default="letterbox", description="How a .cfg's training fitted images; Darknet until March 2017: stretch"
+    resize_mode: ResizeMode | None = Field(
+        default=None,
+        description="How a .cfg's training fitted images; Darknet until March 2017 and AlexeyAB's fork: stretch "
+        "[its letter_box, or letterbox]",
     )
     batch_norm: BatchNormForm = Field(
         default="eps_inside_sqrt", description="Where a .cfg's training had epsilon; Darknet until March 2017: outside"

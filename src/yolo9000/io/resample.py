@@ -41,7 +41,7 @@ def resize(image: Pixels, size_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w
     unit = np.float32(255 if image.dtype == np.uint8 else 1)
     out = wide[rows.first] * (rows.of_first[:, None] / unit)
     out += wide[rows.second] * (rows.of_second[:, None] / unit)
-    return out.reshape(new_height, new_width, 3)
+    return np.asarray(out.reshape(new_height, new_width, 3))
 
 
 @dataclass(frozen=True)

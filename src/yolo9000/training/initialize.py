@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,11 @@ import numpy as np
 from jaxtyping import Int64
 
 from yolo9000.architectures import surgery
-from yolo9000.architectures.layers import Architecture
+from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import scale_width
 from yolo9000.architectures.weights import Model
-from yolo9000.checkpoints.load import is_model, load_architecture, load_model, load_weights
+from yolo9000.architectures.zoo import BUILT_IN
+from yolo9000.checkpoints.load import cfg_of, is_model, load_architecture, load_model, load_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import ConfigError, WeightsError
 from yolo9000.taxonomy.wordtree import WordTree
@@ -42,7 +44,9 @@ def resolve_start(recipe: Recipe) -> Recipe:
 
 
 def named_architecture(settings: NetworkSettings, start: str | None = None) -> Architecture:
-    """The network that a recipe names, at the recipe's width and size, with the head that it is defined with.
+    """The network that a recipe names, at the recipe's size, with the head that it is defined with.
+
+    Built-in networks have the recipe's width; a ``.cfg`` and the model to start from are taken as they are.
 
     Args:
         settings: of the network; the name ``start`` is the network of the model to start from.
@@ -56,7 +60,11 @@ def named_architecture(settings: NetworkSettings, start: str | None = None) -> A
     else:
         architecture = load_architecture(settings.name, argument="network.name")
     width, height = settings.size_wh
-    return replace(scale_width(architecture, settings.width), width=width, height=height)
+    if settings.name in BUILT_IN:
+        architecture = scale_width(architecture, settings.width)
+    elif settings.width != 1:
+        warnings.warn(f"network.width is of built-in networks: {settings.name} is taken as it is", stacklevel=2)
+    return replace(architecture, width=width, height=height)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def transfer(start: str, fresh: Model, names: Sequence[str], tree: WordTree | No
     Raises:
         WeightsError: the file cannot be read, or fits no layer.
     """
-    loaded = load_model(start) if is_model(start) else None
+    loaded = _named_model(start)
     try:
         source = load_weights(start, fresh.architecture) if loaded is None else loaded.trained_weights
         known = None if loaded is None else known_classes(names, tree, loaded)
@@ -103,6 +111,14 @@ def transfer(start: str, fresh: Model, names: Sequence[str], tree: WordTree | No
     shown = ", ".join(taken[:SHOWN]) + (", ..." if len(taken) > SHOWN else "")
     classes = f", and {len(taken)} of {len(names)} classes: {shown}" if taken else ""
     return Initial(result.model, result.layers, layers + classes)
+
+
+def _named_model(start: str) -> LoadedModel | None:
+    """The model to start from, if it names its classes; not Darknet's classifiers and partial weights."""
+    cfg = cfg_of(start)
+    if cfg is not None:
+        return load_model(cfg) if isinstance(load_architecture(cfg).head, Region) else None
+    return load_model(start) if is_model(start) else None
 
 
 def known_classes(names: Sequence[str], tree: WordTree | None, start: LoadedModel) -> Int64[np.ndarray, " k"]:

@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from yolo9000.errors import TrainingError
@@ -250,7 +250,7 @@ def _version(package: str) -> str | None:
 
 
 def data_fingerprint(samples: Iterable[Sample]) -> str:
-    """A hash over the images of a data set, in their order: name, length in bytes, boxes and labels of each.
+    """A hash over the images of a data set, in their order: file name, length in bytes, boxes and labels of each.
 
     Pixels are not read, so that it is fast even for many images.
 
@@ -261,7 +261,8 @@ def data_fingerprint(samples: Iterable[Sample]) -> str:
     for sample in samples:
         length = sample.image.length if sample.image.length is not None else sample.image.path.stat().st_size
         known = None if sample.boxes is None else len(sample.boxes)
-        digest.update(repr((sample.name, length, sample.image_labels, sample.source, known)).encode())
+        name = PurePath(sample.name).name  # a data set may move
+        digest.update(repr((name, length, sample.image_labels, sample.source, known)).encode())
         if sample.boxes is not None:
             digest.update(sample.boxes.boxes_xyxy.tobytes() + sample.boxes.labels.tobytes())
             digest.update(sample.boxes.difficult.tobytes() + sample.boxes.crowd.tobytes())

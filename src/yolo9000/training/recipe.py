@@ -56,6 +56,7 @@ __all__ = [
     "OptimizerSettings",
     "Recipe",
     "built_in_recipes",
+    "merged",
     "parse_overrides",
     "read_recipe",
     "recipe_of",
@@ -75,7 +76,8 @@ class NetworkSettings(_Settings):
     Attributes:
         name: a built-in network (``yolo9000 info`` lists them), a ``.cfg`` file, or ``start`` for the network of the
             model to start from. Its last layer is made to fit the classes of the data.
-        width: what the filters of every layer but the last are multiplied by, and rounded to a multiple of 8.
+        width: of a built-in network: what the filters of every layer but the last are multiplied by, and rounded to a
+            multiple of 8. Other networks are taken as they are.
         size: of the input in pixels: the side, or [width, height].
     """
 
@@ -124,11 +126,14 @@ class OptimizerSettings(_Settings):
         momentum: of SGD; the first beta of AdamW.
         weight_decay: of kernels; biases and batch norm have none. Darknet: src/convolutional_layer.c.
         policy: how the learning rate falls. ``poly``: (1 - n / steps)^power; ``steps``: times ``scales`` at the epochs
-            ``steps``; ``cosine``: half a cosine, down to 0; ``constant``.
+            ``steps``; ``cosine``: half a cosine, down to 0; ``exp``: gamma^n; ``constant``.
         power: of ``poly``; 4 in §3 Training for classification.
+        gamma: of ``exp``: the factor of every batch.
         steps: epochs at which the learning rate changes; 60 and 90 in §3 Training for detection.
         scales: its factor at each of these.
-        burn_in: number of batches in which it rises from 0 as (n / burn_in)^4. Darknet: src/network.c get_current_rate.
+        burn_in: number of batches in which it rises from 0 as (n / burn_in)^burn_in_power. Darknet: src/network.c
+            get_current_rate.
+        burn_in_power: Darknet's is 4, unless the ``.cfg`` gives ``power``.
         transferred_lr: factor of the learning rate of layers whose weights were transferred from ``start``.
         grad_clip: largest norm of a batch's gradient, which is scaled down above it; None: no limit. Not in the paper.
     """
@@ -137,11 +142,13 @@ class OptimizerSettings(_Settings):
     lr: PositiveFloat = 1e-3
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: NonNegativeFloat = 5e-4
-    policy: Literal["constant", "poly", "steps", "cosine"] = "steps"
+    policy: Literal["constant", "poly", "steps", "cosine", "exp"] = "steps"
     power: PositiveFloat = 4.0
-    steps: list[Epochs] = Field(default_factory=list)
+    gamma: PositiveFloat = 1.0
+    steps: list[NonNegativeFloat] = Field(default_factory=list)
     scales: list[PositiveFloat] = Field(default_factory=list)
     burn_in: int = Field(default=0, ge=0)
+    burn_in_power: PositiveFloat = 4.0
     transferred_lr: PositiveFloat = 1.0
     grad_clip: PositiveFloat | None = None
 
@@ -348,7 +355,7 @@ def read_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
         raise ConfigError(f"{name}: must be a TOML file or one of {', '.join(known)}{nearest(name, known)}")
     values = parse_toml(text, name, ConfigError)
     _resolve_paths(values, root)
-    return recipe_of(_merged(values, overrides or {}), name)
+    return recipe_of(merged(values, overrides or {}), name)
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
@@ -379,12 +386,13 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
+def merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with those that override them; sections are merged key by key."""
+    both = dict(values)
     for key, value in overrides.items():
-        before = merged.get(key)
-        merged[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, Mapping) else value
-    return merged
+        before = both.get(key)
+        both[key] = merged(before, value) if isinstance(before, dict) and isinstance(value, Mapping) else value
+    return both
 
 
 def recipe_of(values: Mapping[str, Any], name: str) -> Recipe:

@@ -9,9 +9,7 @@ import math
 
 from yolo9000.training.recipe import OptimizerSettings
 
-__all__ = ["BURN_IN_POWER", "lr"]
-
-BURN_IN_POWER = 4  # Darknet: src/parser.c parse_net_options, ``power`` of a burn-in unless the cfg says otherwise
+__all__ = ["lr"]
 
 
 def lr(settings: OptimizerSettings, step: int, progress: float, epoch: float) -> float:
@@ -24,11 +22,11 @@ def lr(settings: OptimizerSettings, step: int, progress: float, epoch: float) ->
         epoch: passes over the images after the step.
     """
     if step < settings.burn_in:
-        return settings.lr * (step / settings.burn_in) ** BURN_IN_POWER
-    return settings.lr * _factor(settings, progress, epoch)
+        return settings.lr * float((step / settings.burn_in) ** settings.burn_in_power)
+    return settings.lr * _factor(settings, step, progress, epoch)
 
 
-def _factor(settings: OptimizerSettings, progress: float, epoch: float) -> float:
+def _factor(settings: OptimizerSettings, step: int, progress: float, epoch: float) -> float:
     match settings.policy:
         case "constant":
             return 1.0
@@ -36,6 +34,8 @@ def _factor(settings: OptimizerSettings, progress: float, epoch: float) -> float
             return float((1 - progress) ** settings.power)
         case "cosine":
             return (1 + math.cos(math.pi * progress)) / 2
+        case "exp":
+            return float(settings.gamma**step)
         case "steps":
             passed = (scale for at, scale in zip(settings.steps, settings.scales, strict=True) if epoch >= at)
             return math.prod(passed, start=1.0)

@@ -8,7 +8,7 @@ from its last checkpoint exactly as it would have.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
@@ -26,13 +26,14 @@ from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
 from yolo9000.io.naming import next_run_folder
 from yolo9000.training.checkpoint import latest_state
+from yolo9000.training.darknet_recipe import cfg_recipe
 from yolo9000.training.distributed import World, join_world
 from yolo9000.training.initialize import Initial, resolve_start, transfer
 from yolo9000.training.learner import Learner
 from yolo9000.training.loader import BatchLoader, BatchPlan, keep_memory
 from yolo9000.training.logging import RunFolder, data_fingerprint
 from yolo9000.training.monitor import Monitor, Notify
-from yolo9000.training.recipe import DetectRecipe, Recipe, read_recipe, recipe_of
+from yolo9000.training.recipe import DetectRecipe, Recipe, merged, read_recipe, recipe_of
 from yolo9000.training.splits import TrainingData, open_training_data
 from yolo9000.training.tasks.base import Task
 from yolo9000.training.tasks.classification import ClassifierTraining
@@ -75,7 +76,8 @@ class Outcome:
 def train(
     data: str | Path | None = None,
     *,
-    recipe: str | Path = "fine-tune",
+    recipe: str | Path | None = None,
+    from_cfg: str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     device: str = "auto",
@@ -87,7 +89,8 @@ def train(
 
     Args:
         data: the data set; None: the recipe's.
-        recipe: a TOML file, or the name of a recipe of the package.
+        recipe: a TOML file, or the name of a recipe of the package; None: ``fine-tune``.
+        from_cfg: a Darknet ``.cfg`` whose training options are the recipe.
         out: folder of the run, which must not hold one yet; None: ``runs/train`` or the next free name.
         resume: folder of a run to continue, with its own recipe and data; nothing else is given then.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
@@ -109,15 +112,24 @@ def train(
     """
     with join_world(device) as world:
         if resume is not None:
-            if data is not None or out is not None or threads is not None or settings:
+            if any(given is not None for given in (data, recipe, from_cfg, out, threads)) or settings:
                 raise ConfigError(
                     "resume continues a run with its own data, folder, threads and settings: give no others"
                 )
             return resume_run(Path(resume), world, notify=notify)
         overrides = settings if data is None else settings | {"data": str(data)}
-        chosen = resolve_start(read_recipe(recipe, overrides))
+        chosen = resolve_start(_chosen_recipe(recipe, from_cfg, overrides))
         folder = next_run_folder(RUNS) if out is None else Path(out)
         return start_run(chosen, folder, world, threads=threads, notify=notify)
+
+
+def _chosen_recipe(recipe: str | Path | None, cfg: str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
+    if cfg is None:
+        return read_recipe("fine-tune" if recipe is None else recipe, overrides)
+    if recipe is not None or "data" not in overrides:
+        raise ConfigError("from_cfg is a recipe: it needs data, and no other recipe")
+    values = cfg_recipe(cfg, overrides["data"], overrides.get("on_error", "error"))
+    return recipe_of(merged(values, overrides), str(cfg))
 
 
 def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None, notify: Notify) -> Outcome:

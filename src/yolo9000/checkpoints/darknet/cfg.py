@@ -53,7 +53,7 @@ IGNORED = {
 """Keys that Darknet knows and that have no effect here."""
 TRAINING_ONLY = {
     "net": {
-        *("mosaic", "mosaic_bound", "mixup", "cutmix", "blur", "gaussian_noise", "flip", "flip_vertical", "letter_box"),
+        *("mosaic", "mosaic_bound", "mixup", "cutmix", "blur", "gaussian_noise", "flip", "flip_vertical"),
         *("optimized_memory", "workspace_size_limit_MB", "try_fix_nan", "dynamic_minibatch", "ema_alpha", "seen"),
         *("label_smooth_eps", "sgdr_cycle", "sgdr_mult", "track", "num_classes", "contrastive", "augment_speed"),
         *("max_chart_loss", "resize_step", "show_receptive_field", "use_cuda_graph", "loss_scale", "adversarial_lr"),
@@ -389,7 +389,7 @@ def _activation(text: str) -> str:
 
 _SCHEDULE: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(
-        ("batch", "subdivisions", "min_crop", "max_crop", "burn_in", "max_batches", "random", "step"),
+        ("batch", "subdivisions", "min_crop", "max_crop", "burn_in", "max_batches", "random", "step", "letter_box"),
         _integer,
     ),
     **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), _float),

@@ -27,7 +27,7 @@ def read_detector(
     tree: str | Path | None = None,
     data: str | Path | None = None,
     batch_norm: BatchNormForm = "eps_inside_sqrt",
-    resize_mode: ResizeMode = "letterbox",
+    resize_mode: ResizeMode | None = None,
 ) -> LoadedModel:
     """Read a detector; the arguments are those of `load_model`.
 
@@ -41,7 +41,8 @@ def read_detector(
     except ConfigError as error:
         raise ConfigError(f"{cfg}: {error}") from None
     header, model = read_weights(weights_file(cfg, weights), architecture)
-    return LoadedModel.from_weights(model, labels, word_tree, resize_mode=resize_mode, darknet_header=header)
+    fitted = resize_mode or architecture.resize_mode or "letterbox"
+    return LoadedModel.from_weights(model, labels, word_tree, resize_mode=fitted, darknet_header=header)
 
 
 def class_names_and_tree(

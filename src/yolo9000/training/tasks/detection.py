@@ -121,10 +121,10 @@ class DetectorTraining:
 
     def exhaustive_in(self, samples: Iterable[Sample]) -> Bool[np.ndarray, " k"] | None:
         """The labels that are labelled exhaustively in all of some images, on a tree with all below; None: all."""
-        classes = np.stack([self.data.exhaustive_in(sample) for sample in samples]).all(axis=0)
+        classes = np.asarray(np.stack([self.data.exhaustive_in(sample) for sample in samples]).all(axis=0))
         if classes.all():
             return None
-        return classes if self._below is None else self._below[classes].any(axis=0)
+        return classes if self._below is None else np.asarray(self._below[classes].any(axis=0))
 
     @cached_property
     def _below(self) -> Bool[np.ndarray, "c k"] | None:
