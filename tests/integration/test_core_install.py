@@ -81,11 +81,11 @@ def installed_bytes(requirements: list[str]) -> dict[str, int]:
         name = canonicalize_name(requirement.name)
         if name in sizes or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
             continue
-        found = distribution(requirement.name)
+        package = distribution(requirement.name)
         sizes[name] = sum(
-            path.stat().st_size for file in found.files or () if (path := Path(str(file.locate()))).exists()
+            path.stat().st_size for file in package.files or () if (path := Path(str(file.locate()))).exists()
         )
-        waiting += [Requirement(text) for text in found.requires or ()]
+        waiting += [Requirement(text) for text in package.requires or ()]
     return sizes
 
 

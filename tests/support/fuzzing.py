@@ -93,11 +93,11 @@ def _put_a_piece(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _change_a_number(data: bytes, rng: np.random.Generator) -> bytes:
-    numbers = list(NUMBER.finditer(data[:MAX_SEED_BYTES]))
-    if not numbers:
+    matches = list(NUMBER.finditer(data[:MAX_SEED_BYTES]))
+    if not matches:
         return _put_a_piece(data, rng)
-    found = numbers[rng.integers(len(numbers))]
-    return data[: found.start()] + PIECES[rng.integers(len(PIECES))] + data[found.end() :]
+    match = matches[rng.integers(len(matches))]
+    return data[: match.start()] + PIECES[rng.integers(len(PIECES))] + data[match.end() :]
 
 
 def _change_a_line(data: bytes, rng: np.random.Generator) -> bytes:
@@ -162,7 +162,7 @@ class Target:
 
 @dataclass
 class Outcome:
-    """What came of a target's mutants.
+    """The result of a target's mutants.
 
     Attributes:
         mutants, accepted: numbers of mutants, and of those that were read without an error.
@@ -219,7 +219,7 @@ def attempt(target: Target, pointed: Path) -> tuple[str, float, bool]:
             target.read(pointed)
         accepted = True
     except YoloError as error:
-        problem = _fault_of(str(error))
+        problem = _issue_of(str(error))
     except Hang:
         problem = f"took more than {MAX_SECONDS:g} s"
     except Exception as error:  # what the fuzzer is for
@@ -227,7 +227,7 @@ def attempt(target: Target, pointed: Path) -> tuple[str, float, bool]:
     return problem, time.process_time() - started, accepted
 
 
-def _fault_of(message: str) -> str:
+def _issue_of(message: str) -> str:
     if len(message) > MAX_MESSAGE:
         return f"a message of {len(message):,} characters: {message[:100]}"
     return f"a message of several lines: {message[:200]!r}" if "\n" in message or "\r" in message else ""

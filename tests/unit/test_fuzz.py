@@ -37,8 +37,8 @@ def test_every_entry_of_the_corpus_has_its_target() -> None:
     assert len(known) == len(TARGETS)
 
 
-def test_a_fault_is_seen(tmp_path: Path) -> None:
-    """A reader that breaks on a zero byte is found out, and the mutant kept."""
+def test_a_broken_reader_is_noticed(tmp_path: Path) -> None:
+    """A reader that breaks on a zero byte is noticed, and the mutant kept."""
 
     def read(file: Path) -> None:
         if b"\0" in file.read_bytes():

@@ -91,9 +91,9 @@ def test_settings_of_a_request_are_its_own(running: InProcess, detector: Detecto
     answers = running.requests(
         [("POST", "/v1/detect", {"content": data, "params": params}) for params in (asked, within, {})]
     )
-    ways = [detector.with_settings(**asked), detector.within(["dog", "n6"]), detector]
-    for answer, way in zip(answers, ways, strict=True):
-        assert_close(answer.json()["images"][0], alone(way, data))
+    detectors = [detector.with_settings(**asked), detector.within(["dog", "n6"]), detector]
+    for answer, chosen in zip(answers, detectors, strict=True):
+        assert_close(answer.json()["images"][0], alone(chosen, data))
 
 
 def test_classes_filter(running: InProcess, detector: Detector) -> None:
@@ -291,7 +291,7 @@ def test_readiness_ends_when_it_drains(tmp_path: Path) -> None:
         assert service.request("POST", "/v1/detect", content=encoded(1)).status_code == 200
 
 
-def test_what_went_wrong_inside_is_logged_and_not_told(
+def test_what_went_wrong_inside_is_logged_and_not_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with InProcess(tmp_path) as service:

@@ -49,7 +49,7 @@ def test_agreement_takes_suspicion_away() -> None:
     assert suspects([(BOX, TERRIER)], [(BOX, ANIMAL, 0.3)]) == []
 
 
-def test_a_box_beside_the_object_is_told_from_one_of_nothing() -> None:
+def test_a_box_beside_the_object_differs_from_one_of_nothing() -> None:
     shifted = (70.0, 10.0, 170.0, 60.0)  # IoU 40 / 160
     [one] = suspects([(shifted, DOG)], [(BOX, TERRIER, 0.8)])
     assert (one.kind, one.box_xyxy) == ("box", shifted)

@@ -31,7 +31,7 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("hold_out", [None, 0.5])
-def test_unreadable_images_are_left_out_and_told(data: Path, hold_out: float | None) -> None:
+def test_unreadable_images_are_left_out_and_reported(data: Path, hold_out: float | None) -> None:
     recipe = read_recipe("small-detector", {"data": str(data), "on_error": "skip", "hold_out": hold_out})
     opened = open_training_data(recipe)
     assert [Path(sample.name).name for sample in opened.train.samples()] == ["p0.jpg", "p1.jpg"]

@@ -31,7 +31,7 @@ class NodeProbabilities:
 
 
 def probable_nodes(
-    output: HeadOutput, image: int, head: Head, candidates: Candidates, min_probability: float
+    output: HeadOutput, image: int, head: Head, candidates: Candidates, minimum: float
 ) -> list[NodeProbabilities]:
     """For each candidate the nodes that hierarchical decoding with any ``hier_thresh`` looks at.
 
@@ -44,12 +44,12 @@ def probable_nodes(
         image: index of the image in the batch.
         head: what the output means.
         candidates: the boxes.
-        min_probability: the minimum.
+        minimum: of an absolute probability.
     """
     if head.tree is None:
         probabilities = class_probabilities(output, image, head, candidates)
-        return [_listed(row, np.flatnonzero(row >= min_probability)) for row in probabilities]
-    return _Search(output, image, head.tree, candidates, min_probability).run()
+        return [_listed(row, np.flatnonzero(row >= minimum)) for row in probabilities]
+    return _Search(output, image, head.tree, candidates, minimum).run()
 
 
 def _listed(row: Float32[np.ndarray, " k"], classes: Int64[np.ndarray, " m"]) -> NodeProbabilities:
@@ -79,7 +79,7 @@ class _Search:
     image: int
     tree: WordTree
     candidates: Candidates
-    min_probability: float
+    minimum: float
     columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def run(self) -> list[NodeProbabilities]:
@@ -101,7 +101,7 @@ class _Search:
         )
         absolute = part.above[:, None] * conditionals
         best, second = _best_two(conditionals, part.greedy)
-        entered = (absolute >= self.min_probability) | best
+        entered = (absolute >= self.minimum) | best
         rows, columns = np.nonzero(entered | second)
         offset = int(self.tree.group_offsets[group])
         self.columns.append((part.items[rows], columns + offset, conditionals[rows, columns]))

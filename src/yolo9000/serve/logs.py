@@ -21,7 +21,7 @@ def request_id_of(sent: str | None) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line: time, level, event, and what was given in ``extra``."""
+    """A record as one line: time, level, event, and the values of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""

@@ -113,7 +113,7 @@ def uploads_in(body: bytes, content_type: str, max_images: int) -> list[Upload]:
     """The images in a body: the parts of ``multipart/form-data``, or the body itself.
 
     Raises:
-        Refused: there is no image, there are too many, or the parts cannot be told apart.
+        Refused: there is no image, there are too many, or the parts cannot be separated.
     """
     kind, options = parse_options_header(content_type)
     if not kind.startswith(b"multipart/"):
