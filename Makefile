@@ -26,7 +26,7 @@ $(PHOTOGRAPHS): | $(VENV)/python.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0 -m "not battery"
 
-battery: $(VENV)/dev.stamp
+battery: $(VENV)/dev.stamp $(if $(shell command -v npm),$(VENV)/web.stamp)
 	YOLO9000_BATTERY=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0
 
 check: $(VENV)/dev.stamp
@@ -71,6 +71,11 @@ $(VENV)/python.stamp:
 
 $(VENV)/core.stamp: pyproject.toml constraints.txt | $(VENV)/python.stamp
 	$(PIP) --editable ".[openvino,report,video]"
+	touch $@
+
+# For tests in a browser, which are skipped without npm or Chromium.
+$(VENV)/web.stamp: | $(VENV)/python.stamp
+	npm install --silent --no-audit --no-fund --prefix $(VENV)/web onnxruntime-web@1.30.0 axe-core@4.14.1
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/python.stamp

@@ -2,10 +2,10 @@
 
 import { Boxes } from "./boxes.js";
 import { annotated, cocoResults, detectRecord, jsonBlob, save } from "./download.js";
-import { $, bdi, count, h, percent } from "./dom.js";
+import { $, bdi, count, h, percent, render } from "./dom.js";
 import { openEngine } from "./engines.js";
 import { imageFiles, imageOf, openCamera } from "./images.js";
-import { counts, explanation } from "./panel.js";
+import { counts, explanation, numbersOf } from "./panel.js";
 import { searchBox } from "./search.js";
 import { detect } from "./walk.js";
 
@@ -28,22 +28,24 @@ function update() {
   if (!entry) return;
   const detections = detectionsOf(entry);
   const { width, height } = entry.image;
+  const again = (one) => detections.find(({ index, label, path }) => index === one?.index && (path || label === one.label)) ?? null;
+  [state.kept, state.chosen] = [again(state.kept), again(state.chosen)];
   boxes.show(detections, { ...context(), size: [width, height], chosen: state.kept });
-  $("counts").replaceChildren(counts(detections, context(), restrict));
+  const numbers = numbersOf(detections);
+  render($("counts"), [...numbers], () => [counts(numbers, context(), restrict)]);
   $("found").textContent = count(detections.length, "object");
-  const again = (one) => one && detections.find(({ index, label, path }) => index === one.index && (path || label === one.label));
-  [state.kept, state.chosen] = [again(state.kept) ?? null, again(state.chosen) ?? null];
-  explainChosen(detections);
+  explainChosen(state.chosen ?? state.kept ?? detections[0]);
 }
 
-function explainChosen(detections) {
-  const one = state.chosen ?? state.kept ?? detections?.[0];
-  $("answer").replaceChildren(...(one ? explanation(one, context()) : [h("p.muted", { textContent: "Nothing here." })]));
+function explainChosen(one) {
+  const nothing = () => [h("p.muted", { textContent: "Nothing here." })];
+  render($("answer"), one ? [one.label, one.score, one.path, state.settings.hier_thresh] : [], () => (one ? explanation(one, context()) : nothing()));
 }
 
 function choose(detection, stays) {
   if (stays) state.kept = state.kept?.index === detection.index ? null : detection;
   state.chosen = detection;
+  boxes.choosing = Boolean(detection);
   update();
 }
 
@@ -262,10 +264,12 @@ function bindKeys() {
 async function start() {
   say("Loading the model …");
   state.engine = await openEngine();
-  const { model, record, samples } = state.engine;
+  const { model, record, samples, privacy } = state.engine;
+  $("privacy").textContent = privacy;
   state.settings = { ...model.settings, within: -1 };
   document.title = `${model.name} · yolo9000`;
-  $("model").replaceChildren(bdi(model.name), ` · ${count(record.names.length, model.kind === "tree" ? "node" : "class", model.kind === "tree" ? "nodes" : "classes")}`);
+  const labels = model.kind === "tree" ? count(record.names.length, "node") : count(record.names.length, "class", "classes");
+  $("model").replaceChildren(bdi(model.name), ` · ${labels}`);
   addSamples(samples);
   bindControls();
   bindInputs();

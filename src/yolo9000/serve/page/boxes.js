@@ -33,10 +33,15 @@ export class Boxes {
     left.forEach((key) => this.#remove(key));
   }
 
+  /** Whether the box under the pointer or with the focus stands out from the others. */
+  set choosing(some) {
+    this.layer.classList.toggle("choosing", some);
+  }
+
   #add(key) {
     const name = bdi("");
     const score = h("span.score");
-    const button = h("button.box", { type: "button" }, h("span.label", {}, name, score));
+    const button = h("button.box", { type: "button" }, h("span.label", {}, name, " ", score));
     const element = { button, name, score, detection: null, text: "" };
     const choose = (stays) => () => this.#onChoose(element.detection, stays);
     button.addEventListener("pointerenter", choose(false));
@@ -77,6 +82,5 @@ function update(element, one, { name, hue, size }) {
   style.setProperty("--hue", hue);
   element.name.textContent = name;
   element.score.textContent = percent(one.score);
-  element.button.setAttribute("aria-label", text);
   element.text = text;
 }

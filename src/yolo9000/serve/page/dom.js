@@ -18,9 +18,19 @@ export function h(name, properties = {}, ...children) {
 /** A name of any writing direction. */
 export const bdi = (name) => h("bdi", { textContent: name });
 
-export const percent = (value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;
+export const percent = (value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)}%`;
 
-export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+const whole = new Intl.NumberFormat("en");
+
+export const count = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
+
+/** Replace the children of an element where what they are made from has changed. */
+export function render(element, madeFrom, make) {
+  const key = JSON.stringify(madeFrom);
+  if (element.madeFrom === key) return;
+  element.madeFrom = key;
+  element.replaceChildren(...make());
+}
 
 /** A hue for each label, far from that of the next. */
 export const hueOf = (index) => Math.round((index * 137.508 + 250) % 360);

@@ -1,5 +1,5 @@
 // What turns an image into candidates: the network in this file, or the server that sent the page.
-// Both have { model, tree, samples } (the records of GET /v1/model and /v1/tree) and detect(image).
+// Both have the records of GET /v1/model and /v1/tree, the tree, samples, what happens to images, and detect(image).
 
 import { candidatesOf, fit } from "./network.js";
 import { pixelsOf } from "./images.js";
@@ -37,7 +37,7 @@ async function openInThisFile({ model, tree: record, samples }) {
     const output = await ask({ input, size: model.network_wh }, [input.buffer]);
     return candidatesOf(output, model, tree, [image.width, image.height], MIN_OBJECTNESS);
   };
-  return { model, record, tree, samples, detect };
+  return { model, record, tree, samples, detect, privacy: "It stays on this device." };
 }
 
 /** A function that sends a message to a new worker and waits for its answer; one message at a time. */
@@ -61,7 +61,7 @@ async function openOnServer() {
     const { images } = await answer(asked, { method: "POST", body: image.blob, headers: { "Content-Type": image.blob.type } });
     return images[0].candidates.map((candidate) => known(candidate, tree, record.names.length));
   };
-  return { model, record, tree, samples: [], detect };
+  return { model, record, tree, samples: [], detect, privacy: "It is sent to this server, which keeps nothing." };
 }
 
 /** A candidate of the server; nodes that it left out are too improbable to matter. */

@@ -30,31 +30,38 @@ function reasons({ stopped, next_best: next, runner_up: other }, threshold) {
     const limit = `, which is not above ${percent(threshold)}.`;
     lines.push(["It stops here: the most probable below is ", bdi(next.name), ` with ${percent(next.probability)}${limit}`]);
   } else lines.push([`It stops here: its probability is not above ${percent(threshold)}.`]);
-  if (other) lines.push(["Second to it is ", bdi(other.name), ` with ${percent(other.probability)}.`]);
+  if (other) lines.push(["The runner-up is ", bdi(other.name), ` with ${percent(other.probability)}.`]);
   return lines.map((parts) => h("p", {}, ...parts));
 }
 
-/** How many detections are at or below each node, as a nested list; choosing a node calls onChoose with it. */
-export function counts(detections, { tree, names }, onChoose) {
+/** How many detections are at or below each node: a map in the order in which they come. */
+export function numbersOf(detections) {
   const numbers = new Map();
   for (const { label, path } of detections) {
     for (const node of path?.nodes ?? [label]) numbers.set(node, (numbers.get(node) ?? 0) + 1);
   }
-  const nodes = [...numbers.keys()];
-  const inside = (node) => tree && numbers.has(tree.parents[node]);
-  return list(nodes.filter((node) => !inside(node)));
+  return numbers;
+}
 
-  function list(several) {
-    const ordered = several.sort((a, b) => numbers.get(b) - numbers.get(a) || a - b);
-    return h("ul.counts", {}, ...ordered.map(item));
+/** These numbers as a nested list; choosing a node calls onChoose with it. */
+export function counts(numbers, { tree, names }, onChoose) {
+  const ordered = [...numbers.keys()].sort((a, b) => numbers.get(b) - numbers.get(a) || a - b);
+  const below = (parent) => ordered.filter((node) => parentOf(node) === parent);
+  return list(below(-1));
+
+  function parentOf(node) {
+    return tree && numbers.has(tree.parents[node]) ? tree.parents[node] : -1;
   }
 
-  function item(node) {
-    const below = nodes.filter((other) => tree && tree.parents[other] === node);
+  function list(nodes) {
+    return h("ul.counts", {}, ...nodes.map((node) => item(node, below(node))));
+  }
+
+  function item(node, nodes) {
     const title = `${names[node]}: ${count(numbers.get(node), "object")}. Show only these`;
     const button = h("button.link", { type: "button", "aria-label": title }, bdi(names[node]));
     button.addEventListener("click", () => onChoose(node));
     const number = h("span.number", { textContent: numbers.get(node) });
-    return h("li", {}, h("div", {}, button, number), below.length ? list(below) : null);
+    return h("li", {}, h("div", {}, button, number), nodes.length ? list(nodes) : null);
   }
 }
