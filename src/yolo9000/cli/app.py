@@ -15,7 +15,7 @@ from yolo9000 import __version__
 from yolo9000.cli.adapt import add_class, anchors, calibrate
 from yolo9000.cli.data import data_app
 from yolo9000.cli.download import download
-from yolo9000.cli.label import label
+from yolo9000.cli.label import label, review
 from yolo9000.cli.models import export, info
 from yolo9000.cli.predict import predict
 from yolo9000.cli.serve import serve
@@ -38,7 +38,7 @@ app = typer.Typer(
 
 data_app.command("pseudo-boxes")(pseudo_boxes)
 tree_app.command("add")(add_class)
-for command in (predict, serve, val, train, export, info, calibrate, anchors, curves, download, label):
+for command in (predict, serve, val, train, export, info, calibrate, anchors, curves, download, label, review):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(tree_app, name="tree")

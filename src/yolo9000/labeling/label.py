@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from yolo9000.io.files import write_atomically
 from yolo9000.io.naming import OutputNames
 from yolo9000.labeling.fuse import FusedBox, fuse
 from yolo9000.labeling.images import ListedImage
-from yolo9000.labeling.parts import Parts, Shard
+from yolo9000.labeling.parts import Parts, Record, Shard
 from yolo9000.labeling.teachers import Teacher
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import BoxAnnotations, Sample
@@ -75,12 +75,10 @@ class Labeler:
 
     Attributes:
         tree: whose nodes the labels are.
-        failed: errors of images that could not be read.
     """
 
     def __init__(self, teachers: Sequence[Teacher], tree: WordTree, settings: LabelSettings) -> None:
         self.tree = tree
-        self.failed: list[DataError] = []
         self._teachers = teachers
         self._settings = settings
         self._thresholds = settings.thresholds(tree)
@@ -106,7 +104,6 @@ class Labeler:
         try:
             pixels = load_image(image.file, image.name, self._settings.max_pixels)
         except DataError as error:
-            self.failed.append(error)
             return {"image": image.name, "error": str(error)}
         said = [box for position, teacher in enumerate(self._teachers) for box in teacher.boxes(pixels, position)]
         fused = fuse(
@@ -126,11 +123,13 @@ def _box_record(box: FusedBox, tree: WordTree) -> dict[str, Any]:
     return {"box_xyxy": corners, "id": tree.ids[box.label], "score": round(box.score, 6), "models": box.models}
 
 
-def write_data_set(parts: Parts, tree: WordTree, to: str, folder: Path, *, copy: bool) -> Counter[str]:
-    """Write the labels of all parts as a data set, and their scores to ``scores.jsonl``.
+def write_data_set(
+    records: Iterable[tuple[ListedImage, Record]], tree: WordTree, to: str, folder: Path, *, copy: bool
+) -> Counter[str]:
+    """Write labels as a data set, and their scores to ``scores.jsonl``.
 
     Args:
-        parts: all made.
+        records: each image with its record, such as `Parts`. Gone through several times.
         tree: whose nodes the labels are. The classes are the nodes that occur, in the order of the tree.
         to: the format, one of `yolo9000.data.formats.WRITABLE`.
         folder: where to.
@@ -141,19 +140,20 @@ def write_data_set(parts: Parts, tree: WordTree, to: str, folder: Path, *, copy:
 
     Raises:
         ConfigError: the format cannot be written.
-        DataError: a part is missing or damaged; an image or the folder cannot be written.
+        DataError: an image or the folder cannot be written.
     """
     write = FORMATS[to].write if to in WRITABLE else None
     if write is None:
         raise ConfigError(f"must be one of {', '.join(WRITABLE)}, got {to!r}", argument="to")
-    counts = Counter(tree.index_by_id[box["id"]] for _, record in parts.records() for box in record.get("boxes", ()))
+    counts = Counter(tree.index_by_id[box["id"]] for _, record in records for box in record.get("boxes", ()))
     nodes = sorted(counts)
     names = _class_names(tree, nodes)
     labels = {tree.ids[node]: label for label, node in enumerate(nodes)}
-    write(folder, _samples(parts, labels), names, "train", copy=copy, names=OutputNames())
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder, _samples(records, labels), names, "train", copy=copy, names=OutputNames())
     lines = (
         json.dumps({"image": image.name, "scores": [box["score"] for box in record["boxes"]]}, ensure_ascii=False)
-        for image, record in parts.records()
+        for image, record in records
         if "boxes" in record
     )
     write_atomically(folder / "scores.jsonl", "".join(f"{line}\n" for line in lines))
@@ -166,8 +166,8 @@ def _class_names(tree: WordTree, nodes: Sequence[int]) -> list[str]:
     return [tree.names[node] if counts[tree.names[node]] == 1 else tree.ids[node] for node in nodes]
 
 
-def _samples(parts: Parts, labels: Mapping[str, int]) -> Iterator[Sample]:
-    for image, record in parts.records():
+def _samples(records: Iterable[tuple[ListedImage, Record]], labels: Mapping[str, int]) -> Iterator[Sample]:
+    for image, record in records:
         if "boxes" not in record:
             continue
         corners = np.array([box["box_xyxy"] for box in record["boxes"]], np.float32).reshape(-1, 4)

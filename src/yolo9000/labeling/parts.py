@@ -19,12 +19,13 @@ from yolo9000.io.documents import parse_json
 from yolo9000.io.files import read_text, write_atomically
 from yolo9000.labeling.images import ListedImage
 
-__all__ = ["PART_LENGTH", "Parts", "Shard", "file_digest"]
+__all__ = ["PART_LENGTH", "Parts", "Record", "Shard", "file_digest"]
 
 PART_LENGTH = 64
 """Number of images in a part."""
 
 Record = dict[str, Any]
+"""What a part holds about an image: its name, ``width``, ``height`` and ``boxes``, or an ``error``."""
 
 
 def file_digest(path: str) -> str:
@@ -100,13 +101,21 @@ class Parts:
         write_atomically(self._file(part), lines)
         return records
 
-    def records(self) -> Iterator[tuple[ListedImage, Record]]:
+    def __iter__(self) -> Iterator[tuple[ListedImage, Record]]:
         """All images with their records, in order.
 
         Raises:
             DataError: a part is missing or damaged.
         """
-        for part in range(len(self)):
+        return self.of(Shard(1, 1))
+
+    def of(self, shard: Shard) -> Iterator[tuple[ListedImage, Record]]:
+        """The images of a shard with their records, in order.
+
+        Raises:
+            DataError: a part is missing or damaged.
+        """
+        for part in filter(shard.__contains__, range(len(self))):
             file, images = self._file(part), self.images(part)
             lines = read_text(file).splitlines()
             if len(lines) != len(images):
