@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from yolo9000.inference.prediction import Prediction
     from yolo9000.inference.settings import DetectionSettings
     from yolo9000.taxonomy.wordtree import WordTree
+    from yolo9000.tracking.run import TrackedFrame, track
+    from yolo9000.tracking.settings import TrackingSettings
+    from yolo9000.tracking.tracker import Track, Tracker
     from yolo9000.training.trainer import Outcome, train
     from yolo9000.types import Detections, PathStep, SourceImage, TreeAnswer
 
@@ -54,6 +57,10 @@ __all__ = [
     "PathStep",
     "Prediction",
     "SourceImage",
+    "Track",
+    "TrackedFrame",
+    "Tracker",
+    "TrackingSettings",
     "TrainingError",
     "TreeAnswer",
     "TreeError",
@@ -64,6 +71,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "open_dataset",
+    "track",
     "train",
 ]
 
@@ -82,6 +90,10 @@ _MODULES = {
     "PathStep": "types",
     "Prediction": "inference.prediction",
     "SourceImage": "types",
+    "Track": "tracking.tracker",
+    "TrackedFrame": "tracking.run",
+    "Tracker": "tracking.tracker",
+    "TrackingSettings": "tracking.settings",
     "TrainingError": "errors",
     "TreeAnswer": "types",
     "TreeError": "errors",
@@ -91,6 +103,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "load_model": "checkpoints.load",
     "open_dataset": "data.dataset",
+    "track": "tracking.run",
     "train": "training.trainer",
 }
 _OTHER_NAMES = {"open_dataset": "open_data"}

@@ -14,6 +14,7 @@ __all__ = [
     "ExportFormat",
     "Keep",
     "OnError",
+    "PointOf",
     "Precision",
     "ResizeMode",
     "Split",
@@ -40,4 +41,6 @@ WeightsDtype = Literal["float32", "float16", "int8"]
 Keep = Literal["all", "forks", "labels"]
 """Which nodes that are not labels are kept: ``all``, up to the root; those where the tree ``forks``, since a node with
 one child decides nothing; or none, so that only ``labels`` remain, as in ``9k.tree``."""
+PointOf = Literal["center", "bottom"]
+"""Which point of a box crosses lines and lies in zones: its center, or the middle of its lower side."""
 Against = Literal["epoch", "minutes"]

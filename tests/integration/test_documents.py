@@ -46,7 +46,7 @@ ADDED = {
     "voc": [*SMALL_DETECTOR, "multi_scale.sizes=[64,96]", "optimizer.steps=[1]", "optimizer.scales=[0.1]"],
     "my.toml": SMALL_DETECTOR,
 }
-CAMERA = "yolo9000 predict 0 "  # there is none
+CAMERAS = ("yolo9000 predict 0 ", "yolo9000 track rtsp:")  # there are none
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -57,7 +57,7 @@ def blocks(document: str, language: str) -> list[str]:
 def commands_of(document: str) -> list[str]:
     """The commands of the program in the shell examples of a document."""
     lines = "\n".join(blocks(document, "sh")).splitlines()
-    return [line for line in lines if "yolo9000 " in line and not line.startswith(CAMERA)]
+    return [line for line in lines if "yolo9000 " in line and not line.startswith(CAMERAS)]
 
 
 def words_of(command: str) -> list[str]:
@@ -76,7 +76,7 @@ def words_of(command: str) -> list[str]:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the documents name, where the program runs."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("photos", "holiday/beach"):
+    for folder in ("photos", "holiday/beach", "frames"):
         write_images(tmp_path / folder)
     write_clip(tmp_path / "clip.mp4")
     for seed, name in enumerate(("yolov2-voc", "yolov2", "tiny-yolov2")):
@@ -93,6 +93,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_images(tmp_path / "pink-lady")
     (tmp_path / "parents.csv").write_text(blocks("docs/your-own-tree.md", "csv")[0])
     (tmp_path / "overrides.csv").write_text(blocks("docs/your-own-tree.md", "csv")[1])
+    (tmp_path / "zones.yaml").write_text(blocks("docs/tracking.md", "yaml")[0])
     (tmp_path / "coarse.names").write_text("apple\nbanana\n")
     (tmp_path / "coco.names").write_text("".join(f"{name}\n" for name in COCO))
     (tmp_path / "imagenet-ids.txt").write_text("n02084071\nn02113335\nn04507155\n")
@@ -147,7 +148,10 @@ def write_clip(path: Path) -> None:
     "document",
     [
         "README.md",
-        *(f"docs/{name}.md" for name in ("tour", "predict", "data", "training", "your-own-tree", "labeling", "page")),
+        *(
+            f"docs/{name}.md"
+            for name in ("tour", "predict", "data", "training", "your-own-tree", "labeling", "page", "tracking")
+        ),
     ],
 )
 def test_the_commands_of_a_document_run(
@@ -210,6 +214,12 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (workplace / "annotated.png").exists()
     assert len(done.stdout.splitlines()) >= 2 + 3  # two photographs, three frames
+
+
+def test_the_python_about_tracking_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks("docs/tracking.md", "python")
+    monkeypatch.chdir(workplace)
+    exec(compile(code, "docs/tracking.md", "exec"), {})  # noqa: S102
 
 
 def test_every_recipe_that_comes_along_can_be_read_and_is_in_the_document() -> None:

@@ -15,7 +15,7 @@ from support.paths import ROOT
 import yolo9000
 from yolo9000 import errors
 
-EXAMPLES = ["Detector", "Detector.detect", "load_model", "open_dataset"]
+EXAMPLES = ["Detector", "Detector.detect", "load_model", "open_dataset", "track"]
 REFERENCE = ROOT / "docs" / "reference.md"
 
 

@@ -20,6 +20,7 @@ from yolo9000.cli.models import export, info
 from yolo9000.cli.predict import predict
 from yolo9000.cli.serve import serve
 from yolo9000.cli.terminal import say, say_error, show_log, spelled
+from yolo9000.cli.track import track
 from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
 from yolo9000.cli.val import val
@@ -38,7 +39,7 @@ app = typer.Typer(
 
 data_app.command("pseudo-boxes")(pseudo_boxes)
 tree_app.command("add")(add_class)
-for command in (predict, serve, val, train, export, info, calibrate, anchors, curves, download, label, review):
+for command in (predict, track, serve, val, train, export, info, calibrate, anchors, curves, download, label, review):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(tree_app, name="tree")

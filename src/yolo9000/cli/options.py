@@ -16,6 +16,7 @@ from yolo9000.choices import OnError, Split
 from yolo9000.errors import ConfigError
 from yolo9000.inference.settings import DetectionSettings, EngineSettings, ModelSettings
 from yolo9000.serve.settings import ServeSettings
+from yolo9000.tracking.settings import TrackingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ __all__ = [
     "ENGINE",
     "MODEL",
     "SERVE",
+    "TRACKING",
     "LabelsOption",
     "OnErrorOption",
     "Options",
@@ -143,6 +145,7 @@ MODEL = OptionGroup(ModelSettings)
 ENGINE = OptionGroup(EngineSettings)
 DETECTION = OptionGroup(DetectionSettings)
 SERVE = OptionGroup(ServeSettings)
+TRACKING = OptionGroup(TrackingSettings)
 
 
 def with_options(**groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..., None]]:

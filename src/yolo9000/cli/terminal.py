@@ -33,7 +33,7 @@ __all__ = [
 
 # Options that are not spelled like the argument of the library.
 _OPTIONS = {"formats": "--format", "size_wh": "--size"}
-_MENTIONED = re.compile(r"`(max_pixels|on_error|out|overwrite|parents|recursive|resume|weights)`")
+_MENTIONED = re.compile(r"`(max_pixels|on_error|out|overwrite|parents|part_minutes|recursive|resume|weights)`")
 
 
 def say(line: str) -> None:

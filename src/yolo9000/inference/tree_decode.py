@@ -14,7 +14,7 @@ from yolo9000.inference.settings import DetectionSettings
 from yolo9000.taxonomy.wordtree import TreePath, WordTree
 from yolo9000.types import PathStep, TreeAnswer
 
-__all__ = ["decode_tree", "decode_within", "tree_answer"]
+__all__ = ["decode_tree", "decode_within", "in_whole_tree", "tree_answer"]
 
 
 def decode_tree(
@@ -60,15 +60,17 @@ def decode_within(
         return conditionals_in_tree(items, int(tree.groups[nodes[part.group_offsets[group]]]))
 
     paths = part.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.hier_decoding)
-    return objectness, [_in_whole_tree(path, nodes) for path in paths]
+    return objectness, [in_whole_tree(path, nodes) for path in paths]
 
 
-def _in_whole_tree(path: TreePath, nodes: Int64[np.ndarray, " m"]) -> TreePath:
-    def renumbered(choice: tuple[int, float] | None) -> tuple[int, float] | None:
-        return None if choice is None else (int(nodes[choice[0]]), choice[1])
-
+def in_whole_tree(path: TreePath, nodes: Int64[np.ndarray, " m"]) -> TreePath:
+    """A path in a part of a tree in nodes of the whole tree, which ``nodes`` has for each node of the part."""
     steps = tuple(int(nodes[node]) for node in path.nodes)
-    return TreePath(steps, path.conditionals, renumbered(path.refused), renumbered(path.runner_up))
+    return TreePath(steps, path.conditionals, _renumbered(path.refused, nodes), _renumbered(path.runner_up, nodes))
+
+
+def _renumbered(choice: tuple[int, float] | None, nodes: Int64[np.ndarray, " m"]) -> tuple[int, float] | None:
+    return None if choice is None else (int(nodes[choice[0]]), choice[1])
 
 
 def tree_answer(tree: WordTree, path: TreePath) -> TreeAnswer:

@@ -19,7 +19,7 @@ from yolo9000.io.naming import OutputNames
 from yolo9000.io.records import image_record
 from yolo9000.types import Detections
 
-__all__ = ["FORMATS", "ResultWriter", "Stream"]
+__all__ = ["FORMATS", "ResultWriter", "Stream", "TextFile"]
 
 FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
 
@@ -189,7 +189,7 @@ def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) 
             return _DarknetLabels(folder / "labels")
 
 
-class _Text:
+class TextFile:
     """Text in a file, or in a stream that stays open. A killed process leaves all that was written."""
 
     def __init__(self, target: Path | Stream) -> None:
@@ -203,6 +203,11 @@ class _Text:
             self._opened = opened.pop_all()
 
     def write(self, text: str) -> None:
+        """Add text.
+
+        Raises:
+            DataError: it cannot be written.
+        """
         # A file name that is not UTF-8, or not of the stream's encoding, must not end the run.
         encoding = self._file.encoding or "utf-8"
         with writing(self._name):
@@ -210,13 +215,14 @@ class _Text:
             self._file.flush()
 
     def close(self) -> None:
+        """Finish the file; a stream stays open."""
         with writing(self._name):
             self._opened.close()
 
 
 class _JsonLines:
     def __init__(self, target: Path | Stream) -> None:
-        self._text = _Text(target)
+        self._text = TextFile(target)
 
     def write(self, result: _Result) -> None:
         record = image_record(result.source, result.detections, frame=result.frame, timestamp=result.timestamp)
@@ -262,7 +268,7 @@ def _coco_image_id(stem: str, frame: int | None) -> int | str:
 
 class _Csv:
     def __init__(self, target: Path | Stream) -> None:
-        self._text = _Text(target)
+        self._text = TextFile(target)
         self._rows = csv.writer(self._text, lineterminator="\n")
         with ExitStack() as failing:
             failing.callback(self._text.close)

@@ -1,0 +1,1 @@
+"""Objects followed through videos: tracks, their labels over the tree, and counts."""
