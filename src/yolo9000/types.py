@@ -32,6 +32,8 @@ __all__ = [
     "TreeAnswer",
 ]
 
+NO_SOFT_LABEL = -1
+
 
 @dataclass(frozen=True)
 class SourceImage:
@@ -260,6 +262,7 @@ class BoxAnnotations:
         crowd: COCO's ``iscrowd``: the box holds many objects; detections in it do not count.
         areas: square pixels that decide COCO's small, medium, large: of the object's outline where it is annotated,
             else of the box.
+        soft: index of each box's soft label in its data set, see `yolo9000.data.soft_labels`; -1: none. Left out: none.
     """
 
     boxes_xyxy: Float32[np.ndarray, "n 4"]
@@ -267,9 +270,12 @@ class BoxAnnotations:
     difficult: Bool[np.ndarray, " n"]
     crowd: Bool[np.ndarray, " n"]
     areas: Float32[np.ndarray, " n"]
+    soft: Int64[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
+        if not len(self.soft):
+            object.__setattr__(self, "soft", np.full(count, NO_SOFT_LABEL))
         others = {name: len(values) for name, values in vars(self).items()}
         if any(length != count for length in others.values()):
             raise ValueError(f"BoxAnnotations: {count} boxes need as many of everything, got {others}")
@@ -303,6 +309,7 @@ class Sample:
         image_id: COCO's id of the image; None elsewhere.
         source: place of the sample's source in its data-set file; says which classes are labelled exhaustively.
         exhaustive: the classes that are labelled exhaustively in this image; None: those of its source.
+        soft: index of the soft label of the image in its data set; -1: none.
     """
 
     name: str
@@ -314,6 +321,7 @@ class Sample:
     image_id: int | None = None
     source: int = 0
     exhaustive: tuple[int, ...] | None = None
+    soft: int = NO_SOFT_LABEL
 
 
 @dataclass(frozen=True)

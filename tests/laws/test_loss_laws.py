@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -37,11 +38,16 @@ class Case:
     warm_up: bool
     policy: PseudoBoxPolicy
 
-    def loss(self, raw: torch.Tensor | None = None) -> LossParts:
+    def loss(
+        self,
+        raw: torch.Tensor | None = None,
+        soft: torch.Tensor | None = None,
+        image_soft: torch.Tensor | None = None,
+    ) -> LossParts:
         raw = torch.tensor(self.raw) if raw is None else raw
         return region_loss(
             raw,
-            targets_of(self.objects),
+            replace(targets_of(self.objects), soft=soft),
             self.head,
             self.settings,
             tree=None if self.tree is None else SiblingGroups.of(self.tree),
@@ -49,6 +55,7 @@ class Case:
             exhaustive=None if self.exhaustive is None else torch.tensor(self.exhaustive),
             image_labels=torch.tensor(self.image_labels),
             policy=self.policy,
+            image_soft=image_soft,
         )
 
     def gradient(self) -> np.ndarray:
@@ -399,6 +406,37 @@ def test_class_probabilities_and_losses_are_the_trees(parents: list[int], seed: 
     np.testing.assert_allclose(class_probabilities(torch.tensor(logits), groups).numpy(), expected, atol=1e-12)
     losses = class_loss(torch.tensor(logits), torch.tensor(labels), groups)
     np.testing.assert_allclose(losses.numpy(), -np.log(expected[np.arange(rows), labels]), atol=1e-9)
+
+
+@settings(max_examples=30)
+@given(parents_of_trees(st.integers(1, 40)), st.integers(0, 2**32 - 1), st.booleans())
+def test_the_loss_of_a_soft_label_is_the_mean_loss_of_its_labels(parents: list[int], seed: int, flat: bool) -> None:
+    """So a one-hot one is the label itself, at any depth."""
+    rng = np.random.default_rng(seed)
+    groups = None if flat else SiblingGroups.of(tree_of(parents))
+    classes = len(parents)
+    logits = torch.tensor(rng.normal(0, 3, (1, classes))).repeat(classes, 1)
+    every = torch.arange(classes)
+    losses = class_loss(logits, every, groups)
+    one_hot = torch.eye(classes, dtype=torch.float64)
+    torch.testing.assert_close(class_loss(logits, every.flip(0), groups, one_hot), losses)
+    soft = torch.tensor(rng.dirichlet(np.full(classes, 0.3))).reshape(1, -1)
+    mean = class_loss(logits[:1], every[:1], groups, soft)
+    torch.testing.assert_close(mean, soft @ losses)
+
+
+@settings(max_examples=30)
+@given(cases(), st.integers(0, 2**32 - 1))
+def test_one_hot_soft_labels_of_boxes_and_images_change_nothing(recipe: Recipe, seed: int) -> None:
+    case = recipe.make()
+    classes = case.head.classes
+    targets = targets_of(case.objects)
+    soft = torch.nn.functional.one_hot(targets.labels, classes).double()
+    soft[np.random.default_rng(seed).random(len(soft)) < 0.3] = 0  # some boxes have none
+    of_images = torch.tensor(case.image_labels).double()
+    of_images[of_images.sum(1) != 1] = 0  # an image has one label, or no soft one
+    for part, same in zip(parts(case.loss()), parts(case.loss(soft=soft, image_soft=of_images)), strict=True):
+        assert part == pytest.approx(same, rel=1e-9, abs=1e-9)
 
 
 def parts(loss: LossParts) -> list[float]:

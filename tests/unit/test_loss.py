@@ -490,6 +490,35 @@ class TestClassLoss:
         assert logits.grad is not None
         assert logits.grad[0].tolist() == pytest.approx(gradient, abs=1e-7)
 
+    def test_soft_label(self) -> None:
+        # P of the classes: 1/4, 2/4, 1/4
+        logits = torch.tensor([[1.0, 2, 1]]).log()
+        soft = torch.tensor([[0.25, 0.75, 0]])
+        expected = -(0.25 * math.log(1 / 4) + 0.75 * math.log(2 / 4))
+        assert float(class_loss(logits, torch.tensor([2]), soft=soft)) == pytest.approx(expected)
+
+    def test_soft_label_on_a_tree(self) -> None:
+        # .5 at node 0, .2 at its child 3, .3 at node 1: the root group has .7 and .3, the group of 2 and 3 only .2
+        logits = torch.tensor([[3.0, 1, 2, 5, 9]]).log().requires_grad_()
+        soft = torch.tensor([[0.5, 0.3, 0, 0.2, 0]])
+        loss = class_loss(logits, torch.tensor([4]), GROUPS, soft)
+        expected = -(0.7 * math.log(3 / 4) + 0.3 * math.log(1 / 4) + 0.2 * math.log(5 / 7))
+        assert loss.item() == pytest.approx(expected)
+        loss.sum().backward()
+        assert logits.grad is not None
+        # In each softmax P times the probability that it has in all, less what stands at each node
+        gradient = [3 / 4 - 0.7, 1 / 4 - 0.3, 0.2 * 2 / 7, 0.2 * (5 / 7 - 1), 0]
+        assert logits.grad[0].tolist() == pytest.approx(gradient, abs=1e-7)
+
+    @pytest.mark.parametrize("tree", [None, GROUPS])
+    def test_rows_without_a_soft_label_keep_their_label(self, tree: SiblingGroups | None) -> None:
+        logits = torch.tensor([[3.0, 1, 2, 5, 9], [1, 4, 2, 3, 1]]).log()
+        labels = torch.tensor([3, 1])
+        soft = torch.tensor([[0.0, 0, 0, 0, 0], [0.5, 0.5, 0, 0, 0]])
+        losses = class_loss(logits, labels, tree, soft)
+        assert float(losses[0]) == pytest.approx(float(class_loss(logits, labels, tree)[0]))
+        assert float(losses[1]) != pytest.approx(float(class_loss(logits, labels, tree)[1]))
+
     @pytest.mark.parametrize("tree", [None, GROUPS])
     def test_large_scores(self, tree: SiblingGroups | None) -> None:
         logits = torch.tensor([[2000.0, -2000, 2000, -2000, 2000]])

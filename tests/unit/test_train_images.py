@@ -34,6 +34,7 @@ def batch_of(
         names=tuple(f"p{i}" for i in range(count)),
         indices=tuple(range(count)),
         exhaustive=(None,) * count,
+        soft=(-1,) * count,
     )
 
 

@@ -373,6 +373,7 @@ def move_boxes(
         boxes.difficult[keep],
         boxes.crowd[keep],
         (boxes.areas * visible * scale.prod())[keep],
+        boxes.soft[keep],
     )
 
 

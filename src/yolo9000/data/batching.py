@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from yolo9000.data.augment import Purpose, keyed
-from yolo9000.types import BoxAnnotations
+from yolo9000.types import NO_SOFT_LABEL, BoxAnnotations
 
 __all__ = ["SIZES", "Batch", "Example", "batch_of", "blank_images", "collate", "epoch_order", "multi_scale_size"]
 
@@ -31,6 +31,7 @@ class Example:
         name: of the image within its data set.
         index: position in the order of the whole epoch.
         exhaustive: which of the network's labels are labelled exhaustively in the image; None: all.
+        soft: index of the soft label of the image in its data set; -1: none.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -39,6 +40,7 @@ class Example:
     name: str
     index: int
     exhaustive: Bool[np.ndarray, " k"] | None = None
+    soft: int = NO_SOFT_LABEL
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Batch:
         names: of the images within their data sets.
         indices: positions in the order of the whole epoch.
         exhaustive: which labels are labelled exhaustively in an image; None: all.
+        soft: indices of the soft labels of the images in their data set; -1: none.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
@@ -60,6 +63,7 @@ class Batch:
     names: tuple[str, ...]
     indices: tuple[int, ...]
     exhaustive: tuple[Bool[np.ndarray, " k"] | None, ...]
+    soft: tuple[int, ...]
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in vars(self).items()}
@@ -103,6 +107,7 @@ def batch_of(images: UInt8[np.ndarray, "n h w 3"], examples: Sequence[Example]) 
         names=tuple(example.name for example in examples),
         indices=tuple(example.index for example in examples),
         exhaustive=tuple(example.exhaustive for example in examples),
+        soft=tuple(example.soft for example in examples),
     )
 
 

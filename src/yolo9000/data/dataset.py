@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from yolo9000.data.format import SPLITS, SourceSettings, Split
 from yolo9000.data.formats import FORMATS, coco
 from yolo9000.data.issues import make_issue, shown
 from yolo9000.data.ledger import Ledger
+from yolo9000.data.soft_labels import SoftLabels, read_soft_labels
 from yolo9000.data.split_names import UNDIVIDED
 from yolo9000.errors import ConfigError, DataError, nearest
 from yolo9000.io.files import read_lines
@@ -93,7 +95,33 @@ class DataSet:
                 annotations = _only(annotations, self.root / source.only)
             for annotation in annotations:
                 if self._keeps(position, annotation):
-                    yield _renumbered(annotation, indices, position)
+                    yield _renumbered(self._with_soft_labels(annotation, position), indices, position)
+
+    @cached_property
+    def soft_labels(self) -> SoftLabels:
+        """The soft labels that its sources name: of its classes, or of the nodes of its tree.
+
+        Raises:
+            DataError: see `read_soft_labels`.
+        """
+        sources = enumerate(self.sources)
+        files = {position: self.root / source.soft_labels for position, source in sources if source.soft_labels}
+        classes = {name: number for number, name in enumerate(self.classes)}
+
+        def number_of(source: int, name: str) -> int:
+            name = self.sources[source].map.get(name, name)
+            if self.tree is not None:
+                return self.tree.find(name)
+            if name not in classes:
+                raise DataError(f"{name!r} must be one of the {len(classes)} classes{nearest(name, classes)}")
+            return classes[name]
+
+        return read_soft_labels(files, number_of)
+
+    def _with_soft_labels(self, annotation: Annotation, source: int) -> Annotation:
+        if annotation.sample is None or not self.soft_labels.images:
+            return annotation
+        return replace(annotation, sample=self.soft_labels.attach(annotation.sample, source))
 
     def _keeps(self, source: int, annotation: Annotation) -> bool:
         if self.kept is None:
@@ -142,7 +170,7 @@ class DataSet:
         """A source as a data-set file in another folder would name it, labels as here."""
         source = self.sources[index]
         entry = {"format": source.format} | source.model_dump(exclude_defaults=True)
-        for key in (*source.FILES, "only"):
+        for key in (*source.FILES, "only", "soft_labels"):
             if isinstance(entry.get(key), str):
                 entry[key] = Path(os.path.relpath((self.root / entry[key]).absolute(), folder.resolve())).as_posix()
         return entry | ({"names": list(self.classes)} if source.by_index else {})

@@ -37,6 +37,7 @@ class SourceSettings(BaseModel):
         only: a file of names of images, one a line, that are read and no others, relative to the data-set file.
         boxes_from_shapes: polygons, rotated boxes and masks are read as their enclosing boxes; otherwise each is an
             issue.
+        soft_labels: a file of soft labels, relative to the data-set file: see `yolo9000.data.soft_labels`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,7 @@ class SourceSettings(BaseModel):
     exhaustive: Literal["all", "none"] | list[str] = "all"
     only: str | None = None
     boxes_from_shapes: bool = False
+    soft_labels: str | None = None
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -22,11 +22,13 @@ class Targets:
         images: index of each object's image in the batch, in ascending order.
         boxes_cxcywh: centre, width and height as fractions of the input; the centre in [0, 1], sizes above 0.
         labels: class, or node of the tree.
+        soft: soft labels: see `yolo9000.losses.classification.class_loss`.
     """
 
     images: Int64[Tensor, " t"]
     boxes_cxcywh: Float[Tensor, "t 4"]
     labels: Int64[Tensor, " t"]
+    soft: Float[Tensor, "t k"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -138,6 +138,7 @@ def region_loss(
     exhaustive: Bool[Tensor, "n k"] | None = None,
     image_labels: Bool[Tensor, "n k"] | None = None,
     policy: PseudoBoxPolicy = "paper",
+    image_soft: Float[Tensor, "n k"] | None = None,
 ) -> LossParts:
     """The loss of the output of a detector's last convolution.
 
@@ -157,6 +158,8 @@ def region_loss(
             Darknet.
         image_labels: classes of each image that has image-level labels instead of boxes; none for the other images.
         policy: what those train besides the classes of their best boxes.
+        image_soft: soft labels of images with an image-level label: what their best boxes are trained on in its place;
+            see `yolo9000.losses.classification.class_loss`.
 
     Returns:
         The terms of the loss; minus the gradient of its total with respect to `raw` is Darknet's ``delta``.
@@ -182,7 +185,7 @@ def region_loss(
     objectness, classes = assigned.objectness_loss(settings), assigned.class_loss(settings, tree)
     image_level = None
     if labelled is not None:
-        image_level_loss = _image_level_loss(head_output, labelled, settings, tree, policy, exhaustive)
+        image_level_loss = _image_level_loss(head_output, labelled, settings, tree, policy, exhaustive, image_soft)
         objectness = objectness + image_level_loss.objectness
         no_objectness = no_objectness + image_level_loss.no_objectness
         classes = classes + image_level_loss.classes
@@ -278,6 +281,7 @@ class _Assigned:
     areas: Float[Tensor, " t"]
     ious: Float[Tensor, " t"]
     labels: Int64[Tensor, " t"]
+    soft: Float[Tensor, "t k"] | None
     indices: Int64[Tensor, " t"]
     is_target: Bool[Tensor, " t"]
     taken: Bool[Tensor, "n a h w"]
@@ -301,6 +305,7 @@ class _Assigned:
             areas=boxes[:, 2:].prod(dim=1),
             ious=box_iou(head_output.boxes_cxcywh[maps], boxes),
             labels=targets.labels,
+            soft=targets.soft,
             indices=assignment.indices,
             is_target=last_of_each(assignment.indices),
             taken=taken,
@@ -315,7 +320,7 @@ class _Assigned:
         return settings.object_scale / 2 * (self.objectness - targets).square()[self.is_target].sum()
 
     def class_loss(self, settings: LossSettings, tree: SiblingGroups | None) -> Tensor:
-        losses, groups = group_losses(self.logits, self.labels, tree)
+        losses, groups = group_losses(self.logits, self.labels, tree, self.soft)
         on_path = groups >= 0
         softmaxes = self.indices[:, None] * (1 if tree is None else tree.count) + groups
         return settings.class_scale * losses[on_path][last_of_each(softmaxes[on_path])].sum()
@@ -351,6 +356,7 @@ def _image_level_loss(
     tree: SiblingGroups | None,
     policy: PseudoBoxPolicy,
     exhaustive: Bool[Tensor, "n k"] | None,
+    soft: Float[Tensor, "n k"] | None,
 ) -> _ImageLevelLoss:
     """The loss of images without boxes: for each label, the box that predicts it best is trained on it (§4)."""
     objectness, boxes = head_output.objectness.flatten(1), head_output.boxes_cxcywh.permute(0, 1, 3, 4, 2).flatten(1, 3)
@@ -359,7 +365,8 @@ def _image_level_loss(
     chosen[best.images, best.boxes] = True
     others = image_labels.any(dim=1)[:, None] & ~chosen
     logits = logits_of_boxes(head_output.logits, best.images, best.boxes, _grid(head_output))
-    classes = settings.class_scale * class_loss(logits, best.labels, tree).sum()
+    soft_of_best = None if soft is None else soft[best.images]
+    classes = settings.class_scale * class_loss(logits, best.labels, tree, soft_of_best).sum()
     raised = lowered = objectness.new_zeros(())
     if policy in ("paper", "negatives", "darknet-2017-01"):
         own = objectness[chosen]

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
+from yolo9000.data.soft_labels import SoftLabels
 from yolo9000.errors import TrainingError
 from yolo9000.io.files import write_atomically
 from yolo9000.training.git_state import git_commit
@@ -249,7 +250,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def data_fingerprint(samples: Iterable[Sample]) -> str:
+def data_fingerprint(samples: Iterable[Sample], soft_labels: SoftLabels | None = None) -> str:
     """A hash over the images of a data set, in their order: file name, length in bytes, boxes and labels of each.
 
     Pixels are not read, so that it is fast even for many images.
@@ -266,4 +267,6 @@ def data_fingerprint(samples: Iterable[Sample]) -> str:
         if sample.boxes is not None:
             digest.update(sample.boxes.boxes_xyxy.tobytes() + sample.boxes.labels.tobytes())
             digest.update(sample.boxes.difficult.tobytes() + sample.boxes.crowd.tobytes())
+    if soft_labels is not None and soft_labels.rows:
+        digest.update(soft_labels.fingerprint.encode())
     return digest.hexdigest()

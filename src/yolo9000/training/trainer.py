@@ -162,7 +162,7 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
                 "threads": threads,
                 "processes": world.size,
                 "device": str(world.device),
-                "data": data_fingerprint(task.samples),
+                "data": data_fingerprint(task.samples, task.data.soft_labels),
                 "tree": tree_fingerprint(task),
                 "steps": learner.total_steps,
                 "start": initial.origin,
@@ -187,7 +187,7 @@ def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
     task = prepare_task(recipe, open_training_data(recipe), world)
     if tree_fingerprint(task) != facts.get("tree"):
         raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
-    if data_fingerprint(task.samples) != facts["data"]:
+    if data_fingerprint(task.samples, task.data.soft_labels) != facts["data"]:
         raise TrainingError(f"{folder}: the data must be those that the run began with; {recipe.data} has changed")
     initial = initial_weights(recipe, task)
     learner = make_learner(task, recipe, world, initial, facts["threads"], run_folder.features)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from yolo9000.architectures.layers import Architecture
@@ -17,12 +18,13 @@ from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import image_size
+from yolo9000.data.soft_labels import SoftLabels
 from yolo9000.inference.engines import Precision
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training.loader import SampleRequest
 from yolo9000.types import Sample
 
-__all__ = ["Losses", "PseudoBox", "Scores", "Task", "listed_samples"]
+__all__ = ["Losses", "PseudoBox", "Scores", "Task", "listed_samples", "soft_tensor"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Task(Protocol):
         ...
 
     @property
+    def data(self) -> DataSet:
+        """The training split."""
+        ...
+
+    @property
     def validation(self) -> DataSet | None:
         """The validation split; None: there is none."""
         ...
@@ -129,6 +136,14 @@ class Task(Protocol):
     def draw(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """An image that shows a batch."""
         ...
+
+
+def soft_tensor(
+    labels: SoftLabels, indices: Sequence[int], classes: int, device: torch.device
+) -> Float[Tensor, "m k"] | None:
+    """The probabilities of some soft labels as the loss takes them; see `SoftLabels.dense`."""
+    probabilities = labels.dense(indices, classes)
+    return None if probabilities is None else torch.from_numpy(probabilities).to(device)
 
 
 def listed_samples(data: DataSet, on_error: OnError) -> list[Sample]:

@@ -31,7 +31,7 @@ from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training.initialize import named_architecture
 from yolo9000.training.loader import SampleRequest
 from yolo9000.training.recipe import ClassifyRecipe
-from yolo9000.training.tasks.base import Losses, Scores, listed_samples
+from yolo9000.training.tasks.base import Losses, Scores, listed_samples, soft_tensor
 from yolo9000.training.visualize import draw_batch
 from yolo9000.types import Sample
 
@@ -108,7 +108,7 @@ class ClassifierTraining:
         image = load_image(sample.image, sample.name).pixels
         rng = draws(self.recipe.seed, *request.random_key)
         image = augment_classifier(image, self.recipe.augment, request.size_wh, rng)
-        return Example(image, None, sample.image_labels, sample.name, request.index)
+        return Example(image, None, sample.image_labels, sample.name, request.index, None, sample.soft)
 
     def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
         """Cross-entropy, on a tree of every sibling group on the label's path; summed over the images.
@@ -120,7 +120,8 @@ class ClassifierTraining:
         """
         assert isinstance(raw, Tensor)  # noqa: S101  only detectors have a head to split
         labels = torch.tensor([labels[0] for labels in batch.image_labels], device=self.device)
-        total = class_loss(raw.flatten(1).float(), labels, self.groups).sum()
+        soft = soft_tensor(self.data.soft_labels, batch.soft, len(self.names), self.device)
+        total = class_loss(raw.flatten(1).float(), labels, self.groups, soft).sum()
         return Losses(total, {"classes": total.detach()})
 
     def evaluate(self, model: LoadedModel, precision: Precision, threads: int) -> Scores:

@@ -35,7 +35,7 @@ from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training.initialize import named_architecture
 from yolo9000.training.loader import SampleRequest
 from yolo9000.training.recipe import DetectorNetworkSettings, DetectRecipe
-from yolo9000.training.tasks.base import Losses, PseudoBox, Scores, listed_samples
+from yolo9000.training.tasks.base import Losses, PseudoBox, Scores, listed_samples, soft_tensor
 from yolo9000.training.visualize import Marks, draw_batch, draw_validation
 from yolo9000.types import BoxAnnotations, Sample
 
@@ -158,7 +158,8 @@ class DetectorTraining:
             len(self._of_source.get(sample.source, ())),
         )
         exhaustive = self.exhaustive_in(self.samples[index] for index in used)
-        return Example(augmented, augmented_boxes, sample.image_labels, sample.name, request.index, exhaustive)
+        labels = sample.image_labels
+        return Example(augmented, augmented_boxes, labels, sample.name, request.index, exhaustive, sample.soft)
 
     @cached_property
     def _of_source(self) -> dict[int, list[int]]:
@@ -184,7 +185,7 @@ class DetectorTraining:
         """
         parts = region_loss(
             raw,
-            targets_of(batch, self.device),
+            self._targets_of(batch),
             self.head,
             self.recipe.loss,
             tree=self.groups,
@@ -192,8 +193,14 @@ class DetectorTraining:
             exhaustive=self._exhaustive_of(batch),
             image_labels=image_labels_of(batch, self.head.classes, self.device),
             policy=self.recipe.joint.pseudo_boxes,
+            image_soft=soft_tensor(self.data.soft_labels, batch.soft, self.head.classes, self.device),
         )
         return Losses(parts.total(), _named(parts), _pseudo_boxes(parts, batch))
+
+    def _targets_of(self, batch: Batch) -> Targets:
+        indices = [index for boxes in batch.boxes if boxes is not None for index in boxes.soft.tolist()]
+        soft = soft_tensor(self.data.soft_labels, indices, self.head.classes, self.device)
+        return replace(targets_of(batch, self.device), soft=soft)
 
     def _exhaustive_of(self, batch: Batch) -> Tensor | None:
         if all(labels is None for labels in batch.exhaustive):
