@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.small_data import write_voc_set
 from support.small_models import random_model, small_architecture
 from support.training_runs import log_of
@@ -18,10 +19,11 @@ from yolo9000.checkpoints.export import export_onnx
 from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import write_checkpoint
+from yolo9000.cli.app import run
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training import monitor, train
-from yolo9000.training.initialize import known_classes
+from yolo9000.training import clock, train
+from yolo9000.training.initialize import in_proportion, known_classes
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.tasks.base import Scores
 from yolo9000.training.tasks.detection import DetectorTraining
@@ -53,7 +55,7 @@ def settings(start: Path, **changes: Any) -> dict[str, Any]:
         "precision": "float32",
         "threads": 1,
         "features": {"draws": 2},
-        "network": {"anchors": "architecture"},
+        "network": {"anchors": "architecture", "aspect": "size"},
         "notify": lambda line: None,
     }
     return base | changes
@@ -75,7 +77,7 @@ def score(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
 def test_it_takes_over_the_network_and_keeps_what_is_frozen(start: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     outcome = train(**settings(start, notify=lines.append), out=tmp_path / "run")
-    given, trained = load_model(start), load_model(outcome.best)
+    given, trained = load_model(start), load_model(outcome.folder / "last.safetensors")
     assert trained.network_wh == given.network_wh
     assert trained.names == ("blue", "red")
     assert any("1 of 2 classes: blue" in line for line in lines)
@@ -102,9 +104,9 @@ def test_a_cache_of_features_changes_nothing_but_the_time(start: Path, tmp_path:
 def test_a_run_with_cached_features_resumes_exactly(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score(monkeypatch, [0.1, 0.2, 0.3])
+    score(monkeypatch, [0.0, 0.1, 0.2, 0.3])
     whole = train(**settings(start, evaluate_every=1), out=tmp_path / "whole")
-    score(monkeypatch, [0.1])
+    score(monkeypatch, [0.0, 0.1])
     with pytest.raises(TrainingError, match="interrupted"):
         train(**settings(start, evaluate_every=1), out=tmp_path / "broken")
     score(monkeypatch, [0.2, 0.3])
@@ -116,15 +118,15 @@ def test_a_run_with_cached_features_resumes_exactly(
 def test_a_time_ends_the_training_and_sets_its_learning_rate(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=count().__next__))  # a second for each look
-    monkeypatch.setattr(monitor, "EVALUATIONS", 3)
-    score(monkeypatch, [0.1] * 3)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=count(0.0).__next__))  # a second for each look
+    monkeypatch.setattr(clock, "EVALUATIONS", 3)
+    score(monkeypatch, [0.1] * 4)  # the first before training
     changes = {"minutes": 0.5, "optimizer": {"burn_in": 0}}
     outcome = train(**settings(start, **changes), out=tmp_path / "run")
     assert outcome.total_steps is None
     steps, metrics = (RunFolder(outcome.folder).lines(kind) for kind in ("step", "metrics"))
-    assert len(metrics) == 3
-    assert steps[-1]["seconds"] >= 30
+    assert len(metrics) == 4
+    assert 20 < steps[-1]["seconds"] <= 31 < metrics[-1]["seconds"] + 5
     rates = [line["lr"] for line in steps]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == pytest.approx(0.0002, rel=0.05)
@@ -137,10 +139,10 @@ def test_a_time_ends_the_training_and_sets_its_learning_rate(
 def test_it_stops_early_when_the_metrics_no_longer_improve(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score(monkeypatch, [0.3, 0.5, 0.5, 0.4])  # a patience of 2: the third and the fourth are no better
+    score(monkeypatch, [0.1, 0.3, 0.5, 0.5, 0.4])  # a patience of 2: the last two are no better
     outcome = train(**settings(start, epochs=9, evaluate_every=1, patience=2), out=tmp_path / "run")
-    assert len(RunFolder(outcome.folder).lines("metrics")) == 4
-    assert outcome.scores["map50"] == 0.5
+    assert len(RunFolder(outcome.folder).lines("metrics")) == 5
+    assert (outcome.scores["map50"], outcome.start) == (0.5, 0.1)
     assert (outcome.folder / "last.safetensors").exists()
 
 
@@ -149,9 +151,76 @@ def test_images_are_held_out_where_there_is_no_validation_split(start: Path, tmp
     (shapes / "ImageSets" / "Main" / "val.txt").unlink()
     lines: list[str] = []
     outcome = train(**settings(start, notify=lines.append, hold_out=0.34), out=tmp_path / "run")
-    assert any("images are held out for validation" in line for line in lines)
+    assert any("3 images are held out for validation" in line for line in lines)
     assert any(line.startswith("6 images") for line in lines)  # of 9
     assert outcome.scores
+
+
+def test_ranges_of_layers_can_be_frozen(start: Path, tmp_path: Path) -> None:
+    outcome = train(**settings(start, freeze=[[0, 1], [4, 6]]), out=tmp_path / "run")
+    files = start, outcome.folder / "last.safetensors"
+    given, trained = (load_model(path).trained_weights.parameters for path in files)
+    pairs = zip(given, trained, strict=True)
+    kept = [index for index, (old, new) in enumerate(pairs) if old and new and np.array_equal(old.weights, new.weights)]
+    assert kept == [0, 4, 6]  # the convolutions among them; 1, 3 and 5 are pools
+    with pytest.raises(ConfigError, match="freeze must be less than"):
+        train(**settings(start, freeze=[[0, 99]]), out=tmp_path / "wrong")
+
+
+def test_the_input_takes_the_proportions_of_the_images(start: Path, tmp_path: Path) -> None:
+    for file in (tmp_path / "shapes" / "JPEGImages").iterdir():
+        Image.open(file).resize((60, 90)).save(file)
+    for file in (tmp_path / "shapes" / "Annotations").iterdir():
+        text = file.read_text().replace("<width>90</width><height>60<", "<width>60</width><height>90<")
+        file.write_text(text)
+    own = {"anchors": "architecture"}
+    outcome = train(**settings(start, network=own), out=tmp_path / "run")
+    assert load_model(outcome.best).network_wh == (48, 72)  # the start: 72 x 48
+    outcome = train(**settings(start, network=own | {"size": [64, 72]}), out=tmp_path / "asked")
+    assert load_model(outcome.best).network_wh == (64, 72)
+
+
+@pytest.mark.parametrize(
+    ("wh", "aspect", "expected"),
+    [
+        ((416, 416), 1.0, (416, 416)),
+        ((416, 416), 4 / 3, (480, 352)),  # the root of 416^2 x 4/3 is 480.4, of 416^2 x 3/4 360.3
+        ((416, 416), 0.5, (288, 576)),  # 294.2, 588.3
+        ((416, 416), 9.0, (736, 256)),  # as for 3: 720.5, 240.2
+        ((72, 48), 1 / 100, (32, 96)),  # as for 1/3: 33.9, 101.8
+    ],
+)
+def test_a_size_in_proportion(wh: tuple[int, int], aspect: float, expected: tuple[int, int]) -> None:
+    assert in_proportion(wh, aspect, 32) == expected
+
+
+def test_what_training_starts_with_is_evaluated_and_kept_if_nothing_is_better(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(monkeypatch, [0.5, 0.4, 0.3])
+    keys = ["minutes=none", "epochs=2", "evaluate_every=1", "batch=9", "workers=0", "precision=float32"]
+    keys += [f"start={start}", f"freeze={FROZEN}", "network.anchors=architecture", "network.aspect=size"]
+    assert run(["train", str(tmp_path / "shapes"), *keys, "--threads", "1", "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
+    assert "before training: map50 0.5000" in printed
+    assert "no better than before training, map50 0.5: the model is as it was." in printed
+    best = tmp_path / "run" / "best.safetensors"
+    assert f"Use it: yolo9000 predict IMAGES --model {best}" in printed
+    kept = load_model(best).trained_weights.parameters
+    for old, new in zip(load_model(start).trained_weights.parameters[:-2], kept[:-2], strict=True):
+        assert (old is None) == (new is None)
+        if old is not None and new is not None:
+            np.testing.assert_array_equal(old.weights, new.weights)
+
+
+def test_a_large_validation_split_is_limited_and_what_is_changed_is_printed(start: Path, tmp_path: Path) -> None:
+    annotation = tmp_path / "shapes" / "Annotations" / "p02.xml"
+    annotation.write_text(annotation.read_text().replace("<xmax>33</xmax>", "<xmax>999</xmax>"))
+    lines: list[str] = []
+    train(**settings(start, notify=lines.append, validation_images=2), out=tmp_path / "run")
+    assert "2 of the 5 images for validation are used (validation_images)" in lines
+    changed = [line for line in lines if line.startswith("train: 1 objects corrected or left out: 1 x box-outside")]
+    assert len(changed) == 1, lines
 
 
 @pytest.mark.parametrize("nodes", [3, 9])

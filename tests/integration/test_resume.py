@@ -17,7 +17,7 @@ from support.training_runs import log_of
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.errors import ConfigError, TrainingError
-from yolo9000.training import monitor, train
+from yolo9000.training import clock, train
 from yolo9000.training.distributed import World
 from yolo9000.training.loader import SampleRequest
 from yolo9000.training.logging import RunFolder
@@ -119,12 +119,12 @@ def test_the_best_metrics_and_the_time_are_restored(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
-    monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=count().__next__))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=count(0.0).__next__))
     score(monkeypatch, [0.2, 0.9])
     with pytest.raises(TrainingError, match="interrupted"):
         train(recipe=recipe, out=folder, threads=1)
     best = (folder / "best.safetensors").read_bytes()
-    monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=count().__next__))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=count(0.0).__next__))
     score(monkeypatch, [0.5, 0.6])
     outcome = train(resume=folder)
     assert outcome.scores == {"epoch": 2.0, "map50": 0.9}

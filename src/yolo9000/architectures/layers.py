@@ -359,9 +359,15 @@ class Architecture:
         Args:
             frozen: see `fixed`.
         """
-        fixed = set(self.fixed(frozen))
-        read = {source for index, sources in enumerate(self.inputs()) if index not in fixed for source in sources}
-        return tuple(sorted(fixed & read))
+        fixed, inputs = set(self.fixed(frozen)), self.inputs()
+        read = {source for index, sources in enumerate(inputs) if index not in fixed for source in sources}
+        return tuple(sorted({self._origin(index) for index in fixed & read}))
+
+    def _origin(self, index: int) -> int:
+        """The layer whose output a layer passes on unchanged: itself, unless it is a route from a single layer."""
+        while isinstance(self.layers[index], Route) and len(sources := self.inputs()[index]) == 1 and sources[0] >= 0:
+            (index,) = sources
+        return index
 
     def stride(self) -> int:
         """Pixels of the input per cell of the last map (32, §2).

@@ -152,4 +152,17 @@ def _tell_end(outcome: Outcome, notify: Notify) -> None:
         notify(f"{outcome.images_per_second:.1f} images/s; {outcome.waited:.1%} of the time waiting for images")
     scores = ", ".join(f"{name} {value:.4g}" for name, value in outcome.scores.items())
     notify(f"best: {scores}" if scores else "no validation split: nothing was scored")
-    notify(f"Results in {outcome.folder.resolve()}")
+    if outcome.start is not None:
+        notify(_compared(outcome, outcome.start))
+    notify(f"Results in {outcome.folder.resolve()}; the model: {outcome.best}")
+    notify(f"Use it: yolo9000 predict IMAGES --model {outcome.best}")
+
+
+def _compared(outcome: Outcome, start: float) -> str:
+    """How the best weights compare with those that training started with."""
+    if outcome.scores["epoch"] == 0:
+        return (
+            f"no better than before training, {outcome.best_metric} {start:.4g}: the model is as it was. More minutes "
+            "or epochs, more images, or a lower optimizer.lr may help"
+        )
+    return f"before training: {outcome.best_metric} {start:.4g}"

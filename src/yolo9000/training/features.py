@@ -6,6 +6,7 @@ that they depend on the image alone: a resumed run, whose cache is empty, comput
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class FeatureCache:
     def __init__(
         self,
         network: Network,
-        frozen: int,
+        frozen: Collection[int],
         *,
         precision: torch.dtype,
         device: torch.device,
@@ -83,14 +84,14 @@ class FeatureCache:
         """Create an empty cache.
 
         Args:
-            network: its first layers are frozen.
-            frozen: number of frozen layers.
+            network: some of its layers are frozen.
+            frozen: indices of these.
             precision: type that convolutions are computed in.
             device: of the network.
             max_bytes: size of the cache; what does not fit is computed each time.
             folder: where features are stored in files; None: in memory.
         """
-        self.layers = network.architecture.cached_taps(range(frozen))
+        self.layers = network.architecture.cached_taps(frozen)
         self._network = network
         self._precision, self._device, self._folder = precision, device, folder
         shapes = network.architecture.shapes()

@@ -16,13 +16,16 @@ from yolo9000.architectures.weights import Model
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.checkpoints.load import cfg_of, is_model, load_architecture, load_model, load_weights
 from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.data.dataset import open_data
+from yolo9000.data.images import image_size
 from yolo9000.errors import ConfigError, WeightsError
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training.recipe import START, NetworkSettings, Recipe
+from yolo9000.training.recipe import START, DetectorNetworkSettings, NetworkSettings, Recipe
 
-__all__ = ["Initial", "known_classes", "named_architecture", "resolve_start", "transfer"]
+__all__ = ["Initial", "in_proportion", "known_classes", "named_architecture", "resolve_start", "transfer"]
 
 SHOWN = 5  # names in a message
+MAX_ASPECT = 3.0  # of an input; beyond it most images would be small on it after all
 
 
 def resolve_start(recipe: Recipe) -> Recipe:
@@ -30,6 +33,7 @@ def resolve_start(recipe: Recipe) -> Recipe:
 
     Raises:
         ConfigError: the recipe takes over the network of a start that has none.
+        DataError: the data are asked for the proportions of their images, and cannot be read.
     """
     network = recipe.network
     if network.name != START:
@@ -40,7 +44,33 @@ def resolve_start(recipe: Recipe) -> Recipe:
     own = {"size": model.network_wh, "fit": None if model.head is None else model.head.resize_mode}
     missing = {key: value for key, value in own.items() if key not in network.model_fields_set and value is not None}
     fields = {key: value for key, value in missing.items() if key in type(network).model_fields}
+    if isinstance(network, DetectorNetworkSettings) and network.aspect == "data" and "size" in fields:
+        multiple = model.trained_weights.architecture.size_multiple()
+        fields["size"] = in_proportion(model.network_wh, usual_aspect(recipe), multiple)
     return recipe.model_copy(update={"network": network.model_copy(update=fields)})
+
+
+def usual_aspect(recipe: Recipe) -> float:
+    """Width / height of the training images: the median, which few odd ones do not move.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    samples = open_data(recipe.data, "train").samples(recipe.on_error)
+    sizes_wh = [sample.size_wh or image_size(sample.image, sample.name) for sample in samples]
+    return float(np.median([width / height for width, height in sizes_wh]))
+
+
+def in_proportion(size_wh: tuple[int, int], aspect: float, multiple: int) -> tuple[int, int]:
+    """A size with about as many pixels, and about these proportions, of sides that are multiples of a number.
+
+    >>> in_proportion((416, 416), 4 / 3, 32)
+    (480, 352)
+    """
+    pixels = size_wh[0] * size_wh[1]
+    aspect = min(max(aspect, 1 / MAX_ASPECT), MAX_ASPECT)
+    width, height = (max(1, round((pixels * ratio) ** 0.5 / multiple)) * multiple for ratio in (aspect, 1 / aspect))
+    return width, height
 
 
 def named_architecture(settings: NetworkSettings, start: str | None = None) -> Architecture:
@@ -74,11 +104,13 @@ class Initial:
     Attributes:
         model: the network with its initial weights.
         transferred: number of layers from the first on whose weights were transferred.
+        classes: number of classes that they know.
         origin: where the weights come from, for people.
     """
 
     model: Model
     transferred: int
+    classes: int
     origin: str
 
 
@@ -110,7 +142,7 @@ def transfer(start: str, fresh: Model, names: Sequence[str], tree: WordTree | No
     taken = [] if known is None else [names[label] for label in np.flatnonzero(known >= 0).tolist()][: result.classes]
     shown = ", ".join(taken[:SHOWN]) + (", ..." if len(taken) > SHOWN else "")
     classes = f", and {len(taken)} of {len(names)} classes: {shown}" if taken else ""
-    return Initial(result.model, result.layers, layers + classes)
+    return Initial(result.model, result.layers, len(taken), layers + classes)
 
 
 def _named_model(start: str) -> LoadedModel | None:

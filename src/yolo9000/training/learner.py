@@ -70,7 +70,7 @@ class Learner:
         step: number of steps done.
         total_steps: number of steps of the whole training; None: it ends after a time.
         precision: type that convolutions are computed in; weights are float32.
-        frozen: number of layers from the first on that are not trained.
+        frozen: indices of the layers that are not trained.
         features: cache of what the frozen layers compute; None: they compute it each time.
     """
 
@@ -107,7 +107,7 @@ class Learner:
         )
         self.frozen = frozen_layers(recipe.freeze, task.architecture, initial.transferred)
         self.network = _on_device(Network(task.architecture), initial.model, recipe, world)
-        self.network.freeze(range(self.frozen))
+        self.network.freeze(self.frozen)
         self._splits_head = has_wide_head(task.architecture)
         self._parallel = world.parallel(SplitNetwork(self.network) if self._splits_head else self.network)
         if recipe.compile:
@@ -242,8 +242,10 @@ class Learner:
         return float(clip_grad_norm_(self.network.parameters(), torch.inf if limit is None else limit))
 
 
-def frozen_layers(freeze: int | str | None, architecture: Architecture, transferred: int) -> int:
-    """The number of frozen layers from the first on.
+def frozen_layers(
+    freeze: int | list[tuple[int, int]] | str | None, architecture: Architecture, transferred: int
+) -> frozenset[int]:
+    """The indices of the frozen layers.
 
     Args:
         freeze: see `Recipe`.
@@ -253,19 +255,24 @@ def frozen_layers(freeze: int | str | None, architecture: Architecture, transfer
     Raises:
         ConfigError: the network has fewer layers, or some of them would be frozen as they were drawn at random.
     """
-    if freeze is None:
-        return 0
     layers = len(architecture.body)
-    if isinstance(freeze, str):
-        return transferred
-    count = layers + freeze if freeze < 0 else freeze
-    if not 0 <= count < layers:
+    match freeze:
+        case None:
+            return frozenset()
+        case str():
+            return frozenset(range(transferred))
+        case list():
+            frozen = frozenset(index for first, last in freeze for index in range(first, last + 1))
+        case _:
+            frozen = frozenset(range(layers + freeze if freeze < 0 else freeze))
+    count = max(frozen, default=-1) + 1
+    if count >= layers or (isinstance(freeze, int) and freeze < -layers):
         raise ConfigError(f"freeze must be less than the network's {layers} layers, got {freeze}")
     if count > transferred:
         raise ConfigError(
             f"freeze must be at most the {transferred} layers whose weights were transferred from start, got {count}"
         )
-    return count
+    return frozen
 
 
 def _on_device(network: Network, model: Model, recipe: Recipe, world: World) -> Network:

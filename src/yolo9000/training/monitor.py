@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import signal
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.errors import TrainingError
 from yolo9000.inference.engines import Precision
 from yolo9000.training.checkpoint import TrainingState, save_state
+from yolo9000.training.clock import Clock
 from yolo9000.training.learner import Learner, StepResult
 from yolo9000.training.loader import BatchLoader
 from yolo9000.training.logging import RunFolder
@@ -34,7 +34,6 @@ from yolo9000.training.signals import STOP_SIGNALS
 __all__ = ["Monitor", "Notify"]
 
 Notify = Callable[[str], None]
-EVALUATIONS = 4  # of a training that ends after a time, at equal parts of it
 BATCHES_DRAWN = 3  # at the start of a run
 
 
@@ -46,46 +45,36 @@ class Monitor:
         folder: of the run.
         notify: called with each message for the user.
         best: metrics of the best weights so far.
+        start: metric of the weights that training starts with, if they know any of the classes.
         signal: number of the signal that asked the run to stop; None: none has.
     """
 
-    def __init__(self, learner: Learner, folder: RunFolder, threads: int, notify: Notify) -> None:
+    def __init__(self, learner: Learner, folder: RunFolder, threads: int, notify: Notify, clock: Clock) -> None:
         self.learner = learner
         self.folder = folder
         self.notify = _unfailing(notify)
         self.best: dict[str, float] = {}
+        self.start: float | None = None
+        self.clock = clock
         self.signal: int | None = None
         self._world = learner.world
         self._threads = threads
-        self._seconds_before = 0.0
-        self._started = time.perf_counter()
         self._saved_step = -1
         self._without_improvement = 0
-        self._progress = self._progress_before = 0.0
         self._shown: tuple[ProgressLine, BatchLoader] | None = None
         self._drawing: UInt8[np.ndarray, "h w 3"] | None = None
 
     def next_progress(self) -> float:
         """The fraction of the training that is done after the next step."""
         total = self.learner.total_steps
-        return self._progress if total is None else (self.learner.step + 1) / total
+        return self.clock.progress if total is None else (self.learner.step + 1) / total
 
     def is_finished(self) -> bool:
         """Whether all steps are done, the time is over, or the metrics have not improved for too long."""
         learner = self.learner
-        done = self._progress >= 1 if learner.total_steps is None else learner.step == learner.total_steps
+        done = self.clock.progress >= 1 if learner.total_steps is None else learner.step == learner.total_steps
         patience = learner.recipe.patience
         return done or (patience is not None and self._without_improvement >= patience)
-
-    def _update_progress(self) -> None:
-        """Take the time: the same in all processes."""
-        if self.learner.recipe.minutes is not None:
-            elapsed = torch.tensor(self._elapsed() if self._world.first else 0.0, device=self._world.device)
-            seconds = float(self._world.sum(elapsed))
-            self._progress_before, self._progress = (
-                self._progress,
-                min(1.0, seconds / (60 * self.learner.recipe.minutes)),
-            )
 
     def check_finite(self, result: StepResult) -> None:
         """Check the loss and its gradient before the weights are updated.
@@ -106,7 +95,7 @@ class Monitor:
 
     def log(self, result: StepResult) -> None:
         """Write a line of the log and show the progress."""
-        self._update_progress()
+        self.clock.take()
         with _warned("the log"):
             self.folder.log_pseudo_boxes(self._world.rank, result.step, result.pseudo_boxes)
         if not self._world.first:
@@ -120,7 +109,7 @@ class Monitor:
         width, height = result.size_wh
         return {
             "epoch": result.epoch,
-            "seconds": self._elapsed(),
+            "seconds": self.clock.elapsed(),
             "lr": result.lr,
             "losses": result.losses,
             "grad_norm": result.grad_norm,
@@ -135,7 +124,7 @@ class Monitor:
             device = self._world.device
             gpu_bytes = torch.cuda.memory_allocated(device) if device.type == "cuda" else None
             if self.learner.total_steps is None:
-                line.total_steps = max(result.step, round(result.step / max(self._progress, 1e-6)))
+                line.total_steps = max(result.step, round(result.step / max(self.clock.progress, 1e-6)))
             line.step_done(result.step, result.epoch, result.losses, loader.waited, gpu_bytes)
 
     @contextmanager
@@ -165,14 +154,15 @@ class Monitor:
         """Whether the last step passed an epoch or a time at which an evaluation is due, or is the last of all."""
         learner = self.learner
         if learner.total_steps is None:
-            return int(EVALUATIONS * self._progress) > int(EVALUATIONS * self._progress_before)
+            return self.clock.is_due
         fraction = learner.recipe.batch / (len(learner.task.samples) * learner.recipe.evaluate_every)
         return learner.step == learner.total_steps or int(learner.step * fraction) > int((learner.step - 1) * fraction)
 
     def evaluate(self) -> None:
         """Evaluate the weights, and save them if they are the best; `report` shows it."""
         if self._world.first:
-            self._evaluate()
+            with self.clock.evaluation():
+                self._evaluate()
         stale = torch.tensor(float(self._without_improvement if self._world.first else 0), device=self._world.device)
         self._without_improvement = int(self._world.sum(stale))
 
@@ -182,7 +172,7 @@ class Monitor:
         scores = task.evaluate(checkpoint, self._precision, self._threads)
         torch.set_num_threads(self._threads)
         with _warned("the log"):
-            self.folder.log_metrics(learner.step, learner.epoch, self._elapsed(), scores.metrics)
+            self.folder.log_metrics(learner.step, learner.epoch, self.clock.elapsed(), scores.metrics)
         self._drawing = scores.image
         new, old = scores.metrics[task.best], self.best.get(task.best, -math.inf)
         improved = (new if math.isfinite(new) else -math.inf) >= old
@@ -190,7 +180,14 @@ class Monitor:
         if improved:
             self.best = {"epoch": learner.epoch, **scores.metrics}
             write_checkpoint(self.folder.path / "best.safetensors", checkpoint)
-        self.notify(f"epoch {learner.epoch:.4g}: {task.best} {new:.4f} (best {self.best.get(task.best, new):.4f})")
+        when = f"epoch {learner.epoch:.4g}" if learner.step else "before training"
+        self.notify(f"{when}: {task.best} {new:.4f} (best {self.best.get(task.best, new):.4f})")
+
+    def evaluate_start(self) -> None:
+        """Evaluate the weights that training starts with: what it must surpass."""
+        self.evaluate()
+        self.start = self.best.get(self.learner.task.best)
+        self._without_improvement = 0
 
     def report(self, result: StepResult) -> None:
         """Draw the first batches; after an evaluation also its images and the report. What fails is a warning."""
@@ -220,7 +217,8 @@ class Monitor:
             return
         if self._world.first:
             state = {
-                "seconds": self._elapsed(),
+                "seconds": self.clock.elapsed(),
+                "start": self.start,
                 "best": {k: v for k, v in self.best.items() if math.isfinite(v)},
                 "without_improvement": self._without_improvement,
             }
@@ -235,11 +233,11 @@ class Monitor:
             step = self._saved_step = state.step
             self.learner.restore(step, state.tensors)
             self.best = dict(state.state["best"])
-            self._seconds_before = state.state["seconds"]
+            self.start = state.state.get("start")
             self._without_improvement = state.state["without_improvement"]
-            self._update_progress()
+            self.clock.set(state.state["seconds"])
         if self._world.first:
-            self.folder.rewind(step)
+            self.folder.rewind(-1 if state is None else step)
         total = self.learner.total_steps
         self.notify(f"resuming after step {step:,}" + ("" if total is None else f" of {total:,}"))
         self._world.wait()
@@ -270,10 +268,6 @@ class Monitor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _elapsed(self) -> float:
-        """Seconds that the run has trained, including those before it was resumed."""
-        return self._seconds_before + time.perf_counter() - self._started
 
     @property
     def _precision(self) -> Precision:

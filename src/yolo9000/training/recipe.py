@@ -32,6 +32,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -98,6 +99,8 @@ class DetectorNetworkSettings(NetworkSettings):
         anchors: ``clusters`` finds them in the training boxes by k-means under 1 - IoU (§2 Dimension Clusters);
             ``architecture`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds.
+        aspect: ``data``: where the network and its size are those of ``start``, the input takes the usual proportions
+            of the training images instead, with about as many pixels; ``size``: it is as `size` says.
         fit: how images are fitted to the input when the network is used.
         initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from scratch; see
             `yolo9000.architectures.surgery.initial_model`.
@@ -106,6 +109,7 @@ class DetectorNetworkSettings(NetworkSettings):
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 416
     anchors: Literal["clusters", "architecture"] | list[tuple[PositiveFloat, PositiveFloat]] = "clusters"
     clusters: PositiveInt = 5
+    aspect: Literal["size", "data"] = "size"
     fit: ResizeMode = "letterbox"
     initial_objectness: float = Field(default=0.5, gt=0, lt=1)
 
@@ -209,9 +213,11 @@ class _Common(_Settings):
         data: the data set: in a recipe file relative to it, otherwise relative to the working directory.
         hold_out: fraction of the training images to validate on if the data have no split ``val``: chosen by their
             pixels, the same ones each time; images that are nearly the same stay together. None: no validation.
+        validation_images: largest number of images to evaluate on in training, chosen by their names; None: all.
         epochs: passes over the images; may be a fraction.
-        minutes: time to train for, instead of the epochs: the learning rate follows the time, and evaluations come at
-            equal parts of it. Such a run cannot be repeated exactly, since no two take equal times. None: no limit.
+        minutes: time that a run takes, reading the data and evaluations included, instead of the epochs: the learning
+            rate follows the time, and evaluations come at equal parts of it, fewer if they take long. Such a run cannot
+            be repeated exactly, since no two take equal times. None: no limit.
         patience: number of evaluations without an improvement after which training stops; None: it does not.
         batch: images of one step, over all processes.
         accumulate: parts that a batch is computed in, one after the other, to save memory. Darknet's ``subdivisions``.
@@ -219,7 +225,8 @@ class _Common(_Settings):
         start: checkpoint or Darknet weights (whole or partial, e.g. ``darknet19_448.conv.23``) to transfer layers from:
             from the first on, as long as they fit. None: all layers are initialised from scratch.
         freeze: layers that are not trained: their number from the first on, counted back from the last one if negative;
-            ``transferred``: all whose weights were transferred, but the last convolution; None: none.
+            ``[[0, 40], [127, 185]]``: ranges, first and last; ``transferred``: all whose weights were transferred, but
+            the last convolution; None: none.
         features: cache of what the frozen layers compute; None: they compute it each time.
         multi_scale: changing sizes of the input; None: always the network's.
         batch_norm_momentum: weight of each batch in the running mean and variance of batch norm. Darknet: .01; a
@@ -241,6 +248,7 @@ class _Common(_Settings):
 
     data: str
     hold_out: float | None = Field(default=None, gt=0, lt=1)
+    validation_images: PositiveInt | None = None
     epochs: Epochs = 160.0
     minutes: PositiveFloat | None = None
     patience: PositiveInt | None = None
@@ -248,7 +256,7 @@ class _Common(_Settings):
     accumulate: PositiveInt = 1
     seed: int = Field(default=0, ge=0)
     start: str | None = None
-    freeze: int | Literal["transferred"] | None = None
+    freeze: int | list[tuple[NonNegativeInt, NonNegativeInt]] | Literal["transferred"] | None = None
     features: FeatureSettings | None = None
     optimizer: OptimizerSettings = OptimizerSettings()
     multi_scale: MultiScaleSettings | None = None

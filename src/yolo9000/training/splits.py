@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
-from yolo9000.data.dataset import DataSet, Ledger, Split, open_data, splits_of
+from yolo9000.data.dataset import DataSet, Ledger, OnError, Split, open_data, splits_of
 from yolo9000.data.duplicates import survey
 from yolo9000.data.splitting import hold_out
 from yolo9000.training.recipe import Recipe
@@ -23,12 +24,14 @@ class TrainingData:
         validation: the validation split; None: there is none.
         held_out: number of images that were held out of the training split for validation.
         ledgers: what was left out of each split, or changed.
+        limited: number of images of the validation split, if not all are used.
     """
 
     train: DataSet
     validation: DataSet | None
     held_out: int = 0
     ledgers: dict[Split, Ledger] = field(default_factory=dict)
+    limited: int = 0
 
     def lines(self, folder: Path) -> Iterator[str]:
         """What to tell the user about it, once `write_issues` wrote the full lists into the folder."""
@@ -38,6 +41,9 @@ class TrainingData:
                 yield f"{split}: all {len(ledger.issues):,} issues in {_issue_file(folder, split)}"
         if self.held_out:
             yield f"the data have no split val: {self.held_out:,} images are held out for validation"
+        if self.limited and self.validation is not None:
+            used = len(self.validation.kept or ())
+            yield f"{used:,} of the {self.limited:,} images for validation are used (validation_images)"
 
     def write_issues(self, folder: Path) -> None:
         """Write the issues of each split that has any.
@@ -60,6 +66,20 @@ def open_training_data(recipe: Recipe) -> TrainingData:
     Raises:
         YoloError: the data cannot be read, or have an issue.
     """
+    data = _all_training_data(recipe)
+    return data if recipe.validation_images is None else _limited(data, recipe.validation_images, recipe.on_error)
+
+
+def _limited(data: TrainingData, count: int, on_error: OnError) -> TrainingData:
+    """The data with at most that number of images for validation: the first by SHA-256 of their names."""
+    samples = [] if data.validation is None else list(data.validation.samples(on_error))
+    if data.validation is None or len(samples) <= count:
+        return data
+    chosen = sorted(samples, key=lambda sample: sha256(sample.name.encode("utf-8", "surrogateescape")).digest())
+    return replace(data, validation=data.validation.only(chosen[:count]), limited=len(samples))
+
+
+def _all_training_data(recipe: Recipe) -> TrainingData:
     train, ledgers = open_data(recipe.data, "train"), {}
     if "val" not in splits_of(recipe.data) and recipe.hold_out is not None:
         return _held_out(train, recipe, recipe.hold_out)

@@ -26,6 +26,7 @@ from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
 from yolo9000.io.naming import next_run_folder
 from yolo9000.training.checkpoint import latest_state
+from yolo9000.training.clock import Clock
 from yolo9000.training.darknet_recipe import cfg_recipe
 from yolo9000.training.distributed import World, join_world
 from yolo9000.training.initialize import Initial, resolve_start, transfer
@@ -55,6 +56,8 @@ class Outcome:
         step, total_steps: steps done, and steps of the whole training; None if it ends after a time.
         signal: the signal that stopped the run; None: none did.
         scores: metrics of the best weights; empty without a validation split.
+        best_metric: the one by which they are chosen.
+        start: that metric of the weights that training started with; None if they know none of the classes.
         waited: fraction of the time that training waited for images.
         images_per_second: over all processes.
     """
@@ -64,6 +67,8 @@ class Outcome:
     total_steps: int | None
     signal: int | None
     scores: dict[str, float]
+    best_metric: str
+    start: float | None
     waited: float
     images_per_second: float
 
@@ -145,6 +150,7 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
     Raises:
         YoloError: the recipe, the data or the folder cannot be used; training failed.
     """
+    clock = Clock(recipe.minutes, world)
     threads = threads or max(1, available_cores() // world.size)
     data = open_training_data(recipe)
     task = prepare_task(recipe, data, world)
@@ -153,7 +159,7 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
     run_folder = RunFolder(folder)
     learner = make_learner(task, recipe, world, initial, threads, run_folder.features)
     if learner.frozen:
-        notify(f"{learner.frozen} of {len(task.architecture.body)} layers are frozen")
+        notify(f"{len(learner.frozen)} of {len(task.architecture.body)} layers are frozen")
     if world.first:
         run_folder.start(
             {
@@ -172,7 +178,8 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
     for line in data.lines(folder):
         notify(line)
     world.wait()
-    return finish_run(Monitor(learner, run_folder, threads, notify))
+    monitor = Monitor(learner, run_folder, threads, notify, clock)
+    return finish_run(monitor, initial)
 
 
 def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
@@ -184,6 +191,7 @@ def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
     run_folder = RunFolder(folder)
     facts = run_folder.facts()
     recipe = recipe_of(facts["recipe"], str(folder / "run.json"))
+    clock = Clock(recipe.minutes, world)
     task = prepare_task(recipe, open_training_data(recipe), world)
     if tree_fingerprint(task) != facts.get("tree"):
         raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
@@ -191,9 +199,9 @@ def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
         raise TrainingError(f"{folder}: the data must be those that the run began with; {recipe.data} has changed")
     initial = initial_weights(recipe, task)
     learner = make_learner(task, recipe, world, initial, facts["threads"], run_folder.features)
-    monitor = Monitor(learner, run_folder, facts["threads"], notify)
+    monitor = Monitor(learner, run_folder, facts["threads"], notify, clock)
     monitor.restore(latest_state(run_folder.checkpoints))
-    return finish_run(monitor)
+    return finish_run(monitor, initial)
 
 
 def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
@@ -222,9 +230,11 @@ def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
             monitor.report(result)
 
 
-def finish_run(monitor: Monitor) -> Outcome:
-    """Train to the end, or until a signal asks to stop."""
+def finish_run(monitor: Monitor, initial: Initial) -> Outcome:
+    """Train to the end, or until a signal asks to stop; weights that know classes are evaluated before."""
     learner = monitor.learner
+    if learner.step == 0 and initial.classes and learner.task.validation is not None:
+        monitor.evaluate_start()
     first, started = learner.step, time.perf_counter()
     if monitor.is_finished():
         monitor.notify(f"{monitor.folder.path}: is finished after {first:,} steps")
@@ -256,6 +266,8 @@ def _outcome(monitor: Monitor, steps: int, waited: float, seconds: float) -> Out
         total_steps=learner.total_steps,
         signal=monitor.signal,
         scores=monitor.best,
+        best_metric=learner.task.best,
+        start=monitor.start,
         waited=waited / seconds,
         images_per_second=steps * learner.recipe.batch / seconds,
     )
@@ -286,7 +298,7 @@ def initial_weights(recipe: Recipe, task: Task) -> Initial:
     objectness = recipe.network.initial_objectness if isinstance(recipe, DetectRecipe) else 0.5
     fresh = initial_model(task.architecture, recipe.seed, objectness)
     if recipe.start is None:
-        return Initial(fresh, 0, "initialised from scratch")
+        return Initial(fresh, 0, 0, "initialised from scratch")
     return transfer(recipe.start, fresh, task.names, task.tree)
 
 
