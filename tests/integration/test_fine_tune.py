@@ -14,6 +14,7 @@ from support.small_data import write_voc_set
 from support.small_models import random_model, small_architecture
 from support.training_runs import log_of
 
+from yolo9000.architectures.layers import Region
 from yolo9000.architectures.weights import fold_batch_norm
 from yolo9000.checkpoints.export import export_onnx
 from yolo9000.checkpoints.load import load_model
@@ -154,6 +155,19 @@ def test_images_are_held_out_where_there_is_no_validation_split(start: Path, tmp
     assert any("3 images are held out for validation" in line for line in lines)
     assert any(line.startswith("6 images") for line in lines)  # of 9
     assert outcome.scores
+
+
+def test_anchors_are_clustered_in_cells_of_the_network_and_boxes_of_one_size_have_one(
+    start: Path, tmp_path: Path
+) -> None:
+    write_voc_set(tmp_path / "same", boxes=lambda number: [("red", (number, 4, number + 20, 16))])
+    outcome = train(
+        **settings(start, data=tmp_path / "same", network={"aspect": "size"}, epochs=1), out=tmp_path / "run"
+    )
+    head = load_model(outcome.best).trained_weights.architecture.head
+    assert isinstance(head, Region)
+    # 90 x 60 to 72 x 48: 0.8 times; cells of 8 pixels
+    assert head.anchors_wh_cells == (pytest.approx((20 * 0.8 / 8, 12 * 0.8 / 8)),)
 
 
 def test_ranges_of_layers_can_be_frozen(start: Path, tmp_path: Path) -> None:

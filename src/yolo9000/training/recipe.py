@@ -98,7 +98,7 @@ class DetectorNetworkSettings(NetworkSettings):
     Attributes:
         anchors: ``clusters`` finds them in the training boxes by k-means under 1 - IoU (§2 Dimension Clusters);
             ``architecture`` takes the network's own; else their widths and heights in cells.
-        clusters: how many anchors ``clusters`` finds.
+        clusters: how many anchors ``clusters`` finds; fewer for boxes of fewer different sizes.
         aspect: ``data``: where the network and its size are those of ``start``, the input takes the usual proportions
             of the training images instead, with about as many pixels; ``size``: it is as `size` says.
         fit: how images are fitted to the input when the network is used.

@@ -79,7 +79,7 @@ class DetectorTraining:
         architecture = named_architecture(recipe.network, recipe.start)
         if not isinstance(architecture.head, Region):
             raise ConfigError(f"network.name: {recipe.network.name} must be a detector, which ends in [region]")
-        anchors = _anchors(recipe.network, data, recipe)
+        anchors = _anchors(recipe.network, data, recipe, architecture.stride())
         tree = data.tree
         architecture = with_classes(
             architecture, len(tree or data.classes), anchors=anchors, tree=None if tree is None else TREE_FILE
@@ -324,30 +324,29 @@ def targets_of(batch: Batch, device: torch.device) -> Targets:
 
 
 def _anchors(
-    settings: DetectorNetworkSettings, data: DataSet, recipe: DetectRecipe
+    settings: DetectorNetworkSettings, data: DataSet, recipe: DetectRecipe, stride: int
 ) -> tuple[tuple[float, float], ...] | None:
     """The anchors that the recipe asks for; None: those of the architecture."""
     match settings.anchors:
         case "architecture":
             return None
         case "clusters":
-            return clustered_anchors(settings, data, recipe)
+            return clustered_anchors(settings, data, recipe, stride)
         case anchors:
             return tuple(anchors)
 
 
 def clustered_anchors(
-    settings: DetectorNetworkSettings, data: DataSet, recipe: DetectRecipe
+    settings: DetectorNetworkSettings, data: DataSet, recipe: DetectRecipe, stride: int
 ) -> tuple[tuple[float, float], ...]:
-    """Anchors for the boxes of a data set, in cells (§2 Dimension Clusters).
+    """Anchors for the boxes of a data set, in cells of ``stride`` pixels of the input (§2 Dimension Clusters).
 
     Raises:
         DataError: it has no box.
-        ConfigError: it has fewer different box sizes than anchors are wanted.
     """
     sizes_wh, images_wh = data.box_sizes(recipe.on_error)
-    in_cells = to_cells(sizes_wh, settings.size_wh, images_wh=images_wh, resize_mode=settings.fit)
-    clusters = cluster(in_cells, settings.clusters, seed=recipe.seed)
+    in_cells = to_cells(sizes_wh, settings.size_wh, images_wh=images_wh, resize_mode=settings.fit, stride=stride)
+    clusters = cluster(in_cells, min(settings.clusters, len(np.unique(in_cells, axis=0))), seed=recipe.seed)
     return tuple((float(w), float(h)) for w, h in np.round(clusters.anchors_wh, 6))
 
 
