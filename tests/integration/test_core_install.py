@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("cv2", "faster_coco_eval", "jinja2", "matplotlib", "openvino", "torch")
+EXTRAS = ("cv2", "fastapi", "faster_coco_eval", "jinja2", "matplotlib", "openvino", "torch")
 PROGRAM = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -54,6 +54,7 @@ def test_prediction_and_data_need_no_extra_and_others_name_theirs(tmp_path: Path
         "val yolo9000-small set": "val",
         "train set": "train",
         "curves runs/train": "train",
+        "serve": "serve",
         "anchors set --k 1 --plot k.png": "report",
     }
     done = subprocess.run(

@@ -244,7 +244,10 @@ def options_of(command: click.Command) -> set[str]:
     return own.union(*map(options_of, getattr(command, "commands", {}).values()))
 
 
-OPTIONS_OF_OTHERS = {"--nproc-per-node", "--rounds", "--networks", "--network"}  # torchrun, benchmarks
+OPTIONS_OF_OTHERS = {
+    *("--nproc-per-node", "--rounds", "--networks", "--network", "--clients", "--requests"),  # torchrun, benchmarks
+    *("--data-binary", "--form", "--read-only", "--cap-drop", "--memory", "--publish"),  # curl, docker
+}
 
 
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])

@@ -55,14 +55,14 @@ def serve(
     def load(model: str) -> Detector:
         return Detector.load(model, **model_options, **engine_options, **detection_options)
 
-    listening = listen(settings.host, settings.port)
-    metrics = Metrics()
-    loaded = Models(name_models(models or [BUNDLED]), load, settings, metrics)
-    host, port = listening.getsockname()[:2]
-    say(f"Serving {', '.join(loaded.names)} at http://{f'[{host}]' if ':' in host else host}:{port}")
-    if not token and not settings.accepted_hosts:
-        say_note(f"Anyone who reaches this address can use it: {TOKEN_VARIABLE} sets a token.")
-    run(Service(loaded, settings, metrics, token=token), settings, listening)
+    with listen(settings.host, settings.port) as listening:
+        metrics = Metrics()
+        loaded = Models(name_models(models or [BUNDLED]), load, settings, metrics)
+        host, port = listening.getsockname()[:2]
+        say(f"Serving {', '.join(loaded.names)} at http://{f'[{host}]' if ':' in host else host}:{port}")
+        if not token and not settings.accepted_hosts:
+            say_note(f"Anyone who reaches this address can use it: {TOKEN_VARIABLE} sets a token.")
+        run(Service(loaded, settings, metrics, token=token), settings, listening)
 
 
 def _settings(options: Options) -> ServeSettings:

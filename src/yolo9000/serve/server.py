@@ -19,7 +19,6 @@ from yolo9000.serve.settings import ServeSettings
 
 __all__ = ["listen", "run"]
 
-HEAD_SECONDS = 10.0  # to send the first line and the headers
 SEND_SECONDS = 30.0  # to take an answer
 BACKLOG = 2048
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -42,7 +41,7 @@ def run(service: Service, settings: ServeSettings, listening: socket.socket) -> 
     """Answer requests until SIGTERM or SIGINT; what has been received by then is answered."""
     config = uvicorn.Config(
         service.app,
-        http=partial(_Protocol, settings.max_connections),  # type: ignore[arg-type]
+        http=partial(_Protocol, settings),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=LOGGING,
@@ -99,14 +98,14 @@ class _Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     """One connection: HTTP/1.1 with deadlines for its client."""
 
-    def __init__(self, max_connections: int, **arguments: Any) -> None:
+    def __init__(self, settings: ServeSettings, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._max_connections = max_connections
+        self._settings = settings
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._max_connections:
+        if len(self.connections) > self._settings.max_connections:
             transport.write(BUSY)
             transport.close()
         self._expect_head()
@@ -134,7 +133,7 @@ class _Protocol(H11Protocol):
     def _expect_head(self) -> None:
         """Close the connection unless a request begins in time; what follows a refused request counts as nothing."""
         if self._late is None:
-            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+            self._late = self.loop.call_later(self._settings.receive_seconds, self.transport.abort)
 
     def _forget_head(self) -> None:
         if self._late is not None:
