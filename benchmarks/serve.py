@@ -118,7 +118,7 @@ JUNK: dict[str, Callable[[Client, bytes, random.Random], Any]] = {
 
 @dataclass
 class Load:
-    """What came of the requests of one number of clients."""
+    """The answers to the requests of one number of clients."""
 
     clients: int
     statuses: Counter[str] = field(default_factory=Counter)

@@ -98,7 +98,7 @@ def received(connection: socket.socket) -> bytes:
     return data
 
 
-def test_who_sends_too_slowly_is_told_so(service: tuple[str, Path]) -> None:
+def test_who_sends_too_slowly_gets_408(service: tuple[str, Path]) -> None:
     with connected(service[0]) as connection:
         connection.sendall(b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nGIF89a")
         answer = received(connection)
@@ -167,7 +167,7 @@ def test_nothing_is_written(service: tuple[str, Path]) -> None:
 
 
 class Clients:
-    """Clients that ask one request after the other, until they are asked to stop or told to connect elsewhere."""
+    """Clients that ask one request after the other, until they have to stop or to connect elsewhere."""
 
     def __init__(self, url: str, count: int) -> None:
         self.statuses: list[int] = []

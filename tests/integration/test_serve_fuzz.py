@@ -45,7 +45,7 @@ WORDS = (
     "ü\u202e\x00",
     "9" * 400,
 )
-NUMBERS = ("0.5", "0.01", "1", "0", "-1", "1e-9", "1e400", "nan", "inf", "0x1", "1_0", "300", " 7", "true", "[]")
+VALUES = ("0.5", "0.01", "1", "0", "-1", "1e-9", "1e400", "nan", "inf", "0x1", "1_0", "300", " 7", "true", "[]")
 TYPES = (
     "image/png",
     "application/json",
@@ -76,7 +76,7 @@ def request_by(dice: random.Random) -> tuple[str, str, dict[str, Any]]:
 def parameters_by(dice: random.Random) -> list[tuple[str, str]]:
     names = [*DetectQuery.model_fields, "conf", "model.name", ""]
     count = dice.choice([0, 0, 0, 1, 2, 5])
-    return [(dice.choice(names), dice.choice(dice.choice([WORDS, NUMBERS]))) for _ in range(count)]
+    return [(dice.choice(names), dice.choice(dice.choice([WORDS, VALUES]))) for _ in range(count)]
 
 
 def flipped(data: bytearray, dice: random.Random) -> None:
