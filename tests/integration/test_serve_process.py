@@ -156,6 +156,18 @@ def test_who_goes_away_is_not_waited_for(service: tuple[str, Path]) -> None:
     assert {line["status"] for line in lines if line.get("request_id", "").startswith("gone")} <= {200, 499}
 
 
+def test_every_line_of_the_log_is_json(service: tuple[str, Path]) -> None:
+    url, folder = service
+    headers = {"Content-Type": "multipart/form-data; boundary=XX", "X-Request-ID": "malformed"}
+    assert httpx.post(f"{url}/v1/detect", content=b"no form", headers=headers).status_code == 400
+    with connected(url) as connection:
+        connection.sendall(b"no HTTP\r\n\r\n")
+        received(connection)
+    while "malformed" not in (text := (folder / "service.log").read_text()):
+        time.sleep(0.02)
+    assert all({"time", "level", "event"} <= set(json.loads(line)) for line in text.splitlines())
+
+
 def test_nothing_is_written(service: tuple[str, Path]) -> None:
     """Neither beside the log nor into the folder of temporary files, as many readers of forms do with large parts."""
     url, folder = service

@@ -41,6 +41,8 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "yolo9000.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "python_multipart": {"level": "ERROR"},  # a malformed form is the client's error, and is answered
     },
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
 }
 """For `logging.config.dictConfig`."""
