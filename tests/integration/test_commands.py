@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageShow
 from support.paths import shared
 from support.small_models import FLAT_NAMES, TREE, write_flat, write_tree_model
 
@@ -23,6 +23,7 @@ from yolo9000.cli.options import parse_size
 from yolo9000.errors import ConfigError
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.query import labels_of_classes
+from yolo9000.io.files import locked_folder
 
 LOW = ["--conf-threshold", "0.05"]  # a random network is never sure
 
@@ -163,6 +164,50 @@ class TestPredict:
             assert run(["predict", str(photos / "a.jpg"), "-m", flat]) == 0
         assert sorted(path.name for path in Path("runs").iterdir()) == ["predict", "predict-2", "predict-3"]
         assert (tmp_path / "runs" / "predict-3" / "a.jpg").exists()
+
+    def test_crops_are_in_a_folder_for_each_class(self, flat: str, photos: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        assert run(["predict", str(photos), "-m", flat, "-o", str(out), "--no-save", "--crops", *LOW]) == 0
+        expected: dict[str, tuple[int, int]] = {}
+        for prediction in Detector.load(flat, conf_threshold=0.05).predict(photos):
+            stem = Path(prediction.image.name).stem
+            for number, (name, crop) in enumerate(zip(prediction.detections.names, prediction.crop(), strict=True), 1):
+                expected[f"{name}/{stem}-{number}.jpg"] = (crop.shape[1], crop.shape[0])
+        assert len(expected) > 5
+        sizes = {}
+        for path in (out / "crops").rglob("*.jpg"):
+            with Image.open(path) as image:
+                sizes[path.relative_to(out / "crops").as_posix()] = image.size
+        assert sizes == expected
+        assert sorted(path.name for path in out.iterdir()) == ["crops"]
+
+    def test_nothing_is_made_where_nothing_can_be_read(self, flat: str, tmp_path: Path, monkeypatch, capsys) -> None:
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path / "empty")
+        Path("a.jpg").write_text("no image")
+        for arguments in ([], ["-o", "out", "-f", "coco"], ["--json", "found.jsonl"]):
+            assert run(["predict", "a.jpg", "-m", flat, *arguments]) == 3
+        assert run(["predict", "a.jpg", "-m", flat, "-f", "no-format"]) == 2
+        assert [path.name for path in Path().iterdir()] == ["a.jpg"]
+
+    def test_a_folder_that_another_process_writes_into_is_refused(
+        self, flat: str, photos: Path, tmp_path: Path, capsys
+    ) -> None:
+        out = tmp_path / "out"
+        arguments = ["predict", str(photos), "-m", flat, "-o", str(out), "-f", "jsonl", "--no-save"]
+        with locked_folder(out):
+            assert run(arguments) == 2
+        assert f"--out: {out}: another process writes into it" in capsys.readouterr().err
+        assert list(out.iterdir()) == []
+        assert run(arguments) == 0
+        assert [path.name for path in out.iterdir()] == ["detections.jsonl"]
+
+    def test_show(self, flat: str, photos: Path, monkeypatch, capsys) -> None:
+        shown: list[tuple[int, int]] = []
+        monkeypatch.setattr(ImageShow, "show", lambda image, title: shown.append(image.size) or len(shown) != 2)
+        assert run(["predict", str(photos), "-m", flat, "--no-save", "--show"]) == 3
+        assert shown == [(90, 60), (41, 75), (120, 33)]
+        assert "b.png: cannot be shown: no viewer" in capsys.readouterr().err
 
     def test_a_bad_image_does_not_stop_the_others(self, flat: str, photos: Path, capsys) -> None:
         (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])

@@ -6,7 +6,6 @@ import logging
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,9 +22,8 @@ from yolo9000.cli.options import (
     with_labels,
     with_options,
 )
+from yolo9000.cli.results import Results, Wanted, targets_of
 from yolo9000.cli.terminal import Failures, printable, say, say_note, show_log
-from yolo9000.errors import ConfigError, DataError
-from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
     from yolo9000.errors import YoloError
     from yolo9000.inference.detector import Detector, Prediction
-    from yolo9000.io.sources import OnInputError
-    from yolo9000.io.writers import Stream
 
 __all__ = ["predict"]
 
@@ -67,6 +63,12 @@ def predict(
         ),
     ] = None,
     save: Annotated[bool, typer.Option(help="Write annotated images and videos.")] = True,
+    crops: Annotated[
+        bool, typer.Option("--crops", help="Write the part of the image in each box, a folder a class.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Open annotated images, not videos, in the system's viewer.")
+    ] = False,
     formats: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,62 +114,13 @@ def predict(
             max_pixels=max_pixels,
             on_error=report.failed,
         )
-        folder = (out or next_run_folder(Path("runs/predict"))) if save or formats else None
-        output = _Output(folder, formats or [], _targets(json, csv), save, every)
-        write = _writer(stack, output, detector)
+        wanted = Wanted(out, formats or [], targets_of(json, csv), save, crops, show, every)
+        results = stack.enter_context(Results(wanted, detector))
         for prediction in predictions:
-            write(prediction, report.failed)
+            results.write(prediction, report.failed)
             report.done(prediction)
-    report.summary(folder, detector)
+    report.summary(results.folder, detector)
     report.failures.exit()
-
-
-@dataclass(frozen=True)
-class _Output:
-    """What ``predict`` writes, and where."""
-
-    folder: Path | None
-    formats: list[str]
-    targets: dict[str, Path | Stream]
-    save: bool
-    every: int
-
-
-def _targets(json: str | None, csv: str | None) -> dict[str, Path | Stream]:
-    if json == csv == "-":
-        raise ConfigError("standard output takes --json or --csv, not both")
-    if "-" in (json, csv) and sys.stdout is None:
-        raise ConfigError("standard output is closed")
-    given = {name: target for name, target in (("jsonl", json), ("csv", csv)) if target is not None}
-    return {name: sys.stdout if target == "-" else Path(target) for name, target in given.items()}
-
-
-def _writer(stack: ExitStack, output: _Output, detector: Detector) -> Callable[[Prediction, OnInputError], None]:
-    """What writes the results of an image: files of the formats, and the annotated image, whose errors are reported."""
-    from yolo9000.io.image_writer import ImageWriter
-    from yolo9000.io.writers import ResultWriter
-    from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
-
-    category_ids = COCO_CATEGORY_IDS if detector.names == COCO else None
-    results = stack.enter_context(
-        ResultWriter(
-            output.folder or Path(), output.formats, category_ids, with_images=output.save, targets=output.targets
-        )
-    )
-    images = None
-    if output.folder and output.save:
-        images = stack.enter_context(ImageWriter(output.folder, results.names, every=output.every))
-
-    def write(prediction: Prediction, failed: OnInputError) -> None:
-        image = prediction.image
-        results.write(image.name, image.frame, prediction.detections, image.timestamp)
-        try:
-            if images:
-                images.write(image, prediction.draw())
-        except DataError as error:  # e.g. wider than a JPEG can be
-            failed(error)
-
-    return write
 
 
 class _Report:

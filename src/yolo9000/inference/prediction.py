@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageShow
 
 from yolo9000.errors import DataError
 from yolo9000.io.draw import annotate
@@ -64,8 +64,13 @@ class Prediction:
             raise DataError(f"{path}: cannot be written: {error}") from None
 
     def show(self) -> None:
-        """Open the image with boxes and labels in the system's viewer of images."""
-        Image.fromarray(self.draw()).show(title=self.image.name)
+        """Open the image with boxes and labels in the system's viewer of images.
+
+        Raises:
+            DataError: there is no viewer.
+        """
+        if not ImageShow.show(Image.fromarray(self.draw()), title=self.image.name):
+            raise DataError(f"{self.image.name}: cannot be shown: no viewer of images is installed")
 
     def crop(self, margin: float = 0.0) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         """The part of the image in each box, at least one pixel wide and high; copies.

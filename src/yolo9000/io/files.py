@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from yolo9000.errors import DataError, YoloError
+from yolo9000.errors import ConfigError, DataError, YoloError
 
 __all__ = [
     "check_file",
     "find_beside",
+    "locked_folder",
     "one_line",
     "open_file",
     "read_lines",
@@ -110,6 +111,30 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and keep other processes of this package from writing into it.
+
+    Raises:
+        ConfigError: another process writes into it.
+        DataError: it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".yolo9000.lock", timeout=0)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(f"{folder}: another process writes into it", argument="out") from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from yolo9000.types import SourceImage
 if TYPE_CHECKING:
     import cv2
 
-__all__ = ["ImageWriter"]
+__all__ = ["CropWriter", "ImageWriter"]
 
 _JPEG_QUALITY = 92
 _FRAMES_PER_SECOND = 25.0  # of a stream that does not say
@@ -95,6 +96,38 @@ class ImageWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class CropWriter:
+    """Writes the parts of images in the boxes as ``<class>/<stem>-<number>.jpg``.
+
+    Args:
+        folder: made with the first crop.
+        names: gives the stems; share those of a `ResultWriter` so that files about one image are named alike.
+    """
+
+    def __init__(self, folder: Path, names: OutputNames) -> None:
+        self._folder = folder
+        self._names = names
+        self._classes = OutputNames()
+
+    def write(self, image: SourceImage, classes: Sequence[str], crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> None:
+        """Write the crops of one image.
+
+        Args:
+            image: gives the stem.
+            classes: of each crop.
+            crops: RGB.
+
+        Raises:
+            DataError: a file cannot be written.
+        """
+        stem = self._names.stem(image.name, image.frame)
+        for number, (name, crop) in enumerate(zip(classes, crops, strict=True), 1):
+            path = self._folder / self._classes.own(name) / f"{stem}-{number}.jpg"
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, _jpeg(crop))
 
 
 def _jpeg(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:

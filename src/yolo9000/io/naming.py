@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path, PurePath
 from urllib.parse import unquote
 
-__all__ = ["OutputNames", "file_name", "next_run_folder"]
+from yolo9000.io.files import writing
+
+__all__ = ["OutputNames", "file_name", "make_run_folder", "next_run_folder"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?([^?#]*)", re.IGNORECASE)
 """A URL; the group is its host and path, without a password and a query."""
@@ -93,3 +96,16 @@ def next_run_folder(folder: Path) -> Path:
     """The folder, or the first of ``folder-2``, ``folder-3``, ... that does not exist yet."""
     numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
     return next(candidate for candidate in chain([folder], numbered) if not candidate.exists())
+
+
+def make_run_folder(folder: Path) -> Path:
+    """Make `next_run_folder`; of several processes each gets its own.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    while True:
+        candidate = next_run_folder(folder)
+        with suppress(FileExistsError), writing(candidate):
+            candidate.mkdir(parents=True)
+            return candidate

@@ -19,7 +19,7 @@ from yolo9000.io.naming import OutputNames
 from yolo9000.io.records import image_record
 from yolo9000.types import Detections
 
-__all__ = ["FORMATS", "ResultWriter", "Stream", "TextFile"]
+__all__ = ["FORMATS", "ResultWriter", "Stream", "TextFile", "check_formats"]
 
 FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
 
@@ -90,10 +90,7 @@ class ResultWriter:
         with_images: bool = False,
         targets: Mapping[str, Path | Stream] | None = None,
     ) -> None:
-        for name in formats:
-            _check_format(name)
-        if "html" in formats and not with_images:
-            raise ConfigError("html shows the annotated images, which are not written", argument="formats")
+        check_formats(formats, with_images=with_images)
         self.names = OutputNames()
         self._sinks: list[_Sink] = []
         with ExitStack() as opened:
@@ -156,10 +153,14 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
-def _check_format(name: str) -> None:
-    if name not in FORMATS:
-        message = f"must be one of {', '.join(FORMATS)}, got {name!r}{nearest(name.lower(), FORMATS)}"
-        raise ConfigError(message, argument="formats")
+def check_formats(formats: Sequence[str], *, with_images: bool) -> None:
+    """Raise a `ConfigError` where a format is unknown, or ``html`` is asked for without the images."""
+    for name in formats:
+        if name not in FORMATS:
+            message = f"must be one of {', '.join(FORMATS)}, got {name!r}{nearest(name.lower(), FORMATS)}"
+            raise ConfigError(message, argument="formats")
+    if "html" in formats and not with_images:
+        raise ConfigError("html shows the annotated images, which are not written", argument="formats")
 
 
 def _open_sinks(
