@@ -16,6 +16,7 @@ from yolo9000.errors import ConfigError
 
 __all__ = [
     "ACTIVATIONS",
+    "GREY_OF_RGB",
     "LEAKY_SLOPE",
     "Activation",
     "Architecture",
@@ -44,6 +45,7 @@ Activation = Literal["leaky", "linear", "logistic", "relu", "relu6", "swish"]
 ACTIVATIONS: tuple[Activation, ...] = ("leaky", "linear", "logistic", "relu", "relu6", "swish")
 ReorgOrder = Literal["darknet", "space_to_depth"]
 LEAKY_SLOPE = 0.1  # of the activation ``leaky``. Darknet: src/activations.h leaky_activate
+GREY_OF_RGB = (77 / 256, 150 / 256, 29 / 256)  # Darknet: src/stb_image.h stbi__compute_y, which rounds down
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
@@ -253,7 +255,7 @@ class Architecture:
         layers: in order; layer i reads layer i-1, or the input, unless it names others.
         width: of the input in pixels.
         height: of the input in pixels.
-        channels: of the input.
+        channels: of the input: 3, or 1 for a network that makes grey of RGB images first (`GREY_OF_RGB`).
         batch_norm: where epsilon is added: ``eps_inside_sqrt`` is (x-m)/sqrt(v+1e-5), as in torch, cuDNN and Darknet on
             GPUs since March 2017; ``eps_outside_sqrt`` is (x-m)/(sqrt(v)+1e-6), as in Darknet before that and on CPUs.
         schedule: Darknet's training options.

@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from yolo9000.architectures.layers import (
+    GREY_OF_RGB,
     LEAKY_SLOPE,
     Activation,
     AvgPool,
@@ -47,7 +48,9 @@ def build_onnx(model: Model, outputs: Sequence[tuple[str, int]]) -> ModelProto:
         WeightsError: a convolution has batch norm or no parameters.
     """
     graph = _Graph()
-    body = model.architecture.body
+    body, channels = model.architecture.body, model.architecture.channels
+    if channels == 1:
+        graph.add_grey()
     names: list[str] = []
     for index, layer in enumerate(body):
         names.append(graph.add_layer(index, layer, names, model))
@@ -60,7 +63,7 @@ def build_onnx(model: Model, outputs: Sequence[tuple[str, int]]) -> ModelProto:
     proto = helper.make_graph(
         graph.nodes,
         "yolo9000",
-        [_free_map(INPUT, model.architecture.channels, "height", "width")],
+        [_free_map(INPUT, 3 if channels == 1 else channels, "height", "width")],
         infos,
         graph.initializers,
     )
@@ -78,6 +81,13 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
+        self.input = INPUT
+
+    def add_grey(self) -> None:
+        """Let the first layer read grey made of RGB."""
+        weights = self.constant("grey.weights", np.array(GREY_OF_RGB, np.float32).reshape(1, 3, 1, 1))
+        axis = self.constant("grey.axis", np.array([1], np.int64))
+        self.input = self.add("ReduceSum", [self.add("Mul", [INPUT, weights], "grey.parts"), axis], "grey", keepdims=1)
 
     def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
@@ -89,7 +99,7 @@ class _Graph:
 
     def add_layer(self, index: int, layer: Layer, before: Sequence[str], model: Model) -> str:
         """Add the nodes of a layer; returns the name of its output."""
-        x = before[-1] if before else INPUT
+        x = before[-1] if before else self.input
         name = f"layer{index}"
         match layer:
             case Conv():

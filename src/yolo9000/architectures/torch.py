@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from yolo9000.architectures.layers import (
+    GREY_OF_RGB,
     LEAKY_SLOPE,
     Activation,
     Architecture,
@@ -100,6 +101,11 @@ class SplitHead:
         return logits.reshape(len(features), *self.biases.shape, *features.shape[2:])
 
 
+def grey_of(images: Tensor) -> Tensor:
+    """(N, 1, H, W): grey of RGB, (N, 3, H, W), for a network of one channel."""
+    return (images * images.new_tensor(GREY_OF_RGB).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
 class Network(nn.Module):
     """The body of an architecture: all layers before the head.
 
@@ -153,6 +159,8 @@ class Network(nn.Module):
         Raises:
             ConfigError: a layer that must run reads the images, and there are none.
         """
+        if images is not None and self.architecture.channels == 1 and images.shape[1] == 3:
+            images = grey_of(images)
         known = dict(given or {})
         wanted = tuple(tap % len(self.layers) for tap in taps)
         for index, unused in _plan(self._inputs, wanted, frozenset(known)):

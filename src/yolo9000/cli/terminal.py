@@ -70,9 +70,8 @@ class _LogLines(logging.Handler):
 def show_log(level: int = logging.WARNING) -> None:
     """Print what the library logs, from a level on, one line each to standard error."""
     logger = logging.getLogger("yolo9000")
-    logger.handlers = [_LogLines()]
-    logger.propagate = False
-    logger.setLevel(level)
+    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _LogLines)]
+    logger.addHandler(_LogLines(level))
 
 
 def _print(line: str, stream: TextIO | None, name: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from torch import Tensor
 from yolo9000.errors import TrainingError
 
 __all__ = ["TrainingState", "latest_state", "save_state"]
+
+_log = logging.getLogger(__name__)
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 PART, DELETED = ".part", ".deleted"
@@ -95,7 +97,7 @@ def latest_state(folder: Path) -> TrainingState | None:
         try:
             return _read(path, step)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            warnings.warn(f"{path}: is damaged and is skipped: {error}", stacklevel=2)
+            _log.warning("%s: is damaged and is skipped: %s", path, error)
     if steps:
         raise TrainingError(f"{folder}: must have an intact checkpoint; all {len(steps)} are damaged")
     return None

@@ -6,7 +6,7 @@ train_detector. What the file does not state has Darknet's default, which is oft
 
 from __future__ import annotations
 
-import warnings
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from yolo9000.data.dataset import OnError, open_data
 from yolo9000.errors import ConfigError
 
 __all__ = ["cfg_recipe", "cfg_values"]
+
+_log = logging.getLogger(__name__)
 
 MAX_CHANGES = 10_000  # of the learning rate, for policy=step
 LOSS = {"object_scale": 1.0, "noobject_scale": 1.0, "class_scale": 1.0, "coord_scale": 1.0, "thresh": 0.5}
@@ -53,7 +55,7 @@ def cfg_values(architecture: Architecture, name: str, images: int) -> dict[str, 
     if not schedule.max_batches:
         raise ConfigError(f"{name}: [net] must give max_batches to train by it")
     if batch == 1:
-        warnings.warn(f"{name}: batch=1 is for testing; the batch is set by batch=64", stacklevel=2)
+        _log.warning("%s: batch=1 is for testing; the batch is set by batch=64", name)
     values: dict[str, Any] = {
         "batch": batch,
         "accumulate": schedule.subdivisions or 1,

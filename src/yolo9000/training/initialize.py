@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,17 @@ from yolo9000.errors import ConfigError, WeightsError
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training.recipe import START, DetectorNetworkSettings, NetworkSettings, Recipe
 
-__all__ = ["Initial", "in_proportion", "known_classes", "named_architecture", "resolve_start", "transfer"]
+__all__ = [
+    "Initial",
+    "check_multiples",
+    "in_proportion",
+    "known_classes",
+    "named_architecture",
+    "resolve_start",
+    "transfer",
+]
+
+_log = logging.getLogger(__name__)
 
 SHOWN = 5  # names in a message
 MAX_ASPECT = 3.0  # of an input; beyond it most images would be small on it after all
@@ -90,11 +100,25 @@ def named_architecture(settings: NetworkSettings, start: str | None = None) -> A
     else:
         architecture = load_architecture(settings.name, argument="network.name")
     width, height = settings.size_wh
+    check_multiples("network.size", settings.size_wh, architecture.size_multiple())
     if settings.name in BUILT_IN:
         architecture = scale_width(architecture, settings.width)
     elif settings.width != 1:
-        warnings.warn(f"network.width is of built-in networks: {settings.name} is taken as it is", stacklevel=2)
+        _log.warning("network.width is of built-in networks: %s is taken as it is", settings.name)
     return replace(architecture, width=width, height=height)
+
+
+def check_multiples(key: str, lengths: Sequence[int], multiple: int) -> None:
+    """Check lengths of the input against `Architecture.size_multiple`.
+
+    Raises:
+        ConfigError: one is no multiple; with the key of the recipe, and the nearest that are.
+    """
+    for length in lengths:
+        if length % multiple:
+            lower = length // multiple * multiple
+            nearest = " or ".join(str(near) for near in (lower, lower + multiple) if near)
+            raise ConfigError(f"{key} must be multiples of {multiple}, got {length} (nearest: {nearest})")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import math
 import platform
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +30,8 @@ from yolo9000.training.tasks.base import PseudoBox
 from yolo9000.types import Sample
 
 __all__ = ["Kind", "RunFolder", "data_fingerprint"]
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["step", "metrics"]
 PACKAGES = ("yolo9000", "torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
@@ -187,7 +189,7 @@ def _whole_lines(file: Path, key: str) -> list[dict[str, Any]]:
     damaged = [str(number) for number, line in enumerate(lines, 1) if line is None]
     if damaged:
         shown = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
-        warnings.warn(f"{file}: {len(damaged)} damaged lines are skipped: {shown}", stacklevel=3)
+        _log.warning("%s: %d damaged lines are skipped: %s", file, len(damaged), shown)
     return [line for line in lines if line is not None]
 
 

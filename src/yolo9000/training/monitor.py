@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +32,8 @@ from yolo9000.training.report import write_report
 from yolo9000.training.signals import STOP_SIGNALS
 
 __all__ = ["Monitor", "Notify"]
+
+_log = logging.getLogger(__name__)
 
 Notify = Callable[[str], None]
 BATCHES_DRAWN = 3  # at the start of a run
@@ -297,7 +299,7 @@ def _warned(what: str) -> Iterator[None]:
         yield
     except Exception as error:  # whatever matplotlib, Pillow or a disk raise
         reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        warnings.warn(f"{what} cannot be written, training goes on: {reason}", stacklevel=3)
+        _log.warning("%s cannot be written, training goes on: %s", what, reason)
 
 
 def _unfailing(notify: Notify) -> Notify:

@@ -7,6 +7,7 @@ from its last checkpoint exactly as it would have.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -29,7 +30,7 @@ from yolo9000.training.checkpoint import latest_state
 from yolo9000.training.clock import Clock
 from yolo9000.training.darknet_recipe import cfg_recipe
 from yolo9000.training.distributed import World, join_world
-from yolo9000.training.initialize import Initial, resolve_start, transfer
+from yolo9000.training.initialize import Initial, check_multiples, resolve_start, transfer
 from yolo9000.training.learner import Learner
 from yolo9000.training.loader import BatchLoader, BatchPlan, keep_memory
 from yolo9000.training.logging import RunFolder, data_fingerprint
@@ -42,6 +43,8 @@ from yolo9000.training.tasks.detection import DetectorTraining
 from yolo9000.types import Sample
 
 __all__ = ["Outcome", "fit", "make_plan", "prepare_task", "resume_run", "start_run", "train"]
+
+_log = logging.getLogger(__name__)
 
 MAX_WORKERS = 8
 RUNS = Path("runs/train")
@@ -87,7 +90,7 @@ def train(
     resume: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
-    notify: Notify = print,
+    notify: Notify = _log.info,
     **settings: Any,
 ) -> Outcome:
     """Train a classifier or a detector: what ``yolo9000 train`` does.
@@ -100,7 +103,7 @@ def train(
         resume: folder of a run to continue, with its own recipe and data; nothing else is given then.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
         threads: CPU threads of this process; None: its part of the cores.
-        notify: called with each message for the user.
+        notify: called with each message for the user; by default they are logged.
         settings: override the recipe's: ``epochs=20``, ``optimizer={"lr": 0.01}``.
 
     Returns:
@@ -316,7 +319,7 @@ def make_learner(
             f"batch must be a multiple of {parts} (processes {world.size} x accumulate {recipe.accumulate}), "
             f"got {recipe.batch}"
         )
-    check_sizes(recipe, task.architecture.size_multiple())
+    check_multi_scale(recipe, task.architecture.size_multiple())
     torch.set_num_threads(threads)
     keep_memory()
     precision = chosen_precision(recipe.precision, world.device)
@@ -338,18 +341,14 @@ def make_plan(task: Task, recipe: Recipe, world: World) -> BatchPlan:
     )
 
 
-def check_sizes(recipe: Recipe, multiple: int) -> None:
-    """Check that the sizes of the input are multiples of what the network needs.
+def check_multi_scale(recipe: Recipe, multiple: int) -> None:
+    """Check that the sizes of multi-scale training are multiples of what the network needs.
 
     Raises:
         ConfigError: one is not.
     """
-    sizes: dict[str, tuple[int, ...]] = {"network.size": recipe.network.size_wh}
     if recipe.multi_scale is not None:
-        sizes["multi_scale.sizes"] = tuple(recipe.multi_scale.sizes)
-    for name, lengths in sizes.items():
-        if any(length % multiple for length in lengths):
-            raise ConfigError(f"{name} must be multiples of {multiple}, got {', '.join(map(str, lengths))}")
+        check_multiples("multi_scale.sizes", recipe.multi_scale.sizes, multiple)
 
 
 def image_weights(recipe: Recipe, samples: Sequence[Sample], classes: int) -> Float64[np.ndarray, " n"] | None:

@@ -7,9 +7,9 @@ Darknet: src/option_list.c, src/parser.c.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -37,6 +37,8 @@ from yolo9000.architectures.layers import (
 from yolo9000.errors import ConfigError
 
 __all__ = ["parse_cfg", "read_cfg", "write_cfg"]
+
+_log = logging.getLogger(__name__)
 
 MAX_LENGTH = 1_000_000  # larger values are typing errors, not layers
 SHOWN = 80  # characters of a wrong line or value that an error quotes
@@ -176,7 +178,7 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
         layers=(),
         width=width,
         height=height,
-        channels=net.take("channels", _length, 3),
+        channels=net.take("channels", _channels, 3),
         batch_norm=batch_norm,
         schedule=Schedule(**{key: net.take_training(key, read) for key, read in _SCHEDULE.items()}),
     )
@@ -186,7 +188,7 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
         raise ConfigError(f"{name}: must have at least one layer after [net]")
     passed_over = dict.fromkeys(f"[{section.name}] {key}" for section in sections for key in section.passed_over)
     if passed_over:
-        warnings.warn(f"{name}: ignored, as they matter in training only: {', '.join(passed_over)}", stacklevel=3)
+        _log.warning("%s: ignored, as they matter in training only: %s", name, ", ".join(passed_over))
     architecture = replace(architecture, layers=layers)
     try:
         architecture.shapes()
@@ -333,6 +335,12 @@ def _whole(text: str) -> int:
     if not number.is_integer() or not 0 <= number <= MAX_LENGTH:
         raise ValueError(f"must be a whole number from 0 to {MAX_LENGTH:,}")
     return int(number)
+
+
+def _channels(text: str) -> int:
+    if (channels := _length(text)) not in (1, 3):
+        raise ValueError("must be 1 or 3")
+    return channels
 
 
 def _length(text: str) -> int:

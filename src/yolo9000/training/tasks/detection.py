@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -40,6 +41,8 @@ from yolo9000.training.visualize import Marks, draw_batch, draw_validation
 from yolo9000.types import BoxAnnotations, Sample
 
 __all__ = ["DetectorTraining", "clustered_anchors"]
+
+_log = logging.getLogger(__name__)
 
 SHOWN = 8  # number of validation images that are drawn
 
@@ -346,7 +349,11 @@ def clustered_anchors(
     """
     sizes_wh, images_wh = data.box_sizes(recipe.on_error)
     in_cells = to_cells(sizes_wh, settings.size_wh, images_wh=images_wh, resize_mode=settings.fit, stride=stride)
-    clusters = cluster(in_cells, min(settings.clusters, len(np.unique(in_cells, axis=0))), seed=recipe.seed)
+    different = len(np.unique(in_cells, axis=0))
+    if different < settings.clusters:
+        message = "%s: %d anchors instead of network.clusters=%d, as the boxes have no more different sizes"
+        _log.warning(message, data.name, different, settings.clusters)
+    clusters = cluster(in_cells, min(settings.clusters, different), seed=recipe.seed)
     return tuple((float(w), float(h)) for w, h in np.round(clusters.anchors_wh, 6))
 
 
