@@ -12,6 +12,9 @@ import pytest
 from support.web_server import Asked, Resource, WebServer, web_server
 
 from yolo9000.errors import DataError
+from yolo9000.io import web
+from yolo9000.io.images import name_of, read_image
+from yolo9000.io.sources import open_sources
 from yolo9000.io.web import download, kept_digest, sha256_of, web_opener
 
 DATA = bytes(range(256)) * 20  # 5,120 bytes
@@ -249,3 +252,45 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 def test_other_addresses_are_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must be an http:// or https:// address"):
         download(url, tmp_path / "w", max_bytes=1)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(
+    server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No network is fast enough here: what is sent comes in less than a second."""
+    monkeypatch.setattr(web, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(web, "MIN_BYTES_PER_SECOND", 10**12)
+    with pytest.raises(
+        DataError, match=r"/file: the connection broke after [0-9,]+ bytes \(only 5,120 bytes came in 0 s"
+    ):
+        get(server, tmp_path / "w")
+    with pytest.raises(DataError, match=r"/file: cannot be fetched .*: only 5,120 bytes came in 0 seconds"):
+        read_image(server.url + "file")
+
+
+def test_an_image_that_is_shorter_than_the_server_says(server: WebServer) -> None:
+    server.resources["file"].cut = 2000
+    with pytest.raises(DataError, match=r"/file: must be 5,120 bytes long as the server says, got 2,000$"):
+        read_image(server.url + "file")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@127.0.0.1:9/a.png", "rtsp://me:secret@127.0.0.1:9/1", "http://secret@127.0.0.1:x/"]
+)
+def test_passwords_are_in_no_message_and_no_name(url: str, tmp_path: Path) -> None:
+    messages = []
+    assert list(open_sources(url, on_error=lambda error: messages.append(str(error)))) == []
+    with pytest.raises(DataError) as error:
+        download(url, tmp_path / "w", max_bytes=10)
+    for text in (*messages, str(error.value), name_of(url)):
+        assert "://" in text
+        assert "secret" not in text
+    assert len(messages) == 1
+
+
+def test_a_password_is_not_kept_beside_a_part(server: WebServer, tmp_path: Path) -> None:
+    part = web._Part(tmp_path / "w")
+    part.begin("http://me:secret@h/file", '"1"')
+    part.file.write_bytes(b"12")
+    assert "secret" not in (tmp_path / "w.part.json").read_text()
+    assert part.validator("http://me:secret@h/file") == '"1"'

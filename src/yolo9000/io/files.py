@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ __all__ = [
     "read_text",
     "reading",
     "reason",
+    "without_password",
     "write_atomically",
     "writing",
 ]
@@ -29,6 +31,7 @@ __all__ = [
 MAX_TEXT_BYTES = 64_000_000  # far above any real text file; keeps a wrong file from filling the memory
 _NAMES_TO_COMPARE = 2000  # a suggestion is not worth reading a folder of a million names for
 _MAX_MESSAGE = 600
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 
 _NO_FILES = {
     stat.S_IFDIR: "a folder",
@@ -215,9 +218,18 @@ def reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
+def without_password(text: str) -> str:
+    """The text with URLs that have no user and password.
+
+    >>> without_password("rtsp://admin:secret@host/1: cannot be opened")
+    'rtsp://host/1: cannot be opened'
+    """
+    return _CREDENTIALS.sub("", text)
+
+
 def one_line(name: str, problem: str) -> DataError:
     """A `DataError` of one line of limited length that any terminal can print, whatever the names of files are."""
-    message = f"{name}: {problem}"
+    message = without_password(f"{name}: {problem}")
     if len(message) > _MAX_MESSAGE:
         message = f"{message[: _MAX_MESSAGE // 2]} ... {message[-_MAX_MESSAGE // 2 :]}"
     return DataError("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))

@@ -30,7 +30,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from yolo9000.io.files import one_line, open_file, reading
+from yolo9000.io.files import one_line, open_file, reading, without_password
 from yolo9000.io.streams import SCHEME, fetch, read_stdin
 from yolo9000.types import SourceImage
 
@@ -325,6 +325,6 @@ def _scale_16_bits_to_8(image: Image.Image, name: str) -> Image.Image:
 def name_of(source: Source, suffix: str = "") -> str:
     """What an image from a source is called; one without a name is called by its type, with a suffix."""
     if isinstance(source, str | Path):
-        return "stdin" if source == "-" else str(source)
+        return "stdin" if source == "-" else without_password(str(source))
     file = getattr(source, "filename", None)  # a Pillow image or a memory map knows where it came from
     return os.fsdecode(file) if file else f"{type(source).__name__}{suffix}"

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.animations import read_images
-from yolo9000.io.files import one_line, open_file, reading
+from yolo9000.io.files import one_line, open_file, reading, without_password
 from yolo9000.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, MAX_PIXELS, Source, name_of, read_image
 from yolo9000.io.streams import SCHEME, in_temporary_file, peek_stdin, piped_stdin, read_stdin
 from yolo9000.io.videos import VIDEO_HEAD_BYTES, VIDEO_SUFFIXES, is_video, read_live, read_video
@@ -125,15 +125,16 @@ class _Opener:
             yield from self._open_path(Path(source), source)
 
     def _open_url(self, url: str) -> Iterator[SourceImage]:
-        with reading(url, "cannot be fetched"):
+        name = without_password(url)
+        with reading(name, "cannot be fetched"):
             parts = urlsplit(url)
         suffix = Path(parts.path).suffix.lower()
         if parts.scheme in _STREAM_SCHEMES:
-            yield from read_live(url, url, self.max_pixels, self.every)
+            yield from read_live(url, name, self.max_pixels, self.every)
         elif parts.scheme in SCHEMES and suffix in VIDEO_SUFFIXES:
-            yield from read_video(url, url, self.max_pixels, self.every)
+            yield from read_video(url, name, self.max_pixels, self.every)
         else:
-            yield from read_images(url, url, self.max_pixels, self.every)
+            yield from read_images(url, name, self.max_pixels, self.every)
 
     def _open_stdin(self, name: str) -> Iterator[SourceImage]:
         head = peek_stdin(name, VIDEO_HEAD_BYTES)

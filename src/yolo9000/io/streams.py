@@ -14,7 +14,7 @@ from threading import Thread
 from typing import cast
 
 from yolo9000.io.files import one_line, reading
-from yolo9000.io.web import web_opener
+from yolo9000.io.web import Pace, web_opener
 
 __all__ = ["SCHEME", "fetch", "in_temporary_file", "peek_stdin", "piped_stdin", "read_stdin"]
 
@@ -79,7 +79,8 @@ def fetch(url: str, name: str) -> bytes:
     """What a URL (http or https) gives, at most 256 MiB.
 
     Raises:
-        DataError: it cannot be fetched, has another scheme, or is longer.
+        DataError: it cannot be fetched, has another scheme, is longer, or shorter than the server says, or comes too
+            slowly.
     """
     from urllib.error import HTTPError  # here, because it takes long to import
 
@@ -87,14 +88,26 @@ def fetch(url: str, name: str) -> bytes:
     with reading(name, "cannot be fetched over http or https"):
         try:
             with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
-                return _read_all(response.read, name)
+                data = _read_all(response.read1, name, Pace())
+            _check_length(data, response.headers.get("Content-Length"), name)
+            return data
         except HTTPError as refused:
             refused.close()  # it holds the connection
             raise
 
 
-def _read_all(read: Callable[[int], bytes], name: str) -> bytes:
-    data = read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise one_line(name, f"must be at most {_MAX_BYTES:,} bytes long")
-    return data
+def _check_length(data: bytes, promised: str | None, name: str) -> None:
+    if promised is not None and promised.isdecimal() and len(data) != int(promised):
+        raise one_line(name, f"must be {int(promised):,} bytes long as the server says, got {len(data):,}")
+
+
+def _read_all(read: Callable[[int], bytes], name: str, pace: Pace | None = None) -> bytes:
+    parts, size = [], 0
+    while part := read(_CHUNK):
+        size += len(part)
+        if size > _MAX_BYTES:
+            raise one_line(name, f"must be at most {_MAX_BYTES:,} bytes long")
+        if pace:
+            pace.check(size)
+        parts.append(part)
+    return b"".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,19 +16,39 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from yolo9000.errors import DataError
+from yolo9000.io.files import without_password
 
 if TYPE_CHECKING:
     from email.message import Message
     from urllib.request import OpenerDirector
 
-__all__ = ["SCHEMES", "Progress", "download", "kept_digest", "sha256_of", "web_opener"]
+__all__ = ["SCHEMES", "Pace", "Progress", "download", "kept_digest", "sha256_of", "web_opener"]
 
 SCHEMES = ("http", "https")
 TIMEOUT = 60.0  # seconds without a byte
 CHUNK = 1 << 20
+GRACE_SECONDS = 60.0  # before the pace counts
+MIN_BYTES_PER_SECOND = 1024
 HTML_STARTS = (b"<!doctype", b"<html")
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and all bytes, None where the server does not say."""
+
+
+class Pace:
+    """Ends transfers that would not end by themselves: a server that sends a byte now and then."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def check(self, size: int) -> None:
+        """Check the number of bytes that have come so far.
+
+        Raises:
+            TimeoutError: on average fewer than 1,024 a second came, after the first minute.
+        """
+        seconds = time.monotonic() - self._start
+        if seconds > GRACE_SECONDS and size < MIN_BYTES_PER_SECOND * seconds:
+            raise TimeoutError(f"only {size:,} bytes came in {seconds:.0f} seconds")
 
 
 def web_opener() -> OpenerDirector:
@@ -92,8 +113,11 @@ def download(
         OSError: the file cannot be written.
     """
     part = _Part(path)
-    with _errors_of(url, part), _open(url, part) as response:
-        _receive(response, part, url, _Limits(sizes, max_bytes), progress)
+    try:
+        with _errors_of(url, part), _open(url, part) as response:
+            _receive(response, part, url, _Limits(sizes, max_bytes), progress)
+    except DataError as error:
+        raise DataError(without_password(str(error))) from None
     try:
         check(part.file)
     except Exception:
@@ -153,7 +177,7 @@ class _Part:
         """What the server called the version of the bytes so far; None if they come from elsewhere or are unknown."""
         try:
             origin = json.loads(self._origin.read_text(encoding="utf-8"))
-            return str(origin["validator"]) if origin["url"] == url else None
+            return str(origin["validator"]) if origin["url"] == without_password(url) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -161,7 +185,9 @@ class _Part:
         """Start over, with bytes of this version."""
         self.discard()
         if validator is not None:
-            self._origin.write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+            self._origin.write_text(
+                json.dumps({"url": without_password(url), "validator": validator}), encoding="utf-8"
+            )
 
     def discard(self) -> None:
         self.file.unlink(missing_ok=True)
@@ -264,7 +290,8 @@ def _validator(headers: Message) -> str | None:
 def _append(
     response: HTTPResponse, part: _Part, url: str, limits: _Limits, total: int | None, progress: Progress
 ) -> None:
-    size = part.size
+    size = begun = part.size
+    pace = Pace()
     with part.file.open("ab") as stream:
         progress(size, total)
         while chunk := response.read1(CHUNK):
@@ -275,5 +302,6 @@ def _append(
                 raise DataError(f"{url}: must be a file of at most {limits.largest:,} bytes, got more")
             stream.write(chunk)
             progress(size, total)
+            pace.check(size - begun)
         stream.flush()
         os.fsync(stream.fileno())
