@@ -106,14 +106,18 @@ _MODULES = {
     "track": "tracking.run",
     "train": "training.trainer",
 }
-_OTHER_NAMES = {"open_dataset": "open_data"}
+_RENAMED = {"open_dataset": "open_data"}
+_OTHER_NAMES = {"YOLO": "Detector.load(model)", "load": "Detector.load(model)"}
+"""Of other packages, and what they are called here."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import yolo9000`` costs nothing."""
+    if name in _OTHER_NAMES:
+        raise ImportError(f"yolo9000 has no {name}: use {_OTHER_NAMES[name]}")
     if name not in _MODULES:
         raise AttributeError(f"module 'yolo9000' has no attribute {name!r}")
-    value = getattr(import_module(f"yolo9000.{_MODULES[name]}"), _OTHER_NAMES.get(name, name))
+    value = getattr(import_module(f"yolo9000.{_MODULES[name]}"), _RENAMED.get(name, name))
     globals()[name] = value
     return value
 

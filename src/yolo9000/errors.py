@@ -9,7 +9,7 @@ backquotes; the command line replaces both with its options.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -143,6 +143,15 @@ def _problem(item: ErrorDetails) -> str:
 def _shortened(value: object) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def no_attribute(owner: str, name: str, ours: Mapping[str, str]) -> str:
+    """Message of an `AttributeError`, with this package's word for a name that other packages use.
+
+    >>> no_attribute("Detections", "xyxy", {"xyxy": "boxes_xyxy"})
+    "Detections has no attribute 'xyxy': use boxes_xyxy"
+    """
+    return f"{owner} has no attribute {name!r}" + (f": use {ours[name]}" if name in ours else "")
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from yolo9000.choices import ResizeMode
+from yolo9000.errors import no_attribute
 
 if TYPE_CHECKING:
     import supervision
@@ -94,6 +95,22 @@ class TreeAnswer:
     runner_up: PathStep | None
 
 
+_OTHER_NAMES = {
+    "boxes": "boxes_xyxy, scores and labels",
+    "xyxy": "boxes_xyxy",
+    "confidence": "scores",
+    "conf": "scores",
+    "class_id": "labels",
+    "cls": "labels",
+    "class_name": "names",
+    "tojson": "to_json()",
+    "to_df": "to_dataframe()",
+    "to_pandas": "to_dataframe()",
+    "pandas": "to_dataframe()",
+    "with_nms": "the setting nms_iou",
+}
+
+
 @dataclass(frozen=True, repr=False)
 class Detections:
     """The detections in one image, highest score first.
@@ -125,6 +142,11 @@ class Detections:
             )
         if self.answers and len(self.answers) != count:
             raise ValueError(f"Detections: {count} boxes need as many answers, got {len(self.answers)}")
+
+    if not TYPE_CHECKING:  # a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(no_attribute("Detections", name, _OTHER_NAMES))
 
     def __len__(self) -> int:
         return len(self.scores)

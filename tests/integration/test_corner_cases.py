@@ -85,7 +85,7 @@ def test_a_grey_network_is_trained(tmp_path: Path) -> None:
     assert trained.parameters[0].weights.shape == (8, 1, 3, 3)
 
 
-def test_other_numbers_of_channels_are_refused() -> None:
+def test_other_input_depths_are_refused() -> None:
     text = write_cfg(small_architecture(2)).replace("channels=3", "channels=4")
     with pytest.raises(ConfigError, match=r"^grey.cfg:\d+: \[net\] channels must be 1 or 3, got '4'$"):
         parse_cfg(text, name="grey.cfg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import pickle
@@ -20,6 +21,7 @@ from support.small_models import loaded, random_model, small_architecture, write
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.engines import choose_engine, start_engine
+from yolo9000.inference.prediction import Prediction
 
 ENGINES = ("openvino", "onnxruntime", "torch")
 
@@ -129,6 +131,51 @@ def test_eight_threads_get_what_one_gets(name: str) -> None:
     for index, outputs in enumerate(together):
         for output, expected in zip(outputs, alone[index % 16], strict=True):
             np.testing.assert_array_equal(output, expected)
+
+
+def test_asyncio_gets_what_one_gets(detector: Detector, images: list[np.ndarray]) -> None:
+    async def all_at_once() -> list[Prediction]:
+        return list(await asyncio.gather(*(asyncio.to_thread(detector, image) for image in images * 4)))
+
+    expected = [detector(image).detections.to_dict() for image in images] * 4
+    assert [prediction.detections.to_dict() for prediction in asyncio.run(all_at_once())] == expected
+
+
+FORKED = """
+import multiprocessing, sys
+import numpy as np
+from yolo9000 import Detector
+detector = Detector.load(sys.argv[1], engine=sys.argv[2], threads=1, conf_threshold=0.05)
+image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+expected = detector(image).detections.to_json()
+def answer(_):
+    return detector(image).detections.to_json()
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(answer, range(4), chunksize=1) == [expected] * 4
+print(len(expected))
+"""
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_after_a_fork_the_child_gets_what_the_parent_gets(tmp_path: Path, engine: str) -> None:
+    model = write_flat(tmp_path)
+    done = subprocess.run([sys.executable, "-c", FORKED, model, engine], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
+
+
+def test_names_of_other_packages_lead_to_ours(detector: Detector, images: list[np.ndarray]) -> None:
+    """Attributes that exist are not touched, and `hasattr` is right."""
+    prediction = detector(images[0])
+    for value, name in ((detector, "nothing"), (prediction, "nothing"), (prediction.detections, "xyxy")):
+        assert not hasattr(value, name)
+    with pytest.raises(AttributeError, match=r"^Detections has no attribute 'xyxy': use boxes_xyxy$"):
+        _ = prediction.detections.xyxy
+    with pytest.raises(AttributeError, match=r"^Detector has no attribute 'nothing'$"):
+        _ = detector.nothing
+    with pytest.raises(ImportError, match=r"yolo9000 has no YOLO: use Detector\.load"):
+        from yolo9000 import YOLO  # noqa: F401
 
 
 def test_openvino_keeps_the_shapes_that_were_used_last() -> None:

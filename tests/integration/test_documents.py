@@ -207,6 +207,15 @@ def test_the_data_set_file_of_the_document_is_one() -> None:
     assert len(file.val) == 1
 
 
+def test_the_python_of_the_page_about_python_runs(workplace: Path) -> None:
+    code = "\n".join(blocks("docs/python.md", "python"))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (workplace / "annotated.png").exists()
+    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["0", "2"]
+
+
 def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     (code,) = blocks("README.md", "python")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

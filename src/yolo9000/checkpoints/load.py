@@ -78,6 +78,10 @@ def load_model(
             path, weights, names=names, tree=tree, data=data, batch_norm=batch_norm, resize_mode=resize_mode
         )
     if path.suffix not in READERS:
+        if path.suffix in (".pt", ".pth"):
+            raise ConfigError(
+                f"{model}: PyTorch files are not read, as they can hold programs: use Detector.load(), or train"
+            )
         close = nearest(str(model), (BUNDLED, *RELEASED, *BUILT_IN))
         raise ConfigError(f"{model}: must be {BUNDLED} or a model file ({', '.join(MODEL_SUFFIXES)}){close}")
     if any((weights, names, tree, data)):

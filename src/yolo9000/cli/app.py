@@ -37,6 +37,8 @@ app = typer.Typer(
     "130 interrupted. --debug anywhere shows where an error came from.",
 )
 
+_TASKS = ("detect", "classify")  # which other programs want before what is to be done
+
 data_app.command("pseudo-boxes")(pseudo_boxes)
 tree_app.command("add")(add_class)
 for command in (predict, track, serve, val, train, export, info, calibrate, anchors, curves, download, label, review):
@@ -81,7 +83,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     try:
         code = app(arguments or ["--help"], prog_name="yolo9000", standalone_mode=False)
     except TyperException as error:
-        return _say(f"{error.format_message().rstrip('.')} (see yolo9000 --help)", EXIT_USAGE, debug)
+        hint = "write predict, train, val or export alone; " if arguments[0] in _TASKS else ""
+        return _say(f"{error.format_message().rstrip('.')} ({hint}see yolo9000 --help)", EXIT_USAGE, debug)
     except YoloError as error:
         return _say(spelled(error), EXIT_USAGE, debug)
     except OSError as error:  # e.g. a full disk, a folder that may not be written

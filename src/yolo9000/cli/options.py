@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = [
     "WordNetOption",
     "parse_size",
     "read_hierarchy",
+    "refuse_settings",
     "with_labels",
     "with_options",
 ]
@@ -146,6 +148,26 @@ ENGINE = OptionGroup(EngineSettings)
 DETECTION = OptionGroup(DetectionSettings)
 SERVE = OptionGroup(ServeSettings)
 TRACKING = OptionGroup(TrackingSettings)
+
+
+def refuse_settings(words: Sequence[str], command: Callable[..., None]) -> None:
+    """Raise a `ConfigError` where a source is written like a setting, ``conf=0.3``, and no file is called so."""
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier() or os.path.lexists(word):
+            continue
+        options = {
+            spelling for parameter in inspect.signature(command).parameters for spelling in _spellings(parameter)
+        }
+        if key in ("source", "sources"):
+            raise ConfigError(f"{word}: sources are written alone: {value}")
+        option = f"--{key.replace('_', '-')}"
+        way = f"options are written {option} {value}" if option in options else "unknown option"
+        raise ConfigError(f"{word}: {way} (see yolo9000 predict --help)")
+
+
+def _spellings(parameter: str) -> tuple[str, ...]:
+    return _SPELLED.get(parameter, (f"--{parameter.replace('_', '-')}",))
 
 
 def with_options(**groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -19,6 +19,7 @@ from yolo9000.cli.options import (
     LabelsOption,
     Options,
     WithinOption,
+    refuse_settings,
     with_labels,
     with_options,
 )
@@ -98,6 +99,7 @@ def predict(
     """Detect in images and videos."""
     from yolo9000.inference.detector import Detector
 
+    refuse_settings(sources, predict)
     if quiet:
         show_log(logging.ERROR)
     detector = with_labels(Detector.load(model, **model_options, **engine_options, **detection_options), labels)

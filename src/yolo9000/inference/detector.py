@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -18,7 +18,7 @@ from yolo9000.architectures.layers import BatchNormForm
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
-from yolo9000.errors import ConfigError, EngineError
+from yolo9000.errors import ConfigError, EngineError, no_attribute
 from yolo9000.inference.decode import decode_candidates, flat_scores
 from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
 from yolo9000.inference.head_output import (
@@ -28,7 +28,7 @@ from yolo9000.inference.head_output import (
     LazyClassLogits,
     find_candidates,
 )
-from yolo9000.inference.inputs import Color, Input, check_pixels_array, inputs_of, one_input
+from yolo9000.inference.inputs import Color, Input, OneImage, Pixels, check_pixels_array, inputs_of, one_input
 from yolo9000.inference.prediction import Prediction
 from yolo9000.inference.preprocess import fit
 from yolo9000.inference.query import Query
@@ -58,6 +58,24 @@ class ImageHead:
     index: int
     size_wh: tuple[int, int]
     candidates: Candidates
+
+
+_OTHER_NAMES = {
+    "train": "yolo9000.train(data)",
+    "val": "yolo9000.evaluate, or yolo9000 val",
+    "export": "yolo9000 export",
+    "track": "yolo9000 track",
+    "to": "Detector.load(device=...)",
+    "cuda": "Detector.load(device='cuda')",
+    "cpu": "Detector.load(device='cpu')",
+    "half": "Detector.load(precision='bfloat16')",
+    "eval": "the detector as it is",
+    "info": "yolo9000 info",
+    "setInput": "detector(image)",
+    "forward": "detector(image)",
+    "setInputSize": "Detector.load(size_wh=(width, height))",
+    "setInputParams": "Detector.load(size_wh=(width, height))",
+}
 
 
 class Detector:
@@ -95,6 +113,11 @@ class Detector:
         self.settings = settings or DetectionSettings()
         self.query = query or Query()
         self._loaded_with: dict[str, Any] | None = None
+
+    if not TYPE_CHECKING:  # a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(no_attribute("Detector", name, _OTHER_NAMES))
 
     def __repr__(self) -> str:
         width, height = self.network_wh
@@ -180,6 +203,17 @@ class Detector:
         """Display name of each label that the detector answers with."""
         return self.query.names(self.head)
 
+    @overload
+    def __call__(self, images: OneImage, *, color: Color = "rgb", batch: int = 1, **settings: Any) -> Prediction: ...
+
+    @overload
+    def __call__(self, images: Pixels, *, color: Color = "rgb", batch: int = 1, **settings: Any) -> Any: ...
+
+    @overload
+    def __call__(
+        self, images: Iterable[Input], *, color: Color = "rgb", batch: int = 1, **settings: Any
+    ) -> list[Prediction]: ...
+
     def __call__(
         self, images: Input | Iterable[Input], *, color: Color = "rgb", batch: int = 1, **settings: Any
     ) -> Any:
@@ -227,6 +261,7 @@ class Detector:
         recursive: bool = False,
         max_pixels: int = MAX_PIXELS,
         on_error: OnInputError | None = None,
+        **settings: Any,
     ) -> Iterator[Prediction]:
         """Detect in images one after the other, as they are requested; memory does not grow with their number.
 
@@ -239,6 +274,7 @@ class Detector:
             recursive: of a folder all images and videos below it.
             max_pixels: refuse larger images before they are decoded.
             on_error: called with the error of each input that cannot be read; None raises it.
+            **settings: for this call, see `DetectionSettings`.
 
         Raises:
             DataError: an input cannot be read and ``on_error`` is None.
@@ -246,7 +282,9 @@ class Detector:
         """
         if batch < 1:
             raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
-        detector = self.with_query(self.query.with_classes(self.head, classes)) if classes else self
+        detector = self.with_settings(**settings) if settings else self
+        if classes:
+            detector = detector.with_query(self.query.with_classes(self.head, classes))
         if batch > 1:
             self.warm_up(batch)
         images = open_sources(sources, max_pixels=max_pixels, every=every, recursive=recursive, on_error=on_error)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -22,13 +22,27 @@ from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.images import MAX_PIXELS, read_image
 from yolo9000.types import SourceImage
 
-__all__ = ["Color", "Input", "check_pixels_array", "inputs_of", "one_input"]
+__all__ = ["Color", "Input", "OneImage", "Pixels", "check_pixels_array", "inputs_of", "one_input"]
 
 Color = Literal["rgb", "bgr"]
 """Order of the channels of an array."""
 
-Input = str | Path | bytes | bytearray | memoryview | IO[bytes] | np.ndarray | Image.Image
-"""An image in memory, or where it is; also a torch tensor, whose type is only known where torch is installed."""
+
+@runtime_checkable
+class Tensor(Protocol):
+    """A torch tensor, whose own type is known only where torch is installed."""
+
+    def detach(self) -> Any:
+        """The tensor without gradient."""
+        ...
+
+
+OneImage = str | Path | bytes | bytearray | memoryview | IO[bytes] | Image.Image
+"""What is always one image."""
+Pixels = np.ndarray | Tensor
+"""One image, or a batch of them in one array."""
+Input = OneImage | Pixels
+"""An image in memory, or where it is."""
 
 CHANNELS = (1, 3, 4)
 

@@ -7,13 +7,13 @@ import io
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageShow
 
-from yolo9000.errors import DataError
+from yolo9000.errors import DataError, no_attribute
 from yolo9000.io.draw import annotate
 from yolo9000.io.records import image_record
 from yolo9000.types import Detections, SourceImage
@@ -22,6 +22,25 @@ __all__ = ["Prediction"]
 
 NOTEBOOK_WIDTH = 900  # pixels that a notebook shows an image at, at most
 NOTEBOOK_ROWS = 20
+
+
+_OTHER_NAMES = {
+    "boxes": "detections.boxes_xyxy, detections.scores and detections.labels",
+    "xyxy": "detections.boxes_xyxy",
+    "names": "detections.names",
+    "orig_img": "image.pixels",
+    "path": "image.name",
+    "speed": "seconds",
+    "plot": "draw()",
+    "render": "draw()",
+    "save_crop": "crop()",
+    "save_txt": "yolo9000 predict --format darknet",
+    "to_json": "detections.to_json()",
+    "tojson": "detections.to_json()",
+    "to_df": "detections.to_dataframe()",
+    "pandas": "detections.to_dataframe()",
+    "to_supervision": "detections.to_supervision()",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +56,14 @@ class Prediction:
     image: SourceImage
     detections: Detections
     seconds: float
+
+    if not TYPE_CHECKING:  # a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(no_attribute("Prediction", name, _OTHER_NAMES))
+
+        def __getitem__(self, name: Any) -> Any:
+            raise TypeError(f"Prediction has no items, got [{name!r}]: use detections.boxes_xyxy, .scores, .names")
 
     def __len__(self) -> int:
         return len(self.detections)

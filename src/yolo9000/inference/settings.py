@@ -17,6 +17,18 @@ _OTHER_NAMES = {
     "nms_iou": ("iou", "iou_thres", "iou_threshold", "nms", "nms_thresh", "nms_threshold"),
     "max_detections": ("max_det", "topk"),
 }
+_ELSEWHERE = {
+    "imgsz": "Detector.load(size_wh=(width, height))",
+    "size": "Detector.load(size_wh=(width, height))",
+    "device": "Detector.load(device=...)",
+    "half": "Detector.load(precision='bfloat16')",
+    "stream": "predict, which gives one image at a time",
+    "vid_stride": "every",
+    "save": "prediction.save(path)",
+    "show": "prediction.show()",
+    "verbose": "the logger yolo9000",
+    "agnostic_nms": "suppression='objectness'",
+}
 
 
 class ModelSettings(BaseModel):
@@ -110,5 +122,7 @@ class DetectionSettings(BaseModel):
 
 def suggest_setting(name: str) -> str:
     """`` (did you mean 'conf_threshold'?)`` for another name of a setting of detection, else an empty string."""
+    if name in _ELSEWHERE:
+        return f": use {_ELSEWHERE[name]}"
     meant = next((ours for ours, others in _OTHER_NAMES.items() if name in others), name)
     return nearest(meant, DetectionSettings.model_fields)
