@@ -46,7 +46,7 @@ ADDED = {
     "voc": [*SMALL_DETECTOR, "multi_scale.sizes=[64,96]", "optimizer.steps=[1]", "optimizer.scales=[0.1]"],
     "my.toml": SMALL_DETECTOR,
 }
-CAMERAS = ("yolo9000 predict 0 ", "yolo9000 track rtsp:")  # there are none
+NOT_RUN = ("yolo9000 predict 0 ", "yolo9000 track rtsp:", "yolo9000 serve")  # no cameras; a service does not end
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -57,7 +57,7 @@ def blocks(document: str, language: str) -> list[str]:
 def commands_of(document: str) -> list[str]:
     """The commands of the program in the shell examples of a document."""
     lines = "\n".join(blocks(document, "sh")).splitlines()
-    return [line for line in lines if "yolo9000 " in line and not line.startswith(CAMERAS)]
+    return [line for line in lines if "yolo9000 " in line and not line.startswith(NOT_RUN)]
 
 
 def words_of(command: str) -> list[str]:
