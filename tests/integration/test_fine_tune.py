@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,6 +226,14 @@ def test_what_training_starts_with_is_evaluated_and_kept_if_nothing_is_better(
         assert (old is None) == (new is None)
         if old is not None and new is not None:
             np.testing.assert_array_equal(old.weights, new.weights)
+
+
+def test_a_start_whose_metric_is_undefined_is_not_compared(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(monkeypatch, [math.nan, 0.2])
+    outcome = train(**settings(start), out=tmp_path / "run")
+    assert (outcome.start, outcome.scores["map50"]) == (None, 0.2)
 
 
 def test_a_large_validation_split_is_limited_and_what_is_changed_is_printed(start: Path, tmp_path: Path) -> None:

@@ -188,7 +188,8 @@ class Monitor:
     def evaluate_start(self) -> None:
         """Evaluate the weights that training starts with: what it must surpass."""
         self.evaluate()
-        self.start = self.best.get(self.learner.task.best)
+        score = self.best.get(self.learner.task.best, math.nan)
+        self.start = score if math.isfinite(score) else None
         self._without_improvement = 0
 
     def report(self, result: StepResult) -> None:
