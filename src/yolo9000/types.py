@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -174,6 +174,13 @@ class Detections:
             size_wh=self.size_wh,
             answers=tuple(self.answers[i] for i in indices) if self.answers else (),
         )
+
+    def resized(self, size_wh: tuple[int, int]) -> Detections:
+        """The detections in a resized copy of the image, whose width and height in pixels are given."""
+        if size_wh == self.size_wh:
+            return self
+        scale = np.tile(np.array(size_wh) / np.array(self.size_wh), 2)
+        return replace(self, boxes_xyxy=(self.boxes_xyxy * scale).astype(np.float32), size_wh=size_wh)
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as JSON text."""

@@ -93,6 +93,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_images(tmp_path / "pink-lady")
     (tmp_path / "parents.csv").write_text(blocks("docs/your-own-tree.md", "csv")[0])
     (tmp_path / "overrides.csv").write_text(blocks("docs/your-own-tree.md", "csv")[1])
+    write_geotiff(tmp_path / "field.tif")
     (tmp_path / "zones.yaml").write_text(blocks("docs/tracking.md", "yaml")[0])
     (tmp_path / "coarse.names").write_text("apple\nbanana\n")
     (tmp_path / "coco.names").write_text("".join(f"{name}\n" for name in COCO))
@@ -136,6 +137,14 @@ def write_images(folder: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
 
 
+def write_geotiff(path: Path) -> None:
+    import rasterio
+
+    on_earth = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)}
+    with rasterio.open(path, "w", driver="GTiff", width=90, height=70, count=3, dtype="uint8", **on_earth) as file:
+        file.write(np.random.default_rng(0).integers(0, 256, (3, 70, 90), dtype=np.uint8))
+
+
 def write_clip(path: Path) -> None:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (96, 64))
     assert writer.isOpened()
@@ -150,7 +159,17 @@ def write_clip(path: Path) -> None:
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("tour", "predict", "data", "training", "your-own-tree", "labeling", "page", "tracking")
+            for name in (
+                "tour",
+                "predict",
+                "data",
+                "training",
+                "your-own-tree",
+                "labeling",
+                "page",
+                "tracking",
+                "large-images",
+            )
         ),
     ],
 )
@@ -225,10 +244,11 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     assert len(done.stdout.splitlines()) >= 2 + 3  # two photographs, three frames
 
 
-def test_the_python_about_tracking_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = blocks("docs/tracking.md", "python")
-    monkeypatch.chdir(workplace)
-    exec(compile(code, "docs/tracking.md", "exec"), {})  # noqa: S102
+@pytest.mark.parametrize("document", ["docs/tracking.md", "docs/large-images.md"])
+@pytest.mark.usefixtures("workplace")
+def test_the_python_of_a_document_runs(document: str) -> None:
+    (code,) = blocks(document, "python")
+    exec(compile(code, document, "exec"), {})  # noqa: S102
 
 
 def test_every_recipe_that_comes_along_can_be_read_and_is_in_the_document() -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from yolo9000.choices import OnError, Split
 from yolo9000.errors import ConfigError
 from yolo9000.inference.settings import DetectionSettings, EngineSettings, ModelSettings
+from yolo9000.inference.tile_settings import TileSettings
 from yolo9000.serve.settings import ServeSettings
 from yolo9000.tracking.settings import TrackingSettings
 
@@ -30,6 +31,7 @@ __all__ = [
     "ENGINE",
     "MODEL",
     "SERVE",
+    "TILES",
     "TRACKING",
     "LabelsOption",
     "OnErrorOption",
@@ -146,6 +148,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {"size_wh": parse_size, "engine": _e
 MODEL = OptionGroup(ModelSettings)
 ENGINE = OptionGroup(EngineSettings)
 DETECTION = OptionGroup(DetectionSettings)
+TILES = OptionGroup(TileSettings)
 SERVE = OptionGroup(ServeSettings)
 TRACKING = OptionGroup(TrackingSettings)
 

@@ -16,6 +16,7 @@ from yolo9000.cli.options import (
     DETECTION,
     ENGINE,
     MODEL,
+    TILES,
     LabelsOption,
     Options,
     WithinOption,
@@ -27,7 +28,8 @@ from yolo9000.cli.results import Results, Wanted, targets_of
 from yolo9000.cli.terminal import Failures, printable, say, say_note, show_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from rich.progress import Progress
 
@@ -42,7 +44,7 @@ TargetOption = Annotated[
 ]
 
 
-@with_options(model_options=MODEL, engine_options=ENGINE, detection_options=DETECTION)
+@with_options(model_options=MODEL, engine_options=ENGINE, detection_options=DETECTION, tile_options=TILES)
 def predict(
     sources: Annotated[
         list[str],
@@ -54,6 +56,7 @@ def predict(
     model_options: Options,
     engine_options: Options,
     detection_options: Options,
+    tile_options: Options,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A .safetensors, .cfg, .onnx or .xml file, or the name of a model.")
     ] = BUNDLED,
@@ -75,7 +78,7 @@ def predict(
         typer.Option(
             "--format",
             "-f",
-            help="Also write jsonl, coco, csv, darknet or voc files, or an html page; may be repeated.",
+            help="Also write jsonl, coco, csv, darknet, voc or geojson files, or an html page; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -107,15 +110,8 @@ def predict(
         detector = detector.within([name.strip() for name in within.split(",")])
     with ExitStack() as stack:
         report = stack.enter_context(_Report(say_note if "-" in (json, csv) else say, quiet))
-        predictions = detector.predict(
-            sources,
-            batch=batch,
-            classes=classes or (),
-            every=every,
-            recursive=recursive,
-            max_pixels=max_pixels,
-            on_error=report.failed,
-        )
+        reading: Options = {"batch": batch, "every": every, "recursive": recursive, "max_pixels": max_pixels}
+        predictions = _predictions(detector, sources, classes or (), tile_options, on_error=report.failed, **reading)
         wanted = Wanted(out, formats or [], targets_of(json, csv), save, crops, show, every)
         results = stack.enter_context(Results(wanted, detector))
         for prediction in predictions:
@@ -123,6 +119,20 @@ def predict(
             report.done(prediction)
     report.summary(results.folder, detector)
     report.failures.exit()
+
+
+def _predictions(
+    detector: Detector, sources: list[str], classes: Sequence[str], tile_options: Options, **reading: Any
+) -> Iterator[Prediction]:
+    """The predictions in all images, by tiles if that was asked for."""
+    if not tile_options:
+        return detector.predict(sources, classes=classes, **reading)
+    from yolo9000.inference.tile_settings import TileSettings
+    from yolo9000.inference.tiles import predict_by_tiles
+
+    if classes:
+        detector = detector.with_query(detector.query.with_classes(detector.head, classes))
+    return predict_by_tiles(detector, sources, TileSettings.checked(**tile_options), **reading)
 
 
 class _Report:
@@ -195,7 +205,7 @@ def _progress() -> Progress | None:
 def _line(prediction: Prediction) -> str:
     image, counts = prediction.image, Counter(prediction.detections.names)
     name = image.name if image.frame is None else f"{image.name} frame {image.frame}"
-    width, height = image.size_wh
+    width, height = prediction.detections.size_wh
     what = ", ".join(label if n == 1 else f"{n} x {label}" for label, n in counts.items()) or "nothing"
     return f"{name} {width}x{height}: {what} ({prediction.seconds * 1e3:.1f} ms)"
 

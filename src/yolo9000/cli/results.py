@@ -86,7 +86,8 @@ class Results:
         if self._results is None:
             self._results = self._open()
         image = prediction.image
-        self._results.write(image.name, image.frame, prediction.detections, image.timestamp)
+        to_lonlat = getattr(image, "to_lonlat", None)
+        self._results.write(image.name, image.frame, prediction.detections, image.timestamp, to_lonlat=to_lonlat)
         try:
             self._write_images(prediction)
         except DataError as error:  # e.g. wider than a JPEG can be

@@ -48,7 +48,7 @@ class Prediction:
     """The detections in one image. A notebook shows it as the annotated image and a table.
 
     Attributes:
-        image: the image, or the frame of a video.
+        image: the image, or the frame of a video; of an image that is read by windows a reduced copy.
         detections: in it.
         seconds: time of its batch divided by the batch's images, from pixels to detections; reading is not counted.
     """
@@ -77,7 +77,7 @@ class Prediction:
 
     def draw(self, *, show_path: bool = True) -> UInt8[np.ndarray, "h w 3"]:
         """The image with boxes and labels, on a tree with the path to each label."""
-        return annotate(self.image.pixels, self.detections, show_path=show_path)
+        return annotate(self.image.pixels, self.detections.resized(self.image.size_wh), show_path=show_path)
 
     def save(self, path: str | Path) -> None:
         """Write the image with boxes and labels; the suffix gives the format.
@@ -112,7 +112,7 @@ class Prediction:
             raise ValueError(f"margin must be at least 0, got {margin}")
         width, height = self.image.size_wh
         crops = []
-        for left, top, right, bottom in self.detections.boxes_xyxy.astype(np.float64):
+        for left, top, right, bottom in self.detections.resized(self.image.size_wh).boxes_xyxy.astype(np.float64):
             dx, dy = margin * (right - left), margin * (bottom - top)
             x0, x1 = _span(left - dx, right + dx, width)
             y0, y1 = _span(top - dy, bottom + dy, height)

@@ -24,6 +24,7 @@ from yolo9000.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, MAX_PIXELS, Sourc
 from yolo9000.io.streams import SCHEME, in_temporary_file, peek_stdin, piped_stdin, read_stdin
 from yolo9000.io.videos import VIDEO_HEAD_BYTES, VIDEO_SUFFIXES, is_video, read_live, read_video
 from yolo9000.io.web import SCHEMES
+from yolo9000.io.windows import open_windowed
 from yolo9000.types import SourceImage
 
 __all__ = ["OnInputError", "open_sources"]
@@ -45,6 +46,7 @@ def open_sources(
     max_pixels: int = MAX_PIXELS,
     every: int = 1,
     recursive: bool = False,
+    by_windows: bool = False,
     on_error: OnInputError | None = None,
 ) -> Iterator[SourceImage]:
     """All images that the sources name, in order, each decoded when it is asked for.
@@ -69,6 +71,7 @@ def open_sources(
         max_pixels: maximum width x height that is decoded, of images and of frames.
         every: of a video, a stream or a camera the frames 0, every, 2 x every ... are given.
         recursive: whether a folder gives all images and videos below it.
+        by_windows: whether files with more pixels, and GeoTIFF, are given as a `WindowedImage`.
         on_error: called with the error of each input that cannot be read, after which the next one is read; None
             raises it. After the last frame it is an error if frames of a video are missing or damaged, and if a
             stream or a camera cannot be opened again for two minutes.
@@ -80,7 +83,7 @@ def open_sources(
     if every < 1:
         raise ConfigError(f"must be at least 1, got {every}", argument="every")
     many = [sources] if isinstance(sources, Source) else sources
-    return _Opener(max_pixels, every, recursive, on_error).open_all(many)
+    return _Opener(max_pixels, every, recursive, by_windows, on_error).open_all(many)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class _Opener:
     max_pixels: int
     every: int
     recursive: bool
+    by_windows: bool
     on_error: OnInputError | None
 
     def open_all(self, sources: Iterable[Source]) -> Iterator[SourceImage]:
@@ -168,6 +172,9 @@ class _Opener:
     def _open_file(self, path: Path, name: str) -> Iterator[SourceImage]:
         if _is_video_file(path, name):
             yield from read_video(path, name, self.max_pixels, self.every)
+        elif self.by_windows and (windowed := open_windowed(path, name, self.max_pixels)):
+            with windowed:
+                yield windowed
         else:
             yield from read_images(path, name, self.max_pixels, self.every)
 

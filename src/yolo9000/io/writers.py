@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote
+
+import numpy as np
 
 from yolo9000.errors import ConfigError, nearest
 from yolo9000.io.files import writing
 from yolo9000.io.naming import OutputNames
 from yolo9000.io.records import image_record
+from yolo9000.io.windows import ToLonLat
 from yolo9000.types import Detections
 
 __all__ = ["FORMATS", "ResultWriter", "Stream", "TextFile", "check_formats"]
 
-FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html")
+FORMATS = ("jsonl", "coco", "csv", "darknet", "voc", "html", "geojson")
+_log = logging.getLogger(__name__)
 
 _CSV_HEADER = (
     *("source", "frame", "timestamp", "name", "label", "score"),
@@ -62,7 +67,8 @@ class ResultWriter:
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
       valid`` writes the same files, its far sides one pixel further;
     - ``html``: ``index.html``, each image as an `ImageWriter` wrote it beside the page, with a table of what was
-      found and on a tree the way to it, with the probability of each step; of a video the video alone.
+      found and on a tree the way to it, with the probability of each step; of a video the video alone;
+    - ``geojson``: ``detections.geojson``, of images that say where they lie on the earth (GeoTIFF).
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
 
@@ -99,7 +105,14 @@ class ResultWriter:
                 self._sinks.append(sink)
             self._open_sinks = opened.pop_all()
 
-    def write(self, image_name: str, frame: int | None, detections: Detections, timestamp: float | None = None) -> None:
+    def write(
+        self,
+        image_name: str,
+        frame: int | None,
+        detections: Detections,
+        timestamp: float | None = None,
+        to_lonlat: ToLonLat | None = None,
+    ) -> None:
         """Add the detections, 0 or more, of one image or one frame to every file.
 
         Args:
@@ -107,6 +120,7 @@ class ResultWriter:
             frame: 0-based number of the frame; None for a single image.
             detections: what was found in it.
             timestamp: of the frame, in seconds; None for a single image.
+            to_lonlat: where the image's pixels lie on the earth; None where that is not known.
 
         Raises:
             ConfigError: a label has no COCO category id.
@@ -114,7 +128,7 @@ class ResultWriter:
         """
         if not self._sinks:
             return
-        result = _Result(image_name, frame, timestamp, self.names.stem(image_name, frame), detections)
+        result = _Result(image_name, frame, timestamp, self.names.stem(image_name, frame), detections, to_lonlat)
         for sink in self._sinks:
             sink.write(result)
 
@@ -142,6 +156,7 @@ class _Result:
     timestamp: float | None
     stem: str
     detections: Detections
+    to_lonlat: ToLonLat | None
 
 
 @runtime_checkable  # for the type checks in test runs
@@ -186,6 +201,8 @@ def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) 
             return _VocResults(folder / "results")
         case "html":
             return _HtmlPage(folder / "index.html")
+        case "geojson":
+            return _GeoJson(folder / "detections.geojson")
         case _:
             return _DarknetLabels(folder / "labels")
 
@@ -233,21 +250,18 @@ class _JsonLines:
         self._text.close()
 
 
-class _CocoResults:
-    def __init__(self, path: Path, category_ids: Mapping[int, int] | None) -> None:
-        self._path = path
+class _JsonArray:
+    """A JSON file that is an array of records, or ends with one; it appears, whole, when it is closed."""
+
+    def __init__(self, path: Path, before: str = "[", after: str = "]") -> None:
+        self._path, self._after = path, after
         self._part = path.with_name(path.name + ".part")
-        self._category_ids = None if category_ids is None else dict(category_ids)
         self._separator = "\n"
         with writing(self._part):
             self._file = self._part.open("w", encoding="ascii", newline="\n")
-            self._file.write("[")
+            self._file.write(before)
 
-    def write(self, result: _Result) -> None:
-        try:
-            records = result.detections.to_coco(_coco_image_id(result.stem, result.frame), self._category_ids)
-        except KeyError as error:
-            raise ConfigError(f"{result.source}: label {error} has no COCO category id") from error
+    def add(self, records: Iterable[dict[str, Any]]) -> None:
         for record in records:
             with writing(self._part):
                 self._file.write(self._separator + json.dumps(record))
@@ -256,8 +270,56 @@ class _CocoResults:
     def close(self) -> None:
         with writing(self._path):
             with self._file:
-                self._file.write("\n]\n")
+                self._file.write(f"\n{self._after}\n")
             self._part.replace(self._path)
+
+
+class _CocoResults:
+    def __init__(self, path: Path, category_ids: Mapping[int, int] | None) -> None:
+        self._file = _JsonArray(path)
+        self._category_ids = None if category_ids is None else dict(category_ids)
+
+    def write(self, result: _Result) -> None:
+        try:
+            records = result.detections.to_coco(_coco_image_id(result.stem, result.frame), self._category_ids)
+        except KeyError as error:
+            raise ConfigError(f"{result.source}: label {error} has no COCO category id") from error
+        self._file.add(records)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _GeoJson:
+    """Features of RFC 7946: each box as a polygon in longitude and latitude."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = _JsonArray(path, '{"type": "FeatureCollection", "features": [', "]}")
+        self._path = path
+
+    def write(self, result: _Result) -> None:
+        if result.to_lonlat is None:
+            _log.warning("%s: does not say where it lies on the earth: not in %s", result.source, self._path)
+            return
+        records = result.detections.to_dict()["detections"]
+        corners = [_corners(*record["box_xyxy"]) for record in records]
+        lonlat = result.to_lonlat(np.array(corners, np.float64).reshape(-1, 2)).reshape(-1, 5, 2)
+        self._file.add(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [ring.round(8).tolist()]},
+                "properties": {"source": result.source, **record},
+            }
+            for ring, record in zip(lonlat, records, strict=True)
+        )
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _corners(left: float, top: float, right: float, bottom: float) -> list[tuple[float, float]]:
+    """The corners of a box, closed; counterclockwise where north is up."""
+    return [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
 
 
 def _coco_image_id(stem: str, frame: int | None) -> int | str:
