@@ -47,10 +47,9 @@ def test_walk(name: str, rule: str, column: str) -> None:
     tree, golden = tree_of(name), arrays("tree")
     conditionals = golden[f"{name}_cond"].T.copy()
 
-    def of_group(objects: np.ndarray, group: int) -> np.ndarray:
-        first = tree.group_offsets[group]
-        return conditionals[objects, first : first + tree.group_sizes[group]]
+    def of_groups(objects: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        return np.concatenate([conditionals[i, tree.groups == group] for i, group in zip(objects, groups, strict=True)])
 
     for column_index, threshold in enumerate(TREES[name]["thresholds"]):
-        tree_paths = tree.decode(of_group, len(conditionals), threshold, rule)
+        tree_paths = tree.decode(of_groups, len(conditionals), threshold, rule)
         assert [tree_path.nodes[-1] for tree_path in tree_paths] == golden[f"{name}_{column}"][:, column_index].tolist()

@@ -167,9 +167,8 @@ def _answer(rng: np.random.Generator, label: int, noise: Noise):
     logits[list(TREE.path(label))] += noise.certainty
     conditionals = TREE.softmax(logits)
 
-    def of_group(_: np.ndarray, group: int) -> np.ndarray:
-        first = int(TREE.group_offsets[group])
-        return conditionals[None, first : first + int(TREE.group_sizes[group])]
+    def of_groups(_: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        return conditionals[TREE.groups == groups[0]]
 
-    (path,) = TREE.decode(of_group, 1, HIER_THRESH)
+    (path,) = TREE.decode(of_groups, 1, HIER_THRESH)
     return tree_answer(TREE, path)

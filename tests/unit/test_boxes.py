@@ -82,9 +82,23 @@ def test_nms_of_nothing() -> None:
     assert none.dtype == np.int64
 
 
+def test_nms_of_many_boxes_is_the_greedy_loop() -> None:
+    """More boxes than are looked at together; chains in which a box is kept since what would drop it is dropped."""
+    rng = np.random.default_rng(7)
+    corners = rng.uniform(0, 60, (700, 2))
+    many = np.concatenate([corners, corners + rng.uniform(8, 30, (700, 2))], axis=1).astype(np.float32)
+    scores = rng.permutation(700).astype(np.float32)
+    expected: list[int] = []
+    for index in np.argsort(-scores):
+        if not (iou(many[index], many[expected]) > 0.3).any():
+            expected.append(int(index))
+    assert nms(many, scores, 0.3).tolist() == expected
+    assert 50 < len(expected) < 300
+
+
 def test_suppress_in_a_given_order_and_only_what_may_be_the_same() -> None:
     four = boxes([0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [0, 0, 9, 10])
     order = np.array([2, 0, 1, 3])
     assert suppress(four, order, 0.5).tolist() == [2]
-    parity = suppress(four, order, 0.5, lambda index, others: others % 2 == index % 2)
+    parity = suppress(four, order, 0.5, lambda first, others: others % 2 == first[:, None] % 2)
     assert parity.tolist() == [2, 1]  # 0 falls to 2, 3 falls to 1

@@ -24,6 +24,7 @@ from yolo9000.inference.head_output import (
     node_scores,
     sigmoid,
     softmax,
+    softmax_of_segments,
 )
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
@@ -210,6 +211,32 @@ def test_rows_on_demand_are_a_matrix_product() -> None:
     # prior 1, cell 1: 0*2 + 2*20 + 2 = 42 and -2 + 20 + 3 = 21; prior 0, cell 0: 10, 1 + 10 + 100; cell 1: 20, 122
     assert rows.tolist() == [[42, 21], [10, 111], [20, 122]]
     assert lazy.rows(0, np.zeros(0, np.int64), 0, 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("kind", [LazyClassLogits, DenseClassLogits])
+def test_segments_are_rows_of_other_classes_for_each_anchor(kind: type) -> None:
+    """2 images, 3 channels on a 2 x 3 grid, 2 anchors, 7 classes; anchors and classes in no order."""
+    rng = np.random.default_rng(3)
+    features, weights = rng.normal(size=(2, 3, 2, 3)).astype("f4"), rng.normal(size=(2, 7, 3)).astype("f4")
+    biases = rng.normal(size=(2, 7)).astype("f4")
+    dense = np.einsum("ncij,akc->nakij", features, weights) + biases[:, :, None, None]
+    logits = LazyClassLogits(features, weights, biases) if kind is LazyClassLogits else DenseClassLogits(dense)
+    anchors = np.array([8, 1, 7, 2, 11])
+    items, firsts, sizes = np.array([4, 0, 1, 2, 0]), np.array([2, 0, 5, 2, 2]), np.array([3, 2, 1, 3, 3])
+    segments = logits.segments(1, anchors)(items, firsts, sizes)
+    rows = [
+        logits.rows(1, anchors[[item]], int(first), int(first + size))[0]
+        for item, first, size in zip(items, firsts, sizes, strict=True)
+    ]
+    np.testing.assert_allclose(segments, np.concatenate(rows), atol=1e-6)
+    assert abs(segments).min() > 1e-3
+
+
+def test_softmax_of_segments() -> None:
+    # (0, ln 3): 1/4, 3/4; (5): 1; (0, 0, ln 2): 1/4, 1/4, 1/2; an infinite logit leaves its segment undefined
+    x = np.array([0, np.log(3), 5, 0, 0, np.log(2), np.inf, 0], np.float32)
+    probabilities = softmax_of_segments(x, np.array([2, 1, 3, 2]))
+    np.testing.assert_allclose(probabilities, [0.25, 0.75, 1, 0.25, 0.25, 0.5, 0, 0], rtol=1e-6)
 
 
 def test_rows_computed_already_are_looked_up() -> None:

@@ -130,12 +130,11 @@ def test_probabilities_of_a_batch() -> None:
 # The walk down
 
 
-def asker(tree: WordTree, conditionals: np.ndarray) -> Callable[[np.ndarray, int], np.ndarray]:
-    def of_group(objects: np.ndarray, group: int) -> np.ndarray:
-        first = tree.group_offsets[group]
-        return conditionals[objects, first : first + tree.group_sizes[group]]
+def asker(tree: WordTree, conditionals: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def of_groups(objects: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        return np.concatenate([conditionals[i, tree.groups == group] for i, group in zip(objects, groups, strict=True)])
 
-    return of_group
+    return of_groups
 
 
 def decode(tree: WordTree, conditionals: np.ndarray, threshold: float, rule: str = "conditional") -> list[TreePath]:
@@ -209,7 +208,7 @@ def test_a_top_node_is_accepted_however_unlikely(rule: str, threshold: float) ->
     assert path == TreePath((3,), (0.3,), None, (1, 0.2))
 
 
-def test_a_group_is_asked_once_and_only_on_the_way() -> None:
+def test_groups_are_asked_level_by_level_and_only_on_the_way() -> None:
     asked = []
     conditionals = np.array(
         [
@@ -220,17 +219,17 @@ def test_a_group_is_asked_once_and_only_on_the_way() -> None:
         ]
     )
 
-    def of_group(objects: np.ndarray, group: int) -> np.ndarray:
-        asked.append((group, objects.tolist()))
-        return asker(TREE, conditionals)(objects, group)
+    def of_groups(objects: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        asked.append((objects.tolist(), groups.tolist()))
+        return asker(TREE, conditionals)(objects, groups)
 
-    paths = TREE.decode(of_group, 4, 0.1)
+    paths = TREE.decode(of_groups, 4, 0.1)
     assert [path.nodes for path in paths] == [(0, 2, 7), (1, 5), (0, 3), (0, 2, 6)]
-    assert asked == [(0, [0, 1, 2, 3]), (1, [0, 2, 3]), (2, [1]), (3, [0, 3])]
+    assert asked == [([0, 1, 2, 3], [0, 0, 0, 0]), ([0, 1, 2, 3], [1, 2, 1, 1]), ([0, 3], [3, 3])]
 
 
 def test_no_objects() -> None:
-    def never(objects: np.ndarray, group: int) -> np.ndarray:
+    def never(objects: np.ndarray, groups: np.ndarray) -> np.ndarray:
         raise AssertionError("nothing must be asked")
 
     assert TREE.decode(never, 0, 0.5) == []

@@ -245,10 +245,9 @@ def _best_temperature(logits: Float64[np.ndarray, "m size"], true: Int64[np.ndar
 def _path(one: LocatedObject, tree: WordTree, temperatures: Sequence[float], hier_thresh: float = 0.0) -> TreePath:
     """The path of an object down the tree with calibrated probabilities."""
 
-    def conditionals(_: Int64[np.ndarray, " m"], group: int) -> Float64[np.ndarray, "1 size"]:
-        first = int(tree.group_offsets[group])
-        logits = one.logits[first : first + int(tree.group_sizes[group])]
-        return np.asarray(softmax((logits / temperatures[int(tree.depths[first])])[None]))
+    def conditionals(_: Int64[np.ndarray, " 1"], groups: Int64[np.ndarray, " 1"]) -> Float64[np.ndarray, " size"]:
+        first, size = int(tree.group_offsets[groups[0]]), int(tree.group_sizes[groups[0]])
+        return np.asarray(softmax(one.logits[first : first + size] / temperatures[int(tree.depths[first])]))
 
     return tree.decode(conditionals, 1, hier_thresh)[0]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -24,18 +25,32 @@ from yolo9000.taxonomy.wordtree import WordTree
 __all__ = [
     "Candidates",
     "ClassLogits",
+    "Conditionals",
     "DenseClassLogits",
     "HeadOutput",
     "LazyClassLogits",
+    "Segments",
     "class_probabilities",
     "class_scores",
     "conditionals_of",
     "decode_boxes",
     "find_candidates",
     "node_scores",
+    "ranges",
     "sigmoid",
     "softmax",
+    "softmax_of_segments",
 ]
+
+
+Segments = Callable[
+    [Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]], Float32[np.ndarray, " sizes"]
+]
+"""Called with indices of the anchors, and for each the first class and their number; returns all logits in one row."""
+
+
+Conditionals = Callable[[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]], Float32[np.ndarray, " sizes_of_groups"]]
+"""Called with candidates and a sibling group for each; returns the groups' conditional probabilities in one row."""
 
 
 @runtime_checkable
@@ -46,6 +61,10 @@ class ClassLogits(Protocol):
         self, image: int, anchors: Int64[np.ndarray, " m"], first: int, last: int
     ) -> Float32[np.ndarray, "m size"]:
         """Logits of the classes ``first`` to ``last - 1`` for some anchors of one image of the batch."""
+        ...
+
+    def segments(self, image: int, anchors: Int64[np.ndarray, " m"]) -> Segments:
+        """Logits of other classes for each of some anchors of one image: what hierarchical decoding asks for."""
         ...
 
 
@@ -66,6 +85,18 @@ class DenseClassLogits:
         _, a, k, h, w = self.logits.shape
         prior, cell = np.divmod(anchors, h * w)
         return np.asarray(self.logits[image].reshape(a, k, h * w)[prior, first:last, cell])
+
+    def segments(self, image: int, anchors: Int64[np.ndarray, " m"]) -> Segments:
+        """See `ClassLogits.segments`."""
+        _, a, k, h, w = self.logits.shape
+        prior, cell = np.divmod(anchors, h * w)
+        logits = self.logits[image].reshape(a, k, h * w)
+
+        def of(items: np.ndarray, firsts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+            each = np.repeat(items, sizes)
+            return np.asarray(logits[prior[each], ranges(firsts, sizes), cell[each]])
+
+        return of
 
 
 @dataclass(frozen=True)
@@ -98,6 +129,29 @@ class LazyClassLogits:
             out[of_prior] = products + self.biases[a, first:last]
         return out
 
+    def segments(self, image: int, anchors: Int64[np.ndarray, " m"]) -> Segments:
+        """See `ClassLogits.segments`. Anchors of one prior that ask for the same classes are computed together."""
+        _, c, h, w = self.features.shape
+        prior, cell = np.divmod(anchors, h * w)
+        features = np.ascontiguousarray(self.features[image].reshape(c, h * w).T[cell])
+
+        def of(items: np.ndarray, firsts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+            keys = prior[items] * self.weights.shape[1] + firsts
+            order = np.argsort(keys, kind="stable")
+            items, firsts, sizes = items[order], firsts[order], sizes[order]
+            ends = np.cumsum(sizes)
+            out = np.empty(int(ends[-1]), np.float32)
+            runs = [0, *(np.flatnonzero(np.diff(keys[order])) + 1).tolist(), len(items)]
+            for begin, end in pairwise(runs):
+                a, first, size = prior[items[begin]], firsts[begin], sizes[begin]
+                part = out[ends[begin] - size : ends[end - 1]].reshape(end - begin, size)
+                np.vecdot(features[items[begin:end], None], self.weights[a, first : first + size], out=part)
+            out += self.biases[np.repeat(prior[items], sizes), ranges(firsts, sizes)]
+            back = np.argsort(order)
+            return np.asarray(out[ranges((ends - sizes)[back], sizes[back])])
+
+        return of
+
 
 @dataclass(frozen=True)
 class HeadOutput:
@@ -127,6 +181,12 @@ class Candidates:
     anchors: Int64[np.ndarray, " m"]
     objectness: Float32[np.ndarray, " m"]
     boxes_cxcywh: Float32[np.ndarray, "m 4"]
+
+
+def ranges(firsts: Int64[np.ndarray, " m"], sizes: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " sizes"]:
+    """The integers ``first`` to ``first + size - 1`` of each pair, in one row."""
+    starts = np.cumsum(sizes) - sizes
+    return np.asarray(np.arange(int(sizes.sum())) + np.repeat(firsts - starts, sizes))
 
 
 def sigmoid(x: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
@@ -208,27 +268,36 @@ def node_scores(
 
     Darknet: src/region_layer.c get_region_detections with ``map``.
     """
-    conditionals = conditionals_of(output.class_logits, image, tree, candidates)
-    everyone = np.arange(len(candidates.anchors))
     of_group: dict[int, Float32[np.ndarray, "m size"]] = {}
     scores = np.repeat(candidates.objectness[:, None], len(nodes), axis=1)
     for column, node in enumerate(nodes):
         for step in tree.path(int(node)):
             group = int(tree.groups[step])
+            first, size = int(tree.group_offsets[group]), int(tree.group_sizes[group])
             if group not in of_group:
-                of_group[group] = conditionals(everyone, group)
-            scores[:, column] *= of_group[group][:, step - tree.group_offsets[group]]
+                of_group[group] = softmax(output.class_logits.rows(image, candidates.anchors, first, first + size))
+            scores[:, column] *= of_group[group][:, step - first]
     return scores
 
 
-def conditionals_of(
-    logits: ClassLogits, image: int, tree: WordTree, candidates: Candidates
-) -> Callable[[Int64[np.ndarray, " m"], int], Float32[np.ndarray, "m size"]]:
-    """A function of some candidates and a sibling group: the group's conditional probabilities, computed on demand."""
+def conditionals_of(logits: ClassLogits, image: int, tree: WordTree, candidates: Candidates) -> Conditionals:
+    """A function of some candidates and a sibling group for each: their conditional probabilities, on demand."""
+    segments = logits.segments(image, candidates.anchors)
 
-    def conditionals(items: Int64[np.ndarray, " m"], group: int) -> Float32[np.ndarray, "m size"]:
-        first = int(tree.group_offsets[group])
-        last = first + int(tree.group_sizes[group])
-        return softmax(logits.rows(image, candidates.anchors[items], first, last))
+    def conditionals(items: Int64[np.ndarray, " m"], groups: Int64[np.ndarray, " m"]) -> np.ndarray:
+        sizes = tree.group_sizes[groups]
+        return softmax_of_segments(segments(items, tree.group_offsets[groups], sizes), sizes)
 
     return conditionals
+
+
+def softmax_of_segments(
+    x: Float32[np.ndarray, " sizes"], sizes: Int64[np.ndarray, " m"]
+) -> Float32[np.ndarray, " sizes"]:
+    """Softmax of each segment of a row; as `softmax`."""
+    starts = np.cumsum(sizes) - sizes
+    with np.errstate(invalid="ignore"):
+        exponentials = np.exp(x - np.repeat(np.maximum.reduceat(x, starts), sizes))
+        probabilities = exponentials / np.repeat(np.add.reduceat(exponentials, starts), sizes)
+    probabilities[np.isnan(probabilities)] = 0
+    return np.asarray(probabilities)

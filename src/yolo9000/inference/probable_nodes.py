@@ -6,12 +6,13 @@ The thresholds may then change without the network being run again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from yolo9000.architectures.head import Head
-from yolo9000.inference.head_output import Candidates, HeadOutput, class_probabilities, conditionals_of
+from yolo9000.inference.head_output import Candidates, Conditionals, HeadOutput, class_probabilities, conditionals_of
 from yolo9000.taxonomy.wordtree import WordTree
 
 __all__ = ["NodeProbabilities", "probable_nodes"]
@@ -96,9 +97,7 @@ class _Search:
 
     def _search(self, group: int, part: _Part) -> list[tuple[int, _Part]]:
         """List the nodes of a sibling group; the groups to go on with."""
-        conditionals = conditionals_of(self.output.class_logits, self.image, self.tree, self.candidates)(
-            part.items, group
-        )
+        conditionals = self.conditionals(part.items, np.full(len(part.items), group)).reshape(len(part.items), -1)
         absolute = part.above[:, None] * conditionals
         best, second = _best_two(conditionals, part.greedy)
         entered = (absolute >= self.minimum) | best
@@ -111,6 +110,11 @@ class _Search:
             if (below := int(self.tree.child_groups[offset + column])) >= 0
             for mask in [entered[:, column]]
         ]
+
+    @cached_property
+    def conditionals(self) -> Conditionals:
+        """See `conditionals_of`."""
+        return conditionals_of(self.output.class_logits, self.image, self.tree, self.candidates)
 
     def _by_candidate(self, count: int) -> list[NodeProbabilities]:
         if not self.columns:

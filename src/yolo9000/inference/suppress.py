@@ -48,9 +48,10 @@ def remaining(candidates: Candidates, labelled: LabelledBoxes, settings: Detecti
         case "path" if labelled.paths:
             return tree_nms(boxes, labelled.scores, [path.nodes for path in labelled.paths], settings.nms_iou)
         case _:
-            groups = (np.flatnonzero(labelled.labels == label) for label in np.unique(labelled.labels))
+            by_label = np.argsort(labelled.labels, kind="stable")
+            groups = np.split(by_label, np.flatnonzero(np.diff(labelled.labels[by_label])) + 1)
             kept = [group[nms(boxes[group], labelled.scores[group], settings.nms_iou)] for group in groups]
-            return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+            return np.concatenate(kept)
 
 
 def tree_nms(
@@ -77,8 +78,11 @@ def tree_nms(
     depths = np.array([len(path) for path in paths], np.int64)
     labels = np.array([path[-1] for path in paths], np.int64)
     order = np.lexsort((-scores, -depths))
+    steps = np.full((len(paths), int(depths.max(initial=0))), -1, np.int64)
+    for row, path in zip(steps, paths, strict=True):
+        row[: len(path)] = path
 
-    def on_path(index: int, others: Int64[np.ndarray, " m"]) -> Bool[np.ndarray, " m"]:
-        return np.isin(labels[others], paths[index])
+    def on_path(first: Int64[np.ndarray, " m"], others: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "m n"]:
+        return np.asarray((steps[first, None] == labels[others, None]).any(axis=2))
 
     return suppress(boxes_xyxy, order, threshold, on_path)

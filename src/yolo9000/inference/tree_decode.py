@@ -5,6 +5,9 @@ Only the sibling groups on a candidate's path are scored. Of YOLO9000's 9,418 no
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
+
 import numpy as np
 from jaxtyping import Float32, Int64
 
@@ -54,10 +57,10 @@ def decode_within(
     conditionals_in_tree = conditionals_of(output.class_logits, image, tree, candidates)
     part, nodes = within.tree, within.nodes
 
-    def conditionals(items: Int64[np.ndarray, " m"], group: int) -> Float32[np.ndarray, "m size"]:
-        if group == 0:
-            return np.asarray(fractions[items])
-        return conditionals_in_tree(items, int(tree.groups[nodes[part.group_offsets[group]]]))
+    def conditionals(items: Int64[np.ndarray, " m"], groups: Int64[np.ndarray, " m"]) -> np.ndarray:
+        if groups[0] == 0:  # the roots of the part, at which all paths begin
+            return np.asarray(fractions[items].ravel())
+        return conditionals_in_tree(items, tree.groups[nodes[part.group_offsets[groups]]])
 
     paths = part.decode(conditionals, len(candidates.anchors), settings.hier_thresh, settings.hier_decoding)
     return objectness, [in_whole_tree(path, nodes) for path in paths]
@@ -75,7 +78,7 @@ def _renumbered(choice: tuple[int, float] | None, nodes: Int64[np.ndarray, " m"]
 
 def tree_answer(tree: WordTree, path: TreePath) -> TreeAnswer:
     """A path with the names of its nodes and their absolute probabilities."""
-    absolute = np.cumprod(path.conditionals)
+    absolute = accumulate(path.conditionals, mul)
     steps = tuple(
         _step(tree, node, conditional, probability)
         for node, conditional, probability in zip(path.nodes, path.conditionals, absolute, strict=True)
@@ -94,4 +97,4 @@ def _step_below(tree: WordTree, choice: tuple[int, float] | None, above: float) 
 
 
 def _step(tree: WordTree, node: int, conditional: float, probability: float) -> PathStep:
-    return PathStep(node, tree.names[node], float(conditional), float(probability))
+    return PathStep(node, tree.names[node], conditional, probability)

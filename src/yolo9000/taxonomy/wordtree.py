@@ -310,7 +310,9 @@ class WordTree:
 
     def decode(
         self,
-        conditionals_of: Callable[[Int64[np.ndarray, " m"], int], Float[np.ndarray, "m size"]],
+        conditionals_of: Callable[
+            [Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]], Float[np.ndarray, " sizes_of_groups"]
+        ],
         count: int,
         hier_thresh: float,
         rule: DecodingRule = "conditional",
@@ -320,7 +322,8 @@ class WordTree:
         Only the sibling groups on the path are evaluated. The most probable root is accepted whatever its probability.
 
         Args:
-            conditionals_of: called with (objects, group); returns the group's conditional probabilities for them.
+            conditionals_of: called with objects and a sibling group for each; returns the conditional probabilities of
+                these groups, one group after the other.
             count: number of objects.
             hier_thresh: a node is entered if the probability of its path is above this.
             rule: how that probability is computed; see `DecodingRule`.
@@ -330,59 +333,81 @@ class WordTree:
 
         Darknet: src/tree.c hierarchy_top_prediction.
         """
-        decodings = [_Decoding() for _ in range(count)]
-        level = {0: list(range(count))} if count else {}
-        while level:
-            level_below: dict[int, list[int]] = {}
-            for group, objects in level.items():
-                offset = int(self.group_offsets[group])
-                conditionals = conditionals_of(np.asarray(objects, dtype=np.int64), group)
-                best = conditionals.argmax(axis=1)
-                for i, item in enumerate(objects):
-                    entered = decodings[item].step(offset, conditionals[i], int(best[i]), hier_thresh, rule)
-                    below = int(self.child_groups[offset + best[i]]) if entered else -1
-                    if below >= 0:
-                        level_below.setdefault(below, []).append(item)
-            level = level_below
-        return [decoding.path() for decoding in decodings]
+        decodings = _Decodings(count)
+        objects, groups = np.arange(count), np.zeros(count, np.int64)
+        while len(objects):
+            conditionals = conditionals_of(objects, groups)
+            choices = _choices(conditionals, self.group_offsets[groups], self.group_sizes[groups])
+            entered = decodings.step(objects, choices, hier_thresh, rule)
+            below = self.child_groups[choices.nodes]
+            on = entered & (below >= 0)
+            objects, groups = objects[on], below[on]
+        return decodings.paths()
 
 
-class _Decoding:
-    """Hierarchical decoding of one object, in progress."""
+@dataclass(frozen=True)
+class _Choices:
+    """The most probable node of a sibling group for each of some objects, and the second; -1 where there is none."""
 
-    def __init__(self) -> None:
-        self.nodes: list[int] = []
-        self.conditionals: list[float] = []
-        self.absolute = 1.0
-        self.weight = 1.0
-        self.refused: tuple[int, float] | None = None
-        self.runner_up: tuple[int, float] | None = None
-
-    def step(
-        self, offset: int, conditionals: Float[np.ndarray, " size"], best: int, threshold: float, rule: DecodingRule
-    ) -> bool:
-        """Enter the best node of a sibling group if it is probable enough; returns whether to go on below it."""
-        conditional = float(conditionals[best])
-        absolute = self.absolute * conditional
-        weight = self.weight * (conditional if rule == "conditional" else absolute)
-        likely = weight > threshold
-        if not likely and self.nodes:
-            self.refused = (offset + best, conditional)
-            return False
-        self.nodes.append(offset + best)
-        self.conditionals.append(conditional)
-        self.absolute, self.weight = absolute, weight
-        self.runner_up = _second(offset, conditionals, best)
-        return likely
-
-    def path(self) -> TreePath:
-        return TreePath(tuple(self.nodes), tuple(self.conditionals), self.refused, self.runner_up)
+    nodes: Int64[np.ndarray, " m"]
+    conditionals: Float[np.ndarray, " m"]
+    second_nodes: Int64[np.ndarray, " m"]
+    second_conditionals: Float[np.ndarray, " m"]
 
 
-def _second(offset: int, conditionals: Float[np.ndarray, " size"], best: int) -> tuple[int, float] | None:
-    if len(conditionals) < 2:
-        return None
+def _choices(
+    conditionals: Float[np.ndarray, " sizes_of_groups"],
+    first_nodes: Int64[np.ndarray, " m"],
+    sizes: Int64[np.ndarray, " m"],
+) -> _Choices:
+    starts = np.cumsum(sizes) - sizes
+    best = _positions_of_maxima(conditionals, starts, sizes)
     others = conditionals.copy()
     others[best] = -1
-    second = int(others.argmax())
-    return offset + second, float(others[second])
+    second = _positions_of_maxima(others, starts, sizes)
+    to_node = first_nodes - starts
+    second_nodes = np.where(sizes > 1, second + to_node, -1)
+    return _Choices(best + to_node, conditionals[best], second_nodes, others[second])
+
+
+def _positions_of_maxima(
+    values: Float[np.ndarray, " n"], starts: Int64[np.ndarray, " m"], sizes: Int64[np.ndarray, " m"]
+) -> Int64[np.ndarray, " m"]:
+    """Position of the first maximum of each segment."""
+    maxima = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, starts), sizes))
+    return np.asarray(maxima[np.searchsorted(maxima, starts)])
+
+
+class _Decodings:
+    """Hierarchical decoding of some objects, in progress."""
+
+    def __init__(self, count: int) -> None:
+        self._nodes: list[list[int]] = [[] for _ in range(count)]
+        self._conditionals: list[list[float]] = [[] for _ in range(count)]
+        self._refused: list[tuple[int, float] | None] = [None] * count
+        self._runners_up: list[tuple[int, float] | None] = [None] * count
+        self._absolute, self._weights = np.ones(count), np.ones(count)
+
+    def step(
+        self, objects: Int64[np.ndarray, " m"], choices: _Choices, threshold: float, rule: DecodingRule
+    ) -> Bool[np.ndarray, " m"]:
+        """Enter the best node of a sibling group if it is probable enough; returns which objects go on below it."""
+        self._absolute[objects] *= choices.conditionals
+        self._weights[objects] *= choices.conditionals if rule == "conditional" else self._absolute[objects]
+        likely = self._weights[objects] > threshold
+        columns = (likely, *vars(choices).values())
+        for item, entered, *choice in zip(objects.tolist(), *(column.tolist() for column in columns), strict=True):
+            self._record(item, entered, *choice)
+        return np.asarray(likely)
+
+    def _record(self, item: int, entered: bool, node: int, conditional: float, second: int, second_p: float) -> None:
+        if not entered and self._nodes[item]:
+            self._refused[item] = (node, conditional)
+            return
+        self._nodes[item].append(node)
+        self._conditionals[item].append(conditional)
+        self._runners_up[item] = (second, second_p) if second >= 0 else None
+
+    def paths(self) -> list[TreePath]:
+        columns = (map(tuple, self._nodes), map(tuple, self._conditionals), self._refused, self._runners_up)
+        return [TreePath(*one) for one in zip(*columns, strict=True)]
