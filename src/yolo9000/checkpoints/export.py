@@ -14,12 +14,21 @@ from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import onnx_file
 from yolo9000.checkpoints.openvino import openvino_files
+from yolo9000.checkpoints.postprocess import Thresholds, with_postprocess
 from yolo9000.choices import ExportFormat
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.taxonomy.files import write_tree
 
-__all__ = ["SUFFIXES", "ExportFormat", "export_darknet", "export_onnx", "export_openvino", "refuse_to_overwrite"]
+__all__ = [
+    "SUFFIXES",
+    "ExportFormat",
+    "export_darknet",
+    "export_onnx",
+    "export_openvino",
+    "export_with_postprocess",
+    "refuse_to_overwrite",
+]
 
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg", "page": ".html"}
 
@@ -40,11 +49,27 @@ def export_onnx(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "float3
 
     Raises:
         ConfigError: the model is a classifier.
-        EngineError: the model is itself an exported file.
+        EngineError: the model is an OpenVINO file.
         WeightsError: a weight is out of the range of float16.
         DataError: the file cannot be written.
     """
     return _write([(path, onnx_file(model, dtype=dtype))])
+
+
+def export_with_postprocess(model: LoadedModel, path: Path, thresholds: Thresholds) -> list[Path]:
+    """Write an ``.onnx`` file that gives final boxes, scores and labels; see `with_postprocess`.
+
+    It is for other programs: it cannot be loaded as a model again.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ConfigError: the model is a classifier.
+        EngineError: see `with_postprocess`.
+        DataError: the file cannot be written.
+    """
+    return _write([(path, with_postprocess(model, thresholds))])
 
 
 def export_openvino(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "float32") -> list[Path]:
@@ -55,11 +80,13 @@ def export_openvino(model: LoadedModel, path: Path, *, dtype: WeightsDtype = "fl
 
     Raises:
         ConfigError: the model is a classifier, or ``dtype`` is ``int8``.
-        EngineError: OpenVINO is not installed, or the model is itself an exported file.
+        EngineError: OpenVINO is not installed.
         DataError: a file cannot be written.
     """
     if dtype == "int8":
-        raise ConfigError("int8 is for ONNX files; OpenVINO files take float32 or float16", argument="dtype")
+        raise ConfigError(
+            "int8 is for ONNX files; OpenVINO files take float32 or float16, or `precision` int8", argument="dtype"
+        )
     xml, weights = openvino_files(model, half=dtype == "float16")
     return _write([(path, xml), (path.with_suffix(".bin"), weights)])
 
