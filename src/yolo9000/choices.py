@@ -12,6 +12,7 @@ __all__ = [
     "BatchNormForm",
     "DecodingRule",
     "ExportFormat",
+    "ExportPrecision",
     "Keep",
     "OnError",
     "PointOf",
@@ -28,8 +29,10 @@ OnError = Literal["error", "skip", "fix"]
 ResizeMode = Literal["letterbox", "stretch"]
 """How an image is fitted to a network's input: aspect ratio kept and padded, or ignored."""
 BatchNormForm = Literal["eps_inside_sqrt", "eps_outside_sqrt"]
-Precision = Literal["float32", "bfloat16"]
-"""What an engine computes in."""
+Precision = Literal["auto", "float32", "bfloat16"]
+"""What an engine computes in; ``auto``: bfloat16 where the device has it and the model's receipt allows it."""
+ExportPrecision = Literal["float32", "bfloat16", "int8"]
+"""What an exported file is to be computed in."""
 DecodingRule = Literal["conditional", "darknet"]
 """What hierarchical decoding compares with the threshold: ``conditional``, the product of conditional probabilities, as
 in the paper; ``darknet``, the product of absolute ones, as in the released program, which stops much higher up."""

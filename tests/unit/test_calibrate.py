@@ -139,7 +139,10 @@ def test_temperatures_and_threshold_come_from_different_halves() -> None:
 class Boxes:
     """An engine with one box of objectness .99 at the middle of each given cell (row, column), 8 x 8 pixels."""
 
-    name = "boxes"
+    name, precision = "boxes", "float32"
+
+    def parallel(self, workers: int) -> Boxes:
+        return self
 
     def __init__(self, cells: Sequence[tuple[int, int]]) -> None:
         self.cells = cells
@@ -223,7 +226,10 @@ def test_the_last_layer_is_divided_by_the_temperatures() -> None:
 class Planted:
     """An engine that puts a box on every rectangle of the small data set, and gives it the given scores."""
 
-    name, device = "planted", "cpu"
+    name, precision = "planted", "float32"
+
+    def parallel(self, workers: int) -> Planted:
+        return self
 
     def __init__(self, scores: Sequence[dict[str, np.ndarray]]) -> None:
         self.scores = iter(scores)

@@ -132,7 +132,10 @@ def test_a_classifier_is_asked_for_the_whole_image(tmp_path: Path) -> None:
     logits = np.log([0.9, 0.1, 0.9, 0.1, 0.5, 0.5, 1.0]).astype(np.float32)
 
     class Constant:
-        name = "constant"
+        name, precision = "constant", "float32"
+
+        def parallel(self, workers: int) -> Constant:
+            return self
 
         def run(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
             return (np.tile(logits[:, None, None], (len(images), 1, 1, 1)),)

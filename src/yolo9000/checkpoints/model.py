@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from openvino import Model as OpenVinoModel
 
-__all__ = ["LoadedModel", "NetworkLayers"]
+__all__ = ["RECEIPTS", "LoadedModel", "NetworkLayers"]
 
 DENSE = (("head", -1),)
+RECEIPTS = "receipts"
+"""Where ``LoadedModel.trained`` has the receipts of other precisions; see `yolo9000.checkpoints.receipt`."""
 LAZY = (("boxes", -1), ("features", -2))
 
 
@@ -142,6 +144,8 @@ class LoadedModel:
         if self.head is not None:
             same |= {"resize_mode": self.head.resize_mode, "hier_thresh": self.head.hier_thresh}
         trained = {**self.trained, **changes.pop("trained", {})}
+        if "weights" in changes:
+            trained.pop(RECEIPTS, None)  # they are about other weights
         return LoadedModel.from_weights(**(same | changes), trained=trained)
 
     def with_lazy_classes(self, lazy: bool | None) -> LoadedModel:

@@ -92,6 +92,10 @@ def predict(
     within: WithinOption = None,
     labels: LabelsOption = None,
     batch: Annotated[int, typer.Option(help="Number of images run at a time.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Batches computed at once [1; of many images: one per core].", show_default=False),
+    ] = None,
     every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Of a folder all images and videos below it.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger images before decoding them.")] = 64_000_000,
@@ -111,7 +115,9 @@ def predict(
     with ExitStack() as stack:
         report = stack.enter_context(_Report(say_note if "-" in (json, csv) else say, quiet))
         reading: Options = {"batch": batch, "every": every, "recursive": recursive, "max_pixels": max_pixels}
-        predictions = _predictions(detector, sources, classes or (), tile_options, on_error=report.failed, **reading)
+        predictions = _predictions(
+            detector, sources, classes or (), workers, tile_options, on_error=report.failed, **reading
+        )
         wanted = Wanted(out, formats or [], targets_of(json, csv), save, crops, show, every)
         results = stack.enter_context(Results(wanted, detector))
         for prediction in predictions:
@@ -122,11 +128,16 @@ def predict(
 
 
 def _predictions(
-    detector: Detector, sources: list[str], classes: Sequence[str], tile_options: Options, **reading: Any
+    detector: Detector,
+    sources: list[str],
+    classes: Sequence[str],
+    workers: int | None,
+    tile_options: Options,
+    **reading: Any,
 ) -> Iterator[Prediction]:
     """The predictions in all images, by tiles if that was asked for."""
     if not tile_options:
-        return detector.predict(sources, classes=classes, **reading)
+        return detector.predict(sources, classes=classes, workers=workers, **reading)
     from yolo9000.inference.tile_settings import TileSettings
     from yolo9000.inference.tiles import predict_by_tiles
 
@@ -183,7 +194,7 @@ class _Report:
         failed = f", {self.failures.count} failed" if self.failures.count else ""
         self._print(
             f"{_count(self._objects, 'object')} in {_count(self._images, 'image')}{failed}; "
-            f"{mean:.1f} ms an image at {width}x{height} with {detector.engine.name}"
+            f"{mean:.1f} ms an image at {width}x{height} with {detector.engine.name} in {detector.engine.precision}"
         )
         if folder is not None:
             self._print(f"Results in {folder.resolve()}")

@@ -44,7 +44,7 @@ class Classifier:
         *,
         engine: EngineName | Literal["auto"] = "auto",
         device: str = "cpu",
-        precision: Precision = "float32",
+        precision: Precision = "auto",
         threads: int | None = None,
         size_wh: tuple[int, int] | None = None,
     ) -> Classifier:

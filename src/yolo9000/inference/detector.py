@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -20,7 +21,7 @@ from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import ConfigError, EngineError, no_attribute
 from yolo9000.inference.decode import decode_candidates, flat_scores
-from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
+from yolo9000.inference.engines import Engine, EngineName, Precision, available_cores, choose_engine, start_engine
 from yolo9000.inference.head_output import (
     Candidates,
     DenseClassLogits,
@@ -29,6 +30,7 @@ from yolo9000.inference.head_output import (
     find_candidates,
 )
 from yolo9000.inference.inputs import Color, Input, OneImage, Pixels, check_pixels_array, inputs_of, one_input
+from yolo9000.inference.pipeline import in_parallel
 from yolo9000.inference.prediction import Prediction
 from yolo9000.inference.preprocess import fit
 from yolo9000.inference.query import Query
@@ -41,6 +43,7 @@ from yolo9000.types import Detections, ResizeMode, SourceImage
 __all__ = ["Detector", "ImageHead", "Prediction", "head_output"]
 
 T = TypeVar("T")
+FEW_IMAGES = 32  # a network that runs several batches at once starts in as much time as some ten images take
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Detector:
         data: str | Path | None = None,
         engine: EngineName | Literal["auto"] = "auto",
         device: str = "cpu",
-        precision: Precision = "float32",
+        precision: Precision = "auto",
         threads: int | None = None,
         size_wh: tuple[int, int] | None = None,
         resize_mode: ResizeMode | None = None,
@@ -163,6 +166,7 @@ class Detector:
             engine: ``openvino``, ``onnxruntime``, ``torch``; ``auto`` is the first of these that is installed.
             device: ``cpu``, ``cuda``, ``cuda:1``; for OpenVINO also ``gpu``.
             precision: ``float32``, or ``bfloat16`` on a CPU that has it: faster, with slightly different scores.
+                ``auto`` is bfloat16 where the model's receipt allows it; see `yolo9000.checkpoints.receipt`.
             threads: number of CPU threads; None for one per core.
             size_wh: width and height to fit images to; None for the model's own.
             resize_mode: see `load_model`.
@@ -256,6 +260,7 @@ class Detector:
         sources: Source | Iterable[Source],
         *,
         batch: int = 1,
+        workers: int | None = None,
         classes: Sequence[str] = (),
         every: int = 1,
         recursive: bool = False,
@@ -269,6 +274,9 @@ class Detector:
             sources: an image, folder, glob pattern, list file, video, camera number, URL, ``-`` for standard input,
                 array or PIL image, or several of them; see `open_sources`.
             batch: number of images in a batch.
+            workers: number of batches that are computed at once, each on its part of the cores, while further images
+                are read; 1 for the shortest time from an image to its detections. None: 1 for videos and cameras and
+                for the first 32 images, then one for each core.
             classes: names of classes to keep, on a tree with everything below them; empty for all.
             every: of a video take each n-th frame.
             recursive: of a folder all images and videos below it.
@@ -282,21 +290,43 @@ class Detector:
         """
         if batch < 1:
             raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
+        if workers is not None and workers < 1:
+            raise ConfigError(f"must be at least 1, got {workers}", argument="workers")
         detector = self.with_settings(**settings) if settings else self
         if classes:
             detector = detector.with_query(self.query.with_classes(self.head, classes))
         if batch > 1:
             self.warm_up(batch)
         images = open_sources(sources, max_pixels=max_pixels, every=every, recursive=recursive, on_error=on_error)
-        return detector._predict(images, batch)
+        return detector._predict(images, batch) if workers == 1 else detector._predict_many(images, batch, workers)
 
     def _predict(self, images: Iterator[SourceImage], batch: int) -> Iterator[Prediction]:
         while group := list(islice(images, batch)):
-            start = time.perf_counter()
-            detected = self.detect([image.pixels for image in group])
-            seconds = (time.perf_counter() - start) / len(group)
-            for image, detections in zip(group, detected, strict=True):
-                yield Prediction(image, detections, seconds)
+            yield from self._timed(group)
+
+    def _predict_many(self, images: Iterator[SourceImage], batch: int, workers: int | None) -> Iterator[Prediction]:
+        """One batch at a time as long as it is not known to be worth it, then several."""
+        if workers is None:
+            for prediction in self._predict(islice(images, FEW_IMAGES), batch):
+                yield prediction
+                if prediction.image.frame is not None:
+                    workers = 1
+            if (workers := workers or available_cores()) == 1:
+                yield from self._predict(images, batch)
+                return
+        if (first := next(images, None)) is None:
+            return
+        fast = self._with(engine=self.engine.parallel(workers))
+        remaining = chain([first], images)
+        groups = iter(lambda: list(islice(remaining, batch)), [])
+        for predictions in in_parallel(groups, partial(fast._timed, at_once=workers), workers):
+            yield from predictions
+
+    def _timed(self, group: list[SourceImage], at_once: int = 1) -> list[Prediction]:
+        start = time.perf_counter()
+        detected = self.detect([image.pixels for image in group])
+        seconds = (time.perf_counter() - start) / len(group) / at_once
+        return [Prediction(image, detections, seconds) for image, detections in zip(group, detected, strict=True)]
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in one batch of images in memory.
@@ -410,10 +440,12 @@ class Detector:
         """
         return self.with_query(self.query.with_labels(self.head, nodes))
 
-    def _with(self, *, settings: DetectionSettings | None = None, query: Query | None = None) -> Detector:
+    def _with(
+        self, *, settings: DetectionSettings | None = None, query: Query | None = None, engine: Engine | None = None
+    ) -> Detector:
         changed = Detector(
             self.model,
-            self.engine,
+            engine or self.engine,
             size_wh=self.network_wh,
             settings=settings or self.settings,
             query=query or self.query,

@@ -50,7 +50,8 @@ class Prediction:
     Attributes:
         image: the image, or the frame of a video; of an image that is read by windows a reduced copy.
         detections: in it.
-        seconds: time of its batch divided by the batch's images, from pixels to detections; reading is not counted.
+        seconds: from pixels to detections; reading is not counted. Of a batch its time divided by its images, of
+            batches computed at once divided by their number, too.
     """
 
     image: SourceImage

@@ -5,8 +5,6 @@ Darknet: src/image.c letterbox_image, center_crop_image; src/region_layer.c corr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float32
 
@@ -24,13 +22,16 @@ def letterbox_size(image_wh: tuple[int, int], network_wh: tuple[int, int]) -> tu
     return max(1, width * net_height // height), net_height
 
 
-def letterbox(image: Pixels, network_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w2 3"]:
+def letterbox(
+    image: Pixels, network_wh: tuple[int, int], out: Float32[np.ndarray, "h2 w2 3"] | None = None
+) -> Float32[np.ndarray, "h2 w2 3"]:
     """The image with its aspect ratio kept, centered on a grey canvas of the network's size, in [0, 1]."""
     height, width = image.shape[:2]
     net_width, net_height = network_wh
     new_width, new_height = letterbox_size((width, height), network_wh)
     left, top = (net_width - new_width) // 2, (net_height - new_height) // 2
-    canvas = np.full((net_height, net_width, 3), GREY, np.float32)
+    canvas = np.empty((net_height, net_width, 3), np.float32) if out is None else out
+    canvas[...] = GREY
     canvas[top : top + new_height, left : left + new_width] = resize(image, (new_width, new_height))
     return canvas
 
@@ -40,17 +41,15 @@ def stretch(image: Pixels, network_wh: tuple[int, int]) -> Float32[np.ndarray, "
     return resize(image, network_wh)
 
 
-_RESIZE_MODES: dict[ResizeMode, Callable[[Pixels, tuple[int, int]], Float32[np.ndarray, "h2 w2 3"]]] = {
-    "letterbox": letterbox,
-    "stretch": stretch,
-}
-
-
 def fit(
     image: Pixels, network_wh: tuple[int, int], resize_mode: ResizeMode = "letterbox"
 ) -> Float32[np.ndarray, "3 h2 w2"]:
     """The network's input: the fitted image, channels (R, G, B) first, in [0, 1]."""
-    return np.ascontiguousarray(_RESIZE_MODES[resize_mode](image, network_wh).transpose(2, 0, 1))
+    if resize_mode == "stretch":
+        return np.ascontiguousarray(stretch(image, network_wh).transpose(2, 0, 1))
+    channels_first = np.empty((3, network_wh[1], network_wh[0]), np.float32)
+    letterbox(image, network_wh, out=channels_first.transpose(1, 2, 0))
+    return channels_first
 
 
 def boxes_to_image(

@@ -65,7 +65,9 @@ class EngineSettings(BaseModel):
         default="auto", description="openvino, onnxruntime, torch, or the first of these that is installed"
     )
     device: str = Field(default="cpu", description="cpu, cuda, cuda:1; for OpenVINO also gpu")
-    precision: Precision = Field(default="float32", description="bfloat16 is faster where the CPU has it")
+    precision: Precision = Field(
+        default="auto", description="bfloat16 is faster where the CPU has it; auto: if the model's receipt allows it"
+    )
     threads: int | None = Field(default=None, description="CPU threads [one per core]")
 
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.receipt import allows_bfloat16
 from yolo9000.errors import EngineError
 from yolo9000.inference.engines.base import Engine, EngineClass, Precision, available_cores
 
@@ -69,7 +70,7 @@ def start_engine(
     model: LoadedModel,
     *,
     device: str = "cpu",
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     threads: int | None = None,
 ) -> Engine:
     """Load a model into an engine.
@@ -78,7 +79,8 @@ def start_engine(
         name: the engine.
         model: the model.
         device: ``cpu``, ``cuda``, ``cuda:1``; for OpenVINO also ``gpu``.
-        precision: what to compute in; bfloat16 needs a CPU that has it.
+        precision: what to compute in. bfloat16 needs a CPU that has it; ``auto`` takes it there, if the model's receipt
+            says that it answers as well as in float32.
         threads: number of CPU threads; None for one for each core that this process may use.
 
     Raises:
@@ -90,4 +92,11 @@ def start_engine(
     if threads is not None and threads < 1:
         raise EngineError(f"must be at least 1, got {threads}", argument="threads")
     engine = cast(EngineClass, import_module(ENGINES[name].module).ENGINE)
-    return engine(model, device, precision, threads or available_cores())
+    threads = threads or available_cores()
+    if precision == "auto" and allows_bfloat16(model):
+        try:
+            return engine(model, device, "bfloat16", threads)
+        except EngineError as error:
+            if error.argument != "precision":
+                raise
+    return engine(model, device, "float32" if precision == "auto" else precision, threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,6 +13,7 @@ import onnxruntime as ort
 
 from yolo9000.architectures.onnx import INPUT
 from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.checkpoints.receipt import computed_in
 from yolo9000.errors import EngineError
 from yolo9000.inference.engines.base import Precision
 
@@ -31,14 +33,25 @@ class OnnxRuntimeEngine:
         if precision != "float32":
             message = f"the engine onnxruntime computes in float32, not {precision}; torch and openvino have bfloat16"
             raise EngineError(message, argument="precision")
-        network, providers = model.onnx_bytes(), _providers(device)
+        self.precision = computed_in(model, precision)
+        self._network, self._providers = model.onnx_bytes(), _providers(device)
+        self._start(threads)
+
+    def parallel(self, workers: int) -> OnnxRuntimeEngine:
+        """See `yolo9000.inference.engines.base.Engine.parallel`."""
+        other = copy(self)
+        other._start(max(1, self._threads // workers))
+        return other
+
+    def _start(self, threads: int) -> None:
+        self._threads = threads
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = ERRORS_ONLY
         # Waiting threads sleep: spinning gains nothing measurable, and takes a core from other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(network, options, providers=providers)
+            self._session = ort.InferenceSession(self._network, options, providers=self._providers)
         except Exception as error:  # ONNX Runtime's own error types have no public base class
             raise EngineError(f"ONNX Runtime cannot load the network: {' '.join(str(error).split())}") from None
 

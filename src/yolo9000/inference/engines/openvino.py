@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from copy import copy
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from jaxtyping import Float32
 
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.openvino import import_openvino
+from yolo9000.checkpoints.receipt import computed_in
 from yolo9000.errors import EngineError
 from yolo9000.inference.engines.base import Precision
 
@@ -56,6 +58,7 @@ class OpenVinoEngine:
     name = NAME
 
     def __init__(self, model: LoadedModel, device: str, precision: Precision, threads: int) -> None:
+        self.precision = computed_in(model, precision)
         self._core = ov.Core()
         self._device = _device(self._core, device)
         if precision == "bfloat16" and "BF16" not in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES"):
@@ -67,8 +70,18 @@ class OpenVinoEngine:
         if self._device == "CPU":
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._model = _read(self._core, model)
+        self._start()
+
+    def _start(self) -> None:
         self._compiled: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
         self._lock = Lock()
+
+    def parallel(self, workers: int) -> OpenVinoEngine:
+        """See `yolo9000.inference.engines.base.Engine.parallel`."""
+        other = copy(self)
+        other._options = self._options | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": workers}
+        other._start()
+        return other
 
     def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
         """See `yolo9000.inference.engines.base.Engine.run`."""

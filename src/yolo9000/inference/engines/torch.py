@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from threading import Lock
 
 import numpy as np
@@ -30,6 +31,7 @@ class TorchEngine:
         self._device = _device(device)
         if precision == "bfloat16" and not has_bfloat16(self._device):
             raise EngineError(f"the device {device} cannot compute in bfloat16", argument="precision")
+        self.precision = precision
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         if model.weights is None:
             raise EngineError(
@@ -42,6 +44,12 @@ class TorchEngine:
         network.load(layers.model)
         network.eval().to(self._device, self._dtype)
         self._network = convert_conv2d_weight_memory_format(network, torch.channels_last)
+
+    def parallel(self, workers: int) -> TorchEngine:
+        """See `yolo9000.inference.engines.base.Engine.parallel`."""
+        other = copy(self)
+        other._threads = max(1, self._threads // workers)
+        return other
 
     @torch.inference_mode()
     def run(self, images: Float32[np.ndarray, "n 3 h w"]) -> tuple[Float32[np.ndarray, "n _ gh gw"], ...]:
