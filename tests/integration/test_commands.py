@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image, ImageShow
 from support.paths import shared
@@ -457,10 +458,22 @@ class TestExport:
         assert run(["export", flat, "--out", str(out), "--overwrite"]) == 0
         assert out.read_bytes()[:8] != b"precious"
 
-    def test_exports_are_not_exported_again(self, flat: str, tmp_path: Path, capsys) -> None:
+    def test_an_export_is_exported_again_but_not_as_darknet(self, flat: str, tmp_path: Path, capsys) -> None:
         assert run(["export", flat, "--out", str(tmp_path / "model.onnx")]) == 0
-        assert run(["export", str(tmp_path / "model.onnx"), "--to", "openvino", "--out", str(tmp_path / "x")]) == 2
-        assert "cannot be exported again" in capsys.readouterr().err
+        assert run(["export", str(tmp_path / "model.onnx"), "--to", "openvino", "--out", str(tmp_path / "x")]) == 0
+        assert (tmp_path / "x.bin").stat().st_size > 0
+        assert run(["export", str(tmp_path / "model.onnx"), "--to", "darknet", "--out", str(tmp_path / "x")]) == 2
+        assert "cannot be written as Darknet files" in capsys.readouterr().err
+
+    def test_final_boxes_with_the_users_thresholds(self, flat: str, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "boxes.onnx"
+        assert run(["export", flat, "--with-postprocess", "--conf", "0.4", "--out", str(out)]) == 0
+        about = {item.key: item.value for item in onnx.load(out).metadata_props}
+        assert (about["conf_threshold"], about["nms_iou"]) == ("0.4", "0.45")
+        assert run(["export", flat, "--conf", "0.4", "--out", str(tmp_path / "y.onnx")]) == 2
+        assert "--conf-threshold: can be used only with --with-postprocess" in capsys.readouterr().err
+        assert run(["export", flat, "--with-postprocess", "--to", "openvino", "--out", str(tmp_path / "y")]) == 2
+        assert "--to: must be onnx with --with-postprocess, got openvino" in capsys.readouterr().err
 
     def test_names_are_for_cfgs(self, flat: str, tmp_path: Path, capsys) -> None:
         assert run(["export", flat, "--out", str(tmp_path / "model.onnx")]) == 0

@@ -47,7 +47,7 @@ def onnx_file(model: LoadedModel, *, dtype: WeightsDtype = "float32") -> bytes:
 
     Raises:
         ConfigError: the model is a classifier.
-        EngineError: the model is itself an exported file.
+        EngineError: the model is an OpenVINO file.
         WeightsError: a weight is out of the range of float16.
     """
     metadata = graph_metadata(model)
@@ -58,31 +58,11 @@ def onnx_file(model: LoadedModel, *, dtype: WeightsDtype = "float32") -> bytes:
 
 def to_onnx(model: LoadedModel, *, dtype: WeightsDtype = "float32") -> ModelProto:
     """The graph and the class rows of `onnx_file`."""
-    if model.weights is None:
-        raise EngineError("an exported file cannot be exported again; export the .safetensors or .cfg it came from")
-    return _with_class_rows(model.layers.to_onnx(), model.class_rows, dtype)
-
-
-def portable_graph(model: LoadedModel, *, dtype: WeightsDtype = "float32") -> bytes:
-    """The graph and the class rows of `onnx_file`, without the metadata, also of a model that is an ``.onnx`` file.
-
-    Weights that were read from 8 bits are stored in the same 8 bits again.
-
-    Args:
-        model: the detector.
-        dtype: how its weights are stored.
-
-    Raises:
-        EngineError: the model is an OpenVINO file.
-        WeightsError: a weight is out of the range of float16.
-    """
-    proto = onnx.load_model_from_string(model.onnx_bytes())
-    return bytes(_with_class_rows(proto, model.class_rows, dtype).SerializeToString())
-
-
-def _with_class_rows(proto: ModelProto, class_rows: ClassRows | None, dtype: WeightsDtype) -> ModelProto:
-    if class_rows is not None:
-        for name, values in ((CLASS_WEIGHTS, class_rows.weights), (CLASS_BIASES, class_rows.biases)):
+    if model.weights is None and not isinstance(model.graph, bytes):
+        raise EngineError("an OpenVINO file cannot be written as ONNX; export the .onnx, .safetensors or .cfg")
+    proto = onnx.load_model_from_string(model.graph) if isinstance(model.graph, bytes) else model.layers.to_onnx()
+    if model.class_rows is not None:
+        for name, values in ((CLASS_WEIGHTS, model.class_rows.weights), (CLASS_BIASES, model.class_rows.biases)):
             proto.graph.initializer.append(numpy_helper.from_array(values, f"{name}.values"))
             proto.graph.node.append(helper.make_node("Identity", [f"{name}.values"], [name]))
             proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape))
@@ -90,6 +70,14 @@ def _with_class_rows(proto: ModelProto, class_rows: ClassRows | None, dtype: Wei
         _store(proto, _stored_in_float16 if dtype == "float16" else _stored_in_int8)
     proto.producer_name = KEY
     return proto
+
+
+def portable_graph(model: LoadedModel, *, dtype: WeightsDtype = "float32") -> bytes:
+    """The graph and the class rows of `onnx_file`, without its metadata; arguments and errors are those of `onnx_file`.
+
+    Weights that were read from 8 bits are stored in the same 8 bits again.
+    """
+    return bytes(to_onnx(model, dtype=dtype).SerializeToString())
 
 
 def graph_metadata(model: LoadedModel) -> Metadata:
@@ -104,7 +92,7 @@ def graph_metadata(model: LoadedModel) -> Metadata:
         stride=model.stride,
         anchors_wh_cells=[(float(w), float(h)) for w, h in head.anchors_wh_cells],
         classes=head.classes,
-        cfg=None
+        cfg=model.graph_cfg
         if model.weights is None
         else write_cfg(fold_batch_norm(model.weights).architecture, for_darknet=False),
     )

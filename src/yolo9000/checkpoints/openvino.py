@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from yolo9000.errors import EngineError, WeightsError
 if TYPE_CHECKING:
     import openvino as ov
 
-__all__ = ["import_openvino", "openvino_files", "read_openvino"]
+__all__ = ["import_openvino", "openvino_files", "read_openvino", "without_telemetry"]
 
 INSTALL = "pip install yolo9000[openvino]"
 
@@ -38,16 +40,23 @@ def import_openvino() -> Any:
     Raises:
         ImportError: OpenVINO is not installed.
     """
+    with without_telemetry():
+        import openvino
+    return openvino
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Hide the package by which OpenVINO's packages report to Google Analytics when they are imported."""
     name = "openvino_telemetry"
     hide = name not in sys.modules
     if hide:
         sys.modules[name] = None  # type: ignore[assignment]
     try:
-        import openvino
+        yield
     finally:
         if hide:
             del sys.modules[name]
-    return openvino
 
 
 def openvino_files(model: LoadedModel, *, half: bool = False) -> tuple[bytes, bytes]:
@@ -59,21 +68,37 @@ def openvino_files(model: LoadedModel, *, half: bool = False) -> tuple[bytes, by
 
     Raises:
         ConfigError: the model is a classifier.
-        EngineError: OpenVINO is not installed, or the model is itself an exported file.
+        EngineError: OpenVINO is not installed.
     """
     metadata = graph_metadata(model)
-    onnx_graph = to_onnx(model).SerializeToString()
     try:
         ov = import_openvino()
     except ImportError:
         raise EngineError(f"exporting to OpenVINO needs it: {INSTALL}") from None
-    graph = ov.Core().read_model(onnx_graph)
+    graph = (
+        _with_class_rows(ov, model) if _is_graph(model) else ov.Core().read_model(to_onnx(model).SerializeToString())
+    )
     graph.set_rt_info(metadata.model_dump_json(), [KEY])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         ov.save_model(graph, str(path), compress_to_fp16=half)
         weights = path.with_suffix(".bin").read_bytes()
         return seal(path.read_bytes(), weights), weights
+
+
+def _is_graph(model: LoadedModel) -> bool:
+    return model.weights is None and not isinstance(model.graph, bytes)
+
+
+def _with_class_rows(ov: Any, model: LoadedModel) -> ov.Model:
+    """A graph of OpenVINO with the class rows as constant outputs."""
+    graph = model.graph.clone()  # type: ignore[union-attr]
+    if model.class_rows is not None:
+        for name, values in ((CLASS_WEIGHTS, model.class_rows.weights), (CLASS_BIASES, model.class_rows.biases)):
+            constant = ov.opset13.constant(values)
+            constant.output(0).set_names({name})
+            graph.add_results([ov.opset13.result(constant.output(0))])
+    return graph
 
 
 def read_openvino(path: str | Path) -> LoadedModel:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from yolo9000.checkpoints.bundled import BUNDLED
-from yolo9000.choices import ExportFormat, WeightsDtype
-from yolo9000.cli.options import MODEL, Options, parse_size, with_options
+from yolo9000.choices import ExportFormat, ExportPrecision, OnError, WeightsDtype
+from yolo9000.cli.options import DETECTION, MODEL, OnErrorOption, Options, parse_size, with_options
 from yolo9000.cli.terminal import say, say_note
 from yolo9000.errors import ConfigError
 
@@ -98,13 +98,17 @@ def _print_names(names: tuple[str, ...]) -> None:
     say("names: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
 
 
-@with_options(model_options=MODEL.without("size_wh"))
+@with_options(
+    model_options=MODEL.without("size_wh"),
+    thresholds=DETECTION.only("conf_threshold", "nms_iou", "hier_thresh", "max_detections"),
+)
 def export(
     model: Annotated[
         str,
-        typer.Argument(help=f"A .safetensors or .cfg file; for a page also {BUNDLED} or .onnx.", show_default=False),
+        typer.Argument(help=f"A .safetensors, .cfg or .onnx file, or {BUNDLED}.", show_default=False),
     ],
     model_options: Options,
+    thresholds: Options,
     to: Annotated[ExportFormat, typer.Option(help="What to write.")] = "onnx",
     out: Annotated[
         Path | None,
@@ -124,6 +128,24 @@ def export(
     dtype: DtypeOption = None,
     runtime: RuntimeOption = Path("node_modules/onnxruntime-web"),
     sample: SampleOption = None,
+    precision: Annotated[
+        ExportPrecision,
+        typer.Option(help="What it is to be computed in; int8 and bfloat16 need --calibrate and get a receipt."),
+    ] = "float32",
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Data set with boxes: one part calibrates, another measures.", show_default=False
+        ),
+    ] = None,
+    postprocess: Annotated[
+        bool,
+        typer.Option(
+            "--with-postprocess", help="ONNX for other programs: final boxes, scores and labels, with these thresholds."
+        ),
+    ] = False,
+    max_drop: Annotated[float, typer.Option(help="Points of mAP50 that another precision may lose.")] = 1.0,
+    on_error: OnErrorOption = "error",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Write a model as an ONNX, OpenVINO or Darknet file, or as a page that runs it in a browser, without a server."""
@@ -136,7 +158,15 @@ def export(
     path = (out or Path(Path(model).name)).with_suffix(exporting.SUFFIXES[to])
     if not overwrite:
         exporting.refuse_to_overwrite(path)
+    if precision != "float32":
+        loaded = _in_precision(precision, loaded, to, calibrate, max_drop, on_error)
+    if thresholds and not postprocess:
+        raise ConfigError("can be used only with --with-postprocess", argument=next(iter(thresholds)))
     match to:
+        case "onnx" if postprocess:
+            files = _export_with_postprocess(loaded, path, thresholds)
+        case _ if postprocess:
+            raise ConfigError(f"must be onnx with --with-postprocess, got {to}", argument="to")
         case "onnx":
             files = exporting.export_onnx(loaded, path, dtype=dtype or "float32")
         case "openvino":
@@ -152,3 +182,37 @@ def export(
             files = export_page(loaded, path, name=Path(model).stem, **given)
     for file in files:
         say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def _export_with_postprocess(model: LoadedModel, path: Path, thresholds: Options) -> list[Path]:
+    from yolo9000.checkpoints.export import export_with_postprocess
+    from yolo9000.checkpoints.postprocess import Thresholds
+    from yolo9000.inference.settings import DetectionSettings
+
+    calibrated = model.detector_head.hier_thresh
+    if calibrated is not None:
+        thresholds = {"hier_thresh": calibrated} | thresholds
+    settings = DetectionSettings.checked(**thresholds)
+    return export_with_postprocess(
+        model,
+        path,
+        Thresholds(settings.conf_threshold, settings.nms_iou, settings.hier_thresh, settings.max_detections),
+    )
+
+
+def _in_precision(
+    precision: ExportPrecision,
+    model: LoadedModel,
+    to: ExportFormat,
+    data: str | None,
+    max_drop: float,
+    on_error: OnError,
+) -> LoadedModel:
+    from yolo9000.adapt.quantize import calibration_set, compute_in
+
+    if to not in ("onnx", "openvino"):
+        raise ConfigError(f"{precision} is for ONNX and OpenVINO files, not for {to}", argument="precision")
+    if data is None:
+        raise ConfigError(f"{precision} needs a data set to calibrate and measure with", argument="calibrate")
+    images = calibration_set(data, on_error)
+    return compute_in(precision, model, to, images, max_drop=max_drop, on_error=on_error, say=say)

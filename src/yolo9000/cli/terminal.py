@@ -33,7 +33,9 @@ __all__ = [
 
 # Options that are not spelled like the argument of the library.
 _OPTIONS = {"formats": "--format", "size_wh": "--size"}
-_MENTIONED = re.compile(r"`(max_pixels|on_error|out|overwrite|parents|part_minutes|recursive|resume|weights)`")
+_MENTIONED = re.compile(
+    r"`(max_drop|max_pixels|on_error|out|overwrite|parents|part_minutes|precision|recursive|resume|weights)`"
+)
 
 
 def say(line: str) -> None:
