@@ -458,12 +458,10 @@ class TestExport:
         assert run(["export", flat, "--out", str(out), "--overwrite"]) == 0
         assert out.read_bytes()[:8] != b"precious"
 
-    def test_an_export_is_exported_again_but_not_as_darknet(self, flat: str, tmp_path: Path, capsys) -> None:
+    def test_an_export_is_exported_again(self, flat: str, tmp_path: Path) -> None:
         assert run(["export", flat, "--out", str(tmp_path / "model.onnx")]) == 0
         assert run(["export", str(tmp_path / "model.onnx"), "--to", "openvino", "--out", str(tmp_path / "x")]) == 0
         assert (tmp_path / "x.bin").stat().st_size > 0
-        assert run(["export", str(tmp_path / "model.onnx"), "--to", "darknet", "--out", str(tmp_path / "x")]) == 2
-        assert "cannot be written as Darknet files" in capsys.readouterr().err
 
     def test_final_boxes_with_the_users_thresholds(self, flat: str, tmp_path: Path, capsys) -> None:
         out = tmp_path / "boxes.onnx"

@@ -274,7 +274,15 @@ def options_of(command: click.Command) -> set[str]:
 
 
 OPTIONS_OF_OTHERS = {
-    *("--nproc-per-node", "--rounds", "--networks", "--network", "--clients", "--requests"),  # torchrun, benchmarks
+    *(
+        "--nproc-per-node",
+        "--rounds",
+        "--network",
+        "--pjreddie",
+        "--alexeyab",
+        "--clients",
+        "--requests",
+    ),  # torchrun, benchmarks
     *("--data-binary", "--form", "--read-only", "--cap-drop", "--memory", "--publish"),  # curl, docker
 }
 

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from yolo9000 import __version__
 from yolo9000.cli.adapt import add_class, anchors, calibrate
+from yolo9000.cli.bench import bench
 from yolo9000.cli.data import data_app
 from yolo9000.cli.download import download
 from yolo9000.cli.label import label, review
@@ -41,7 +42,9 @@ _TASKS = ("detect", "classify")  # which other programs want before what is to b
 
 data_app.command("pseudo-boxes")(pseudo_boxes)
 tree_app.command("add")(add_class)
-for command in (predict, track, serve, val, train, export, info, calibrate, anchors, curves, download, label, review):
+for command in (predict, track, serve, val, train, export, info, bench):
+    app.command()(command)
+for command in (calibrate, anchors, curves, download, label, review):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(tree_app, name="tree")

@@ -1,0 +1,138 @@
+"""Other programs that run the same network: the dense ONNX graph in a library's own session, and Darknet's libraries.
+
+They compute the network alone, all class logits included, as a program that knows nothing of this package would.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from yolo9000.architectures.onnx import INPUT
+from yolo9000.bench.subjects import Running, Subject, fitted
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.errors import ConfigError, EngineError, needs_extra
+from yolo9000.inference.head_output import sigmoid
+
+__all__ = ["PEERS", "Peer"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program to compare with.
+
+    Attributes:
+        start: makes a subject ready.
+        precisions: what it is run in.
+        needs_path: what its path must be; empty if it needs none.
+    """
+
+    start: Callable[[Subject, LoadedModel], Running]
+    precisions: tuple[str, ...] = ("float32",)
+    needs_path: str = ""
+
+
+Run = Callable[[Float32[np.ndarray, "n 3 h w"]], np.ndarray]
+"""Runs the dense graph; gives ``head`` (n, A (5 + K), H, W)."""
+
+
+def _dense(make: Callable[[bytes, Subject], Run], subject: Subject, model: LoadedModel) -> Running:
+    dense = model.with_lazy_classes(False)
+    if dense.class_rows is not None:
+        raise EngineError("the file keeps its class rows apart: the dense graph needs the .cfg or .safetensors")
+    run, images = make(dense.onnx_bytes(), subject), fitted(subject, model)
+    anchors = len(model.detector_head.anchors_wh_cells)
+
+    def objectness() -> Float32[np.ndarray, "n a h w"]:
+        head = run(images)
+        return sigmoid(head.reshape(len(images), anchors, -1, *head.shape[2:])[:, :, 4])
+
+    return Running(lambda: run(images), objectness)
+
+
+def _in_onnxruntime(graph: bytes, subject: Subject) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = subject.threads
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {INPUT: images})[0]
+
+
+def _in_openvino(graph: bytes, subject: Subject) -> Run:
+    from yolo9000.checkpoints.openvino import import_openvino
+
+    core = import_openvino().Core()
+    model = core.read_model(graph)
+    model.reshape([subject.batch, 3, subject.size_wh[1], subject.size_wh[0]])
+    precision = {"float32": "f32", "bfloat16": "bf16"}[subject.precision]
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    network = core.compile_model(model, "CPU", hints | {"INFERENCE_NUM_THREADS": subject.threads})
+    return lambda images: np.array(network(images)[0])
+
+
+def _in_opencv(graph: bytes, subject: Subject) -> Run:
+    with needs_extra("video", "OpenCV"):
+        import cv2
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(graph, np.uint8))
+    cv2.setNumThreads(subject.threads)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        network.setInput(images)
+        return np.asarray(network.forward())
+
+    return run
+
+
+def _in_darknet(subject: Subject, model: LoadedModel) -> Running:
+    """Darknet's ``libdarknet.so``, of pjreddie or of AlexeyAB: the network alone, one image at a time."""
+    cfg = Path(subject.model)
+    if cfg.suffix != ".cfg" or subject.batch != 1 or subject.size_wh != model.network_wh:
+        raise ConfigError("darknet reads a .cfg with its .weights, one image at a time, at the size of the .cfg")
+    try:
+        library = ctypes.CDLL(str(Path(str(subject.peer)).resolve()))
+    except OSError as error:
+        raise ConfigError(f"darknet must be the path of libdarknet.so: {error}", argument="against") from None
+    network, predict = _loaded_in(library, cfg)
+    images, head = fitted(subject, model), model.detector_head
+    pixels = np.ascontiguousarray(images).ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    grid = (subject.size_wh[1] // model.stride, subject.size_wh[0] // model.stride)
+
+    def run() -> np.ndarray:
+        raw = predict(network, pixels)
+        shape = (1, len(head.anchors_wh_cells), 5 + head.class_count, *grid)
+        return np.ctypeslib.as_array(raw, (int(np.prod(shape)),)).reshape(shape)
+
+    return Running(run, lambda: run()[:, :, 4].copy())  # its region layer has applied the sigmoid
+
+
+def _loaded_in(library: Any, cfg: Path) -> tuple[ctypes.c_void_p, Callable[..., Any]]:
+    by_pointer = hasattr(library, "network_predict_ptr")  # AlexeyAB: network_predict takes a struct there
+    predict = library.network_predict_ptr if by_pointer else library.network_predict
+    library.load_network.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+    library.load_network.restype = ctypes.c_void_p
+    library.set_batch_network.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    predict.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_float)]
+    predict.restype = ctypes.POINTER(ctypes.c_float)
+    network = library.load_network(str(cfg).encode(), str(cfg.with_suffix(".weights")).encode(), 0)
+    library.set_batch_network(network, 1)
+    return network, predict
+
+
+def _peer(make: Callable[[bytes, Subject], Run], *precisions: str) -> Peer:
+    return Peer(lambda subject, model: _dense(make, subject, model), precisions or ("float32",))
+
+
+PEERS = {
+    "darknet": Peer(_in_darknet, needs_path="libdarknet.so"),
+    "opencv": _peer(_in_opencv),
+    "onnxruntime": _peer(_in_onnxruntime),
+    "openvino": _peer(_in_openvino, "float32", "bfloat16"),
+}
+"""The programs to compare with, by name."""

@@ -1,0 +1,176 @@
+"""What `yolo9000 bench` measures: a model's network or the whole way from image to boxes, in an engine or a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from yolo9000.architectures.layers import Architecture, Region
+from yolo9000.architectures.surgery import initial_model
+from yolo9000.checkpoints.export import export_darknet
+from yolo9000.checkpoints.load import load_model, names_architecture
+from yolo9000.checkpoints.model import LoadedModel
+from yolo9000.inference.detector import Detector, head_output
+from yolo9000.inference.head_output import sigmoid
+from yolo9000.inference.preprocess import fit
+from yolo9000.taxonomy.wordtree import WordTree
+
+__all__ = ["Running", "Scope", "Subject", "random_darknet_files", "start", "subjects"]
+
+Scope = Literal["network", "image to boxes"]
+RANDOM_OBJECTNESS = 0.05  # of random weights: about one box in thirty passes a threshold of .1
+RANDOM_THRESHOLD = 0.1
+CHILDREN = 5  # of each node of the tree that stands in where a built-in architecture names one
+PHOTO_WH = (640, 480)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to measure; what a process of its own starts and runs.
+
+    Attributes:
+        model: a model's file or name.
+        engine: of ours, or the name of a peer.
+        precision: what it computes in.
+        scope: the network alone, on an image that is fitted already; or everything from the image's pixels.
+        batch: number of images.
+        size_wh: the network's input.
+        threads: CPU threads.
+        peer: path that the peer needs; empty for those that need none; None for our own engines.
+        images: a folder of photographs; None for random pixels.
+    """
+
+    model: str
+    engine: str
+    precision: str
+    scope: Scope
+    batch: int
+    size_wh: tuple[int, int]
+    threads: int
+    peer: str | None = None
+    images: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        engine = f"{Path(self.peer).parent.name}'s {self.engine}" if self.peer else self.engine
+        return (
+            f"{engine} dense graph {self.precision}"
+            if self.peer is not None
+            else f"{engine} {self.precision}, {self.scope}"
+        )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A subject that has started.
+
+    Attributes:
+        step: computes one batch.
+        objectness: of every anchor (n, A, H, W) of the batch, by which subjects are compared.
+    """
+
+    step: Callable[[], object]
+    objectness: Callable[[], Float32[np.ndarray, "n a h w"]]
+
+
+def subjects(
+    model: str,
+    *,
+    engines: Sequence[str],
+    precisions: Sequence[str],
+    batches: Sequence[int],
+    sizes_wh: Sequence[tuple[int, int]],
+    threads: int,
+    peers: Sequence[tuple[str, str]] = (),
+    images: str | None = None,
+) -> Iterator[list[Subject]]:
+    """The subjects to be compared with each other: one list for each size and batch."""
+    from yolo9000.bench.peers import PEERS
+
+    for size_wh, batch in product(sizes_wh, batches):
+        common: dict[str, Any] = {"batch": batch, "size_wh": size_wh, "threads": threads, "images": images}
+        scopes: tuple[Scope, ...] = ("network", "image to boxes")
+        ours = [
+            Subject(model, engine, precision, scope, **common)
+            for engine, precision, scope in product(engines, precisions, scopes)
+            if (engine, precision) != ("onnxruntime", "bfloat16")  # which it does not have
+        ]
+        others = [
+            Subject(model, name, precision, "network", peer=path, **common)
+            for name, path in peers
+            for precision in PEERS[name].precisions
+        ]
+        yield [*ours, *others]
+
+
+def start(subject: Subject) -> Running:
+    """Load the model and make everything ready but the first step.
+
+    Raises:
+        YoloError: the model, the engine or the peer cannot be used.
+    """
+    if subject.peer is not None:
+        from yolo9000.bench.peers import PEERS
+
+        return PEERS[subject.engine].start(subject, load_model(subject.model))
+    model = load_model(subject.model)
+    started: dict[str, Any] = {
+        "engine": subject.engine,
+        "precision": subject.precision,
+        "threads": subject.threads,
+        "size_wh": subject.size_wh,
+    }
+    detector = Detector.load(model, conf_threshold=RANDOM_THRESHOLD, **started)
+    photos = photographs(subject)
+    inputs = fitted(subject, model)
+
+    def objectness() -> Float32[np.ndarray, "n a h w"]:
+        return sigmoid(head_output(model, detector.engine.run(inputs), subject.size_wh).boxes[:, :, 4])
+
+    if subject.scope == "network":
+        return Running(lambda: detector.engine.run(inputs), objectness)
+    return Running(lambda: detector.detect(photos), objectness)
+
+
+def photographs(subject: Subject) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """The batch's images: of the folder, or random pixels."""
+    if subject.images is not None:
+        from yolo9000.io.sources import open_sources
+
+        pixels = [image.pixels for image, _ in zip(open_sources(subject.images), range(subject.batch), strict=False)]
+        return [pixels[index % len(pixels)] for index in range(subject.batch)]
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (PHOTO_WH[1], PHOTO_WH[0], 3), dtype=np.uint8) for _ in range(subject.batch)]
+
+
+def fitted(subject: Subject, model: LoadedModel) -> Float32[np.ndarray, "n 3 h w"]:
+    """The batch as the network reads it."""
+    mode = model.detector_head.resize_mode
+    return np.stack([fit(image, subject.size_wh, mode) for image in photographs(subject)])
+
+
+def random_darknet_files(name: str, folder: Path) -> Path | None:
+    """A built-in architecture with random weights as Darknet's files, which every peer reads; None for other names."""
+    if name.endswith(".cfg") or (architecture := names_architecture(name)) is None:
+        return None
+    weights = initial_model(architecture, seed=0, objectness=RANDOM_OBJECTNESS)
+    path = folder / f"{name}.cfg"
+    export_darknet(LoadedModel.from_weights(weights, *_labels(architecture)), path)
+    return path
+
+
+def _labels(architecture: Architecture) -> tuple[tuple[str, ...], WordTree | None]:
+    head = architecture.head
+    classes = head.classes if isinstance(head, Region) else architecture.shapes()[-1][0]
+    names = tuple(f"class{index}" for index in range(classes))
+    if not isinstance(head, Region) or head.tree is None:
+        return names, None
+    parents = [-1 if node < CHILDREN else node // CHILDREN - 1 for node in range(classes)]
+    return names, WordTree.from_parents(parents, names)
