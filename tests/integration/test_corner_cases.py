@@ -75,6 +75,7 @@ def test_an_exported_grey_network_reads_rgb_too(tmp_path: Path) -> None:
     assert load_model(tmp_path / "grey.cfg").trained_weights.architecture.channels == 1
 
 
+@pytest.mark.battery
 def test_a_grey_network_is_trained(tmp_path: Path) -> None:
     (tmp_path / "grey.cfg").write_text(write_cfg(grey_model().architecture))
     network = {"name": str(tmp_path / "grey.cfg"), "size": [72, 48], "clusters": 2}

@@ -267,7 +267,7 @@ with ImageWriter(Path(sys.argv[1]), OutputNames()) as writer:
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("limit", [0, 300, 30_000, 60_000])
+@pytest.mark.parametrize("limit", [300, 30_000])
 def test_a_video_that_the_disk_cannot_hold_is_an_error(tmp_path: Path, limit: int) -> None:
     """A limit on the size of files stands for a full disk; the whole video has some 200,000 bytes."""
     (tmp_path / "walk.mp4").write_bytes(b"of an earlier run")
