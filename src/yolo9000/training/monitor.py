@@ -176,8 +176,8 @@ class Monitor:
         with _warned("the log"):
             self.folder.log_metrics(learner.step, learner.epoch, self.clock.elapsed(), scores.metrics)
         self._drawing = scores.image
-        new, old = scores.metrics[task.best], self.best.get(task.best, -math.inf)
-        improved = (new if math.isfinite(new) else -math.inf) >= old
+        new, old = scores.metrics[task.best], _known(self.best.get(task.best))
+        improved = _known(new) >= old
         self._without_improvement = 0 if improved and new > old else self._without_improvement + 1
         if improved:
             self.best = {"epoch": learner.epoch, **scores.metrics}
@@ -291,6 +291,11 @@ class Monitor:
             write_checkpoint(self.folder.path / "last.safetensors", self._checkpoint())
             with _warned("the report"):
                 write_report(self.folder, self.learner.task.best)
+
+
+def _known(metric: float | None) -> float:
+    """A metric to compare; what is undefined is less than any."""
+    return metric if metric is not None and math.isfinite(metric) else -math.inf
 
 
 @contextmanager
