@@ -270,6 +270,7 @@ def test_what_keeps_it_from_starting_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("yolo9000.serve.server.ignore_reloads", lambda: None)  # of this process
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         starts = {

@@ -49,12 +49,13 @@ def serve(
         from yolo9000.serve.app import Service
         from yolo9000.serve.metrics import Metrics
         from yolo9000.serve.models import Models, name_models
-        from yolo9000.serve.server import listen, run
+        from yolo9000.serve.server import ignore_reloads, listen, run
     from yolo9000.inference.detector import Detector
 
     def load(model: str) -> Detector:
         return Detector.load(model, **model_options, **engine_options, **detection_options)
 
+    ignore_reloads()
     with listen(settings.host, settings.port) as listening:
         metrics = Metrics()
         loaded = Models(name_models(models or [BUNDLED]), load, settings, metrics)

@@ -17,7 +17,7 @@ from yolo9000.serve.app import Service
 from yolo9000.serve.logs import LOGGING
 from yolo9000.serve.settings import ServeSettings
 
-__all__ = ["listen", "run"]
+__all__ = ["ignore_reloads", "listen", "run"]
 
 SEND_SECONDS = 30.0  # to take an answer
 BACKLOG = 2048
@@ -35,6 +35,12 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigError(f"cannot listen at {host} port {port}: {error.strerror or error}", argument="port") from None
+
+
+def ignore_reloads() -> None:
+    """Let SIGHUP do nothing until the service runs, where it would end the process while models are loaded."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def run(service: Service, settings: ServeSettings, listening: socket.socket) -> None:
