@@ -60,7 +60,9 @@ LabelsOption = Annotated[
 ]
 ParentsOption = Annotated[
     list[Path] | None,
-    typer.Option(help="Your own table of parents: .csv, .yaml or SKOS; may be repeated.", show_default=False),
+    typer.Option(
+        help="Your own table of parents: .csv, .yaml, .txt (paths) or SKOS; may be repeated.", show_default=False
+    ),
 ]
 OverridesOption = Annotated[
     Path | None,

@@ -11,6 +11,7 @@ For example::
 
 A parent is the name or id of another entry, or the id of a WordNet synset. An entry may be repeated, each time with
 another parent.
+Taxonomies with all ancestors on a line (Google's products, SpeciesNet, Darwin Core) are read by `taxonomy.paths`.
 SKOS is read as Turtle, N-Triples or RDF/XML: ``skos:broader`` (or ``narrower``), ``prefLabel``, ``altLabel``, ``note``.
 """
 
@@ -27,6 +28,7 @@ from yolo9000.errors import TreeError
 from yolo9000.io.documents import parse_yaml
 from yolo9000.io.files import read_text
 from yolo9000.taxonomy.hierarchy import Entry, slug
+from yolo9000.taxonomy.paths import is_darwin_core, path_entries, rank_entries
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -50,24 +52,29 @@ def read_parent_table(path: str | Path) -> list[Entry]:
         return _read_skos(path)
     text = read_text(path, TreeError)
     match path.suffix:
+        case ".txt":
+            return path_entries(text.splitlines(), path)
         case ".csv" | ".tsv":
             return list(_read_rows(path, text))
         case ".yaml" | ".yml":
             return list(_read_yaml(path, text))
         case _:
-            suffixes = ", ".join([".csv", ".tsv", ".yaml", *SKOS_FORMATS])
+            suffixes = ", ".join([".csv", ".tsv", ".yaml", ".txt", *SKOS_FORMATS])
             raise TreeError(f"{path}: must be a parent table ({suffixes})")
 
 
 def _read_rows(path: Path, text: str) -> Iterable[Entry]:
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
     header = [name.strip() for name in rows.fieldnames or ()]
-    if "name" not in header or set(header) - set(COLUMNS):
+    if not is_darwin_core(header) and ("name" not in header or set(header) - set(COLUMNS)):
         raise TreeError(
             f"{path}:1: the header must have name and may have {', '.join(COLUMNS[1:])}, got {', '.join(header)[:80]!r}"
         )
     rows.fieldnames = header
     try:
+        if is_darwin_core(header):
+            yield from rank_entries((f"{path}:{rows.line_num}", row) for row in rows)
+            return
         for row in rows:
             where = f"{path}:{rows.line_num}"
             if None in row or None in row.values():
