@@ -1,13 +1,18 @@
-"""The page as one file in Chromium, with the network cut."""
+"""The page in Chromium: as one file, with the network cut, and from a server."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -63,10 +68,37 @@ def open_page(page: Any, file: Path) -> None:
     page.wait_for_selector("body.ready")
 
 
-@pytest.fixture
-def page(browser: Any, folder: Path) -> Iterator[Any]:
-    with watched_page(browser, offline=True, accept_downloads=True, viewport={"width": 1200, "height": 800}) as page:
-        open_page(page, folder / "small.html")
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[str]:
+    """The address of a service of the small model."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "yolo9000", "serve", str(folder / "small.onnx"), "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        address = f"http://127.0.0.1:{port}/"
+        while not is_ready(address):
+            assert process.poll() is None, "the service ended"
+            time.sleep(0.2)
+        yield address
+        process.terminate()
+
+
+def is_ready(address: str) -> bool:
+    try:
+        with urlopen(f"{address}readyz") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(params=["file", "server"])
+def page(browser: Any, folder: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    from_file = request.param == "file"
+    address = (folder / "small.html").as_uri() if from_file else request.getfixturevalue("server")
+    with watched_page(browser, offline=from_file, viewport={"width": 1200, "height": 800}) as page:
+        page.goto(address)
+        page.wait_for_selector("body.ready")
         yield page
 
 
@@ -157,16 +189,25 @@ def draw_a_clock(path: Path) -> None:
     image.save(path)
 
 
-def test_nothing_is_requested(browser: Any, folder: Path) -> None:
+def test_the_sliders_and_the_search_request_nothing(page: Any, folder: Path) -> None:
+    choose(page, folder / "wide.png")
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    for step in range(20):
+        slide(page, "#specific", 0.05 * step)
+        slide(page, "#confidence", 0.05 * step)
+    page.fill("#search", "dog")
+    page.press("#search", "Enter")
+    assert requested == []
+
+
+def test_the_file_requests_nothing(browser: Any, folder: Path) -> None:
     with watched_page(browser, offline=True) as page:
         requested: list[str] = []
         page.on("request", lambda request: requested.append(request.url))
         open_page(page, folder / "small.html")
         choose(page, folder / "wide.png")
-        requested.clear()
-        for step in range(20):
-            slide(page, "#specific", 0.05 * step)
-        assert not [url for url in requested if not url.startswith(("data:", "blob:"))]
+        assert {url.partition(":")[0] for url in requested} <= {"file", "data", "blob"}
 
 
 def test_the_slider_goes_from_general_to_specific(page: Any, folder: Path) -> None:
@@ -204,9 +245,11 @@ def test_a_file_that_is_no_image_is_said_to_be_none(page: Any, folder: Path) -> 
     assert page.inner_text("#status") == "broken.png is not an image that this browser can read"
 
 
-def test_samples_are_in_the_page(page: Any) -> None:
-    page.click("#samples button")
-    wait_for_status(page, "wide.png:")
+def test_samples_are_in_the_page(browser: Any, folder: Path) -> None:
+    with watched_page(browser, offline=True) as page:
+        open_page(page, folder / "small.html")
+        page.click("#samples button")
+        wait_for_status(page, "wide.png:")
 
 
 def test_the_camera_is_shown_with_boxes_until_it_is_stopped(browser: Any, folder: Path) -> None:
