@@ -174,8 +174,8 @@ def report_of(folder: RunFolder) -> tuple[str, list[list[str]]]:
 def test_the_report_tells_the_best_scores_and_the_latest(tmp_path: Path) -> None:
     text, rows = report_of(make_run(tmp_path / "run", [0.2, 0.6, math.nan, 0.5]))
     assert ["metric", "best, after 2 epochs", "latest, after 4 epochs"] in rows
-    assert ["map50", "0.6", "0.5"] in rows
-    assert ["map75", "0.3", "0.25"] in rows
+    assert ["map50", "0.60", "0.50"] in rows
+    assert ["map75", "0.30", "0.25"] in rows
     assert ["12", "3.0", "0.1", "none"] in rows  # 12 steps of half a second
     assert "<h1>Training: run</h1>" in text
 

@@ -40,7 +40,13 @@ def stats_page(
         sections.append(Section("Drift", text, ("splits", "classes", "sizes", "aspects"), rows_of_drift))
     for split, one in stats.items():
         sections += _sections_of(split, one, classes)
-    return Page(f"Data stats: {name}", sections)
+    counts = stats.values()
+    headlines = [
+        ("images", f"{sum(one.images for one in counts):,}"),
+        ("boxes", f"{sum(one.boxes_of.total() for one in counts):,}"),
+        ("classes", f"{len(classes):,}"),
+    ]
+    return Page("Data stats", sections, name, headlines)
 
 
 def _sections_of(split: Split, stats: SplitStats, classes: Sequence[str]) -> Iterator[Section]:

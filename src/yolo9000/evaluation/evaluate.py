@@ -66,6 +66,7 @@ class Evaluation:
         risk: on a tree, specificity against risk.
         by_depth: on a tree, mAP at each depth.
         mistakes: the images with the most errors.
+        tree: the label tree; None for flat classes.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Evaluation:
     risk: SpecificityRisk | None
     by_depth: dict[int, float]
     mistakes: tuple[Mistake, ...]
+    tree: WordTree | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``json``; metrics without ground truth are null."""
@@ -164,6 +166,7 @@ def evaluate(
         risk=None if tree is None else _risk(scored, tree),
         by_depth={} if tree is None else {depth: ap.mean for depth, ap in enumerate(ap_by_depth(scored, tree))},
         mistakes=tuple(_worst(samples, preds, scored, threshold)),
+        tree=tree,
     )
 
 

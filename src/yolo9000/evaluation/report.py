@@ -25,14 +25,17 @@ from yolo9000.evaluation.plots import (
     plot_specificity_risk,
 )
 from yolo9000.io.draw import annotate
-from yolo9000.io.pages import Page, PageFigure, Section
+from yolo9000.io.pages import Branch, Page, PageFigure, Section
+from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Sample
 
 __all__ = ["check_page", "evaluation_page", "plots_of"]
 
 SHOWN_WIDTH = 320  # pixels of an image in a report
+PAIR_WIDTH = 480  # of one of two images side by side
 ISSUES_SHOWN = 500
 CLASSES_SHOWN = 200
+HEADLINES = ("map50", "map", "best_f1", "map50_partial_credit", "top1", "top5")
 CLASS_COLUMNS = ("class", "objects", "AP50", "AP50-95", "small", "medium", "large", "")
 
 
@@ -42,15 +45,23 @@ def check_page(result: CheckResult, data_sets: Mapping[Split, DataSet]) -> Page:
     if result.warnings:
         rows = [(issue.code, issue.where, issue.message, issue.suggestion) for issue in result.warnings]
         sections.append(Section("Warnings", columns=("code", "where", "what", "what to do"), rows=rows))
+    sizes = [_sizes_figure(name, split) for name, split in result.splits.items() if split.boxes_of]
+    if sizes:
+        text = "Width and height of every box, as fractions of its image."
+        sections.append(Section("Sizes of boxes", text, figures=sizes))
     for name, split in result.splits.items():
-        sections.append(_classes(name, split, result.classes))
-        if split.boxes_of:
-            figure = PageFigure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), 420)
-            text = "Width and height of every box, as fractions of its image."
-            sections.append(Section(f"Sizes of boxes: {name}", text, figures=[figure]))
         figures = [_sample_figure(sample, data_sets[name].classes) for sample in split.shown]
         sections.append(Section(f"Images: {name}", figures=figures))
-    return Page(f"Data check: {result.name}", sections)
+    sections += [_classes(name, split, result.classes) for name, split in result.splits.items()]
+    splits = result.splits.values()
+    headlines = [
+        ("images", f"{sum(split.images for split in splits):,}"),
+        ("boxes", f"{sum(split.boxes_of.total() for split in splits):,}"),
+        ("classes", f"{len(result.classes):,}"),
+        ("issues", f"{len(result.issues()):,}"),
+        ("warnings", f"{len(result.warnings):,}"),
+    ]
+    return Page("Data check", sections, result.name, headlines)
 
 
 def _overview(result: CheckResult) -> Section:
@@ -83,6 +94,10 @@ def _classes(name: str, split: SplitCheck, classes: Sequence[str]) -> Section:
     return Section(f"Classes: {name}", text, ("class", "boxes", "image-level labels", ""), rows, bars)
 
 
+def _sizes_figure(name: str, split: SplitCheck) -> PageFigure:
+    return PageFigure(f"boxes in {name}", "image/png", _plot_sizes(np.concatenate(split.sizes_wh)), SHOWN_WIDTH)
+
+
 def _plot_sizes(sizes_wh: Float32[np.ndarray, "n 2"]) -> bytes:
     from yolo9000.evaluation.figures import Figure
 
@@ -104,12 +119,12 @@ def _sample_figure(sample: Sample, classes: Sequence[str]) -> PageFigure:
     return _image_figure(image, f"{sample.name}{': ' if labels else ''}{labels}")
 
 
-def _image_figure(image: UInt8[np.ndarray, "h w 3"], caption: str) -> PageFigure:
+def _image_figure(image: UInt8[np.ndarray, "h w 3"], caption: str, width: int = SHOWN_WIDTH) -> PageFigure:
     thumbnail = Image.fromarray(image)
     thumbnail.thumbnail((2 * SHOWN_WIDTH, 2 * SHOWN_WIDTH))
     stream = io.BytesIO()
     thumbnail.save(stream, "JPEG", quality=85)
-    return PageFigure(caption, "image/jpeg", stream.getvalue(), SHOWN_WIDTH)
+    return PageFigure(caption, "image/jpeg", stream.getvalue(), width)
 
 
 def plots_of(evaluation: Evaluation) -> dict[str, bytes]:
@@ -128,18 +143,53 @@ def plots_of(evaluation: Evaluation) -> dict[str, bytes]:
 
 def evaluation_page(evaluation: Evaluation, plots: Mapping[str, bytes]) -> Page:
     """The report of `yolo9000 val`: metrics, classes, plots, and the worst mistakes as images."""
+    text = "Ground truth left, predictions at the best threshold right; the images with the most errors."
+    images = [figure for mistake in evaluation.mistakes for figure in _mistake_figures(mistake, evaluation.classes)]
     metrics = [(metric_label(key), _shown(value)) for key, value in evaluation.metrics.items()]
-    sections = [Section("Scores", f"{evaluation.images} images.", ("metric", "value"), metrics)]
+    sections = [
+        Section(
+            "Curves", figures=[PageFigure(_words(name), "image/png", data, PAIR_WIDTH) for name, data in plots.items()]
+        ),
+        Section("Worst mistakes", text, figures=images),
+        Section("Scores", f"{evaluation.images:,} images.", ("metric", "value"), metrics),
+    ]
     if evaluation.by_depth:
         rows = [(depth, _shown(value)) for depth, value in evaluation.by_depth.items()]
         sections.append(Section("By depth of the tree", columns=("depth", "mAP50"), rows=rows))
     sections.append(_class_table(evaluation))
-    figures = [PageFigure(name.replace("_", " "), "image/png", data, 500) for name, data in plots.items()]
-    sections.append(Section("Curves", figures=figures))
-    text = "Ground truth left, predictions at the best threshold right; the images with the most errors."
-    images = [figure for mistake in evaluation.mistakes for figure in _mistake_figures(mistake, evaluation.classes)]
-    sections.append(Section("Worst mistakes", text, figures=images))
-    return Page(f"Scores: {evaluation.name}", sections)
+    if evaluation.tree is not None:
+        text = "Objects at or below each node, and AP50 of those that the ground truth names so."
+        sections.append(Section("Tree", text, tree=_branches(evaluation, evaluation.tree)))
+    return Page("Validation", sections, evaluation.name, _headlines(evaluation))
+
+
+def _headlines(evaluation: Evaluation) -> list[tuple[str, str]]:
+    values = {key: evaluation.metrics[key] for key in HEADLINES if key in evaluation.metrics}
+    shown = [(metric_label(key), f"{value:.3f}") for key, value in values.items() if not math.isnan(value)]
+    return [*shown, ("images", f"{evaluation.images:,}"), ("objects", f"{int(evaluation.gts.sum()):,}")]
+
+
+def _branches(evaluation: Evaluation, tree: WordTree) -> list[Branch]:
+    """The part of the tree that the ground truth has objects in."""
+    gts = evaluation.gts.astype(np.int64)
+    for node in reversed(range(len(tree))):
+        if tree.parents[node] >= 0:
+            gts[tree.parents[node]] += gts[node]
+
+    def below(node: int) -> tuple[Branch, ...]:
+        return tuple(
+            branch(child) for child in sorted(tree.children(node), key=lambda child: -gts[child]) if gts[child]
+        )
+
+    def branch(node: int) -> Branch:
+        ap = "" if math.isnan(evaluation.ap[node]) else f"{evaluation.ap[node]:.4f}"
+        return Branch(evaluation.classes[node], (f"{gts[node]:,}", ap), below(node))
+
+    return list(below(-1))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _class_table(evaluation: Evaluation) -> Section:
@@ -159,6 +209,6 @@ def _shown(value: float) -> float | str:
 def _mistake_figures(mistake: Mistake, classes: Sequence[str]) -> Iterable[PageFigure]:
     image = load_image(mistake.sample.image, mistake.sample.name).pixels
     gt = gt_as_detections(mistake.sample, classes, (image.shape[1], image.shape[0]))
-    yield _image_figure(annotate(image, gt, show_score=False), f"{mistake.sample.name}: ground truth")
+    yield _image_figure(annotate(image, gt, show_score=False), f"{mistake.sample.name}: ground truth", PAIR_WIDTH)
     caption = f"{mistake.wrong} wrong, {mistake.missed} missed"
-    yield _image_figure(annotate(image, mistake.detections), caption)
+    yield _image_figure(annotate(image, mistake.detections), caption, PAIR_WIDTH)

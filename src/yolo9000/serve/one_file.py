@@ -13,7 +13,6 @@ import mimetypes
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from yolo9000.serve.describe import model_record, tree_record
 
 __all__ = ["export_page", "read_runtime"]
 
+PAGE = Path(__file__).parent / "page"
 RUNTIME_FILES = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 INSTALL = "npm install onnxruntime-web"
 POLICY = "; ".join(
@@ -62,7 +62,7 @@ def export_page(
         name: of the model, for its title.
         runtime: ONNX Runtime Web; see `read_runtime`.
         dtype: how weights are stored; inference is in float32.
-        samples: images that the page offers to try; they are stored in it.
+        samples: images that the page offers to try, before those that it always has; they are stored in it.
 
     Returns:
         The file.
@@ -76,7 +76,8 @@ def export_page(
     network = {"anchors_wh_cells": model.detector_head.anchors_wh_cells.tolist()}
     assets = dict(zip(("runtime", "glue", "wasm"), read_runtime(runtime).values(), strict=True))
     assets["graph"] = portable_graph(model, dtype=dtype)
-    contents = {"model": {**model_record_, **network}, "tree": tree, "samples": [_sample(file) for file in samples]}
+    offered = [_sample(file) for file in [*samples, *sorted((PAGE / "samples").iterdir())]]
+    contents = {"model": {**model_record_, **network}, "tree": tree, "samples": offered}
     html = _html(contents, assets)
     with writing(path):
         write_atomically(path, html)
@@ -133,10 +134,9 @@ def _sample(path: Path) -> dict[str, str]:
 
 
 def _html(contents: Mapping[str, Any], assets: Mapping[str, bytes]) -> str:
-    page = files("yolo9000.serve") / "page"
-    modules = {item.name: item.read_text("utf-8") for item in page.iterdir() if item.name.endswith(".js")}
+    modules = {item.name: item.read_text("utf-8") for item in PAGE.iterdir() if item.suffix == ".js"}
     worker = modules.pop("worker.js")
-    styles = template_text(DESIGN) + (page / "style.css").read_text("utf-8")
+    styles = template_text(DESIGN) + (PAGE / "style.css").read_text("utf-8")
     imports = {f"page/{name}": _data_url("text/javascript", _bare(text).encode()) for name, text in modules.items()}
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<style>\n{styles}</style>\n'
@@ -150,7 +150,7 @@ def _html(contents: Mapping[str, Any], assets: Mapping[str, bytes]) -> str:
             '<script type="module">import "page/app.js";</script>',
         )
     )
-    html = (page / "index.html").read_text("utf-8")
+    html = (PAGE / "index.html").read_text("utf-8")
     html = re.sub(r"<!-- files -->.*?<!-- /files -->", lambda _: head, html, flags=re.DOTALL)
     return html.replace("</body>", f"{body}\n</body>")
 

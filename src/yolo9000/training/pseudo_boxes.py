@@ -88,13 +88,14 @@ def show_pseudo_boxes(
     ]
     columns = ("steps", "boxes", "probability", "objectness", "area")
     page = Page(
-        f"Pseudo-boxes: {run.resolve().name}",
+        "Pseudo-boxes",
         [
             Section("Boxes in the course of training", TEXT, columns, rows),
             Section(
                 "Images", "A row for each label of an image: its last box in each part of the training.", figures=drawn
             ),
         ],
+        str(run.resolve()),
     )
     out.mkdir(parents=True, exist_ok=True)
     write_page(page, out / "pseudo-boxes.html")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo9000.evaluation.metric_names import metric_label
 from yolo9000.io.files import write_atomically
 from yolo9000.io.pages import Page, PageFigure, Section, write_page
 from yolo9000.training.curves import SCORES_SHOWN, plot_run
@@ -36,18 +37,31 @@ def write_report(folder: RunFolder, best: str) -> None:
     sections = [
         *([_scores(lines, best)] if lines else []),
         Section("Course", figures=[PageFigure("against epochs", "image/png", curves, WIDTH)]),
-        *([_course(lines)] if lines else []),
         *_images("Validation", VALIDATION_TEXT, sorted(folder.images.glob("validation-*.jpg"))[-1:]),
         *_images("First batches", BATCH_TEXT, sorted(folder.images.glob("batch-*.jpg"))),
+        *([_course(lines)] if lines else []),
         _settings(facts),
     ]
-    write_page(Page(f"Training: {folder.path.resolve().name}", sections), folder.path / "report.html")
+    path = folder.path.resolve()
+    page = Page(f"Training: {path.name}", sections, str(path), _headlines(lines, best) if lines else ())
+    write_page(page, folder.path / "report.html")
+
+
+def _headlines(lines: Sequence[Mapping[str, Any]], best: str) -> list[tuple[str, str]]:
+    last = lines[-1]
+    value = _best(lines, best)["metrics"].get(best)
+    times = [("epochs", f"{last['epoch']:.4g}"), ("minutes", f"{last['seconds'] / 60:,.1f}")]
+    return times if value is None else [(f"best {metric_label(best)}", f"{value:.3f}"), *times]
+
+
+def _best(lines: Sequence[Mapping[str, Any]], best: str) -> Mapping[str, Any]:
+    """The line of the best weights, of equal ones the latest."""
+    return max(lines, key=lambda line: (_sortable(line["metrics"].get(best)), line["step"]))
 
 
 def _scores(lines: Sequence[Mapping[str, Any]], best: str) -> Section:
-    """The metrics of the best weights (of equal ones the latest) and of the last."""
-    highest = max(lines, key=lambda line: (_sortable(line["metrics"].get(best)), line["step"]))
-    last = lines[-1]
+    """The metrics of the best weights and of the last."""
+    highest, last = _best(lines, best), lines[-1]
     rows = [(name, _shown(highest["metrics"].get(name)), _shown(value)) for name, value in last["metrics"].items()]
     columns = ("metric", f"best, after {highest['epoch']:.4g} epochs", f"latest, after {last['epoch']:.4g} epochs")
     return Section(

@@ -155,14 +155,8 @@ function addSamples(samples) {
 
 function sample({ name, source }) {
   const button = h("button", { type: "button", "aria-label": `Sample: ${name}` }, h("img", { src: source, alt: "" }));
-  button.addEventListener("click", () => attempt(async () => add(name, bytesOf(source))));
+  button.addEventListener("click", () => attempt(async () => add(name, await (await fetch(source)).blob())));
   return h("li", {}, button);
-}
-
-function bytesOf(url) {
-  const [head, data] = url.split(",");
-  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-  return new Blob([bytes], { type: head.slice(5).split(";")[0] });
 }
 
 // ---- controls

@@ -8,6 +8,9 @@ import { Tree } from "./walk.js";
 /** Candidates with a lower objectness are never shown, whatever the confidence threshold. */
 export const MIN_OBJECTNESS = 0.05;
 
+/** Images to try, which are stored in the page where it is one file. */
+const SAMPLES = ["street.jpg", "table.jpg"].map((name) => ({ name, source: `samples/${name}` }));
+
 const TOKEN = "yolo9000-token";
 
 export async function openEngine() {
@@ -61,7 +64,7 @@ async function openOnServer() {
     const { images } = await answer(asked, { method: "POST", body: image.blob, headers: { "Content-Type": image.blob.type } });
     return images[0].candidates.map((candidate) => known(candidate, tree, record.names.length));
   };
-  return { model, record, tree, samples: [], detect, privacy: "It is sent to this server, which keeps nothing." };
+  return { model, record, tree, samples: SAMPLES, detect, privacy: "It is sent to this server, which keeps nothing." };
 }
 
 /** A candidate of the server; nodes that it left out are too improbable to matter. */
