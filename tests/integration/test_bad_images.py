@@ -393,7 +393,7 @@ def test_odd_images_whose_pixels_are_whole(data):
 def test_the_error_says_what_the_bytes_are(case, content):
     with pytest.raises(DataError) as error:
         read_image(BAD_BYTES[case])
-    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF image, got {content}"
+    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF, AVIF, HEIC image, got {content}"
 
 
 @pytest.mark.parametrize(

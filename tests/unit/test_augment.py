@@ -471,4 +471,4 @@ def test_collate_refuses() -> None:
 
 def test_batch_of_uneven_parts() -> None:
     with pytest.raises(ValueError, match="one entry for each image"):
-        Batch(np.zeros((2, 4, 6, 3), np.uint8), (None,), ((),), ("a",), (0,), (0,), (-1,))
+        Batch(np.zeros((2, 4, 6, 3), np.uint8), (None,), ((),), ("a",), (0,), (None,), (-1,))

@@ -729,7 +729,7 @@ def test_two_slashes_in_a_path_are_no_comment() -> None:
 def test_keys_that_matter_in_training_only_are_listed_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     """AlexeyAB's Darknet writes them; the network computes the same."""
     text = plain("mosaic=1\nscales=.1,,10.0\nletter_box=1", "", "dilation=1\ntrain_only_bn=1", "focal_loss=1")
-    listed = "[net] scales, [net] mosaic, [net] letter_box, [convolutional] train_only_bn, [region] focal_loss"
+    listed = "[net] scales, [net] mosaic, [convolutional] train_only_bn, [region] focal_loss"
     read = parse_cfg(text)
     assert caplog.messages == [f"cfg: ignored, as they matter in training only: {listed}"]
     assert read.layers == parse_cfg(plain()).layers

@@ -108,6 +108,9 @@ class IssueError(DataError):
         super().__init__(issue)
         self.issue = issue
 
+    def __reduce__(self) -> tuple[type[IssueError], tuple[Issue]]:
+        return type(self), (self.issue,)
+
     def __str__(self) -> str:
         return f"{self.issue} ({self.issue.suggestion})"
 
