@@ -378,8 +378,6 @@ def test_odd_images_whose_pixels_are_whole(data):
 @pytest.mark.parametrize(
     ("case", "content"),
     [
-        ("heic", "a HEIC image"),
-        ("avif", "an AVIF image"),
         ("mp4", "an MP4 or MOV video"),
         ("photoshop", "a Photoshop image"),
         ("pdf", "a PDF"),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -62,7 +62,7 @@ IMAGE_SUFFIXES = (
 )
 
 
-def _open_heif(stream: IO[bytes]) -> ImageFile.ImageFile:
+def _open_heif(stream: Any) -> ImageFile.ImageFile:
     from pi_heif import HeifImageFile
 
     return HeifImageFile(stream)  # type: ignore[no-any-return]
