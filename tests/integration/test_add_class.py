@@ -103,7 +103,8 @@ def test_images_that_cannot_be_read_are_reported(workplace: Path, capsys: pytest
         (workplace / "shiba" / f"{number}.png").write_text("no image")
     assert add(workplace) == 3
     out, err = capsys.readouterr()
-    assert [f"{number}.png: must be a JPEG" in line for number, line in enumerate(err.splitlines())] == [True] * 6
+    errors = [line for line in err.splitlines() if ": error: " in line]
+    assert [f"{number}.png: must be a JPEG" in line for number, line in enumerate(errors)] == [True] * 6
     assert "Written: " in out
     for number in (6, 7):
         (workplace / "shiba" / f"{number}.png").unlink()
@@ -137,7 +138,7 @@ def test_unreadable_images_are_reported_and_counted(workplace: Path, capsys: pyt
     (workplace / "dogs" / "poodle" / "broken.png").write_bytes((workplace / "shiba" / "0.png").read_bytes()[:200])
     assert add(workplace) == 3
     out, err = capsys.readouterr()
-    assert [line.split(": ")[1] for line in err.splitlines()] == ["error", "error"]
+    assert err.count("yolo9000: error: ") == 2
     assert "broken.png" in err
     assert "notes.png" in err
     assert out.startswith("shiba inu: 100.0% of its images")

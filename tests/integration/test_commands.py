@@ -295,7 +295,7 @@ class TestPredict:
             (["--classes", "dgo"], "--classes: the model has no class 'dgo' (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
-                "--format: must be one of jsonl, coco, csv, darknet, voc, html, got 'cocoo' (did you mean 'coco'?)",
+                "--format: must be one of jsonl, coco, csv, darknet, voc, html, geojson, got 'cocoo' (did you mean 'coco'?)",
             ),
             (["--engine", "tensorrt"], "--engine: must be one of auto, openvino, onnxruntime, torch, got 'tensorrt'"),
             (["--tresh", "1"], "No such option: --tresh"),
@@ -323,7 +323,8 @@ class TestPredict:
         [
             ("gone.cfg", "gone.cfg: cannot be read: No such file or directory"),
             ("gone.onnx", "gone.onnx: cannot be read: No such file or directory"),
-            ("best.pt", "best.pt: must be yolo9000-small or a model file (.safetensors, .cfg, .onnx, .xml)"),
+            ("best.pt", "best.pt: PyTorch files are not read, as they can hold programs"),
+            ("best.bin", "best.bin: must be yolo9000-small or a model file (.safetensors, .cfg, .onnx, .xml)"),
             ("yolov2", "yolov2: must be downloaded first: yolo9000 download yolov2"),
         ],
     )

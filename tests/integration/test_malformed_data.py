@@ -470,7 +470,7 @@ CASES: dict[str, tuple[Reader, str]] = {
     "folder unknown class": (folders("bird/a.png"), "class-unknown"),
     "folder empty": (folders("dog/.hidden"), "class-empty"),
     "folder loose image": (folders("a.png"), "label-missing"),
-    "folder other file": (folders("cat/a.heic"), "file-unknown"),
+    "folder other file": (folders("cat/a.psd"), "file-unknown"),
 }
 
 

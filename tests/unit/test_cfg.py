@@ -574,7 +574,8 @@ REGION = options(
 SOFTMAX = options(Softmax, groups=st.integers(1, 9), tree=st.none() | words, temperature=finite)
 SCHEDULE = {
     **dict.fromkeys(
-        ("batch", "subdivisions", "min_crop", "max_crop", "random", "burn_in", "max_batches", "step"), whole
+        ("batch", "subdivisions", "min_crop", "max_crop", "random", "burn_in", "max_batches", "step", "letter_box"),
+        whole,
     ),
     **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), finite),
     **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), finite),

@@ -207,7 +207,7 @@ def test_a_folder_with_all_that_is_wrong_in_it(tmp_path):
     image(tmp_path / "images" / "c.png")
     for name in ("d.txt", "sub/e.txt", "classes.txt", "d.cache"):
         (tmp_path / "labels" / name).write_text("0 .5 .5 1 1")
-    for name in (".hidden.png", "Thumbs.db", "README.md", "photo.heic"):
+    for name in (".hidden.png", "Thumbs.db", "README.md", "photo.psd"):
         (tmp_path / "images" / name).write_text("")
     (tmp_path / "images" / "broken.png").write_text("no image")
     (tmp_path / "labels" / "broken.txt").write_text("0 .5 .5 1 1")
@@ -220,7 +220,7 @@ def test_a_folder_with_all_that_is_wrong_in_it(tmp_path):
         ("image-unreadable", f"{tmp_path}/labels/broken.txt"),
         ("label-missing", f"{tmp_path}/images/c.png"),
         ("file-unknown", f"{tmp_path}/images/link"),
-        ("file-unknown", f"{tmp_path}/images/photo.heic"),
+        ("file-unknown", f"{tmp_path}/images/photo.psd"),
         ("label-orphan", f"{tmp_path}/labels/d.txt"),
         ("label-orphan", f"{tmp_path}/labels/sub/e.txt"),
     ]

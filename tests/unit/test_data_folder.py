@@ -52,7 +52,7 @@ def test_a_link_to_a_folder_is_a_class(tmp_path):
 
 @pytest.mark.posix
 def test_all_that_may_be_wrong(tmp_path):
-    put(tmp_path, "dog/a.jpg", "dog/b.heic", "dog/boxes.txt", "dog/.hidden.jpg", "dog/Thumbs.db")
+    put(tmp_path, "dog/a.jpg", "dog/b.psd", "dog/boxes.txt", "dog/.hidden.jpg", "dog/Thumbs.db")
     put(tmp_path, "dogs/a.jpg", "dogs/b.jpg", "cat/.keep", "a.jpg", "LICENSE", "classes.csv", ".git/a.jpg", "b.bin")
     (tmp_path / "dog" / "c.jpg").symlink_to("gone.jpg")
     (tmp_path / "dog" / "round").symlink_to(tmp_path)
@@ -63,7 +63,7 @@ def test_all_that_may_be_wrong(tmp_path):
         ("label-missing", "a.jpg"),
         ("label-missing", "b.bin"),
         ("class-empty", "cat"),
-        ("file-unknown", "b.heic"),
+        ("file-unknown", "b.psd"),
         ("image-missing", "c.jpg"),
         ("image-missing", "e.jpg"),
         ("file-unknown", "round"),

@@ -81,7 +81,7 @@ def test_inputs_of_layers() -> None:
     [
         # All that the trunks compute, and what is rearranged of it; a layer that learns reads 7, a route that does 10
         (TRUNKS, (0, 1, 2, 3, 4, 5, 6, 7, 9, 10), (7, 10)),
-        ((0, 1), (0, 1, 2, 5, 9, 10), (2, 5, 10)),  # 2 twice, by a convolution and a shortcut
+        ((0, 1), (0, 1, 2, 5, 9, 10), (0, 2, 10)),  # 2 twice, by a convolution and a shortcut; 5 passes 0 on
         ((0, 3, 6), (0, 5, 6), (0, 6)),  # convolution 1 learns, so that 3 is frozen and not fixed
         ((), (), ()),
         ((*TRUNKS, 8, 13), (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), (11,)),  # a dropout is random
