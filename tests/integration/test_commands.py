@@ -295,7 +295,7 @@ class TestPredict:
             (["--classes", "dgo"], "--classes: the model has no class 'dgo' (did you mean 'dog'?)"),
             (
                 ["--format", "cocoo"],
-                "--format: must be one of jsonl, coco, csv, darknet, voc, html, geojson, got 'cocoo' (did you mean 'coco'?)",
+                "--format: must be one of jsonl, coco, csv, darknet, voc, html, geojson, got 'cocoo' (did you mean",
             ),
             (["--engine", "tensorrt"], "--engine: must be one of auto, openvino, onnxruntime, torch, got 'tensorrt'"),
             (["--tresh", "1"], "No such option: --tresh"),
