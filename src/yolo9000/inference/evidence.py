@@ -75,14 +75,18 @@ class Evidence:
         return tree_answer(tree, in_whole_tree(path, nodes))
 
     def _conditionals(
-        self, part: WordTree, nodes: Int64[np.ndarray, " n"], _: Int64[np.ndarray, " m"], group: int
-    ) -> Float[np.ndarray, "m size"]:
+        self,
+        part: WordTree,
+        nodes: Int64[np.ndarray, " n"],
+        _: Int64[np.ndarray, " 1"],
+        groups: Int64[np.ndarray, " 1"],
+    ) -> Float[np.ndarray, " size"]:
         """The mean probabilities of a sibling group given their parent."""
-        first, size = int(part.group_offsets[group]), int(part.group_sizes[group])
+        first, size = int(part.group_offsets[groups[0]]), int(part.group_sizes[groups[0]])
         parent = int(part.parents[first])
         above = self._sums[int(nodes[parent])] if parent >= 0 else self.weight
         sums = [self._sums.get(int(node), 0.0) for node in nodes[first : first + size]]
-        return np.array([sums]) / (above or 1.0)
+        return np.array(sums) / (above or 1.0)
 
 
 def objectness_of(detections: Detections, i: int, settings: DetectionSettings) -> float:
