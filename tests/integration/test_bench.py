@@ -92,7 +92,7 @@ def test_report(tmp_path: Path) -> None:
     lines = result.lines()
     assert "| m at 96x64, batch 2, 1.00 G | median ms | p90 ms" in lines[4]
     assert lines[6].split(" | ")[1:6] == ["10.0", "12.0", "200.0", "50%", "0.10"]  # p90: a tenth of the way to 30
-    assert lines[7] == "opencv float32, network: not measured: it cannot"
+    assert lines[7] == "opencv dense graph float32: not measured: it cannot"
     assert json.loads(json.dumps(result.to_json()))["groups"][0][1]["problem"] == "it cannot"
     assert plot_of(result).startswith(b"\x89PNG")
 

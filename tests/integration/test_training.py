@@ -250,7 +250,7 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
         (["RECIPE", "epoch=3"], "did you mean 'epochs'"),
         (["RECIPE", "network.name=yolov3"], "did you mean 'yolov2'"),
         (["RECIPE", "network.size=70"], "multiple"),
-        (["RECIPE", "network.name=darknet19"], "must be a detector"),
+        (["RECIPE", "network.name=darknet19", "network.size=64"], "must be a detector"),
         (["RECIPE", "data=nowhere"], "nowhere"),
         (["RECIPE", "start=nothing.weights"], "nothing.weights"),
         (["RECIPE", "--device", "tpu"], "tpu"),

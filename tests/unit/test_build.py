@@ -190,7 +190,7 @@ class TestTables:
             ("a.yaml", "- {name: x, kind: y}\n", r"a.yaml: entry 1: keys must be name"),
             ("a.yaml", "- {name: yes}\n", r"a.yaml: entry 1: name must be text .* got True"),
             ("a.yaml", "- !!python/object/apply:os.system [ls]\n", r"a.yaml: must be YAML"),
-            ("a.txt", "x\n", r"a.txt: must be a parent table"),
+            ("a.doc", "x\n", r"a.doc: must be a parent table"),
         ],
     )
     def test_a_issuey_table_is_refused(self, tmp_path: Path, name: str, text: str, message: str) -> None:

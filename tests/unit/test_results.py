@@ -155,6 +155,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path, interruption):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "coco_results.json",
         "detections.csv",
+        "detections.geojson",
         "detections.jsonl",
         "index.html",
         "labels",

@@ -24,7 +24,7 @@ __all__ = ["cpu_name", "gemm_peaks", "operations", "start_times"]
 
 SIDE = 2048
 STARTS = 3
-COMMANDS = {"import yolo9000": ["-c", "import yolo9000"], "yolo9000 --help": ["-m", "yolo9000", "--help"]}
+COMMANDS = {"import yolo9000": ["-c", "import yolo9000"], "yolo9000 --help": ["-m", "yolo9000", "-h"]}
 
 
 def cpu_name() -> str:

@@ -63,7 +63,7 @@ def with_postprocess(model: LoadedModel, thresholds: Thresholds) -> bytes:
     head = model.detector_head
     dense = model if head.tree is not None or model.weights is None else model.with_lazy_classes(False)
     if head.tree is None and dense.class_rows is not None:
-        raise EngineError("a flat head with classes kept apart has no graph to decode: export with --head dense first")
+        raise EngineError("a flat head with classes kept apart has no graph to decode: must be dense", argument="head")
     proto = onnx.load_model_from_string(dense.onnx_bytes())
     graph = _Nodes()
     t = _split_anchors(graph, proto.graph.output[0].name, len(head.anchors_wh_cells))
