@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,6 +74,13 @@ def attempt(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys) -> C
         return ""
 
     return message_of
+
+
+@pytest.fixture(autouse=True)
+def _own_log_level() -> Iterator[None]:
+    """One row sets it."""
+    yield
+    logging.getLogger("yolo9000").setLevel(logging.NOTSET)
 
 
 def test_there_are_forty_rows() -> None:
