@@ -139,7 +139,8 @@ BAD_BYTES: dict[str, bytes] = {
     "avif": b"\0\0\0\x18ftypavif" + bytes(60),
     "mp4": b"\0\0\0\x18ftypisom" + bytes(60),
     "photoshop": b"8BPS\0\1" + bytes(60),
-    "portable-pixmap": b"P6 2 1 255\n123456",
+    "portable-pixmap-cut": b"P6 2 1 255\n12345",
+    "portable-pixmap-in-text": b"P3 2 1 255\n1 2 3 4 5 6",
     "icon": b"\0\0\1\0\1\0" + bytes(60),
     "pickle": b"\x80\x04\x95" + bytes(20),
 }
@@ -391,7 +392,7 @@ def test_odd_images_whose_pixels_are_whole(data):
 def test_the_error_says_what_the_bytes_are(case, content):
     with pytest.raises(DataError) as error:
         read_image(BAD_BYTES[case])
-    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF, AVIF, HEIC image, got {content}"
+    assert str(error.value) == f"bytes: must be a JPEG, PNG, BMP, WebP, TIFF, GIF, PNM, AVIF, HEIC image, got {content}"
 
 
 @pytest.mark.parametrize(
@@ -429,6 +430,7 @@ FUZZED = {
     "webp": WEBP,
     "tiff": LZW_TIFF,
     "bmp": BMP,
+    "ppm": encoded("PPM"),
 }
 DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from yolo9000.data.dataset import open_data
 from yolo9000.data.format import Format, Recognition, SourceSettings
 from yolo9000.data.formats import FORMATS, WRITABLE
 from yolo9000.data.listing import Listing
+from yolo9000.data.recognize import recognize
 from yolo9000.io.naming import OutputNames
 from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
@@ -85,3 +87,18 @@ def test_a_recognition_says_what_a_data_set_file_would(tmp_path: Path) -> None:
     assert isinstance(got, Recognition)
     assert got.sources == {"train": [{"format": "yolo", "path": "images/train", "names": list(CLASSES)}]}
     assert got.counts == {"train": 2}
+
+
+def test_counts_of_long_lists_leave_out_comments_and_blanks(tmp_path: Path) -> None:
+    names = [f"{'long-name-' * 9}{i}" for i in range(900)]  # 900 lines of 93 bytes are more than 64 KiB
+    (tmp_path / "train.txt").write_text("# made by hand\n\n" + "\n".join(names) + "\n \n")
+    assert Listing(tmp_path).line_count("train.txt") == 900
+    assert Listing(tmp_path).line_count("gone.txt") == 0
+
+
+def test_the_folder_that_names_of_images_lead_to_is_not_passed_over(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "images/a b.png", "width": 40, "height": 30}]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "result.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    samples_of(tmp_path / "images")
+    assert recognize(tmp_path).passed_over == ("old/",)

@@ -102,3 +102,12 @@ def test_the_network_never_sees_what_is_no_image(image: Any) -> None:
     with pytest.raises(DataError, match="an image must be a uint8 array"):
         check_pixels_array(image)
     check_pixels_array(PIXELS)
+
+
+def test_portable_pixmaps_are_read() -> None:
+    color = b"P6\n# made by hand\n7 5\n255\n" + PIXELS.tobytes()
+    np.testing.assert_array_equal(one_input(color).pixels, PIXELS)
+    grey = b"P5 7 5 255\n" + PIXELS[:, :, 0].tobytes()
+    np.testing.assert_array_equal(one_input(grey).pixels, np.repeat(PIXELS[:, :, :1], 3, 2))
+    wide = b"P5 3 1 65535\n" + b"\0\0" + b"\x80\x80" + b"\xff\xff"  # 16 bits: 128 * 257 is 0x8080
+    assert one_input(wide).pixels[0, :, 0].tolist() == [0, 128, 255]

@@ -108,6 +108,14 @@ class Listing:
         text = self.head(file).decode("utf-8-sig", "replace")
         return [line.strip() for line in text.splitlines() if line.strip()][:count]
 
+    def line_count(self, file: str) -> int:
+        """Number of the lines of a list, of any length, that are neither blank nor comments."""
+        try:
+            with (self.root / file).open("rb") as stream:
+                return sum(not line.isspace() and not line.startswith(b"#") for line in stream)
+        except OSError:
+            return 0
+
     def json(self, file: str) -> JsonPeek:
         """A JSON file at a glance."""
         if file not in self._peeks:

@@ -26,6 +26,7 @@ from PIL import (
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
@@ -58,7 +59,7 @@ _SCAN_MARKER = b"\xff\xda"
 MAX_FILE_BYTES = 1 << 30  # of an image's file or a list; a video may be larger
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
-    *(".avif", ".heic", ".heif"),
+    *(".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm"),
 )
 
 
@@ -77,6 +78,7 @@ _FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[IO[bytes]], ImageFile.Ima
     "WebP": (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
     "TIFF": (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
     "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+    "PNM": (re.compile(rb"P[456]\s"), PpmImagePlugin.PpmImageFile),
     "AVIF": (
         re.compile(rb"....ftyp(?:avi[fs]|(?:mif1|msf1).{4}(?:....)*?avif)", re.DOTALL),
         AvifImagePlugin.AvifImageFile,
@@ -125,7 +127,8 @@ def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX
 
     Args:
         source: the path of a file of at most 1 GiB; a URL (http, https) or ``-`` for stdin, of at most 256 MiB;
-            the bytes of an encoded image (JPEG, PNG, BMP, WebP, TIFF, GIF, AVIF, or HEIC with the extra ``heif``); a
+            the bytes of an encoded image (JPEG, PNG, BMP, WebP, TIFF, GIF, binary PNM, AVIF, or HEIC with the extra
+            ``heif``); a
             Pillow image; or a uint8 array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory
             the image may share. A `Path` is never a URL or stdin.
         name: what the image and the errors about it are called; None takes it from the source.

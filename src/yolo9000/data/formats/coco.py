@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +106,9 @@ def sniff(listing: Listing) -> Recognition | None:
     sources = {split: [_source_of(listing, file)] for split, file in files.items()}
     counts = {_shown_split(file): _image_count(listing, file) for file in files.values()}
     roboflow = all(file.endswith(_ROBOFLOW_FILE) for file in files.values())
-    used = {part for matches in sources.values() for key in ("path", "images") for part in _first_part(matches[0][key])}
+    used = {
+        part for matches in sources.values() for path in _used_by(listing, matches[0]) for part in _first_part(path)
+    }
     return Recognition(
         0.95,
         "Roboflow COCO export" if roboflow else TITLE,
@@ -179,6 +182,12 @@ def _first_names(listing: Listing, file: str) -> list[str]:
     else:
         elements = (element for key, _, element in list_elements(listing.root / file, LISTS, TITLE) if key == "images")
     return [name for element in islice(elements, NAMES_TRIED) if (name := image_name(element))]
+
+
+def _used_by(listing: Listing, source: dict[str, str]) -> list[str]:
+    """The file, the folder of images, and where names such as ``images/a.jpg`` lead from it."""
+    names = [posixpath.normpath(f"{source['images']}/{name}") for name in _first_names(listing, source["path"])]
+    return [source["path"], source["images"], *names]
 
 
 def _first_part(path: str) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ def _split_annotations(listing: Listing, source: dict[str, str]) -> dict[str, li
 def _count(listing: Listing, source: dict[str, str]) -> int | None:
     path = "" if source["path"] == "." else source["path"]
     if "list" in source:
-        return len([line for line in listing.first_lines(join(path, source["list"]), 1 << 30) if line])
+        return listing.line_count(join(path, source["list"]))
     return listing.image_count(path if source["images"] == "." else join(path, source["images"]))
 
 

@@ -102,8 +102,7 @@ def _by_yaml(listing: Listing, name: str) -> Recognition | None:
 def _count(path: Path) -> int:
     if path.is_dir():
         return Listing(path).image_count()
-    lines = Listing(path.parent).first_lines(path.name, 1 << 30)
-    return len(lines) or is_image(path)
+    return 1 if is_image(path) else Listing(path.parent).line_count(path.name)
 
 
 def _path_from(root: Path, path: Path) -> str:
