@@ -66,7 +66,9 @@ def words_of(command: str) -> list[str]:
     words = words[words.index("|") + 1 :] if "|" in words else words
     if "train" not in words:
         return words
-    fine_tunes = words[1] == "train" and not {"--recipe", "--resume"} & set(words)
+    if "--resume" in words:
+        return [re.sub(r"^epochs=\d+$", "epochs=3", word) for word in words]
+    fine_tunes = words[1] == "train" and "--recipe" not in words
     recipe = "fine-tune" if fine_tunes else next((word for word in words if word in ADDED), "")
     out = words.index("--out") if "--out" in words else len(words)
     return [*words[:out], *ADDED.get(recipe, ()), *words[out:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from support.small_data import write_voc_set
-from support.small_models import small_architecture
+from support.small_models import random_model, small_architecture
 from support.training_runs import log_of
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
-from yolo9000.errors import ConfigError, TrainingError
-from yolo9000.training import clock, train
+from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.errors import ConfigError, DataError, TrainingError
+from yolo9000.training import clock, monitor, train
 from yolo9000.training.distributed import World
 from yolo9000.training.loader import SampleRequest
 from yolo9000.training.logging import RunFolder
@@ -92,6 +95,7 @@ def score(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
             raise TrainingError("interrupted") from None
 
     monkeypatch.setattr(DetectorTraining, "evaluate", evaluate)
+    monkeypatch.setattr(monitor, "write_report", lambda *_: None)  # which takes most of the time of so short a run
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -137,11 +141,164 @@ def test_the_best_metrics_and_the_time_are_restored(
     assert (np.diff(seconds) > 0).all()
 
 
-def test_resume_takes_no_other_settings(recipe: Path, tmp_path: Path) -> None:
+def interrupted(
+    recipe: Path | str, folder: Path, monkeypatch: pytest.MonkeyPatch, values: list[float], **settings: Any
+) -> Path:
+    """A run that broke at the evaluation for which there is no value left."""
+    score(monkeypatch, values)
+    with pytest.raises(TrainingError, match="interrupted"):
+        train(recipe=recipe, out=folder, threads=1, notify=lambda line: None, **settings)
+    return folder
+
+
+def test_a_prolonged_run_is_one_that_was_so_long_from_the_beginning(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The learning rate falls at epochs, not with the fraction of the training that is done."""
+    lines: list[str] = []
+    settings = {"optimizer": {"steps": [0.5, 2], "scales": [0.5, 0.1]}, "threads": 1, "notify": lines.append}
+    score(monkeypatch, [0.1, 0.3, 0.2])
+    whole = train(recipe=recipe, out=tmp_path / "whole", epochs=3, **settings)
+    score(monkeypatch, [0.1, 0.3, 0.2])
+    train(recipe=recipe, out=tmp_path / "longer", epochs=1, **settings)
+    longer = train(resume=tmp_path / "longer", epochs=3, notify=lines.append)
+    assert (longer.step, longer.total_steps) == (9, 9)
+    # Half of 0.003 from epoch 0.5 on, which it still is in the step after epoch 1.
+    assert "prolonged from 1 to 3 epochs: the learning rate goes on at 0.0015 after 0.0015" in lines
+    for file in ("best.safetensors", "last.safetensors"):
+        assert (longer.folder / file).read_bytes() == (whole.folder / file).read_bytes()
+    assert log_of(longer.folder) == log_of(whole.folder)
+    assert train(resume=longer.folder, notify=lines.append).step == 9  # it has become a run of 3 epochs
+    assert "more epochs or minutes prolong it" in lines[-1]
+
+
+def test_a_schedule_that_ends_with_the_run_rises_to_that_of_the_longer_one(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    score(monkeypatch, [0.1, 0.1])
+    optimizer = {"policy": "poly", "power": 1}
+    train(recipe=recipe, out=tmp_path / "run", epochs=1, optimizer=optimizer, threads=1, notify=lines.append)
+    longer = train(resume=tmp_path / "run", epochs=2, notify=lines.append)
+    # After 3 of 3 steps 0; after 4 of 6 steps 2/6 of 0.003.
+    assert "the learning rate goes on at 0.001 after 0" in "".join(lines)
+    rates = [line["lr"] for line in RunFolder(longer.folder).lines("step")]
+    np.testing.assert_allclose(rates, [0.002, 0.001, 0, 0.001, 0.0005, 0], atol=1e-12)
+
+
+def test_a_run_of_minutes_is_prolonged_by_minutes(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=count(0.0).__next__))  # a second for each look
+    score(monkeypatch, [0.1] * 9)
+    first = train(recipe=recipe, out=tmp_path / "run", minutes=0.25, threads=1)
+    lines: list[str] = []
+    longer = train(resume=tmp_path / "run", minutes=0.5, notify=lines.append)
+    assert longer.step > first.step
+    assert "prolonged from 0.25 to 0.5 minutes: the learning rate follows the new time" in lines
+    with pytest.raises(ConfigError, match=r"the run ends after 0\.5 minutes; give minutes to prolong it"):
+        train(resume=tmp_path / "run", epochs=9)
+
+
+def test_a_run_goes_on_where_its_files_now_are(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, later = tmp_path / "began", tmp_path / "later"
+    for folder in (began, later / "new"):
+        folder.mkdir(parents=True)
+    for name in ("shapes", "net.cfg", "small.toml"):
+        (tmp_path / name).rename(began / name)
+    monkeypatch.chdir(began)
+    score(monkeypatch, [0.1, 0.2])
+    whole = train(recipe="small.toml", out=tmp_path / "whole", epochs=2, threads=1)
+    interrupted("small.toml", Path("run"), monkeypatch, [0.1], epochs=2)
+    shutil.copytree("run", "elsewhere")
+
+    monkeypatch.chdir(later)  # the working directory alone is another one
+    score(monkeypatch, [0.2])
+    assert train(resume=began / "elsewhere").step == 6
+
+    monkeypatch.chdir(began)
+    (began / "run").rename(later / "run")
+    for name in ("shapes", "net.cfg"):
+        (began / name).rename(later / "new" / name)
+    with pytest.raises(DataError, match="shapes: file or folder not found"):
+        train(resume=later / "run")
+    with pytest.raises(ConfigError, match=r"net\.cfg"):
+        train(later / "new" / "shapes", resume=later / "run")
+    score(monkeypatch, [0.2])
+    moved = train("../later/new/shapes", resume=later / "run", network={"name": "../later/new/net.cfg"})
+    expected, got = (load_file(run.folder / "last.safetensors") for run in (whole, moved))
+    assert moved.step == 6
+    for name, values in expected.items():
+        np.testing.assert_array_equal(got[name], values)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("p02", "the training images must be those that the run began with; .*other has others"),
+        ("p10", "the validation images must be those that the run began with"),
+    ],
+)
+def test_data_that_lie_elsewhere_are_those_that_the_run_began_with(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str, message: str
+) -> None:
+    run = interrupted(recipe, tmp_path / "run", monkeypatch, [0.1])
+    shutil.copytree(tmp_path / "shapes", tmp_path / "other")
+    annotation = tmp_path / "other" / "Annotations" / f"{image}.xml"
+    annotation.write_text(annotation.read_text().replace("<xmax>", "<xmax>1"))
+    with pytest.raises((TrainingError, DataError)):
+        train(tmp_path / "other", resume=run)
+    annotation.write_text(annotation.read_text().replace("<xmax>1", "<xmax>").replace("red", "blue"))
+    with pytest.raises(TrainingError, match=message):
+        train(tmp_path / "other", resume=run)
+    (tmp_path / "other" / "ImageSets" / "Main" / "train.txt").write_text("p01\np02\n")
+    with pytest.raises(TrainingError, match=r"has others: 2 images, not 9"):
+        train(tmp_path / "other", resume=run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": {"lr": 0.1}}, r"optimizer\.lr: a run is resumed with its own; data, start, .* may be given"),
+        ({"batch": 9}, "batch: a run is resumed with its own"),
+        ({"epochs": 3}, "epochs must be at least the 4 that the run has, got 3"),
+        ({"minutes": 3}, "the run ends after 4 epochs; give epochs to prolong it"),
+        ({"epochs": "many"}, "epochs"),
+    ],
+)
+def test_a_run_keeps_its_recipe(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    run = interrupted(recipe, tmp_path / "run", monkeypatch, [])
+    before = (run / "run.json").read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        train(resume=run, **changes)
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_resume_takes_no_other_recipe(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="must be the folder of a run"):
         train(resume=tmp_path)
-    with pytest.raises(ConfigError, match="resume continues a run with its own data"):
-        train("shapes", resume=tmp_path)
+    with pytest.raises(ConfigError, match="resume continues a run with its own recipe"):
+        train(recipe=recipe, resume=tmp_path)
+
+
+def test_the_start_of_a_resumed_run_fits_as_many_layers(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which layers are transferred says which are frozen, and how fast they learn."""
+    score(monkeypatch, [0.1])
+    other = train(recipe=recipe, out=tmp_path / "other", threads=1, epochs=1)
+    run = interrupted(recipe, tmp_path / "run", monkeypatch, [0.1, 0.2], start=str(other.best), epochs=2)
+    shorter = small_architecture(2, passthrough=False)
+    (tmp_path / "other.cfg").write_text(write_cfg(shorter))
+    write_weights(tmp_path / "other.weights", random_model(shorter))
+    (tmp_path / "other.names").write_text("blue\nred\n")
+    with pytest.raises(TrainingError, match="start must be the model that the run began with, of which 12 layers fit"):
+        train(resume=run, start=str(tmp_path / "other.cfg"))
+    other.folder.rename(tmp_path / "moved")
+    score(monkeypatch, [0.3])
+    assert train(resume=run, start=str(tmp_path / "moved" / "best.safetensors")).step == 6
 
 
 def test_on_a_tree_a_source_labels_what_is_below_any_of_its_exhaustive_classes(tmp_path: Path) -> None:

@@ -237,14 +237,14 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
     annotation = tmp_path / "shapes" / "Annotations" / "p02.xml"
     annotation.write_text(annotation.read_text().replace("<xmin>14</xmin>", "<xmin>15</xmin>"))
     assert run(["train", "--resume", str(folder)]) == 2
-    assert "the data must be those that the run began with" in capsys.readouterr().err
+    assert "the training images must be those that the run began with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "train needs DATA"),
-        (["RECIPE", "--resume", "run"], "--resume continues a run with its own data"),
+        (["RECIPE", "--resume", "run"], "--resume continues a run with its own recipe"),
         (["shapes", "epochs=3", "fruit"], "after DATA there must be settings, KEY=VALUE, got 'fruit'"),
         (["--resume", "run"], "run"),
         (["RECIPE", "epoch=3"], "did you mean 'epochs'"),

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 ResumeOption = Annotated[
     Path | None,
-    typer.Option(help="Go on with the run in this folder, as it would have gone on.", show_default=False),
+    typer.Option(
+        help="Go on with the run in this folder, as it would have gone on; DATA and start=PATH where they now are, "
+        "and more epochs=N or minutes=N, may be given.",
+        show_default=False,
+    ),
 ]
 
 
@@ -51,11 +55,10 @@ def train(
     data, settings = _split_arguments(data_and_settings or [])
     if resume is None and data is None and recipe is None:
         raise ConfigError("train needs DATA, --recipe RECIPE with data of its own, or --resume RUN")
-    if resume is not None and (data, recipe, from_cfg, settings) != (None, None, None, []):
-        raise ConfigError("--resume continues a run with its own data, recipe and settings: give no others")
-    if resume is not None and (out is not None or threads is not None):
+    if resume is not None and any(given is not None for given in (recipe, from_cfg, out, threads)):
         raise ConfigError(
-            "--resume continues in the run's own folder with its own threads: do not give --out or --threads"
+            "--resume continues a run with its own recipe, folder and threads: do not give --recipe, --from-cfg, --out "
+            "or --threads"
         )
     if threads is not None and threads < 1:
         raise ConfigError(f"must be at least 1, got {threads}", argument="threads")
@@ -69,13 +72,10 @@ def train(
         if os.environ.get("RANK", "0") == "0":
             say(line)
 
-    if resume is not None:
-        outcome = train_model(resume=resume, device=device, notify=notify)
-    else:
-        overrides = parse_overrides(settings)
-        data = _only_data(data, overrides)
-        chosen: dict[str, Any] = {"recipe": recipe, "from_cfg": from_cfg, "out": out}
-        outcome = train_model(data, device=device, threads=threads, notify=notify, **chosen, **overrides)
+    overrides = parse_overrides(settings)
+    data = _only_data(data, overrides)
+    chosen: dict[str, Any] = {"recipe": recipe, "from_cfg": from_cfg, "out": out, "resume": resume}
+    outcome = train_model(data, device=device, threads=threads, notify=notify, **chosen, **overrides)
     _tell_end(outcome, notify)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)

@@ -31,7 +31,7 @@ from yolo9000.training.recipe import FeatureSettings, Recipe
 from yolo9000.training.schedule import lr
 from yolo9000.training.tasks.base import Losses, PseudoBox, Task
 
-__all__ = ["Learner", "StepResult"]
+__all__ = ["Learner", "StepResult", "total_steps"]
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ class Learner:
         self.precision = precision
         self.step = 0
         self._lr = 0.0
-        self.total_steps = (
-            -(-round(recipe.epochs * len(task.samples)) // recipe.batch) if recipe.minutes is None else None
-        )
+        self.total_steps = total_steps(recipe, len(task.samples))
         self.frozen = frozen_layers(recipe.freeze, task.architecture, initial.transferred)
         self.network = _on_device(Network(task.architecture), initial.model, recipe, world)
         self.network.freeze(self.frozen)
@@ -240,6 +238,11 @@ class Learner:
         """Clip the gradient to the recipe's largest norm, and return the norm before."""
         limit = self.recipe.optimizer.grad_clip
         return float(clip_grad_norm_(self.network.parameters(), torch.inf if limit is None else limit))
+
+
+def total_steps(recipe: Recipe, images: int) -> int | None:
+    """Number of steps of a training on that number of images; None: it ends after a time."""
+    return -(-round(recipe.epochs * images) // recipe.batch) if recipe.minutes is None else None
 
 
 def frozen_layers(

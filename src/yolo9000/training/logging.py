@@ -80,8 +80,16 @@ class RunFolder:
             "machine": {"system": platform.platform(), "cpu": platform.machine()},
             "git": git_commit(Path.cwd()),
         }
-        write_atomically(self.path / FACTS, json.dumps({**facts, **surroundings}, indent=1) + "\n")
+        self.write_facts({**facts, **surroundings})
         (self.path / LOG).touch()
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Write ``run.json``.
+
+        Raises:
+            OSError: it cannot be written; what was there is untouched.
+        """
+        write_atomically(self.path / FACTS, json.dumps(facts, indent=1) + "\n")
 
     def facts(self) -> dict[str, Any]:
         """What ``run.json`` says.

@@ -61,6 +61,7 @@ __all__ = [
     "parse_overrides",
     "read_recipe",
     "recipe_of",
+    "resolve_paths",
 ]
 
 START = "start"  # the network of the model that a recipe starts from
@@ -362,7 +363,7 @@ def read_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
         known = built_in_recipes()
         raise ConfigError(f"{name}: must be a TOML file or one of {', '.join(known)}{nearest(name, known)}")
     values = parse_toml(text, name, ConfigError)
-    _resolve_paths(values, root)
+    resolve_paths(values, root)
     return recipe_of(merged(values, overrides or {}), name)
 
 
@@ -427,7 +428,7 @@ def _is_recipe(name: str) -> bool:
     return name.endswith(".toml")
 
 
-def _resolve_paths(values: dict[str, Any], root: Path) -> None:
+def resolve_paths(values: dict[str, Any], root: Path) -> None:
     """Make the paths of a recipe file relative to it, where there is such a file."""
     for keys in _PATHS:
         section = values

@@ -22,7 +22,7 @@ from jaxtyping import Float64
 
 from yolo9000.architectures.surgery import initial_model
 from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights, repeat_weights
-from yolo9000.errors import ConfigError, TrainingError
+from yolo9000.errors import ConfigError
 from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
 from yolo9000.io.naming import next_run_folder
@@ -33,9 +33,10 @@ from yolo9000.training.distributed import World, join_world
 from yolo9000.training.initialize import Initial, check_multiples, resolve_start, transfer
 from yolo9000.training.learner import Learner
 from yolo9000.training.loader import BatchLoader, BatchPlan, keep_memory
-from yolo9000.training.logging import RunFolder, data_fingerprint
+from yolo9000.training.logging import RunFolder
 from yolo9000.training.monitor import Monitor, Notify
 from yolo9000.training.recipe import DetectRecipe, Recipe, merged, read_recipe, recipe_of
+from yolo9000.training.resume import check_data, check_start, data_facts, prolonged, resumed_recipe
 from yolo9000.training.splits import TrainingData, open_training_data
 from yolo9000.training.tasks.base import Task
 from yolo9000.training.tasks.classification import ClassifierTraining
@@ -100,7 +101,8 @@ def train(
         recipe: a TOML file, or the name of a recipe of the package; None: ``fine-tune``.
         from_cfg: a Darknet ``.cfg`` whose training options are the recipe.
         out: folder of the run, which must not hold one yet; None: ``runs/train`` or the next free name.
-        resume: folder of a run to continue, with its own recipe and data; nothing else is given then.
+        resume: folder of a run to continue with its own recipe. May be given with it: `data`, ``start`` and
+            ``network={"name": ...}`` where they now are, more ``epochs`` or ``minutes``, ``patience``, ``workers``.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
         threads: CPU threads of this process; None: its part of the cores.
         notify: called with each message for the user; by default they are logged.
@@ -118,14 +120,12 @@ def train(
         >>> outcome.best, outcome.scores["map50"]  # doctest: +SKIP
         (PosixPath('runs/train/best.safetensors'), 0.86)
     """
+    overrides = settings if data is None else settings | {"data": str(data)}
     with join_world(device) as world:
         if resume is not None:
-            if any(given is not None for given in (data, recipe, from_cfg, out, threads)) or settings:
-                raise ConfigError(
-                    "resume continues a run with its own data, folder, threads and settings: give no others"
-                )
-            return resume_run(Path(resume), world, notify=notify)
-        overrides = settings if data is None else settings | {"data": str(data)}
+            if any(given is not None for given in (recipe, from_cfg, out, threads)):
+                raise ConfigError("resume continues a run with its own recipe, folder and threads: give no others")
+            return resume_run(Path(resume), world, changes=overrides, notify=notify)
         chosen = resolve_start(_chosen_recipe(recipe, from_cfg, overrides))
         folder = next_run_folder(RUNS) if out is None else Path(out)
         return start_run(chosen, folder, world, threads=threads, notify=notify)
@@ -171,10 +171,11 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
                 "threads": threads,
                 "processes": world.size,
                 "device": str(world.device),
-                "data": data_fingerprint(task.samples, task.data.soft_labels),
-                "tree": tree_fingerprint(task),
+                **data_facts(task, recipe),
                 "steps": learner.total_steps,
                 "start": initial.origin,
+                "transferred": initial.transferred,
+                "folder": str(Path.cwd()),
             }
         )
         data.write_issues(folder)
@@ -185,25 +186,38 @@ def start_run(recipe: Recipe, folder: Path, world: World, *, threads: int | None
     return finish_run(monitor, initial)
 
 
-def resume_run(folder: Path, world: World, *, notify: Notify) -> Outcome:
-    """Continue a run that ended early.
+def resume_run(
+    folder: Path, world: World, *, changes: Mapping[str, Any] | None = None, notify: Notify = _log.info
+) -> Outcome:
+    """Continue a run that ended early, or prolong one.
+
+    Args:
+        folder: of the run.
+        world: the processes that train together.
+        changes: settings that replace the run's: see `yolo9000.training.resume.resumed_recipe`.
+        notify: called with each message for the user.
 
     Raises:
-        YoloError: there is no run, its data have changed, or its checkpoints are damaged; training failed.
+        YoloError: there is no run, its data have changed, a setting may not change, or its checkpoints are damaged;
+            training failed.
     """
     run_folder = RunFolder(folder)
     facts = run_folder.facts()
-    recipe = recipe_of(facts["recipe"], str(folder / "run.json"))
+    began = recipe_of(facts["recipe"], str(folder / "run.json"))
+    recipe = resumed_recipe(facts, changes or {}, str(folder / "run.json"))
     clock = Clock(recipe.minutes, world)
     task = prepare_task(recipe, open_training_data(recipe), world)
-    if tree_fingerprint(task) != facts.get("tree"):
-        raise TrainingError(f"{folder}: the label tree must be the one that the run began with; it has changed")
-    if data_fingerprint(task.samples, task.data.soft_labels) != facts["data"]:
-        raise TrainingError(f"{folder}: the data must be those that the run began with; {recipe.data} has changed")
+    check_data(facts, task, recipe, folder)
     initial = initial_weights(recipe, task)
+    check_start(facts, initial.transferred, recipe, folder)
     learner = make_learner(task, recipe, world, initial, facts["threads"], run_folder.features)
     monitor = Monitor(learner, run_folder, facts["threads"], notify, clock)
     monitor.restore(latest_state(run_folder.checkpoints))
+    if line := prolonged(began, learner):
+        notify(line)
+    if world.first and recipe != began:
+        changed = {"recipe": recipe.model_dump(mode="json"), "steps": learner.total_steps, "folder": str(Path.cwd())}
+        run_folder.write_facts(facts | changed)
     return finish_run(monitor, initial)
 
 
@@ -240,7 +254,7 @@ def finish_run(monitor: Monitor, initial: Initial) -> Outcome:
         monitor.evaluate_start()
     first, started = learner.step, time.perf_counter()
     if monitor.is_finished():
-        monitor.notify(f"{monitor.folder.path}: is finished after {first:,} steps")
+        monitor.notify(f"{monitor.folder.path}: is finished after {first:,} steps; more epochs or minutes prolong it")
         return _outcome(monitor, 0, 0.0, 1.0)
     loader = BatchLoader(
         make_plan(learner.task, learner.recipe, learner.world),
@@ -274,11 +288,6 @@ def _outcome(monitor: Monitor, steps: int, waited: float, seconds: float) -> Out
         waited=waited / seconds,
         images_per_second=steps * learner.recipe.batch / seconds,
     )
-
-
-def tree_fingerprint(task: Task) -> str | None:
-    """What the network depends on of the label tree; None for flat classes."""
-    return None if task.tree is None else task.tree.fingerprint
 
 
 def prepare_task(recipe: Recipe, data: TrainingData, world: World) -> Task:
