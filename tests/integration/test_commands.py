@@ -196,9 +196,12 @@ class TestPredict:
     ) -> None:
         out = tmp_path / "out"
         arguments = ["predict", str(photos), "-m", flat, "-o", str(out), "-f", "jsonl", "--no-save"]
+        out.mkdir()
         with locked_folder(out):
             assert run(arguments) == 2
-        assert f"--out: {out}: another process writes into it" in capsys.readouterr().err
+            assert f"--out: {out}: another process writes into it" in capsys.readouterr().err
+            assert run(["track", str(photos), "-m", flat, "-o", str(out)]) == 2
+            assert f"--out: {out}: another process writes into it" in capsys.readouterr().err
         assert list(out.iterdir()) == []
         assert run(arguments) == 0
         assert [path.name for path in out.iterdir()] == ["detections.jsonl"]
@@ -516,7 +519,17 @@ print(codes, sorted(heavy), file=sys.stderr)
         assert done.stderr == "[0, 0, 0] []\n"
 
     @pytest.mark.posix
-    def test_interrupt_keeps_what_was_done(self, flat: str, photos: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("name", "code", "message"),
+        [
+            ("SIGINT", 130, "interrupted"),
+            ("SIGTERM", 143, "stopped by SIGTERM"),
+            ("SIGHUP", 129, "stopped by SIGHUP"),
+        ],
+    )
+    def test_asked_to_stop_it_finishes_its_files(
+        self, flat: str, photos: Path, tmp_path: Path, name: str, code: int, message: str
+    ) -> None:
         (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 100_000)
         out = tmp_path / "out"
         process = self.command(
@@ -535,12 +548,28 @@ print(codes, sorted(heavy), file=sys.stderr)
         assert process.stdout is not None
         for _ in range(3):
             assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
+        if name != "SIGINT":  # a second Ctrl-C may cut off what the first one ends
+            process.send_signal(getattr(signal, name))
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert lines(err)[-1] == "yolo9000: error: interrupted"
+        assert process.returncode == code
+        assert lines(err) == [f"yolo9000: error: {message}"]
         assert len(records(out)) >= 3
         assert isinstance(json.loads((out / "coco_results.json").read_text()), list)
+
+    @pytest.mark.posix
+    def test_a_hangup_that_is_ignored_stops_nothing(self, flat: str, photos: Path, tmp_path: Path) -> None:
+        """As ``nohup`` starts it."""
+        (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 300)
+        process = self.command(
+            *("predict", str(tmp_path / "list.txt"), "-m", flat, "--no-save"),
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate(timeout=60)[0].splitlines()[-1].count(" 300 images") == 1
+        assert process.returncode == 0
 
     def test_closed_pipe_is_quiet(self, flat: str, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "list.txt").write_text(f"{photos / 'a.jpg'}\n" * 5_000)

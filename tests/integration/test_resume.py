@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,7 @@ from support.training_runs import log_of
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.errors import ConfigError, DataError, TrainingError
+from yolo9000.io.files import locked_folder
 from yolo9000.training import clock, monitor, train
 from yolo9000.training.distributed import World
 from yolo9000.training.loader import SampleRequest
@@ -281,6 +283,34 @@ def test_resume_takes_no_other_recipe(recipe: Path, tmp_path: Path) -> None:
         train(resume=tmp_path)
     with pytest.raises(ConfigError, match="resume continues a run with its own recipe"):
         train(recipe=recipe, resume=tmp_path)
+
+
+def test_two_processes_do_not_train_in_one_folder(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = interrupted(recipe, tmp_path / "run", monkeypatch, [])
+    with locked_folder(run), pytest.raises(ConfigError, match="another process writes into it"):
+        train(resume=run)
+    with locked_folder(tmp_path / "new"), pytest.raises(ConfigError, match="another process writes into it"):
+        train(recipe=recipe, out=tmp_path / "new")
+
+
+@pytest.mark.posix
+def test_a_hangup_that_is_ignored_does_not_stop_a_training() -> None:
+    """As ``nohup`` starts it; Ctrl-C stops what a shell runs in its background, deaf to it."""
+    notes: list[str] = []
+    state: Any = SimpleNamespace(signal=None, notify=notes.append)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
+    try:
+        with monitor.Monitor.signals_caught(state):
+            signal.raise_signal(signal.SIGHUP)
+            assert state.signal is None
+            signal.raise_signal(signal.SIGINT)
+        assert state.signal == signal.SIGINT
+        assert {number: signal.getsignal(number) for number in before} == dict.fromkeys(before, signal.SIG_IGN)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_the_start_of_a_resumed_run_fits_as_many_layers(

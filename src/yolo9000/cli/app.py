@@ -20,6 +20,7 @@ from yolo9000.cli.label import label, review
 from yolo9000.cli.models import export, info
 from yolo9000.cli.predict import predict
 from yolo9000.cli.serve import serve
+from yolo9000.cli.signals import Stopped, stop_signals_raised
 from yolo9000.cli.terminal import say, say_error, show_log, spelled
 from yolo9000.cli.track import track
 from yolo9000.cli.train import curves, pseudo_boxes, train
@@ -35,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Detect thousands of kinds of things in images.",
     epilog="Exit codes: 0 success, 2 wrong usage or model, 3 some inputs failed, 4 data has issues, 1 internal error, "
-    "130 interrupted. --debug anywhere shows where an error came from.",
+    "130 interrupted, 143 or 129 stopped by SIGTERM or SIGHUP. --debug anywhere shows where an error came from.",
 )
 
 _TASKS = ("detect", "classify")  # which other programs want before what is to be done
@@ -70,7 +71,9 @@ def main() -> None:
     _quiet_decoders()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    sys.exit(run([argument for argument in arguments if argument != "--debug"], debug=debug))
+    with stop_signals_raised():
+        code = run([argument for argument in arguments if argument != "--debug"], debug=debug)
+    sys.exit(code)
 
 
 def _quiet_decoders() -> None:
@@ -92,6 +95,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         return _say(spelled(error), EXIT_USAGE, debug)
     except OSError as error:  # e.g. a full disk, a folder that may not be written
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
+    except Stopped as error:
+        return _say(f"stopped by {error.name}", int(error.code or EXIT_INTERRUPTED), debug)
     except SystemExit:  # how Typer ends if the reader of a pipe has closed it
         return EXIT_INTERRUPTED
     except Exception as error:

@@ -22,6 +22,7 @@ from yolo9000.cli.options import (
     with_options,
 )
 from yolo9000.cli.terminal import Failures, say, say_lines
+from yolo9000.io.files import locked_folder
 from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def track(
     scenes = Scenes(detector.names, tree, folder, lines=lines, zones=zones, point=point, heat_map=heat_map)
     files: Options = {"video": save, "events": bool(lines or zones), "parts": parts, "every": every}
     with ExitStack() as stack:
+        stack.enter_context(locked_folder(folder))
         writer = stack.enter_context(TrackWriter(folder, formats or ["jsonl"], detector.names, **files))
         stack.callback(scenes.save)
         screen = _screen(stack) if show else None

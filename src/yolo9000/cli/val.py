@@ -24,6 +24,7 @@ from yolo9000.cli.options import (
 )
 from yolo9000.cli.terminal import option, say
 from yolo9000.errors import ConfigError, TreeError
+from yolo9000.io.files import locked_folder, write_atomically
 from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def val(
         detector = Detector.load(loaded, **size, **engine_options, **detection_options)
         scored = _of_detector(with_labels(detector, labels), data_set, on_error, batch)
     if scored is not None:
-        _score(scored, data_set.name, out or next_run_folder(Path("runs/val")), formats or [], only_labels)
+        folder = out or next_run_folder(Path("runs/val"))
+        with locked_folder(folder):
+            _score(scored, data_set.name, folder, formats or [], only_labels)
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,6 @@ def _say_unknown(
     from yolo9000.evaluation.unknown import OUTCOMES, read_unknown, unknown_outcomes
     from yolo9000.inference.classifier import Classifier
     from yolo9000.inference.detector import Detector
-    from yolo9000.io.files import write_atomically
 
     if model.tree is None:
         raise ConfigError("needs a model with a label tree; this model has flat classes", argument="unknown")
@@ -185,9 +187,9 @@ def _say_unknown(
         values = (*row.fractions.values(), row.specificity)
         say(f"{row.hier_thresh:<12.2f}" + "".join(f"{value:>12.3f}" for value in values))
     folder = out or next_run_folder(Path("runs/val"))
-    folder.mkdir(parents=True, exist_ok=True)
     records = [vars(row) | {"fractions": row.fractions} for row in rows]
-    write_atomically(folder / "unknown.json", json.dumps(records, indent=1) + "\n")
+    with locked_folder(folder):
+        write_atomically(folder / "unknown.json", json.dumps(records, indent=1) + "\n")
     say(f"Written to {(folder / 'unknown.json').resolve()}")
 
 
@@ -214,13 +216,12 @@ def _written(
 
 def _write_report(evaluation: Evaluation, folder: Path) -> None:
     from yolo9000.evaluation.report import evaluation_page, plots_of
-    from yolo9000.io.files import write_atomically
     from yolo9000.io.pages import write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     plots = plots_of(evaluation)
     for name, png in plots.items():
-        (folder / f"{name}.png").write_bytes(png)
+        write_atomically(folder / f"{name}.png", png)
     write_atomically(folder / "scores.json", json.dumps(evaluation.to_json(), indent=1) + "\n")
     write_page(evaluation_page(evaluation, plots), folder / "report.html")
     say(f"Report in {(folder / 'report.html').resolve()}")

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from yolo9000.errors import DataError
+from yolo9000.io.files import replacing, write_atomically
 from yolo9000.io.images import MAX_PIXELS, read_image, read_size
 from yolo9000.types import ImageFile, SourceImage
 
@@ -81,7 +82,8 @@ def copy_image(image: ImageFile, to: Path) -> None:
         DataError: it cannot be read from its tar file.
     """
     source = read_image_file(image)
-    if isinstance(source, Path):
-        shutil.copyfile(source, to)
-    else:
-        to.write_bytes(source)
+    if not isinstance(source, Path):
+        write_atomically(to, source)
+        return
+    with replacing(to) as part:
+        shutil.copyfile(source, part)

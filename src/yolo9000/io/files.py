@@ -23,6 +23,7 @@ __all__ = [
     "read_text",
     "reading",
     "reason",
+    "replacing",
     "without_password",
     "write_atomically",
     "writing",
@@ -107,18 +108,27 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Raises:
         OSError: it cannot be written; what was there is untouched.
     """
+    with replacing(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write instead, which takes the path's place once all of it is written; see `write_atomically`."""
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        yield part
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and (error.filename is None or error.filename2 is not None):
+            error.filename, error.filename2 = str(path), None  # a full disk's names none, or what was copied
         raise
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and keep other processes of this package from writing into it.
+    """Make a folder and keep other processes of this package from writing into it; one that stays empty is removed.
 
     Raises:
         ConfigError: another process writes into it.
@@ -126,7 +136,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".yolo9000.lock", timeout=0)
+    lock, is_new = FileLock(folder / ".yolo9000.lock", timeout=0), not folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -138,6 +148,9 @@ def locked_folder(folder: Path) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager

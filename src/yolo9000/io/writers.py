@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 
 from yolo9000.errors import ConfigError, nearest
-from yolo9000.io.files import writing
+from yolo9000.io.files import write_atomically, writing
 from yolo9000.io.naming import OutputNames
 from yolo9000.io.records import image_record
 from yolo9000.io.windows import ToLonLat
@@ -369,7 +369,7 @@ class _DarknetLabels:
     def write(self, result: _Result) -> None:
         path = self._folder / f"{result.stem}.txt"
         with writing(path):
-            path.write_text("".join(_darknet_lines(result.detections)), encoding="ascii", newline="\n")
+            write_atomically(path, "".join(_darknet_lines(result.detections)))
 
     def close(self) -> None:
         """Every file is closed as soon as it is written."""

@@ -254,7 +254,7 @@ class Monitor:
         """Let SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the current step.
 
         A second Ctrl-C ends it at once. A second SIGTERM does not: ``timeout`` and others send it to the process and
-        again to its group.
+        again to its group. SIGHUP is ignored where it was, as ``nohup`` does it.
         """
 
         def catch(number: int, _: FrameType | None) -> None:
@@ -265,7 +265,7 @@ class Monitor:
             elif number == signal.SIGINT:
                 raise KeyboardInterrupt
 
-        before = {number: signal.signal(number, catch) for number in STOP_SIGNALS}
+        before = {number: signal.signal(number, catch) for number in STOP_SIGNALS if not _is_ignored(number)}
         try:
             yield
         finally:
@@ -291,6 +291,11 @@ class Monitor:
             write_checkpoint(self.folder.path / "last.safetensors", self._checkpoint())
             with _warned("the report"):
                 write_report(self.folder, self.learner.task.best)
+
+
+def _is_ignored(number: int) -> bool:
+    """Whether a signal stays ignored: SIGHUP alone, since shells start what runs in the background deaf to Ctrl-C."""
+    return number not in (signal.SIGINT, signal.SIGTERM) and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _known(metric: float | None) -> float:

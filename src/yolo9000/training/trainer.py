@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,7 @@ from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights,
 from yolo9000.errors import ConfigError
 from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
+from yolo9000.io.files import locked_folder
 from yolo9000.io.naming import next_run_folder
 from yolo9000.training.checkpoint import latest_state
 from yolo9000.training.clock import Clock
@@ -121,14 +122,21 @@ def train(
         (PosixPath('runs/train/best.safetensors'), 0.86)
     """
     overrides = settings if data is None else settings | {"data": str(data)}
+    if resume is not None and any(given is not None for given in (recipe, from_cfg, out, threads)):
+        raise ConfigError("resume continues a run with its own recipe, folder and threads: give no others")
     with join_world(device) as world:
         if resume is not None:
-            if any(given is not None for given in (recipe, from_cfg, out, threads)):
-                raise ConfigError("resume continues a run with its own recipe, folder and threads: give no others")
-            return resume_run(Path(resume), world, changes=overrides, notify=notify)
+            with _locked(Path(resume), world):
+                return resume_run(Path(resume), world, changes=overrides, notify=notify)
         chosen = resolve_start(_chosen_recipe(recipe, from_cfg, overrides))
         folder = next_run_folder(RUNS) if out is None else Path(out)
-        return start_run(chosen, folder, world, threads=threads, notify=notify)
+        with _locked(folder, world):
+            return start_run(chosen, folder, world, threads=threads, notify=notify)
+
+
+def _locked(folder: Path, world: World) -> AbstractContextManager[None]:
+    """No two runs write into a folder; of the processes of one, the first locks it."""
+    return locked_folder(folder) if world.first else nullcontext()
 
 
 def _chosen_recipe(recipe: str | Path | None, cfg: str | Path | None, overrides: Mapping[str, Any]) -> Recipe:

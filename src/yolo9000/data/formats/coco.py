@@ -42,6 +42,7 @@ from yolo9000.data.listing import Listing
 from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.errors import DataError
+from yolo9000.io.files import replacing
 from yolo9000.io.naming import OutputNames
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
@@ -295,17 +296,13 @@ def write_coco(file: Path, samples: Iterable[Sample], classes: Sequence[str]) ->
         DataError: a sample without boxes, an image whose size is not known and cannot be read, an id that is there
             twice, or the file cannot be written.
     """
-    part = file.with_name(file.name + ".part")
-    with writing(file):
-        try:
-            with (
-                part.open("w", encoding="utf-8") as out,
-                tempfile.TemporaryFile("w+", encoding="utf-8", dir=file.parent) as objects,
-            ):
-                _write_all(out, objects, samples, classes)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+    with (
+        writing(file),
+        replacing(file) as part,
+        part.open("w", encoding="utf-8") as out,
+        tempfile.TemporaryFile("w+", encoding="utf-8", dir=file.parent) as objects,
+    ):
+        _write_all(out, objects, samples, classes)
 
 
 # --- Images with their objects. ---

@@ -21,6 +21,7 @@ from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.data.xml_files import element_name, iter_elements
 from yolo9000.errors import DataError
+from yolo9000.io.files import write_atomically
 from yolo9000.io.naming import OutputNames
 from yolo9000.types import Annotation, BoxAnnotations, Sample
 
@@ -195,7 +196,7 @@ def write(
         for index, sample in enumerate(copied(samples, position / "images" if copy else None)):
             tree.append(_image_element(index, sample, classes))
         ElementTree.indent(tree)
-        ElementTree.ElementTree(tree).write(position / _FILE, encoding="utf-8", xml_declaration=True)
+        write_atomically(position / _FILE, ElementTree.tostring(tree, encoding="utf-8", xml_declaration=True))
 
 
 def _image_element(index: int, sample: Sample, classes: Sequence[str]) -> ElementTree.Element:
