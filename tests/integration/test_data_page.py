@@ -27,6 +27,7 @@ LAYOUT_OF = {
     ("CVAT", "Ultralytics YOLO detection"): "yolo with lists",
     ("CVAT", "COCO 1.0"): "coco of cvat",
     ("CVAT", "Pascal VOC 1.1"): "voc",
+    ("CVAT", "Open Images V6"): "open images of cvat",
     ("Label Studio", "JSON"): "label studio",
     ("Label Studio", "JSON-MIN"): "label studio min",
     ("Label Studio", "COCO"): "coco of label studio",
@@ -50,6 +51,7 @@ LAYOUT_OF = {
     ("PASCAL VOC as on Kaggle", "`annotations/`, `images/`"): "voc of kaggle",
     ("ImageNet DET", "`Annotations/`, `Data/`"): "imagenet det",
     ("Open Images", "CSV files of boxes, class descriptions, folders of images"): "open images",
+    ("Open Images", "the same with image-level labels and the hierarchy"): "open images v7",
     ("KITTI", "`training/`"): "kitti",
     ("WIDER FACE", "`WIDER_train/`, `WIDER_val/`, `wider_face_split/`"): "wider face",
 }

@@ -455,21 +455,79 @@ def supervisely(root: Path) -> None:
             put_json(root / split / "ann" / f"{name_of(n)}.json", record)
 
 
-def openimages(root: Path) -> None:
+LABEL_NAMES = {name: f"/m/0{i}" for i, name in enumerate(CLASSES)}
+
+
+def openimages_boxes(file: Path, indices: Sequence[int]) -> None:
     width, height = SIZE_WH
-    put_rows(root / "class-descriptions-boxable.csv", [(f"/m/0{i}", name) for i, name in enumerate(CLASSES)])
     header = (
         "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
     )
+    rows: list[Sequence[object]] = [header.split(",")]
+    for n in indices:
+        for o in objects_of(n):
+            sides = (o.left / width, o.right / width, o.top / height, o.bottom / height)
+            rows.append([f"part {n}", "xclick", LABEL_NAMES[o.name], 1, *sides, 0, 0, 0, 0, 0])
+    put_rows(file, rows)
+
+
+def openimages_labels(file: Path, indices: Sequence[int], confidence: float = 1) -> None:
+    """Every class of every image: with the confidence where the image shows it, else with 0."""
+    rows: list[Sequence[object]] = [("ImageID", "Source", "LabelName", "Confidence")]
+    for n in indices:
+        there = {o.name for o in objects_of(n)}
+        rows += [
+            (f"part {n}", "verification", label, confidence if name in there else 0)
+            for name, label in LABEL_NAMES.items()
+        ]
+    put_rows(file, rows)
+
+
+def openimages_hierarchy(file: Path) -> None:
+    """Nuts and bolts are fasteners; gears are not."""
+    below = [{"LabelName": LABEL_NAMES["bolt"]}, {"LabelName": LABEL_NAMES["nut"]}]
+    kinds = [{"LabelName": "/m/09", "Subcategory": below}, {"LabelName": LABEL_NAMES["gear"]}]
+    put_json(file, {"LabelName": "/m/0bl9f", "Subcategory": kinds})
+
+
+def openimages(root: Path) -> None:
+    put_rows(root / "class-descriptions-boxable.csv", [(label, name) for name, label in LABEL_NAMES.items()])
     for split, indices in SPLITS.items():
-        rows: list[Sequence[object]] = [header.split(",")]
-        for n in indices:
-            for o in objects_of(n):
-                sides = (o.left / width, o.right / width, o.top / height, o.bottom / height)
-                rows.append([f"part {n}", "xclick", f"/m/0{o.label}", 1, *sides, 0, 0, 0, 0, 0])
         word = {"val": "validation"}.get(split, split)
         draw_all(root / word, indices)
-        put_rows(root / f"{word}-annotations-bbox.csv", rows)
+        openimages_boxes(root / f"{word}-annotations-bbox.csv", indices)
+
+
+def openimages_v7(root: Path) -> None:
+    """With image-level labels, of people and of a machine, and the hierarchy."""
+    described = [(label, name) for name, label in LABEL_NAMES.items()]
+    put_rows(root / "oidv7-class-descriptions-boxable.csv", [("LabelName", "DisplayName"), *described])
+    put_rows(root / "oidv7-class-descriptions.csv", [("LabelName", "DisplayName"), *described, ("/m/08", "rust")])
+    openimages_hierarchy(root / "bbox_labels_600_hierarchy.json")
+    for split, indices in SPLITS.items():
+        word = {"val": "validation", "train": "oidv6-train"}.get(split, split)
+        draw_all(root / word.removeprefix("oidv6-"), indices)
+        openimages_boxes(root / f"{word}-annotations-bbox.csv", indices)
+        word = word.replace("v6", "v7")
+        openimages_labels(root / f"{word}-annotations-human-imagelabels-boxable.csv", indices)
+        openimages_labels(root / f"{word}-annotations-human-imagelabels.csv", indices)
+        openimages_labels(root / f"{word}-annotations-machine-imagelabels.csv", indices, 0.7)
+
+
+def openimages_cvat(root: Path) -> None:
+    put_rows(root / "annotations" / "class-descriptions.csv", [(label, name) for name, label in LABEL_NAMES.items()])
+    openimages_hierarchy(root / "annotations" / "bbox_labels_600_hierarchy.json")
+    put(root / "annotations" / "images.meta", "".join(f"part {n} 36 48\n" for n in ALL))
+    openimages_boxes(root / "annotations" / "default-annotations-bbox.csv", ALL)
+    draw_all(root / "images" / "default", ALL)
+
+
+def openimages_labels_alone(root: Path) -> None:
+    put_rows(root / "class-descriptions.csv", [(label, name) for name, label in LABEL_NAMES.items()])
+    for split, indices in SPLITS.items():
+        word = {"val": "validation"}.get(split, split)
+        draw_all(root / word, indices)
+        openimages_labels(root / f"{word}-annotations-human-imagelabels.csv", indices)
 
 
 def kitti(root: Path) -> None:
@@ -627,6 +685,11 @@ LAYOUTS = {
     "via 1": Layout(via_first),
     "supervisely": Layout(supervisely),
     "open images": Layout(openimages, files={"train-annotations-bbox.csv": {"train": SPLITS["train"]}}),
+    "open images v7": Layout(openimages_v7),
+    "open images of cvat": Layout(
+        openimages_cvat, WHOLE, files={"annotations/default-annotations-bbox.csv": {"train": ALL}}
+    ),
+    "open images, image-level labels": Layout(openimages_labels_alone, known="labels"),
     "kitti": Layout(kitti, WHOLE),
     "wider face": Layout(widerface, NO_TEST, one_class="face"),
     "keras-retinanet csv": Layout(retinanet_csv, files={"val_annotations.csv": {"train": SPLITS["val"]}}),

@@ -61,7 +61,8 @@ LabelsOption = Annotated[
 ParentsOption = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Your own table of parents: .csv, .yaml, .txt (paths) or SKOS; may be repeated.", show_default=False
+        help="Your own table of parents: .csv, .yaml, .txt (paths), Open Images' .json or SKOS; may be repeated.",
+        show_default=False,
     ),
 ]
 OverridesOption = Annotated[

@@ -32,7 +32,7 @@ tree_app = typer.Typer(
 )
 
 TreeArgument = Annotated[
-    Path, typer.Argument(help="A .tree or .yaml file, or a model that has a tree.", show_default=False)
+    Path, typer.Argument(help="A .tree or .yaml file, Open Images' .json, or a model with a tree.", show_default=False)
 ]
 NodeNamesOption = Annotated[Path | None, typer.Option(help="Display names of a .tree, one a line.", show_default=False)]
 LabelsOption = Annotated[

@@ -21,6 +21,8 @@ from jaxtyping import Int64
 
 from yolo9000.errors import DataError, TreeError
 from yolo9000.io.files import read_lines, write_atomically
+from yolo9000.taxonomy.build import build_tree
+from yolo9000.taxonomy.hierarchy import Hierarchy
 from yolo9000.taxonomy.readers import read_parent_table
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -66,7 +68,7 @@ def read_map(path: str | Path, nodes: int | None = None) -> Int64[np.ndarray, " 
 
 
 def read_tree(path: str | Path, names: Sequence[str] | None = None) -> WordTree:
-    """Read a label tree, ``.tree`` or ``.yaml``.
+    """Read a label tree: ``.tree``, ``.yaml``, or the hierarchy of Open Images (``.json``).
 
     Args:
         path: the file.
@@ -78,9 +80,9 @@ def read_tree(path: str | Path, names: Sequence[str] | None = None) -> WordTree:
     path = Path(path)
     if path.suffix == ".tree":
         return read_darknet_tree(path, names)
-    if path.suffix not in YAML_SUFFIXES:
-        raise TreeError(f"{path}: must be a label tree: a .tree or .yaml file")
-    tree = _read_yaml_tree(path)
+    if path.suffix not in (*YAML_SUFFIXES, ".json"):
+        raise TreeError(f"{path}: must be a label tree: a .tree or .yaml file, or the .json of Open Images")
+    tree = _read_hierarchy(path) if path.suffix == ".json" else _read_yaml_tree(path)
     if names is None:
         return tree
     _check_names(path, len(tree), names)
@@ -112,6 +114,14 @@ def read_darknet_tree(path: str | Path, names: Sequence[str] | None = None) -> W
 def _check_names(path: str | Path, nodes: int, names: Sequence[str]) -> None:
     if len(names) != nodes:
         raise TreeError(f"{path}: {nodes} nodes need as many names, got {len(names)}")
+
+
+def _read_hierarchy(path: Path) -> WordTree:
+    """All nodes of a parent table as a tree; one with several parents gets the path that `build_tree` chooses."""
+    hierarchy = Hierarchy(None)
+    for entry in read_parent_table(path):
+        hierarchy.add(entry)
+    return build_tree(hierarchy.entries, hierarchy, keep="all").tree
 
 
 def _read_yaml_tree(path: Path) -> WordTree:

@@ -11,7 +11,8 @@ For example::
 
 A parent is the name or id of another entry, or the id of a WordNet synset. An entry may be repeated, each time with
 another parent.
-Taxonomies with all ancestors on a line (Google's products, SpeciesNet, Darwin Core) are read by `taxonomy.paths`.
+Taxonomies with all ancestors on a line (Google's products, SpeciesNet, Darwin Core) are read by `taxonomy.paths`,
+the hierarchy of Open Images (JSON) by `taxonomy.openimages`.
 SKOS is read as Turtle, N-Triples or RDF/XML: ``skos:broader`` (or ``narrower``), ``prefLabel``, ``altLabel``, ``note``.
 """
 
@@ -28,6 +29,7 @@ from yolo9000.errors import TreeError
 from yolo9000.io.documents import parse_yaml
 from yolo9000.io.files import read_text
 from yolo9000.taxonomy.hierarchy import Entry, slug
+from yolo9000.taxonomy.openimages import hierarchy_entries
 from yolo9000.taxonomy.paths import is_darwin_core, path_entries, rank_entries
 
 if TYPE_CHECKING:
@@ -58,8 +60,10 @@ def read_parent_table(path: str | Path) -> list[Entry]:
             return list(_read_rows(path, text))
         case ".yaml" | ".yml":
             return list(_read_yaml(path, text))
+        case ".json":
+            return hierarchy_entries(text, path)
         case _:
-            suffixes = ", ".join([".csv", ".tsv", ".yaml", ".txt", *SKOS_FORMATS])
+            suffixes = ", ".join([".csv", ".tsv", ".yaml", ".txt", ".json", *SKOS_FORMATS])
             raise TreeError(f"{path}: must be a parent table ({suffixes})")
 
 
