@@ -77,6 +77,10 @@ def test_the_depth_of_yaml_is_limited() -> None:
         ("json", nested(200_000)),
         ("json", "9" * 5000),
         ("json", "\ud800"),
+        ("json", '{"a": 1, "b": {"c": 1, "c": 2}}'),
+        ("yaml", "a: 1\nb: 2\na: 3"),
+        ("yaml", "b: {0: cat, 0: dog}"),
+        ("toml", "a = 1\na = 2"),
     ],
 )
 def test_what_is_none_is_an_error_with_the_name(language: str, text: str) -> None:
@@ -175,3 +179,11 @@ def test_recipes_and_results_name_the_file(tmp_path: Path) -> None:
     assert parse_overrides([f"a={nested(5000)}"])["a"] == nested(5000)  # what is no TOML is text
     with pytest.raises(ConfigError):
         read_recipe("voc", {"epochs": "2024-13-45"})
+
+
+def test_a_key_that_is_there_twice_is_named_with_its_line() -> None:
+    with pytest.raises(DataError, match=r"^x: must be YAML: line 3: must have each key once, has 'train' twice$"):
+        parse_yaml("train: a\nval: b\ntrain: c\n", "x")
+    with pytest.raises(DataError, match=r"^x: must be JSON: an object must have each key once, has 'a' twice$"):
+        parse_json('[{"a": 1, "b": 2, "a": 3}]', "x")
+    assert parse_yaml("{1: a, '1': b}", "x") == {1: "a", "1": "b"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from yolo9000.data.image_files import check_declared_size, duplicate_image, find
 from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue, scaled, shown
 from yolo9000.data.labels import ClassIndices, class_of_digits, image_level
 from yolo9000.data.shapes import Corners, enclosing, shape_issue
+from yolo9000.io.documents import JsonError, load_json
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
 __all__ = ["Entry", "Shape", "annotations_of", "class_names_of", "read_json", "syntax_issue", "text_of", "values_in"]
@@ -106,12 +106,10 @@ def read_json(file: Path) -> Any:
     """
     text = read_text(file, "file-unreadable", _MAX_JSON_BYTES)
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where, message = f"{file}:{error.lineno}", f"must be JSON ({error.msg.lower()})"
-    except (ValueError, RecursionError):  # Python's limits on digits and on depth
-        where, message = str(file), "must be JSON that is neither nested so deeply nor has such long numbers"
-    raise IssueError(make_issue("file-syntax", where, message, "write the file again"))
+        return load_json(text)
+    except JsonError as error:
+        where = str(file) if error.line is None else f"{file}:{error.line}"
+        raise IssueError(make_issue("file-syntax", where, f"must be JSON ({error})", "write the file again")) from None
 
 
 def values_in(values: object, count: int) -> list[float] | None:

@@ -1,8 +1,8 @@
 """YAML, TOML and JSON of unknown origin, parsed within limits.
 
 The parsers raise their own errors, and others that they do not catch: on deep nesting, on numbers of thousands of
-digits, on dates that are none. YAML's aliases let a few hundred bytes stand for gigabytes. Here all of that is an error
-of the package, which names the file.
+digits, on dates that are none. YAML's aliases let a few hundred bytes stand for gigabytes. Of a key that is there twice
+they take the last value, silently. Here all of that is an error of the package, which names the file.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import yaml
 
 from yolo9000.errors import DataError, YoloError
 
-__all__ = ["MAX_DEPTH", "LimitedLoader", "parse_json", "parse_toml", "parse_yaml"]
+__all__ = ["MAX_DEPTH", "JsonError", "LimitedLoader", "load_json", "parse_json", "parse_toml", "parse_yaml"]
 
 MAX_DEPTH = 64  # of lists and mappings in each other
 LONGEST_REASON = 200  # characters
 
 
 class LimitedLoader(yaml.SafeLoader):
-    """YAML's plain types, nested at most `MAX_DEPTH` deep, without aliases; what looks like a date stays text."""
+    """YAML's plain types, nested at most `MAX_DEPTH` deep, each key once, without aliases; dates stay text."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -47,6 +47,21 @@ class LimitedLoader(yaml.SafeLoader):
         finally:
             self._depth -= 1
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping that has each key once.
+
+        Raises:
+            yaml.MarkedYAMLError: it has one twice.
+        """
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if (key.tag, str(key.value)) in seen:
+                raise yaml.MarkedYAMLError(
+                    None, None, f"must have each key once, has {key.value!r} twice", key.start_mark
+                )
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
+
 
 LimitedLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -63,7 +78,7 @@ def parse_yaml(text: str, name: object, error: type[YoloError] = DataError) -> A
         error: class of the error.
 
     Raises:
-        YoloError: of the given class: the text is not YAML, has aliases, or is nested too deeply.
+        YoloError: of the given class: the text is not YAML, has aliases or a key twice, or is nested too deeply.
 
     Example:
         >>> parse_yaml("names: [cat, 2024-13-45]", "set.yaml")
@@ -85,8 +100,52 @@ def parse_toml(text: str, name: object, error: type[YoloError] = DataError) -> d
 
 def parse_json(text: str | bytes, name: object, error: type[YoloError] = DataError) -> Any:
     """What a JSON text says; see `parse_yaml`."""
-    with _one_error("JSON", name, error):
-        return json.loads(text)
+    try:
+        return load_json(text)
+    except JsonError as problem:
+        where = "" if problem.line is None else f"line {problem.line}: "
+        raise error(f"{name}: must be JSON: {where}{_short(problem)}") from None
+
+
+class JsonError(ValueError):
+    """What is wrong with a JSON text.
+
+    Attributes:
+        line: where; None where that is not known.
+    """
+
+    def __init__(self, message: object, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def load_json(text: str | bytes) -> Any:
+    """What a JSON text says, for readers that have their own kind of error.
+
+    Raises:
+        JsonError: it is not JSON, has a key twice, is nested too deeply, or has a number of too many digits.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_each_once)
+    except JsonError:
+        raise
+    except json.JSONDecodeError as problem:
+        raise JsonError(problem.msg.lower(), problem.lineno) from None
+    except UnicodeDecodeError:
+        raise JsonError("it must be UTF-8 text") from None
+    except (RecursionError, MemoryError):
+        raise JsonError("it is nested too deeply, or too large") from None
+    except ValueError:  # Python's limit on digits
+        raise JsonError("a number has too many digits") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in made if keys.count(key) > 1)
+        raise JsonError(f"an object must have each key once, has {twice!r} twice")
+    return made
 
 
 @contextmanager

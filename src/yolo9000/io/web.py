@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from yolo9000.errors import DataError
+from yolo9000.io.documents import load_json
 from yolo9000.io.files import without_password
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class _Part:
     def validator(self, url: str) -> str | None:
         """What the server called the version of the bytes so far; None if they come from elsewhere or are unknown."""
         try:
-            origin = json.loads(self._origin.read_text(encoding="utf-8"))
+            origin = load_json(self._origin.read_text(encoding="utf-8"))
             return str(origin["validator"]) if origin["url"] == without_password(url) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from yolo9000.errors import TrainingError
+from yolo9000.io.documents import load_json
 
 __all__ = ["TrainingState", "latest_state", "save_state"]
 
@@ -104,12 +105,12 @@ def latest_state(folder: Path) -> TrainingState | None:
 
 
 def _read(path: Path, step: int) -> TrainingState:
-    manifest = json.loads((path / MANIFEST).read_bytes())
+    manifest = load_json((path / MANIFEST).read_bytes())
     files = {name: (path / name).read_bytes() for name in (TENSORS, STATE)}
     for name, data in files.items():
         if manifest[name] != _fingerprint(data):
             raise ValueError(f"{name} differs from what was written")
-    return TrainingState(step, load(files[TENSORS]), json.loads(files[STATE]))
+    return TrainingState(step, load(files[TENSORS]), load_json(files[STATE]))
 
 
 def _fingerprint(data: bytes) -> dict[str, Any]:

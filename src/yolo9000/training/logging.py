@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from yolo9000.data.soft_labels import SoftLabels
 from yolo9000.errors import TrainingError
+from yolo9000.io.documents import load_json, parse_json
 from yolo9000.io.files import write_atomically
 from yolo9000.training.git_state import git_commit
 from yolo9000.training.tasks.base import PseudoBox
@@ -98,11 +99,9 @@ class RunFolder:
             TrainingError: the folder holds no run.
         """
         try:
-            facts = json.loads((self.path / FACTS).read_text(encoding="utf-8"))
+            facts = parse_json((self.path / FACTS).read_bytes(), self.path / FACTS, TrainingError)
         except OSError:
             raise TrainingError(f"{self.path}: must be the folder of a run; it has no {FACTS}") from None
-        except ValueError as error:
-            raise TrainingError(f"{self.path / FACTS}: must be JSON: {error}") from None
         if not isinstance(facts, dict) or not _NEEDED.issubset(facts):
             raise TrainingError(f"{self.path / FACTS}: must be what a run wrote, with {', '.join(sorted(_NEEDED))}")
         return facts
@@ -204,9 +203,9 @@ def _whole_lines(file: Path, key: str) -> list[dict[str, Any]]:
 def _read_line(text: bytes, key: str) -> dict[str, Any] | None:
     """A line with its key first; None for what no run writes."""
     try:
-        line = json.loads(text)
+        line = load_json(text)
         whole = _IS_WHOLE[key](line)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return {key: line[key], "step": line["step"], **line} if whole else None
 

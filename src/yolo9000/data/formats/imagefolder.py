@@ -8,7 +8,6 @@ Source: huggingface.co/docs/datasets, Create an image dataset.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
@@ -19,6 +18,7 @@ from yolo9000.data.format import NumberedSettings, Recognition
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.listing import Listing, join
 from yolo9000.data.split_names import UNDIVIDED
+from yolo9000.io.documents import JsonError, load_json
 from yolo9000.taxonomy.files import read_names
 from yolo9000.types import Annotation
 
@@ -100,8 +100,8 @@ def _records(file: Path) -> Iterator[tuple[str, Any]]:
 
 def _json_of(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return load_json(line)
+    except JsonError:
         return None
 
 

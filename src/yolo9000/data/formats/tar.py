@@ -17,7 +17,6 @@ What is known of an image is found in the first of these places that has it:
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ from yolo9000.data.labels import ClassIndices, add_labels, class_of_digits, imag
 from yolo9000.data.listing import Listing
 from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.errors import ConfigError, DataError
+from yolo9000.io.documents import JsonError, load_json
 from yolo9000.io.images import IMAGE_SUFFIXES
 from yolo9000.types import Annotation, ImageFile, Issue, Sample
 
@@ -447,13 +447,10 @@ def _json_of(text: str, where: str) -> dict[str, Any]:
     """The object with its lists, which are of the same length."""
     suggestion = "correct the label"
     try:
-        record = json.loads(text)
-    except json.JSONDecodeError as error:
-        message = f"must be JSON ({error.msg.lower()})"
-        raise IssueError(make_issue("label-syntax", f"{where}:{error.lineno}", message, suggestion)) from None
-    except (ValueError, RecursionError):  # Python's limits on digits and on depth
-        message = "must be JSON that is neither nested so deeply nor has such long numbers"
-        raise IssueError(make_issue("label-syntax", where, message, suggestion)) from None
+        record = load_json(text)
+    except JsonError as error:
+        line = where if error.line is None else f"{where}:{error.line}"
+        raise IssueError(make_issue("label-syntax", line, f"must be JSON ({error})", suggestion)) from None
     if isinstance(record, dict) and isinstance(record.get("labels"), list):
         count = len(record["labels"])
         record.setdefault("difficult", [0] * count)
