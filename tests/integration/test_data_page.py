@@ -36,6 +36,7 @@ LAYOUT_OF = {
     ("labelImg", "YOLO (text files, `classes.txt`)"): "yolo of labelimg",
     ("LabelMe", "its own JSON files"): "labelme",
     ("VIA", "annotations as JSON"): "via",
+    ("VIA", "annotations as CSV"): "via csv",
     ("VIA", "the saved project"): "via project",
     ("Supervisely", "Supervisely project"): "supervisely",
     ("Ultralytics", "`data.yaml`"): "yolo of ultralytics",

@@ -431,6 +431,18 @@ def via_project(root: Path) -> None:
     put_json(root / "via_project.json", project)
 
 
+def via_csv(root: Path) -> None:
+    draw_all(root, ALL)
+    columns = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+    rows: list[Sequence[object]] = [columns.split(",")]
+    for record in via_records(ALL).values():
+        regions = record["regions"]
+        for number, region in enumerate(regions):
+            shape, attributes = (json.dumps(region[key]) for key in ("shape_attributes", "region_attributes"))
+            rows.append((record["filename"], 1234, "{}", len(regions), number, shape, attributes))
+    put_rows(root / "via_region_data.csv", rows)
+
+
 def via_first(root: Path) -> None:
     for split, indices in SPLITS.items():
         draw_all(root / split, indices)
@@ -681,6 +693,7 @@ LAYOUTS = {
     "label studio min": Layout(labelstudio_min, WHOLE, files={"min.json": WHOLE}),
     "labelme": Layout(labelme, WHOLE),
     "via": Layout(via, WHOLE, files={"via_region_data.json": WHOLE}),
+    "via csv": Layout(via_csv, WHOLE, files={"via_region_data.csv": WHOLE}),
     "via project": Layout(via_project, WHOLE, files={"via_project.json": WHOLE}),
     "via 1": Layout(via_first),
     "supervisely": Layout(supervisely),

@@ -1,13 +1,21 @@
-"""VGG Image Annotator (VIA), versions 1 and 2: a JSON file of regions, or a project that was saved."""
+"""VGG Image Annotator (VIA), versions 1 and 2: regions as JSON or as CSV, or a project that was saved.
+
+A line of the CSV is a region, or an image without any; it has the shape and the attributes as JSON.
+
+Source: robots.ox.ac.uk/~vgg/software/via, export of annotations.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Literal
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, read_json, syntax_issue, values_in
+from yolo9000.data.files import csv_cells, numbered_lines
 from yolo9000.data.format import Recognition, SourceSettings
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -19,15 +27,16 @@ from yolo9000.types import Annotation
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]
 
 NAME: Final = "via"
-TITLE: Final = "VIA JSON"
+TITLE: Final = "VGG Image Annotator (VIA)"
 write = None
 
 _PROJECT = "_via_img_metadata"
+_COLUMNS = {"region_count", "region_shape_attributes", "region_attributes"}
 _USUAL = ("class", "label", "name", "type", "category", "object")
 
 
 class Source(SourceSettings):
-    """A JSON file of VIA.
+    """A JSON or CSV file of VIA.
 
     Attributes:
         images: folder of the images, relative to the data-set file.
@@ -41,10 +50,11 @@ class Source(SourceSettings):
 
 
 def sniff(listing: Listing) -> Recognition | None:
-    """JSON files with ``_via_img_metadata``, or whose values have ``filename`` and ``regions``."""
+    """JSON files with ``_via_img_metadata`` or with ``filename`` and ``regions``; else CSV files of regions."""
     sources: dict[str, list[dict[str, Any]]] = {}
     counts: dict[str, int | None] = {}
     matches = [name for name in listing.documents(".json")[:20] if _is_via(listing, name)]
+    matches = matches or [name for name in listing.documents(".csv")[:20] if _is_table(listing, name)]
     for file in matches:
         path = PurePosixPath(file)
         records = _records(listing.root / file)
@@ -67,12 +77,49 @@ def _is_via(listing: Listing, file: str) -> bool:
     return isinstance(first, dict) and {"filename", "regions"} <= set(first)
 
 
+def _is_table(listing: Listing, file: str) -> bool:
+    return set((listing.first_lines(file, 1) or [""])[0].split(",")) >= _COLUMNS
+
+
 def _records(file: Path) -> list[dict[str, Any]]:
+    return _rows(file) if file.suffix.lower() == ".csv" else _json_records(file)
+
+
+def _json_records(file: Path) -> list[dict[str, Any]]:
     value = read_json(file)
     images = value.get(_PROJECT, value) if isinstance(value, dict) else None
     if not isinstance(images, dict):
         raise IssueError(make_issue("file-syntax", file, "must be an object of images", "export it from VIA again"))
     return [record for record in images.values() if isinstance(record, dict) and "regions" in record]
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The images of a CSV file, as a JSON file has them."""
+    lines = numbered_lines(file)
+    header = [name.lstrip("#").strip() for name in csv_cells(next(lines, (1, ""))[1])]
+    if not set(header) >= {"filename", *_COLUMNS}:
+        message = f"must have the columns filename, {', '.join(sorted(_COLUMNS))}, has {shown(header)}"
+        raise IssueError(make_issue("file-syntax", f"{file}:1", message, "export it from VIA again"))
+    records: dict[str, dict[str, Any]] = {}
+    for _, line in lines:
+        if line.strip():
+            row = dict(zip(header, chain(csv_cells(line), repeat("")), strict=False))
+            regions = records.setdefault(row["filename"], {"filename": row["filename"], "regions": []})["regions"]
+            if row["region_count"] != "0":
+                regions.append(
+                    {
+                        "shape_attributes": _json_of(row["region_shape_attributes"]),
+                        "region_attributes": _json_of(row["region_attributes"]),
+                    }
+                )
+    return list(records.values())
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def class_names(root: Path, source: Source) -> Sequence[str]:
