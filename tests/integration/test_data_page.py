@@ -45,6 +45,7 @@ LAYOUT_OF = {
     ("WebDataset", "tar shards"): "webdataset",
     ("Hugging Face", "`imagefolder` with `metadata.jsonl`"): "imagefolder",
     ("Hugging Face", "`imagefolder` with `metadata.csv`"): "imagefolder of labels",
+    ("Hugging Face", "Parquet (images with objects or with a label)"): "parquet",
     ("any", "a folder of images for each class"): "class folders",
     ("COCO", "`annotations/`, `train2017/`, `val2017/` in one folder"): "coco as downloaded",
     ("LVIS", "its JSON files beside COCO's images"): "lvis",

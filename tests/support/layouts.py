@@ -54,11 +54,18 @@ def name_of(number: int) -> str:
 
 def draw(path: Path, number: int) -> None:
     """Image ``number``: noise of its own, its number in the first pixel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(number))
+
+
+def encoded(number: int) -> bytes:
+    """The bytes of image ``number`` as a PNG."""
     width, height = SIZE_WH
     pixels = np.random.default_rng(number).integers(40, 220, (height, width, 3), dtype=np.uint8)
     pixels[0, 0] = (7, number, 99)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def number_of(pixels: np.ndarray) -> int:
@@ -597,6 +604,37 @@ def imagefolder(root: Path) -> None:
         put(root / split / "metadata.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
 
+def parquet_rows(indices: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of a data set for object detection, boxes as two corners."""
+    width, height = SIZE_WH
+    rows = []
+    for n in indices:
+        image = {"bytes": encoded(n), "path": name_of(n)}
+        objects = {"bbox": [list(o[1:]) for o in objects_of(n)], "category": [o.label for o in objects_of(n)]}
+        rows.append({"image": image, "width": width, "height": height, "objects": objects})
+    return rows
+
+
+def put_parquet(file: Path, rows: Sequence[dict[str, Any]], names: Sequence[str] | None = CLASSES) -> None:
+    """A Parquet file as Hugging Face's ``datasets`` writes it."""
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    category = {"names": list(names), "_type": "ClassLabel"} if names else {"dtype": "int64", "_type": "Value"}
+    features = {"objects": {"feature": {"category": category}, "_type": "Sequence"}, "label": category}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_table(pa.Table.from_pylist(list(rows)).replace_schema_metadata(metadata), file, row_group_size=2)
+
+
+def parquet(root: Path) -> None:
+    for split, indices in SPLITS.items():
+        word = {"val": "validation"}.get(split, split)
+        for shard, some in enumerate((indices[:1], indices[1:])):
+            if some:
+                put_parquet(root / "data" / f"{word}-0000{shard}-of-00002.parquet", parquet_rows(some))
+
+
 def webdataset(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     for split, indices in SPLITS.items():
@@ -708,6 +746,7 @@ LAYOUTS = {
     "keras-retinanet csv": Layout(retinanet_csv, files={"val_annotations.csv": {"train": SPLITS["val"]}}),
     "csv of roboflow": Layout(csv_roboflow),
     "imagefolder": Layout(imagefolder),
+    "parquet": Layout(parquet, files={"data/train-00001-of-00002.parquet": {"train": SPLITS["train"][1:]}}),
     "webdataset": Layout(webdataset, files={"test-000000.tar": {"train": SPLITS["test"]}}),
     "class folders": Layout(class_folders, known="first"),
     "class folders alone": Layout(class_folders_alone, WHOLE, known="first"),

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from yolo9000.data.files import is_hidden
 from yolo9000.data.issues import IssueError, make_issue, shown
 
-__all__ = ["cache_folder", "is_archive", "unpack"]
+__all__ = ["cache_folder", "check_space", "is_archive", "unpack", "unpacked_once"]
 
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _CHUNK = 1 << 20
@@ -47,16 +47,30 @@ def unpack(archive: Path) -> Path:
     Raises:
         DataError: it cannot be read, is damaged or encrypted; a member leads out of the folder; the disk is full.
     """
-    target = cache_folder() / "archives" / _key(archive)
+    return unpacked_once(archive, "archives", _unpack_into)
+
+
+def unpacked_once(origin: Path, kind: str, fill: Callable[[Path, Path], None]) -> Path:
+    """The folder in the cache for what a file holds, filled unless that was done before the file changed.
+
+    Args:
+        origin: the file.
+        kind: name of the folder in the cache.
+        fill: writes what a file holds into a folder.
+
+    Raises:
+        DataError: the file or the cache cannot be used; whatever ``fill`` raises.
+    """
+    target = cache_folder() / kind / _key(origin)
     if target.is_dir():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
     except OSError as error:
-        raise _problem(archive, f"{target.parent} cannot be written: {error.strerror}", "set YOLO9000_CACHE") from None
+        raise _problem(origin, f"{target.parent} cannot be written: {error.strerror}", "set YOLO9000_CACHE") from None
     try:
-        _unpack_into(part, archive)
+        fill(part, origin)
         with _quiet_race(target):
             part.rename(target)
     finally:
@@ -100,7 +114,7 @@ def _unpack_into(folder: Path, archive: Path) -> None:
 
 def _unpack_zip(folder: Path, opened: zipfile.ZipFile, archive: Path) -> None:
     members = [member for member in opened.infolist() if not member.is_dir()]
-    _check_space(folder, sum(member.file_size for member in members), archive)
+    check_space(folder, sum(member.file_size for member in members), archive)
     for member in members:
         if member.flag_bits & 1:
             raise _problem(archive, f"must not be encrypted, {shown(member.filename)} is", "decrypt it first")
@@ -114,7 +128,7 @@ def _unpack_tar(folder: Path, opened: tarfile.TarFile, archive: Path) -> None:
         if not member.isreg():
             suggestion = "write it again without links (tar --dereference)"
             raise _problem(archive, f"must hold plain files, {shown(member.name)} is a link or a device", suggestion)
-        _check_space(folder, member.size, archive)
+        check_space(folder, member.size, archive)
         _copy(folder, member.name, member.size, partial(opened.extractfile, member), archive)
 
 
@@ -144,7 +158,12 @@ def _copy_limited(source: Any, out: BinaryIO, size: int, name: str, archive: Pat
         raise _problem(archive, f"{shown(name)} must be {size:,} bytes long, ends {left:,} earlier", "write it again")
 
 
-def _check_space(folder: Path, size: int, archive: Path) -> None:
+def check_space(folder: Path, size: int, archive: Path) -> None:
+    """Check that a number of bytes fits on the disk.
+
+    Raises:
+        IssueError: ``archive-damaged``.
+    """
     free = shutil.disk_usage(folder).free - _SPARE_BYTES
     if size > free:
         message = f"unpacking needs {size:,} bytes in {folder.parent}, {max(free, 0):,} are free"

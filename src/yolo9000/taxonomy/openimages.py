@@ -10,12 +10,12 @@ Source: storage.googleapis.com/openimages, Open Images V7, hierarchy and class d
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from yolo9000.errors import DataError, TreeError
+from yolo9000.io.documents import parse_json
 from yolo9000.io.files import read_lines
 from yolo9000.taxonomy.hierarchy import Entry
 
@@ -35,10 +35,7 @@ def hierarchy_entries(text: str, path: Path) -> list[Entry]:
     Raises:
         TreeError: the file is not such a hierarchy.
     """
-    try:
-        root = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise TreeError(f"{path}: must be JSON: {error}") from None
+    root = parse_json(text, path, TreeError)
     names = _names_beside(path)
     parents: dict[str, list[str]] = {}
     for node, parent in _relations(root, path):

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, syntax_issue, values_in
+from yolo9000.data.entries import Entry, annotations_of, class_names_of, syntax_issue
 from yolo9000.data.files import csv_cells, is_file, numbered_lines
 from yolo9000.data.format import NumberedSettings, Recognition
+from yolo9000.data.huggingface import take_objects
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.listing import Listing, join
 from yolo9000.data.split_names import UNDIVIDED
@@ -29,7 +30,6 @@ TITLE: Final = "Hugging Face imagefolder"
 write = None
 
 _FILES = ("metadata.jsonl", "metadata.csv")
-_CATEGORIES = ("categories", "category", "label", "labels", "category_id")
 _NAMES_FILES = ("classes.txt", "labels.txt")
 
 
@@ -111,7 +111,7 @@ def _entry(record: Any, where: str) -> Entry:
     entry = Entry((record["file_name"],), where)
     objects = record.get("objects")
     if isinstance(objects, dict):
-        _take_objects(objects, where, entry)
+        take_objects(objects, where, entry)
     elif isinstance(record.get("label"), str):
         entry.labels.append((record["label"], where))
         entry.boxed = False
@@ -119,21 +119,3 @@ def _entry(record: Any, where: str) -> Entry:
         entry.boxed = False
         entry.issues.append(syntax_issue(where, f"must have objects or a label in words, got {shown(record)}"))
     return entry
-
-
-def _take_objects(objects: dict[str, Any], where: str, entry: Entry) -> None:
-    categories = next((objects[key] for key in _CATEGORIES if isinstance(objects.get(key), list)), None)
-    boxes = objects.get("bbox", objects.get("bboxes"))
-    if not isinstance(boxes, list) or categories is None or len(categories) != len(boxes):
-        entry.issues.append(syntax_issue(where, f"must have as many categories as boxes, got {shown(objects)}"))
-        return
-    for index, (box, category) in enumerate(zip(boxes, categories, strict=True)):
-        here = f"{where}: object {index}"
-        sides = values_in(box, 4)
-        if sides is None or not (isinstance(category, str) or (type(category) is int and category >= 0)):
-            entry.issues.append(
-                syntax_issue(here, f"must be four numbers and a category, got {shown((box, category))}")
-            )
-            continue
-        left, top, width, height = sides
-        entry.shapes.append(Shape(category, here, [(left, top), (left + width, top + height)]))

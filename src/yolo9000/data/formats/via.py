@@ -7,7 +7,6 @@ Source: robots.ox.ac.uk/~vgg/software/via, export of annotations.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
@@ -22,6 +21,7 @@ from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.listing import Listing
 from yolo9000.data.shapes import Corners
 from yolo9000.data.split_names import UNDIVIDED, split_of
+from yolo9000.io.documents import JsonError, load_json
 from yolo9000.types import Annotation
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]
@@ -117,8 +117,8 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 def _json_of(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return load_json(text)
+    except JsonError:
         return None
 
 
