@@ -118,8 +118,9 @@ def test_asked_to_stop_it_saves_and_leaves(recipe: Path, tmp_path: Path, name: s
     assert len(list((folder / "checkpoints").iterdir())) == 1
 
 
-def torchrun(processes: int, *arguments: str | Path) -> subprocess.Popen[str]:
+def torchrun(processes: int, *arguments: str | Path, restarts: int = 0) -> subprocess.Popen[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher += ["--max-restarts", str(restarts)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*launcher, *command(*arguments)[1:]],
@@ -158,12 +159,31 @@ def test_a_dead_process_ends_all(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = torchrun(2, "--recipe", recipe, "epochs=100000", "workers=0", "--out", folder, "--threads", "1")
     assert wait_for_log(process, folder, lines=4)
-    ranks = subprocess.run(["pgrep", "-f", f"yolo9000 train.*{folder}"], capture_output=True, text=True, check=True)
-    children = [int(line) for line in ranks.stdout.split() if int(line) != process.pid]
-    os.kill(children[-1], signal.SIGKILL)
+    children = kill_one_of(process, folder)
     code, _, _ = finish(process)
     assert code != 0
     assert all(not Path(f"/proc/{child}").exists() for child in children)
+
+
+def kill_one_of(process: subprocess.Popen[str], folder: Path) -> list[int]:
+    ranks = subprocess.run(["pgrep", "-f", f"yolo9000 train.*{folder}"], capture_output=True, text=True, check=True)
+    children = [int(line) for line in ranks.stdout.split() if int(line) != process.pid]
+    os.kill(children[-1], signal.SIGKILL)
+    return children
+
+
+@pytest.mark.posix
+@pytest.mark.battery
+def test_restarted_by_torchrun_it_goes_on_from_the_last_training_state(recipe: Path, tmp_path: Path) -> None:
+    settings = ["--recipe", recipe, "workers=0", "checkpoint_every=2", "--threads", "1", "--out"]
+    assert finish(torchrun(2, *settings, tmp_path / "whole"))[0] == 0
+    process = torchrun(2, *settings, tmp_path / "broken", restarts=1)
+    assert wait_for_log(process, tmp_path / "broken", lines=8)
+    kill_one_of(process, tmp_path / "broken")
+    code, out, err = finish(process)
+    assert code == 0, err
+    assert out.count("2 classes; initialised from scratch") == 1
+    assert log_of(tmp_path / "broken") == log_of(tmp_path / "whole")
 
 
 def test_a_loss_that_is_no_number_stops_before_any_weight_follows(

@@ -66,8 +66,11 @@ def train(
     # runs: 25 % with one busy neighbour on 2 cores, nothing on a quiet machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from yolo9000.training import train as train_model
+    from yolo9000.training.distributed import restarts
     from yolo9000.training.recipe import parse_overrides
 
+    if out is not None and restarts() > 0 and (out / "run.json").exists():
+        resume = out
     def notify(line: str) -> None:
         if os.environ.get("RANK", "0") == "0":
             say(line)

@@ -14,11 +14,13 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from yolo9000.errors import ConfigError
 
-__all__ = ["SyncBatchNorm", "World", "join_world", "sync_batch_norm"]
+__all__ = ["SyncBatchNorm", "World", "join_world", "restarts", "sync_batch_norm"]
 
 TIMEOUT = timedelta(minutes=30)  # the longest evaluation, which the first process does alone
 
@@ -78,12 +80,27 @@ def join_world(device: str) -> Iterator[World]:
     size, rank, local = (int(os.environ.get(name, default)) for name, default in _ENVIRONMENT)
     world = World(rank, size, _device(device, local if size > 1 else None))
     if size > 1:
-        dist.init_process_group("nccl" if world.device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        backend = "nccl" if world.device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=_store(), rank=rank, world_size=size, timeout=TIMEOUT)
     try:
         yield world
     finally:
         if size > 1:
             dist.destroy_process_group()
+
+
+def _store() -> Store:
+    """Where the processes tell each other their addresses: one for each start.
+
+    ``torchrun`` keeps the addresses of processes that have ended, which those that it starts again would try.
+    """
+    store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+    return PrefixStore(f"restart_{restarts()}", store)
+
+
+def restarts() -> int:
+    """How often ``torchrun`` has started the processes again, since one of them had ended."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 _ENVIRONMENT = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
