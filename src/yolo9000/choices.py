@@ -18,6 +18,7 @@ __all__ = [
     "PointOf",
     "Precision",
     "ResizeMode",
+    "Runner",
     "Split",
     "Suppression",
     "WeightsDtype",
@@ -47,3 +48,5 @@ one child decides nothing; or none, so that only ``labels`` remain, as in ``9k.t
 PointOf = Literal["center", "bottom"]
 """Which point of a box crosses lines and lies in zones: its center, or the middle of its lower side."""
 Against = Literal["epoch", "minutes"]
+Runner = Literal["process", "ray"]
+"""Who labels images: this process, or the workers of a Ray cluster."""

@@ -278,6 +278,8 @@ def options_of(command: click.Command) -> set[str]:
 OPTIONS_OF_OTHERS = {
     *(
         "--nproc-per-node",
+        "--max-restarts",
+        "--images",
         "--rounds",
         "--network",
         "--pjreddie",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from yolo9000.checkpoints.bundled import BUNDLED
+from yolo9000.choices import Runner
 from yolo9000.cli.options import ENGINE, Options, with_options
 from yolo9000.cli.terminal import Failures, say, say_note
 from yolo9000.errors import ConfigError, DataError
@@ -18,15 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from yolo9000.inference.detector import Detector
-    from yolo9000.labeling.label import LabelSettings
-    from yolo9000.labeling.parts import Parts
+    from yolo9000.labeling.images import ListedImage
+    from yolo9000.labeling.job import LabelJob
+    from yolo9000.labeling.label import Labeler
+    from yolo9000.labeling.parts import Parts, Shard
     from yolo9000.labeling.teachers import Teacher
     from yolo9000.taxonomy.wordtree import WordTree
 
 __all__ = ["label", "review"]
 
 SourcesArgument = Annotated[
-    list[str], typer.Argument(help="Folders, images, .tar files, lists of images (.txt).", show_default=False)
+    list[str],
+    typer.Argument(
+        help="Folders, images, .tar and .parquet files, lists of images (.txt); also URLs.", show_default=False
+    ),
 ]
 ModelsOption = Annotated[
     list[str] | None,
@@ -51,7 +59,9 @@ def label(
     coco_images: Annotated[
         Path | None, typer.Option(help="The COCO file that the ids of these results refer to.", show_default=False)
     ] = None,
-    to: Annotated[str, typer.Option(help="Format of the data set, e.g. coco, yolo, voc, cvat, labelstudio.")] = "coco",
+    to: Annotated[
+        str, typer.Option(help="Format, e.g. coco, yolo, voc, cvat, labelstudio; or a row an image: jsonl, parquet.")
+    ] = "coco",
     conf_threshold: ConfThresholdOption = 0.25,
     class_threshold: Annotated[
         list[str] | None,
@@ -62,6 +72,10 @@ def label(
     ] = None,
     fusion_iou: Annotated[float, typer.Option(help="IoU above which boxes of two models can be one object.")] = 0.55,
     shard: Annotated[str | None, typer.Option(help="i/n: only the i-th of n equal shares; see the docs.")] = None,
+    runner: Annotated[Runner, typer.Option(help="Who labels: this process, or workers of a Ray cluster.")] = "process",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With Ray: number of workers, each with the models [one per core].")
+    ] = None,
     copy: CopyOption = False,
     max_pixels: MaxPixelsOption = 64_000_000,
 ) -> None:
@@ -69,19 +83,31 @@ def label(
 
     A folder that holds some of the labels already is continued.
     """
-    from yolo9000.labeling.label import LabelSettings, write_data_set
+    from yolo9000.labeling.images import list_images
+    from yolo9000.labeling.job import LabelJob
+    from yolo9000.labeling.label import LabelSettings, check_files, write_data_set
+    from yolo9000.labeling.rows import ROW_FORMATS, write_rows
 
     if (coco_results is None) != (coco_images is None):
         raise ConfigError("needs coco_images as well, and the reverse", argument="coco_results")
+    if workers and runner != "ray":
+        raise ConfigError("is for the runner ray", argument="workers")
     detectors = _load(model or [BUNDLED], engine_options)
     own = detectors[0].settings.hier_thresh if hier_thresh is None else hier_thresh
     settings = LabelSettings(conf_threshold, _thresholds(class_threshold or ()), own, fusion_iou, max_pixels)
     results = (coco_results, coco_images) if coco_results and coco_images else None
-    parts, tree, failures = _make_parts(sources, out, model or [BUNDLED], detectors, results, settings, shard)
-    if shard is None:
-        _say_counts(write_data_set(parts, tree, to, out, copy=copy), to, out)
-    else:
+    job = LabelJob(model or [BUNDLED], settings, results, engine_options)
+    images = list_images(sources)
+    if to not in ROW_FORMATS:
+        check_files(images)
+    parts, tree, failures = _make_parts(job, detectors, images, out, shard, runner, workers)
+    if shard is not None:
         say(f"shard {shard} is done; when all are, run the same command without it to write the data set")
+    elif to in ROW_FORMATS:
+        _say_counts(write_rows(parts, tree, to, out))
+        say(f"Written to {out.resolve() / f'labels.{to}'}")
+    else:
+        _say_data_set(write_data_set(parts, tree, to, out, copy=copy), to, out)
     failures.exit()
 
 
@@ -103,12 +129,17 @@ def review(
 ) -> None:
     """Choose the images whose labels would teach a detector most, and write them with its boxes to correct."""
     from yolo9000.io.files import write_atomically
-    from yolo9000.labeling.label import LabelSettings, write_data_set
+    from yolo9000.labeling.images import list_images
+    from yolo9000.labeling.job import LabelJob
+    from yolo9000.labeling.label import LabelSettings, check_files, write_data_set
     from yolo9000.labeling.review import MIN_SCORE, choices_csv, choose, excluded_names
 
     detectors = _load(model or [BUNDLED], engine_options)
     settings = LabelSettings(MIN_SCORE, {}, detectors[0].settings.hier_thresh, max_pixels=max_pixels)
-    parts, tree, failures = _make_parts(sources, out, model or [BUNDLED], detectors, None, settings, None)
+    images = list_images(sources)
+    check_files(images)
+    job = LabelJob(model or [BUNDLED], settings, engine=engine_options)
+    parts, tree, failures = _make_parts(job, detectors, images, out)
     done = excluded_names(exclude or ())
     items = [(image, record) for image, record in parts if image.name not in done]
     choices = choose([record for _, record in items], tree, count)
@@ -117,7 +148,7 @@ def review(
         for image, record in (items[choice.index] for choice in choices)
     ]
     folder = next_run_folder(out / "batch")
-    _say_counts(write_data_set(batch, tree, to, folder, copy=copy), to, folder)
+    _say_data_set(write_data_set(batch, tree, to, folder, copy=copy), to, folder)
     write_atomically(folder / "choices.csv", choices_csv([image.name for image, _ in batch], choices))
     say(f"{len(batch)} of {len(items)} images chosen; choices.csv says why")
     failures.exit()
@@ -130,39 +161,48 @@ def _load(models: Sequence[str], engine_options: Options) -> list[Detector]:
 
 
 def _make_parts(
-    sources: Sequence[str],
-    out: Path,
-    models: Sequence[str],
+    job: LabelJob,
     detectors: Sequence[Detector],
-    results: tuple[Path, Path] | None,
-    settings: LabelSettings,
-    shard: str | None,
+    images: Sequence[ListedImage],
+    out: Path,
+    shard: str | None = None,
+    runner: Runner = "process",
+    workers: int | None = None,
 ) -> tuple[Parts, WordTree, Failures]:
     """Label what is not labelled yet; the parts, the tree of the labels, and the images that could not be read."""
-    from yolo9000.labeling.images import list_images
-    from yolo9000.labeling.label import Labeler
-    from yolo9000.labeling.parts import Parts, Shard, file_digest
-    from yolo9000.labeling.teachers import DetectorTeacher, ResultsTeacher, tree_of
+    from yolo9000.labeling.parts import Parts, Shard
 
-    tree = tree_of(detectors[0].head)
-    lowest = settings.lowest(fused=len(detectors) > 1 or results is not None)
-    changed = {"conf_threshold": lowest, "hier_thresh": settings.hier_thresh}
-    teachers: list[Teacher] = [
-        DetectorTeacher(name, detector.with_settings(**changed), tree)
-        for name, detector in zip(models, detectors, strict=True)
-    ]
-    if results:
-        teachers.append(ResultsTeacher(*results, tree))
-    made_by = {name: file_digest(name) for name in (*models, *(str(file) for file in results or ()))}
-    parts = Parts(out, list_images(sources), {"teachers": made_by, **vars(settings)})
-    part_of = Shard.parse(shard or "1/1")
-    Labeler(teachers, tree, settings).run(parts, part_of, lambda done, all_: say(f"{done} of {all_} images labelled"))
-    _say_unknown(teachers)
+    labeler = job.labeler(detectors)
+    parts, part_of = Parts(out, images, job.fingerprint()), Shard.parse(shard or "1/1")
+    to_do, began = parts.count_images(parts.missing(part_of)), time.monotonic()
+    if runner == "ray":
+        _run_on_ray(job, labeler, parts, part_of, workers)
+    else:
+        labeler.run(parts, part_of, _say_progress)
+    if to_do:
+        say(f"{to_do / (time.monotonic() - began):.1f} images a second")
+    _say_unknown(labeler.teachers)
+    return parts, labeler.tree, _failures(parts, part_of)
+
+
+def _run_on_ray(job: LabelJob, labeler: Labeler, parts: Parts, shard: Shard, workers: int | None) -> None:
+    """Let workers label; what they leave out is counted as if the labeler of this process had left it out."""
+    from yolo9000.labeling.on_ray import run_on_ray
+
+    job = replace(job, engine={"threads": 1} | dict(job.engine))
+    gpus = int(str(job.engine.get("device", "cpu")).startswith("cuda"))
+    sizes = {"workers": workers, "cores_per_worker": job.engine["threads"], "gpus_per_worker": gpus}
+    unknown = run_on_ray(job.labeler, parts, shard, **sizes, report=_say_progress)
+    for teacher, counts in zip(labeler.teachers, unknown, strict=False):
+        teacher.unknown.update(counts)
+
+
+def _failures(parts: Parts, shard: Shard) -> Failures:
     failures = Failures()
-    for _, record in parts.of(part_of):
+    for _, record in parts.of(shard):
         if "error" in record:
             failures(DataError(record["error"]))
-    return parts, tree, failures
+    return failures
 
 
 def _thresholds(texts: Sequence[str]) -> dict[str, float]:
@@ -186,8 +226,16 @@ def _say_unknown(teachers: Sequence[Teacher]) -> None:
             say_note(f"{teacher.name}: boxes left out, of classes that the first model does not have: {names}{more}")
 
 
-def _say_counts(counts: Counter[str], to: str, out: Path) -> None:
+def _say_progress(done: int, total: int) -> None:
+    say(f"{done} of {total} images labelled")
+
+
+def _say_counts(counts: Counter[str]) -> None:
     names = ", ".join(f"{name} ({count})" for name, count in counts.most_common(10))
     more = f", and {len(counts) - 10} more" if len(counts) > 10 else ""
     say(f"{sum(counts.values())} boxes of {len(counts)} classes: {names or 'none'}{more}")
+
+
+def _say_data_set(counts: Counter[str], to: str, out: Path) -> None:
+    _say_counts(counts)
     say(f"Written in the format {to} to {out.resolve()}; scores in scores.jsonl")

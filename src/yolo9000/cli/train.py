@@ -71,6 +71,7 @@ def train(
 
     if out is not None and restarts() > 0 and (out / "run.json").exists():
         resume = out
+
     def notify(line: str) -> None:
         if os.environ.get("RANK", "0") == "0":
             say(line)

@@ -33,6 +33,7 @@ __all__ = [
     "columns_of",
     "image_bytes",
     "image_names",
+    "is_image_type",
     "not_images",
     "opened",
     "rows_of",
@@ -98,7 +99,7 @@ def opened(path: Path) -> Iterator[ParquetFile]:
 def columns_of(file: ParquetFile) -> Columns | None:
     """What the columns are by their names and types; None where there are no images with objects or labels."""
     schema = file.schema_arrow
-    image = next((field.name for field in schema if _is_image_type(field.type)), None)
+    image = next((field.name for field in schema if is_image_type(field.type)), None)
     objects = next((name for name in _OBJECTS if name in schema.names), None)
     boxes = next((name for name in BOXES if name in schema.names), None)
     label = next((name for name in CATEGORIES if name in schema.names), None)
@@ -116,12 +117,12 @@ def columns_of(file: ParquetFile) -> Columns | None:
     )
 
 
-def _is_image_type(kind: Any) -> bool:
-    """Whether a column holds bytes, alone or beside a path."""
+def is_image_type(kind: Any) -> bool:
+    """Whether a column of a type of Arrow holds bytes, alone or beside a path."""
     from pyarrow import types
 
     if types.is_struct(kind):
-        return any(field.name == "bytes" and _is_image_type(field.type) for field in kind)
+        return any(field.name == "bytes" and is_image_type(field.type) for field in kind)
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 

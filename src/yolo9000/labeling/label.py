@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 
 from yolo9000.data.formats import FORMATS, WRITABLE
-from yolo9000.data.images import load_image
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
+from yolo9000.io.images import read_image
 from yolo9000.io.naming import OutputNames
 from yolo9000.labeling.fuse import FusedBox, fuse
 from yolo9000.labeling.images import ListedImage
 from yolo9000.labeling.parts import Parts, Record, Shard
 from yolo9000.labeling.teachers import Teacher
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import BoxAnnotations, Sample
+from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
-__all__ = ["LabelSettings", "Labeler", "write_data_set"]
+__all__ = ["LabelSettings", "Labeler", "Report", "check_files", "write_data_set"]
 
+Report = Callable[[int, int], None]
+"""Called with the number of images done and the number to do."""
 
 FUSED_CONF_THRESHOLD = 0.1
 
@@ -74,16 +76,17 @@ class Labeler:
     """Labels one image after the other.
 
     Attributes:
+        teachers: whose boxes are fused.
         tree: whose nodes the labels are.
     """
 
     def __init__(self, teachers: Sequence[Teacher], tree: WordTree, settings: LabelSettings) -> None:
         self.tree = tree
-        self._teachers = teachers
+        self.teachers = teachers
         self._settings = settings
         self._thresholds = settings.thresholds(tree)
 
-    def run(self, parts: Parts, shard: Shard, report: Callable[[int, int], None] | None = None) -> int:
+    def run(self, parts: Parts, shard: Shard, report: Report | None = None) -> int:
         """Make the missing parts of a shard; number of images labelled.
 
         Args:
@@ -92,9 +95,10 @@ class Labeler:
             report: called after each part with the number of images done and the number to do.
         """
         missing = parts.missing(shard)
-        total, done = sum(len(parts.images(part)) for part in missing), 0
+        total, done = parts.count_images(missing), 0
         for part in missing:
-            done += len(parts.make(part, self.record))
+            parts.write(part, map(self.record, parts.images(part)))
+            done += len(parts.images(part))
             if report:
                 report(done, total)
         return done
@@ -102,14 +106,14 @@ class Labeler:
     def record(self, image: ListedImage) -> dict[str, Any]:
         """What a part holds about an image: its size and boxes, or why it could not be read."""
         try:
-            pixels = load_image(image.file, image.name, self._settings.max_pixels)
+            pixels = read_image(image.encoded(), name=image.name, max_pixels=self._settings.max_pixels)
         except DataError as error:
             return {"image": image.name, "error": str(error)}
-        said = [box for position, teacher in enumerate(self._teachers) for box in teacher.boxes(pixels, position)]
+        said = [box for position, teacher in enumerate(self.teachers) for box in teacher.boxes(pixels, position)]
         fused = fuse(
             said,
             self.tree,
-            models=len(self._teachers),
+            models=len(self.teachers),
             iou_threshold=self._settings.fusion_iou,
             hier_thresh=self._settings.hier_thresh,
         )
@@ -139,7 +143,7 @@ def write_data_set(
         Number of boxes of each class.
 
     Raises:
-        ConfigError: the format cannot be written.
+        ConfigError: the format cannot be written, or an image is at a URL or in a Parquet file.
         DataError: an image or the folder cannot be written.
     """
     write = FORMATS[to].write if to in WRITABLE else None
@@ -166,6 +170,23 @@ def _class_names(tree: WordTree, nodes: Sequence[int]) -> list[str]:
     return [tree.names[node] if counts[tree.names[node]] == 1 else tree.ids[node] for node in nodes]
 
 
+def check_files(images: Iterable[ListedImage]) -> None:
+    """Check that a data set can refer to images.
+
+    Raises:
+        ConfigError: one is at a URL or in a Parquet file.
+    """
+    for image in images:
+        _file_of(image)
+
+
+def _file_of(image: ListedImage) -> ImageFile:
+    if image.file is None:
+        message = f"must be jsonl or parquet for images at URLs and in Parquet files, such as {image.path}"
+        raise ConfigError(message, argument="to")
+    return image.file
+
+
 def _samples(records: Iterable[tuple[ListedImage, Record]], labels: Mapping[str, int]) -> Iterator[Sample]:
     for image, record in records:
         if "boxes" not in record:
@@ -174,4 +195,4 @@ def _samples(records: Iterable[tuple[ListedImage, Record]], labels: Mapping[str,
         inside = np.clip(corners, 0, np.array([record["width"], record["height"]] * 2, np.float32))
         indices = np.array([labels[box["id"]] for box in record["boxes"]], np.int64)
         boxes = BoxAnnotations.plain(inside, indices)
-        yield Sample(image.name, image.file, str(image.file.path), (record["width"], record["height"]), boxes)
+        yield Sample(image.name, _file_of(image), image.path, (record["width"], record["height"]), boxes)

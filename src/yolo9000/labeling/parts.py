@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,14 @@ class Parts:
         """The images of a part."""
         return self._images[part * PART_LENGTH : (part + 1) * PART_LENGTH]
 
-    def make(self, part: int, record_of: Callable[[ListedImage], Record]) -> list[Record]:
-        """Label the images of a part and write it."""
-        records = [record_of(image) for image in self.images(part)]
+    def count_images(self, parts: Iterable[int]) -> int:
+        """Number of images in some parts."""
+        return sum(len(self.images(part)) for part in parts)
+
+    def write(self, part: int, records: Iterable[Record]) -> None:
+        """Write the records of a part."""
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         write_atomically(self._file(part), lines)
-        return records
 
     def __iter__(self) -> Iterator[tuple[ListedImage, Record]]:
         """All images with their records, in order.
