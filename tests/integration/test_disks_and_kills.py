@@ -165,9 +165,9 @@ def check_killed(out: Path, whole: Whole, kind: str) -> None:
 def check_shorter(path: Path, expected: bytes) -> None:
     """A video that can be read, or JSON: the first part of what there would have been."""
     if path.suffix == ".json":
-        found = json.loads(path.read_bytes())
+        shorter = json.loads(path.read_bytes())
         whole = json.loads(expected)
-        assert found == (whole[: len(found)] if isinstance(whole, list) else whole), path
+        assert shorter == (whole[: len(shorter)] if isinstance(whole, list) else whole), path
         return
     capture = cv2.VideoCapture(str(path))
     frames = 0

@@ -65,6 +65,7 @@ def _serve() -> None:
     import onnxruntime  # noqa: F401
 
     import yolo9000.checkpoints.export
+    import yolo9000.cli.app
     import yolo9000.evaluation.report
     import yolo9000.inference.detector
     import yolo9000.tracking.run
