@@ -67,7 +67,8 @@ class ResultWriter:
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
       valid`` writes the same files, its far sides one pixel further;
     - ``html``: ``index.html``, each image as an `ImageWriter` wrote it beside the page, with a table of what was
-      found and on a tree the way to it, with the probability of each step; of a video the video alone;
+      found and on a tree the way to it, with the probability of each step; of a video the video alone. It appears as
+      ``coco_results.json`` does;
     - ``geojson``: ``detections.geojson``, of images that say where they lie on the earth (GeoTIFF).
 
     Stems are those of `OutputNames`. Files of an earlier run with the same names are replaced.
@@ -420,10 +421,11 @@ class _HtmlPage:
         from yolo9000.io.pages import template
 
         self._path = path
+        self._part = path.with_name(path.name + ".part")
         self._video = ""
         self._parts = template("detections.html").module
         with writing(path):
-            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+            self._file = self._part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
         self._add("head")
 
     def _add(self, part: str, *values: object) -> None:
@@ -442,6 +444,7 @@ class _HtmlPage:
         self._add("foot")
         with writing(self._path):
             self._file.close()
+            self._part.replace(self._path)
 
 
 def _html_rows(detections: Detections) -> Iterator[dict[str, str]]:
