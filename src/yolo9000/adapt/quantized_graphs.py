@@ -55,7 +55,6 @@ def quantized_openvino(network: bytes, images: Images, float_layers: Sequence[st
         import nncf
 
         ov = import_openvino()
-    nncf.set_log_level(logging.ERROR)
     ignored = nncf.IgnoredScope(
         names=[name + suffix for name in float_layers for suffix in ("", _NNCF_SUFFIX)], validate=False
     )
@@ -137,10 +136,10 @@ def _openvino_outputs(graph: OpenVinoModel, names: Sequence[str]) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the progress bars and hints of the quantizers."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable  # not the root's level, which a quantizer copies to the handlers of others
+    logging.disable(logging.WARNING)
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             yield
     finally:
-        logging.root.setLevel(level)
+        logging.disable(disabled)
