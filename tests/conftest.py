@@ -1,4 +1,4 @@
-"""Every test checks the shapes that signatures promise, and never touches the network beyond this machine."""
+"""Unit and golden tests check the shapes that signatures promise; no test touches the network beyond this machine."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import socket
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; tests of several cores run beside each other
 
+import jaxtyping
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 import yolo9000.cli.app  # noqa: F401  before the checks, which do not understand how Typer calls commands
 
-install_import_hook("yolo9000", "beartype.beartype")
+jaxtyping.install_import_hook("yolo9000", "beartype.beartype")
+CHECKED = ("unit", "golden")  # the checks take two thirds of the time of laws, with their many examples
 
 # A shell starts what runs in its background deaf to Ctrl-C, and so are the programs that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,6 +28,8 @@ LOOPBACK = ("127.", "::1", "localhost")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    checked = item.path.parent.name in CHECKED or "YOLO9000_BATTERY" in os.environ
+    jaxtyping.config.update("jaxtyping_disable", not checked)
     if os.name == "nt" and item.get_closest_marker("posix"):
         pytest.skip("uses pipes, symbolic links or signals of POSIX")
 

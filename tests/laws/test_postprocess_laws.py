@@ -22,7 +22,6 @@ from support.heads import (
     tree_of,
 )
 
-from yolo9000.architectures.head import Head
 from yolo9000.boxes import cxcywh_to_xyxy, iou, nms
 from yolo9000.inference.decode import decode, flat_scores
 from yolo9000.inference.head_output import Candidates, DenseClassLogits, HeadOutput, find_candidates
@@ -424,9 +423,3 @@ def test_corners_are_half_a_side_from_the_centre(box: tuple[float, float, float,
     x, y, width, height = box
     corners = cxcywh_to_xyxy(np.array([box]))[0]
     assert corners.tolist() == [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-
-
-def test_a_head_without_the_named_anchors_is_no_head() -> None:
-    """The shapes in the signatures are checked while tests run; here is the proof."""
-    with pytest.raises(TypeError):
-        Head(np.zeros((2, 3), np.float32), ("dog",))

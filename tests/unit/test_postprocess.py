@@ -431,3 +431,9 @@ def test_best_first() -> None:
     assert detections.names == ("sofa", "dog", "terrier")
     assert detections.answers[1].path[-1].name == "dog"
     assert detections.scores.tolist() == sorted(detections.scores.tolist(), reverse=True)
+
+
+def test_a_head_without_the_named_anchors_is_no_head() -> None:
+    """The shapes in the signatures are checked while tests run; here is the proof."""
+    with pytest.raises(TypeError):
+        Head(np.zeros((2, 3), np.float32), ("dog",))
