@@ -21,7 +21,7 @@ import pytest
 import typer
 import yaml
 from PIL import Image
-from support.paths import ROOT
+from support.paths import BATTERY, ROOT
 from support.small_data import Box, write_voc_set
 from support.small_models import write_flat, write_tree_model
 
@@ -35,11 +35,11 @@ from yolo9000.training.recipe import built_in_recipes, read_recipe
 
 NAMES = ("banana", "apple", "person", "dog", "bus")  # the first two are the data set's
 # What makes a training small: a narrow network at a small size, few images at a time
-SMALL = ["epochs=2", "batch=4", "accumulate=1", "workers=0", "network.width=0.05", "optimizer.lr=1e-4"]
+SMALL = ["epochs=1", "batch=4", "accumulate=1", "workers=0", "network.width=0.05", "optimizer.lr=1e-4"]
 SMALL_CLASSIFIER = [*SMALL, "network.size=32", "augment.min_crop=32", "augment.max_crop=40"]
 SMALL_DETECTOR = [*SMALL, "network.size=[96,64]"]
 ADDED = {
-    "fine-tune": ["minutes=none", "epochs=1", "workers=0", "batch=8", "optimizer.burn_in=1"],
+    "fine-tune": ["minutes=none", "epochs=1", "workers=0", "batch=8", "optimizer.burn_in=1", "network.size=[160,128]"],
     "imagenet-224": SMALL_CLASSIFIER,
     "imagenet-448": SMALL_CLASSIFIER,
     "small-detector": SMALL_DETECTOR,
@@ -178,7 +178,7 @@ def write_clip(path: Path) -> None:
 def test_the_commands_of_a_document_run(
     document: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands = commands_of(document)
+    commands = [command for command in commands_of(document) if BATTERY or not command.startswith("torchrun")]
     assert commands
     photo = io.BytesIO((workplace / "photos" / "a.jpg").read_bytes())
     for command in commands:

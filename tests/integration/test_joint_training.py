@@ -85,23 +85,20 @@ def pseudo_box_log(folder: Path) -> list[dict[str, object]]:
 def test_both_kinds_train_in_the_stated_ratio_and_what_was_taught_is_logged(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert (
-        run(["train", "--recipe", str(recipe), "workers=0", "epochs=20", "--out", str(folder), "--threads", "1"]) == 0
+        run(["train", "--recipe", str(recipe), "workers=0", "epochs=8", "--out", str(folder), "--threads", "1"]) == 0
     )
     lines = pseudo_box_log(folder)
-    trained = 5 * 60  # 20 epochs of 15 images in batches of 5
-    assert len(lines) == pytest.approx(trained * 2 / 3, abs=12)  # 2 labelled ones for each with boxes
+    trained = 5 * 24  # 8 epochs of 15 images in batches of 5
+    assert len(lines) == pytest.approx(trained * 2 / 3, abs=8)  # 2 labelled ones for each with boxes
     counts = Counter(str(line["image"]) for line in lines)
     assert len(counts) == LABELLED
-    assert max(counts.values()) - min(counts.values()) <= 20  # each about 33 times: 3.3 an epoch
+    assert max(counts.values()) - min(counts.values()) <= 10  # each about 13 times: 1.7 an epoch
     for line in lines:
         left, top, right, bottom = line["box_xyxy"]
         assert left < right
         assert top < bottom
         assert 0 < line["probability"] <= 1
         assert line["label"] == (7 if "green" in str(line["image"]) else 3)
-    assert (
-        run(["val", str(folder / "last.safetensors"), str(tmp_path / "data.yaml"), "--out", str(tmp_path / "v")]) == 0
-    )
 
 
 def test_every_label_of_a_image_teaches_a_box_and_of_two_on_one_path_the_lower(recipe: Path, tmp_path: Path) -> None:
@@ -121,8 +118,8 @@ def test_every_label_of_a_image_teaches_a_box_and_of_two_on_one_path_the_lower(r
 
 def test_a_joint_run_goes_on_to_the_byte_after_a_kill(recipe: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert finish(start("--recipe", recipe, "--out", whole, "--threads", "1"))[0] == 0
-    process = start("--recipe", recipe, "--out", broken, "--threads", "1")
+    assert run(["train", "--recipe", str(recipe), "workers=0", "--out", str(whole), "--threads", "1"]) == 0
+    process = start("--recipe", recipe, "workers=0", "--out", broken, "--threads", "1")
     assert wait_for_log(process, broken, lines=5)
     process.kill()
     process.communicate()
@@ -167,7 +164,7 @@ def test_a_run_does_not_go_on_with_another_tree(
     assert run(["train", "--recipe", str(recipe), "workers=0", "epochs=1", "--out", str(folder), "--threads", "1"]) == 0
     (tmp_path / "labels.tree").write_text(TREE.replace("yellow", "amber"))
     assert run(["train", "--resume", str(folder)]) == 2
-    assert "the label tree must be the one that the run began with" in capsys.readouterr().err
+    assert "the label tree must be as when the run began" in capsys.readouterr().err
 
 
 def test_the_boxes_that_were_taught_are_shown(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -237,8 +237,8 @@ def test_a_run_goes_on_where_its_files_now_are(recipe: Path, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("p02", "the training images must be those that the run began with; .*other has others"),
-        ("p10", "the validation images must be those that the run began with"),
+        ("p02", "the training images must be as when the run began; .*other differs"),
+        ("p10", "the validation images must be as when the run began"),
     ],
 )
 def test_data_that_lie_elsewhere_are_those_that_the_run_began_with(

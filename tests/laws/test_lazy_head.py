@@ -30,7 +30,7 @@ def assert_identical(ours: Detections, theirs: Detections) -> None:
     assert ours.answers == theirs.answers
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(recipe=heads(), chosen=detection_settings())
 def test_on_demand_equals_in_full(recipe: HeadRecipe, chosen: DetectionSettings) -> None:
     case = recipe.make()

@@ -165,7 +165,7 @@ def assert_pycocotools_agrees(scored: Scored) -> None:
     np.testing.assert_array_equal(ours[6:], theirs[6:])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(recipe=recipes(crowds=FRACTIONS))
 def test_the_twelve_metrics_are_pycocotools(recipe: Recipe) -> None:
     assert_pycocotools_agrees(recipe.make())

@@ -125,5 +125,5 @@ def test_one_hot_soft_labels_train_as_the_labels_do_and_others_differently(tmp_p
     assert np.allclose(logs[0], logs[1], rtol=1e-5)
     assert not np.allclose(logs[0], logs[2], rtol=1e-3)
     lines(tmp_path, {"image": "p02.png", "boxes": [None, {"red": 1}]})
-    with pytest.raises(TrainingError, match="the data must be those that the run began with"):
+    with pytest.raises(TrainingError, match="the training images must be as when the run began"):
         train(resume=tmp_path / "soft")

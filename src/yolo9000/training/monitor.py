@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 Notify = Callable[[str], None]
 BATCHES_DRAWN = 3  # at the start of a run
+SECONDS_BETWEEN_REPORTS = 30  # drawing the curves takes one
 
 
 class Monitor:
@@ -65,6 +67,7 @@ class Monitor:
         self._without_improvement = 0
         self._shown: tuple[ProgressLine, BatchLoader] | None = None
         self._drawing: UInt8[np.ndarray, "h w 3"] | None = None
+        self._reported = time.perf_counter()
 
     def next_progress(self) -> float:
         """The fraction of the training that is done after the next step."""
@@ -193,7 +196,10 @@ class Monitor:
         self._without_improvement = 0
 
     def report(self, result: StepResult) -> None:
-        """Draw the first batches; after an evaluation also its images and the report. What fails is a warning."""
+        """Draw the first batches; after an evaluation its images, and a report if the last is some time ago.
+
+        What fails is a warning.
+        """
         if not self._world.first:
             return
         step = self.learner.step
@@ -205,7 +211,9 @@ class Monitor:
                     self._save_image(self._drawing, f"validation-{step:06}")
                 self._drawing = None
                 self.folder.write_results()
-                write_report(self.folder, self.learner.task.best)
+                if time.perf_counter() - self._reported >= SECONDS_BETWEEN_REPORTS:
+                    write_report(self.folder, self.learner.task.best)
+                    self._reported = time.perf_counter()
 
     def _save_image(self, image: UInt8[np.ndarray, "h w 3"], name: str) -> None:
         Image.fromarray(image).save(self.folder.images / f"{name}.jpg", quality=90)
@@ -285,12 +293,15 @@ class Monitor:
         }
         return learner.task.checkpoint(learner.evaluated_network.to_model(), trained)
 
-    def write_last(self) -> None:
-        """Write the last weights, beside the best, and the report of a run without evaluations."""
-        if self._world.first:
+    def close(self) -> None:
+        """Save where training ended, write the report and, at its end, the last weights beside the best."""
+        self.save()
+        if not self._world.first:
+            return
+        if self.is_finished():
             write_checkpoint(self.folder.path / "last.safetensors", self._checkpoint())
-            with _warned("the report"):
-                write_report(self.folder, self.learner.task.best)
+        with _warned("the report"):
+            write_report(self.folder, self.learner.task.best)
 
 
 def _is_ignored(number: int) -> bool:

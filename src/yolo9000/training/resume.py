@@ -89,7 +89,7 @@ def check_data(facts: Mapping[str, Any], task: Task, recipe: Recipe, folder: Pat
     for key, what in {"tree": "label tree", "data": "training images", "validation": "validation images"}.items():
         if now[key] != facts.get(key, now[key]):
             raise TrainingError(
-                f"{folder}: the {what} must be those that the run began with; {recipe.data} has others{count}"
+                f"{folder}: the {what} must be as when the run began; {recipe.data} differs{count}"
             )
 
 

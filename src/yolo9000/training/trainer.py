@@ -275,9 +275,7 @@ def finish_run(monitor: Monitor, initial: Initial) -> Outcome:
     with monitor.signals_caught():
         with closing(loader), monitor.shown(loader):
             fit(learner, loader, monitor)
-        monitor.save()
-        if monitor.is_finished():
-            monitor.write_last()
+        monitor.close()
     if learner.features is not None:
         learner.features.close()
     return _outcome(monitor, learner.step - first, loader.waited, time.perf_counter() - started)
