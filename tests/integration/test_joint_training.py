@@ -84,9 +84,7 @@ def pseudo_box_log(folder: Path) -> list[dict[str, object]]:
 
 def test_both_kinds_train_in_the_stated_ratio_and_what_was_taught_is_logged(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert (
-        run(["train", "--recipe", str(recipe), "workers=0", "epochs=8", "--out", str(folder), "--threads", "1"]) == 0
-    )
+    assert run(["train", "--recipe", str(recipe), "workers=0", "epochs=8", "--out", str(folder), "--threads", "1"]) == 0
     lines = pseudo_box_log(folder)
     trained = 5 * 24  # 8 epochs of 15 images in batches of 5
     assert len(lines) == pytest.approx(trained * 2 / 3, abs=8)  # 2 labelled ones for each with boxes

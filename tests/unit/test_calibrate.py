@@ -116,11 +116,11 @@ def drawn_objects(tree: WordTree, count: int, temperatures: Sequence[float], see
 def test_temperatures_and_promise_hold_on_objects_that_were_not_seen() -> None:
     tree = WordTree.from_parents([-1, -1, 0, 0, 0, 1, 1, 2, 2, 3, 3])
     true = (0.8, 2.0, 3.0)
-    back_off = find_back_off(drawn_objects(tree, 2000, true, seed=1), tree, 0.2)
-    np.testing.assert_allclose(back_off.temperatures, true, rtol=0.2)
-    fresh = drawn_objects(tree, 2000, true, seed=2)
+    back_off = find_back_off(drawn_objects(tree, 1000, true, seed=1), tree, 0.2)
+    np.testing.assert_allclose(back_off.temperatures, true, rtol=0.25)
+    fresh = drawn_objects(tree, 1000, true, seed=2)
     critical = np.array([critical_probability(one, tree, back_off.temperatures) for one in fresh])
-    assert (critical > back_off.hier_thresh).mean() == pytest.approx(0.2, abs=0.03)
+    assert (critical > back_off.hier_thresh).mean() == pytest.approx(0.2, abs=0.05)
 
 
 def test_temperatures_and_threshold_come_from_different_halves() -> None:

@@ -88,9 +88,7 @@ def check_data(facts: Mapping[str, Any], task: Task, recipe: Recipe, folder: Pat
     count = "" if now["images"] == facts.get("images") else f": {now['images']:,} images, not {facts.get('images')}"
     for key, what in {"tree": "label tree", "data": "training images", "validation": "validation images"}.items():
         if now[key] != facts.get(key, now[key]):
-            raise TrainingError(
-                f"{folder}: the {what} must be as when the run began; {recipe.data} differs{count}"
-            )
+            raise TrainingError(f"{folder}: the {what} must be as when the run began; {recipe.data} differs{count}")
 
 
 def check_start(facts: Mapping[str, Any], transferred: int, recipe: Recipe, folder: Path) -> None:
