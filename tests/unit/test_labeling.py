@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo9000.data.dataset import open_data
+from yolo9000.data.dataset import open_data, open_splits
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.labeling.fuse import Box, fuse
 from yolo9000.labeling.images import list_images
@@ -213,3 +213,30 @@ def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
         Image.new("RGB", (20, 10)).save(tmp_path / name / "a.png")
     with pytest.raises(DataError, match=r"must have a name of its own, .*one.a\.png is called a\.png too"):
         list_images([tmp_path / "one", tmp_path / "two"])
+
+
+def test_label_studio_gets_boxes_with_scores_to_submit(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (160, 80)).save(tmp_path / "images" / f"{name}.png")
+    images = list_images([tmp_path / "images"])
+    box = {"box_xyxy": [16.0, 8.0, 80.0, 48.0], "id": "d", "score": 0.75}
+    records = [
+        (images[0], {"width": 160, "height": 80, "boxes": [box, box | {"id": "c", "score": 0.5}]}),
+        (images[1], {"width": 160, "height": 80, "boxes": []}),
+    ]
+    assert write_data_set(records, TREE, "labelstudio", tmp_path / "out", copy=True) == {"dog": 1, "cat": 1}
+    file = tmp_path / "out" / "train.json"
+    first, second = json.loads(file.read_text())
+    (prediction,) = first["predictions"]
+    assert prediction["score"] == 0.625
+    assert [result["score"] for result in prediction["result"]] == [0.75, 0.5]
+    # 16 / 160 = 10 %, 8 / 80 = 10 %, 64 / 160 = 40 %, 40 / 80 = 50 %
+    wanted = {"x": 10, "y": 10, "width": 40, "height": 50, "rotation": 0, "rectanglelabels": ["dog"]}
+    assert prediction["result"][0]["value"] == wanted
+    assert second["predictions"] == [{"model_version": "yolo9000", "result": []}]
+    (unread, _) = open_splits(tmp_path / "out")["train"].annotations()
+    assert "has predictions alone" in unread.issues[0].message
+    file.write_text(json.dumps([task | {"annotations": task["predictions"]} for task in (first, second)]))
+    samples = list(open_data(tmp_path / "out").samples())
+    assert [len(sample.boxes or ()) for sample in samples] == [2, 0]

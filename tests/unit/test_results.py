@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from yolo9000.data.dataset import open_data
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.image_writer import ImageWriter
 from yolo9000.io.naming import OutputNames
@@ -160,6 +161,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path, interruption):
         "index.html",
         "labels",
         "results",
+        "scores",
     ]
 
 
@@ -211,8 +213,24 @@ def test_darknet_labels_are_relative_to_the_image(tmp_path):
     # (30 + 180) / 2 / 300 = 0.35, (20 + 100) / 2 / 200 = 0.3, 150 / 300 = 0.5, 80 / 200 = 0.4;
     # 50.1 / 2 / 200 = 0.12525, 50.1 / 200 = 0.2505.
     assert (tmp_path / "labels" / "dog.txt").read_bytes().decode() == (
-        "16 0.350000 0.300000 0.500000 0.400000 0.875000\n2 0.500000 0.125250 1.000000 0.250500 0.300000\n"
+        "16 0.350000 0.300000 0.500000 0.400000\n2 0.500000 0.125250 1.000000 0.250500\n"
     )
+    assert (tmp_path / "scores" / "dog.txt").read_bytes() == b"0.875000\n0.300000\n"
+    assert not (tmp_path / "classes.txt").exists()
+
+
+def test_darknet_labels_with_names_beside_the_images_are_a_data_set(tmp_path):
+    names = [f"class {i}" for i in range(20)]
+    names[3] = names[2] = "two\tlines"  # a name that repeats, as names in a tree may
+    with ResultWriter(tmp_path, ["darknet"], class_names=names) as writer:
+        writer.write("a/dog.jpg", None, two())
+    Image.new("RGB", (300, 200)).save(tmp_path / "made.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "made.png").rename(tmp_path / "images" / "dog.png")
+    data = open_data(tmp_path)
+    (sample,) = data.samples()
+    assert [data.classes[label] for label in sample.boxes.labels] == ["class 16", "two lines 2"]
+    np.testing.assert_allclose(sample.boxes.boxes_xyxy, two().boxes_xyxy, atol=0.001)
 
 
 def test_darknet_labels_of_frames_and_of_images_without_detections(tmp_path):

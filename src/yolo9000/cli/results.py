@@ -112,7 +112,14 @@ class Results:
             self._stack.enter_context(locked_folder(self.folder))
         folder = self.folder or Path()
         category_ids = COCO_CATEGORY_IDS if self._detector.names == COCO else None
-        writer = ResultWriter(folder, wanted.formats, category_ids, with_images=wanted.save, targets=wanted.targets)
+        writer = ResultWriter(
+            folder,
+            wanted.formats,
+            category_ids,
+            class_names=self._detector.names,
+            with_images=wanted.save,
+            targets=wanted.targets,
+        )
         self._stack.enter_context(writer)
         if wanted.save:
             self._images = self._stack.enter_context(ImageWriter(folder, writer.names, every=wanted.every))

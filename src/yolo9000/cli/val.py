@@ -152,7 +152,7 @@ def _score(scored: _Scored, name: str, folder: Path, formats: list[str], only_la
 
     evaluation = evaluate(
         name,
-        _written(scored.pairs, folder, formats, scored.category_ids),
+        _written(scored, folder, formats),
         scored.classes,
         tree=scored.tree,
         only_labels=_labels_in(only_labels, scored.classes, scored.tree),
@@ -202,14 +202,12 @@ def _has_boxes(data_set: DataSet, on_error: OnError) -> bool:
     return any(sample.boxes is not None for sample in data_set.samples(on_error))
 
 
-def _written(
-    pairs: Iterator[tuple[Sample, Detections]], folder: Path, formats: list[str], ids: dict[int, int] | None
-) -> Iterator[tuple[Sample, Detections]]:
+def _written(scored: _Scored, folder: Path, formats: list[str]) -> Iterator[tuple[Sample, Detections]]:
     """Pass detections on and write them as they pass."""
     from yolo9000.io.writers import ResultWriter
 
-    with ResultWriter(folder, formats, ids) as writer:
-        for sample, detections in pairs:
+    with ResultWriter(folder, formats, scored.category_ids, class_names=scored.classes) as writer:
+        for sample, detections in scored.pairs:
             writer.write(sample.name, None, detections)
             yield sample, detections
 

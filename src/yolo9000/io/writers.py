@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -61,8 +62,9 @@ class ResultWriter:
       image id is the number at the end of the image's stem (``COCO_val2014_000000000042`` gives 42, ``17``
       gives 17; Darknet: detector.c get_coco_image_id), otherwise the stem; for a frame ``stem/frame``;
     - ``csv``: ``detections.csv``, a line for each detection, with a header; pixels; path joined with `` > ``;
-    - ``darknet``: ``labels/<stem>.txt`` for each image, a line ``label cx cy w h score`` for each
-      detection, centre and size relative to the image's (0..1);
+    - ``darknet``: ``labels/<stem>.txt`` for each image, a line ``label cx cy w h`` for each detection, centre and
+      size relative to the image's (0..1); ``scores/<stem>.txt`` the scores of the lines; ``classes.txt`` the names of
+      the labels. With the images in ``images/`` that is a data set;
     - ``voc``: ``results/comp4_det_test_<class>.txt`` for the VOC devkit, a line ``stem score xmin ymin xmax ymax`` for
       each detection of the class, pixels counted from 1, the last one belonging to the box. Darknet's ``detector
       valid`` writes the same files, its far sides one pixel further;
@@ -80,6 +82,7 @@ class ResultWriter:
         folder: made if a format needs it and it does not exist.
         formats: some of `FORMATS`.
         category_ids: for ``coco``, from label to COCO category id; None keeps the label.
+        class_names: for ``darknet``, the name of each label; none writes no file of names.
         with_images: whether an `ImageWriter` writes the annotated images into the folder, which ``html`` shows.
         targets: for ``jsonl`` and ``csv``, further files, or streams, which stay open.
 
@@ -94,6 +97,7 @@ class ResultWriter:
         formats: Sequence[str],
         category_ids: Mapping[int, int] | None = None,
         *,
+        class_names: Sequence[str] = (),
         with_images: bool = False,
         targets: Mapping[str, Path | Stream] | None = None,
     ) -> None:
@@ -101,7 +105,7 @@ class ResultWriter:
         self.names = OutputNames()
         self._sinks: list[_Sink] = []
         with ExitStack() as opened:
-            for sink in _open_sinks(folder, formats, category_ids, targets or {}):
+            for sink in _open_sinks(folder, formats, category_ids, class_names, targets or {}):
                 opened.callback(sink.close)
                 self._sinks.append(sink)
             self._open_sinks = opened.pop_all()
@@ -180,15 +184,19 @@ def check_formats(formats: Sequence[str], *, with_images: bool) -> None:
 
 
 def _open_sinks(
-    folder: Path, formats: Sequence[str], category_ids: Mapping[int, int] | None, targets: Mapping[str, Path | Stream]
+    folder: Path,
+    formats: Sequence[str],
+    category_ids: Mapping[int, int] | None,
+    class_names: Sequence[str],
+    targets: Mapping[str, Path | Stream],
 ) -> Iterator[_Sink]:
     for name in dict.fromkeys(formats):
-        yield _open_sink(name, folder, category_ids)
+        yield _open_sink(name, folder, category_ids, class_names)
     for name, target in targets.items():
         yield _JsonLines(target) if name == "jsonl" else _Csv(target)
 
 
-def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) -> _Sink:
+def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None, class_names: Sequence[str]) -> _Sink:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     match name:
@@ -205,7 +213,7 @@ def _open_sink(name: str, folder: Path, category_ids: Mapping[int, int] | None) 
         case "geojson":
             return _GeoJson(folder / "detections.geojson")
         case _:
-            return _DarknetLabels(folder / "labels")
+            return _DarknetLabels(folder, class_names)
 
 
 class TextFile:
@@ -362,29 +370,43 @@ def _text_cell(text: str) -> str:
 
 
 class _DarknetLabels:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with writing(folder):
-            folder.mkdir(exist_ok=True)
+    def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
+        self._labels, self._scores = folder / "labels", folder / "scores"
+        for made in (self._labels, self._scores):
+            with writing(made):
+                made.mkdir(exist_ok=True)
+        if class_names:
+            with writing(folder / "classes.txt"):
+                write_atomically(folder / "classes.txt", "".join(f"{name}\n" for name in _unique_names(class_names)))
 
     def write(self, result: _Result) -> None:
-        path = self._folder / f"{result.stem}.txt"
-        with writing(path):
-            write_atomically(path, "".join(_darknet_lines(result.detections)))
+        scores = "".join(f"{score:.6f}\n" for score in result.detections.scores.tolist())
+        for folder, text in (
+            (self._labels, "".join(_darknet_lines(result.detections))),
+            (self._scores, scores),
+        ):
+            path = folder / f"{result.stem}.txt"
+            with writing(path):
+                write_atomically(path, text)
 
     def close(self) -> None:
         """Every file is closed as soon as it is written."""
 
 
+def _unique_names(names: Sequence[str]) -> Iterator[str]:
+    """The names in one line each; one that repeats, as in a tree, has its label behind it."""
+    lines = [" ".join(name.split()) for name in names]
+    counts = Counter(lines)
+    yield from (f"{line} {label}" if counts[line] > 1 else line for label, line in enumerate(lines))
+
+
 def _darknet_lines(detections: Detections) -> Iterator[str]:
     width, height = detections.size_wh
-    for label, box, score in zip(
-        detections.labels.tolist(), detections.boxes_xyxy.tolist(), detections.scores.tolist(), strict=True
-    ):
+    for label, box in zip(detections.labels.tolist(), detections.boxes_xyxy.tolist(), strict=True):
         left, top, right, bottom = box
         cx, cy = (left + right) / 2 / width, (top + bottom) / 2 / height
         w, h = (right - left) / width, (bottom - top) / height
-        yield f"{label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f} {score:.6f}\n"
+        yield f"{label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n"
 
 
 class _VocResults:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo9000.data.formats import FORMATS, WRITABLE
+from yolo9000.data.formats import FORMATS, WRITABLE, labelstudio
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.files import write_atomically
 from yolo9000.io.images import read_image
@@ -132,6 +132,8 @@ def write_data_set(
 ) -> Counter[str]:
     """Write labels as a data set, and their scores to ``scores.jsonl``.
 
+    For Label Studio they are pre-annotations with scores, to be corrected there.
+
     Args:
         records: each image with its record, such as `Parts`. Gone through several times.
         tree: whose nodes the labels are. The classes are the nodes that occur, in the order of the tree.
@@ -154,7 +156,10 @@ def write_data_set(
     names = _class_names(tree, nodes)
     labels = {tree.ids[node]: label for label, node in enumerate(nodes)}
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder, _samples(records, labels), names, "train", copy=copy, names=OutputNames())
+    if to == labelstudio.NAME:
+        labelstudio.write_predictions(folder, _scored_samples(records, labels), names, copy=copy)
+    else:
+        write(folder, _samples(records, labels), names, "train", copy=copy, names=OutputNames())
     lines = (
         json.dumps({"image": image.name, "scores": [box["score"] for box in record["boxes"]]}, ensure_ascii=False)
         for image, record in records
@@ -185,6 +190,13 @@ def _file_of(image: ListedImage) -> ImageFile:
         message = f"must be jsonl or parquet for images at URLs and in Parquet files, such as {image.path}"
         raise ConfigError(message, argument="to")
     return image.file
+
+
+def _scored_samples(
+    records: Iterable[tuple[ListedImage, Record]], labels: Mapping[str, int]
+) -> Iterator[tuple[Sample, list[float]]]:
+    scores = ([box["score"] for box in record["boxes"]] for _, record in records if "boxes" in record)
+    return zip(_samples(records, labels), scores, strict=True)
 
 
 def _samples(records: Iterable[tuple[ListedImage, Record]], labels: Mapping[str, int]) -> Iterator[Sample]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import tee
 from pathlib import Path, PurePosixPath
+from statistics import fmean
 from typing import Any, ClassVar, Final, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -23,9 +25,9 @@ from yolo9000.data.split_names import UNDIVIDED, split_of
 from yolo9000.data.writing import boxes_to_write, copied, size_to_write, writing
 from yolo9000.io.files import write_atomically
 from yolo9000.io.naming import OutputNames
-from yolo9000.types import Annotation, Sample
+from yolo9000.types import Annotation, Issue, Sample
 
-__all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]
+__all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write", "write_predictions"]
 
 NAME: Final = "labelstudio"
 TITLE: Final = "Label Studio JSON"
@@ -121,13 +123,13 @@ def _entry(task: dict[str, Any], names: Sequence[str], where: str) -> Entry:
 def _results_of(task: dict[str, Any], entry: Entry) -> list[Any]:
     key = next((key for key in _ANNOTATIONS if isinstance(task.get(key), list)), None)
     if key is None and isinstance(task.get("data"), dict):
-        entry.issues.append(_unannotated(entry.where))
+        entry.issues.append(_unannotated(task, entry.where))
         return []
     if key is None:
         return _short_results(task)
     done = [one for one in task[key] if isinstance(one, dict) and not one.get("was_cancelled")]
     if not done:
-        entry.issues.append(_unannotated(entry.where))
+        entry.issues.append(_unannotated(task, entry.where))
     if len(done) > 1:
         message = f"a task must have one annotation, has {len(done)}; the first is taken"
         entry.issues.append(make_issue("label-duplicate", entry.where, message, "keep one of them", fixable=True))
@@ -135,7 +137,10 @@ def _results_of(task: dict[str, Any], entry: Entry) -> list[Any]:
     return results if isinstance(results, list) else []
 
 
-def _unannotated(where: str) -> Any:
+def _unannotated(task: dict[str, Any], where: str) -> Issue:
+    if task.get("predictions"):
+        suggestion = "submit them in Label Studio, and export the project"
+        return make_issue("label-missing", where, "a task must be annotated, has predictions alone", suggestion)
     return make_issue("label-missing", where, "a task must be annotated, is not", "annotate it, or leave it out")
 
 
@@ -249,11 +254,51 @@ def write(
         folder.mkdir(parents=True, exist_ok=True)
         prefix = f"images/{split}/" if copy else ""
         passing = copied(samples, folder / "images" / split if copy else None)
-        tasks = [_task(index, sample, prefix, classes) for index, sample in enumerate(passing, 1)]
+        tasks = [
+            _task(index, sample, prefix) | {"annotations": [{"result": _results(sample, classes)}]}
+            for index, sample in enumerate(passing, 1)
+        ]
         write_atomically(folder / f"{split}.json", json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
 
 
-def _task(index: int, sample: Sample, prefix: str, classes: Sequence[str]) -> dict[str, Any]:
+def write_predictions(
+    folder: Path, scored: Iterable[tuple[Sample, Sequence[float]]], classes: Sequence[str], *, copy: bool
+) -> None:
+    """Write ``train.json`` with pre-annotations: boxes with their scores, which Label Studio shows to be corrected.
+
+    They are no annotations until somebody submits them; what Label Studio exports then is read.
+
+    Args:
+        folder: where to; see `write`.
+        scored: samples with boxes, and the score of each box in their order.
+        classes: the names of the labels.
+        copy: see `write`.
+
+    Raises:
+        DataError: see `write`.
+    """
+    first, second = tee(scored)
+    prefix = "images/train/" if copy else ""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        passing = copied((sample for sample, _ in first), folder / "images" / "train" if copy else None)
+        tasks = [
+            _task(index, sample, prefix) | {"predictions": [_prediction(sample, scores, classes)]}
+            for index, (sample, (_, scores)) in enumerate(zip(passing, second, strict=True), 1)
+        ]
+        write_atomically(folder / "train.json", json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
+
+
+def _prediction(sample: Sample, scores: Sequence[float], classes: Sequence[str]) -> dict[str, Any]:
+    results = [one | {"score": score} for one, score in zip(_results(sample, classes), scores, strict=True)]
+    return {"model_version": "yolo9000", "result": results} | ({"score": fmean(scores)} if scores else {})
+
+
+def _task(index: int, sample: Sample, prefix: str) -> dict[str, Any]:
+    return {"id": index, "data": {"image": f"/data/local-files/?d={quote(prefix + sample.name)}"}}
+
+
+def _results(sample: Sample, classes: Sequence[str]) -> list[dict[str, Any]]:
     size_wh = size_to_write(sample)
     results: list[dict[str, Any]] = []
     if sample.image_labels:
@@ -261,8 +306,7 @@ def _task(index: int, sample: Sample, prefix: str, classes: Sequence[str]) -> di
         results.append({"type": "choices", "from_name": "choice", "to_name": "image", "value": value})
     if sample.boxes is not None or not sample.image_labels:
         results += _box_results(sample, size_wh, classes)
-    address = f"/data/local-files/?d={quote(prefix + sample.name)}"
-    return {"id": index, "data": {"image": address}, "annotations": [{"result": results}]}
+    return [{"id": str(number), **result} for number, result in enumerate(results)]
 
 
 def _box_results(sample: Sample, size_wh: tuple[int, int], classes: Sequence[str]) -> Iterator[dict[str, Any]]:
