@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS   ?= 2
 
-.PHONY: demo test check battery coverage mutants fuzz format clean
+.PHONY: demo test check battery coverage mutants fuzz kills format clean
 
 # Annotate photographs with the bundled model and write an HTML page of them. PHOTO is an image, a folder or a video;
 # default: the photographs in scikit-image.
@@ -52,10 +52,16 @@ COUNT  ?= 20
 mutants: $(VENV)/dev.stamp
 	$(BIN)/python scripts/mutants.py src/yolo9000/$(MODULE) --tests $(TESTS) --count $(COUNT)
 
-# Mutants of all that is read, for SECONDS; those that break a reader are kept in tests/corpus.
+# Mutants of all that is read, for SECONDS or MUTANTS of each kind of file; those that break a reader are kept in tests/corpus.
 SECONDS ?= 300
 fuzz: $(VENV)/dev.stamp
-	$(BIN)/python scripts/fuzz.py --seconds $(SECONDS)
+	$(BIN)/python scripts/fuzz.py $(if $(MUTANTS),--mutants $(MUTANTS),--seconds $(SECONDS))
+
+# Each of four commands killed KILLS times by each of four signals, and eight commands on DISKS disks that become full.
+KILLS ?= 20
+DISKS ?= 8
+kills: $(VENV)/dev.stamp
+	YOLO9000_BATTERY=1 YOLO9000_KILLS=$(KILLS) YOLO9000_DISKS=$(DISKS) $(BIN)/python -m pytest -s -q tests/integration/test_disks_and_kills.py
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

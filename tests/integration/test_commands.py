@@ -200,8 +200,9 @@ class TestPredict:
         with locked_folder(out):
             assert run(arguments) == 2
             assert f"--out: {out}: another process writes into it" in capsys.readouterr().err
-            assert run(["track", str(photos), "-m", flat, "-o", str(out)]) == 2
-            assert f"--out: {out}: another process writes into it" in capsys.readouterr().err
+            for command in ("track", "label", "review"):
+                assert run([command, str(photos), "-m", flat, "-o", str(out)]) == 2
+                assert f"--out: {out}: another process writes into it" in capsys.readouterr().err
         assert list(out.iterdir()) == []
         assert run(arguments) == 0
         assert [path.name for path in out.iterdir()] == ["detections.jsonl"]

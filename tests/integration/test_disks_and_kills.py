@@ -1,6 +1,6 @@
 """Commands killed, stopped or out of disk at random moments: nothing half-written looks whole, nothing is lost.
 
-    YOLO9000_BATTERY=1 YOLO9000_KILLS=20 YOLO9000_DISKS=8 python -m pytest -s tests/integration/test_disks_and_kills.py
+    make kills KILLS=20 DISKS=8
 
 `YOLO9000_KILLS` is the number of kills of each command by each signal, `YOLO9000_DISKS` that of sizes of a disk for
 each command. What is printed says how many there were and how they ended.

@@ -170,7 +170,10 @@ def test_a_prolonged_run_is_one_that_was_so_long_from_the_beginning(
     for file in ("best.safetensors", "last.safetensors"):
         assert (longer.folder / file).read_bytes() == (whole.folder / file).read_bytes()
     assert log_of(longer.folder) == log_of(whole.folder)
+    last = (longer.folder / "last.safetensors").read_bytes()
+    (longer.folder / "last.safetensors").unlink()  # as if it had been killed after its last training state
     assert train(resume=longer.folder, notify=lines.append).step == 9  # it has become a run of 3 epochs
+    assert (longer.folder / "last.safetensors").read_bytes() == last
     assert "more epochs or minutes prolong it" in lines[-1]
 
 

@@ -269,6 +269,11 @@ def test_a_resume_refuses_changed_data(recipe: Path, tmp_path: Path, capsys: pyt
         (["RECIPE", "--resume", "run"], "--resume continues a run with its own recipe"),
         (["shapes", "epochs=3", "fruit"], "after DATA there must be settings, KEY=VALUE, got 'fruit'"),
         (["--resume", "run"], "run"),
+        (
+            ["small-detector", "data=shapes"],
+            "small-detector is a recipe, not a data set: write --recipe small-detector",
+        ),
+        (["my.toml"], "write --recipe my.toml"),
         (["RECIPE", "epoch=3"], "did you mean 'epochs'"),
         (["RECIPE", "network.name=yolov3"], "did you mean 'yolov2'"),
         (["RECIPE", "network.size=70"], "multiple"),

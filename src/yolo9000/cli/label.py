@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from yolo9000.choices import Runner
 from yolo9000.cli.options import ENGINE, Options, with_options
 from yolo9000.cli.terminal import Failures, say, say_note
 from yolo9000.errors import ConfigError, DataError
+from yolo9000.io.files import locked_folder
 from yolo9000.io.naming import next_run_folder
 
 if TYPE_CHECKING:
@@ -100,14 +102,15 @@ def label(
     images = list_images(sources)
     if to not in ROW_FORMATS:
         check_files(images)
-    parts, tree, failures = _make_parts(job, detectors, images, out, shard, runner, workers)
-    if shard is not None:
-        say(f"shard {shard} is done; when all are, run the same command without it to write the data set")
-    elif to in ROW_FORMATS:
-        _say_counts(write_rows(parts, tree, to, out))
-        say(f"Written to {out.resolve() / f'labels.{to}'}")
-    else:
-        _say_data_set(write_data_set(parts, tree, to, out, copy=copy), to, out)
+    with locked_folder(out) if shard is None else nullcontext():  # each shard writes parts of its own
+        parts, tree, failures = _make_parts(job, detectors, images, out, shard, runner, workers)
+        if shard is not None:
+            say(f"shard {shard} is done; when all are, run the same command without it to write the data set")
+        elif to in ROW_FORMATS:
+            _say_counts(write_rows(parts, tree, to, out))
+            say(f"Written to {out.resolve() / f'labels.{to}'}")
+        else:
+            _say_data_set(write_data_set(parts, tree, to, out, copy=copy), to, out)
     failures.exit()
 
 
@@ -139,18 +142,19 @@ def review(
     images = list_images(sources)
     check_files(images)
     job = LabelJob(model or [BUNDLED], settings, engine=engine_options)
-    parts, tree, failures = _make_parts(job, detectors, images, out)
-    done = excluded_names(exclude or ())
-    items = [(image, record) for image, record in parts if image.name not in done]
-    choices = choose([record for _, record in items], tree, count)
-    batch = [
-        (image, record | {"boxes": [box for box in record["boxes"] if box["score"] >= conf_threshold]})
-        for image, record in (items[choice.index] for choice in choices)
-    ]
-    folder = next_run_folder(out / "batch")
-    _say_data_set(write_data_set(batch, tree, to, folder, copy=copy), to, folder)
-    write_atomically(folder / "choices.csv", choices_csv([image.name for image, _ in batch], choices))
-    say(f"{len(batch)} of {len(items)} images chosen; choices.csv says why")
+    with locked_folder(out):
+        parts, tree, failures = _make_parts(job, detectors, images, out)
+        done = excluded_names(exclude or ())
+        items = [(image, record) for image, record in parts if image.name not in done]
+        choices = choose([record for _, record in items], tree, count)
+        batch = [
+            (image, record | {"boxes": [box for box in record["boxes"] if box["score"] >= conf_threshold]})
+            for image, record in (items[choice.index] for choice in choices)
+        ]
+        folder = next_run_folder(out / "batch")
+        _say_data_set(write_data_set(batch, tree, to, folder, copy=copy), to, folder)
+        write_atomically(folder / "choices.csv", choices_csv([image.name for image, _ in batch], choices))
+        say(f"{len(batch)} of {len(items)} images chosen; choices.csv says why")
     failures.exit()
 
 

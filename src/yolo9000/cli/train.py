@@ -89,9 +89,17 @@ def _only_data(data: str | None, overrides: dict[str, Any]) -> str | None:
     """The data set, which may be given as ``data=DATA`` too; takes that key, and refuses options given as settings."""
     if options := {"recipe", "from_cfg", "out", "resume", "device", "threads"} & set(overrides):
         raise ConfigError(f"{min(options)} is an option, not a setting of the recipe", argument=min(options))
+    if data is not None and _is_recipe(data):
+        raise ConfigError(f"{data} is a recipe, not a data set: write --recipe {data}")
     if data is not None and "data" in overrides:
         raise ConfigError(f"data must be given once, got {data} and {overrides['data']}")
     return str(overrides.pop("data")) if "data" in overrides else data
+
+
+def _is_recipe(data: str) -> bool:
+    from yolo9000.training.recipe import built_in_recipes
+
+    return data.endswith(".toml") or (data in built_in_recipes() and not Path(data).exists())
 
 
 def _split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -263,6 +263,7 @@ def finish_run(monitor: Monitor, initial: Initial) -> Outcome:
     first, started = learner.step, time.perf_counter()
     if monitor.is_finished():
         monitor.notify(f"{monitor.folder.path}: is finished after {first:,} steps; more epochs or minutes prolong it")
+        monitor.close()  # it may have been killed after its last training state
         return _outcome(monitor, 0, 0.0, 1.0)
     loader = BatchLoader(
         make_plan(learner.task, learner.recipe, learner.world),
