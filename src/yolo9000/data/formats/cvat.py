@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Literal
 from xml.etree import ElementTree
 
-from yolo9000.data.entries import Entry, Shape, annotations_of, syntax_issue
+from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, syntax_issue
 from yolo9000.data.files import to_number, whole_side
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
@@ -73,11 +73,11 @@ def _image_names(file: Path) -> list[str]:
 
 
 def class_names(root: Path, source: Source) -> Sequence[str]:
-    """The labels of the task, in its order, without the parts of skeletons."""
+    """The labels of the task, in its order, without the parts of skeletons; else those that images have, sorted."""
     for element in iter_elements(root / source.path, _ROOT, ("labels",)):
         labels = [label for label in element.iterfind("label") if label.find("parent") is None]
         return tuple(dict.fromkeys(name for label in labels if (name := label.findtext("name", ""))))
-    return ()
+    return class_names_of(_entries(root / source.path))
 
 
 def read(root: Path, source: Source, classes: Sequence[str]) -> Iterator[Annotation]:
