@@ -69,9 +69,6 @@ def train(
     from yolo9000.training.distributed import restarts
     from yolo9000.training.recipe import parse_overrides
 
-    if out is not None and restarts() > 0 and (out / "run.json").exists():
-        resume = out
-
     def notify(line: str) -> None:
         if os.environ.get("RANK", "0") == "0":
             say(line)
@@ -79,7 +76,10 @@ def train(
     overrides = parse_overrides(settings)
     data = _only_data(data, overrides)
     chosen: dict[str, Any] = {"recipe": recipe, "from_cfg": from_cfg, "out": out, "resume": resume}
-    outcome = train_model(data, device=device, threads=threads, notify=notify, **chosen, **overrides)
+    if out is not None and restarts() > 0 and (out / "run.json").exists():
+        outcome = train_model(resume=out, device=device, notify=notify)
+    else:
+        outcome = train_model(data, device=device, threads=threads, notify=notify, **chosen, **overrides)
     _tell_end(outcome, notify)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)

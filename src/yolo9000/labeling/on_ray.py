@@ -77,10 +77,9 @@ def run_on_ray(
             if report:
                 report(done, total)
     if left := parts.missing(shard):
-        message = (
-            f"{len(left)} of {len(missing)} parts could not be made, the first with {parts.images(left[0])[0].name}"
-        )
-        raise EngineError(f"{message}: all workers that tried failed (see Ray's log); the same command tries again")
+        first = f"the first of which begins with {parts.images(left[0])[0].name}"
+        message = f"{len(left)} of {len(missing)} parts could not be made: {MAX_ATTEMPTS} workers ended over each"
+        raise EngineError(f"{message}, {first}; the same command tries again")
     return unknown
 
 
