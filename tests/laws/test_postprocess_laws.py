@@ -318,18 +318,19 @@ def test_suppression_within_labels(scene: Scene, overlap: float, flat: bool, dec
 
 @settings(deadline=None, max_examples=150)
 @given(scene=scenes(), overlap=OVERLAPS)
-def test_suppression_along_paths(scene: Scene, overlap: float) -> None:
+def test_suppression_along_paths_and_among_siblings(scene: Scene, overlap: float) -> None:
     candidates, labelled, tree = scene.candidates(), scene.labelled(flat=False), tree_of(scene.parents)
     how = DetectionSettings(nms_iou=overlap, suppression="path")
     depths = [len(tree.path(int(label))) for label in labelled.labels]
     order = sorted(range(len(depths)), key=lambda i: (-depths[i], -labelled.scores[i]))
 
-    def one_path(a: int, b: int) -> bool:
+    def one_object(a: int, b: int) -> bool:
         la, lb = int(labelled.labels[a]), int(labelled.labels[b])
-        return la in tree.path(lb) or lb in tree.path(la)
+        siblings = scene.parents[la] == scene.parents[lb] >= 0
+        return la in tree.path(lb) or lb in tree.path(la) or siblings
 
     stand = remaining(candidates, labelled, how).tolist()
-    assert stand == [index for index in order if index in plain_suppression(scene.corners, order, overlap, one_path)]
+    assert stand == [index for index in order if index in plain_suppression(scene.corners, order, overlap, one_object)]
     assert remaining(candidates, labelled, how.model_copy(update={"suppression": None})).tolist() == stand
 
     again = [stand[i] for i in tree_nms(*tree_nms_arguments(scene, labelled, stand), overlap)]

@@ -69,7 +69,7 @@ PETS = WordTree.from_parents(
     ids=[f"n{i}" for i in range(7)],
 )
 PET_HEAD = head_of(PETS.names, "tree", tree=PETS)
-ANIMAL, DOG, SOFA, TERRIER, POODLE = (0,), (0, 2), (1, 4), (0, 2, 5), (0, 2, 6)
+ANIMAL, DOG, CAT, SOFA, TERRIER, POODLE = (0,), (0, 2), (0, 3), (1, 4), (0, 2, 5), (0, 2, 6)
 
 
 def pet_logits(animal: float = 0.0, dog: float = 0.0, terrier: float = 0.0) -> list[float]:
@@ -373,9 +373,15 @@ def test_of_two_terriers_the_better_stands() -> None:
     assert stands((BOX, 0.6, TERRIER), (NEAR, 0.6, TERRIER)) == [0]  # equal: the earlier
 
 
-def test_terrier_and_poodle_are_two_dogs() -> None:
-    assert sorted(stands((BOX, 0.6, TERRIER), (NEAR, 0.7, POODLE))) == [0, 1]
-    assert sorted(stands((BOX, 0.6, TERRIER), (NEAR, 0.7, POODLE), (BOX, 0.9, DOG))) == [0, 1]
+def test_terrier_and_poodle_on_one_dog() -> None:
+    assert stands((BOX, 0.6, TERRIER), (NEAR, 0.7, POODLE)) == [1]
+    assert stands((BOX, 0.7, TERRIER), (NEAR, 0.6, POODLE), (BOX, 0.9, DOG)) == [0]
+    assert sorted(stands((BOX, 0.6, TERRIER), (AWAY, 0.7, POODLE))) == [0, 1]
+
+
+def test_only_siblings_with_a_parent_are_one_object() -> None:
+    assert sorted(stands((BOX, 0.6, (0,)), (NEAR, 0.7, (1,)))) == [0, 1]
+    assert sorted(stands((BOX, 0.6, TERRIER), (NEAR, 0.7, CAT))) == [0, 1]
 
 
 def test_what_does_not_overlap_stands() -> None:

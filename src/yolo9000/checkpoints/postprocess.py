@@ -273,8 +273,9 @@ def _children(tree: WordTree) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray
 
 
 def _kept(graph: _Nodes, selected: _Selected, tree: WordTree, nms_iou: float) -> str:
-    """Which boxes no other drops: (M,). Box i may drop j if it comes first and j's label is on the path to i's."""
-    drops = graph("And", _comes_first(graph, selected, tree), _on_path(graph, selected.labels, tree))
+    """Which boxes no other drops: (M,). Box i may drop j if it comes first and their labels can be of one object."""
+    one_object = graph("Or", _on_path(graph, selected.labels, tree), _are_siblings(graph, selected.labels, tree))
+    drops = graph("And", _comes_first(graph, selected, tree), one_object)
     drops = graph("And", drops, graph("Greater", _iou(graph, selected.boxes), nms_iou))
     drops = graph("And", drops, graph("Equal", *_both(graph, selected.images)))
     as_floats = graph.cast(drops, TensorProto.FLOAT)
@@ -306,6 +307,13 @@ def _on_path(graph: _Nodes, labels: str, tree: WordTree) -> str:
     equal = graph("Equal", steps, graph.unsqueeze(labels, 0, 2))
     selected = graph("ReduceMax", graph.cast(equal, TensorProto.FLOAT), axes=[2], keepdims=0)
     return graph("Greater", selected, 0.5)
+
+
+def _are_siblings(graph: _Nodes, labels: str, tree: WordTree) -> str:
+    """(M, M): whether both labels have one parent."""
+    parents = graph.gather(tree.parents, labels)
+    has_parent = graph("GreaterOrEqual", graph.unsqueeze(parents, 1), np.array(0))
+    return graph("And", has_parent, graph("Equal", *_both(graph, parents)))
 
 
 def _iou(graph: _Nodes, boxes: str) -> str:

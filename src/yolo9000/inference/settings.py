@@ -76,14 +76,15 @@ class DetectionSettings(BaseModel):
 
     Attributes:
         conf_threshold: minimum score of a detection.
-        nms_iou: IoU above which two boxes of one class (on a tree: of one path) count as one object.
+        nms_iou: IoU above which two boxes of one class (on a tree: of one path, or of one parent) count as one
+            object.
         hier_thresh: on a tree, minimum probability of a node for the answer to be that specific (§4).
         hier_decoding: ``conditional`` is the paper's hierarchical decoding, with score = objectness x P(node) and
             tree-aware suppression; ``darknet`` is that of Darknet, which stops much nearer the root, with
             score = objectness.
         suppression: which boxes can be one object: those with one ``label``, those whose labels lie on one ``path`` of
-            the tree, or all of them (``objectness``: the box with the highest objectness is kept). None means ``path``
-            for the paper's decoding of a tree, else ``label``.
+            the tree or have one parent, or all of them (``objectness``: the box with the highest objectness is kept).
+            None means ``path`` for the paper's decoding of a tree, else ``label``.
         max_detections: maximum number of detections of an image, highest score first.
     """
 

@@ -18,6 +18,8 @@ from yolo9000.taxonomy.wordtree import TreePath
 
 __all__ = ["LabelledBoxes", "remaining", "tree_nms"]
 
+NO_PARENT = -1
+
 
 @dataclass(frozen=True)
 class LabelledBoxes:
@@ -62,9 +64,10 @@ def tree_nms(
 ) -> Int64[np.ndarray, " kept"]:
     """Suppression on a tree: of one object, the deepest label on a path is kept.
 
-    Of two overlapping boxes one is dropped if its label lies on the other's path: the less deep one, or with equal
-    labels the one with the lower score. Boxes whose paths diverge (a dog on a sofa) are both kept. On a tree of one
-    level this is suppression within each class.
+    Of two overlapping boxes one is dropped if its label lies on the other's path, or if both have one parent (a moped
+    and a scooter): the less deep one, or at one depth the one with the lower score. Other boxes whose paths diverge (a
+    dog on a sofa) are both kept; so are those of different roots. On a tree of one level this is suppression within
+    each class.
 
     Args:
         boxes_xyxy: the boxes.
@@ -82,7 +85,11 @@ def tree_nms(
     for row, path in zip(steps, paths, strict=True):
         row[: len(path)] = path
 
-    def on_path(first: Int64[np.ndarray, " m"], others: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "m n"]:
-        return np.asarray((steps[first, None] == labels[others, None]).any(axis=2))
+    parents = np.array([path[-2] if len(path) > 1 else NO_PARENT for path in paths], np.int64)
 
-    return suppress(boxes_xyxy, order, threshold, on_path)
+    def one_object(first: Int64[np.ndarray, " m"], others: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "m n"]:
+        on_path = (steps[first, None] == labels[others, None]).any(axis=2)
+        siblings = (parents[first, None] == parents[others]) & (parents[others] != NO_PARENT)
+        return np.asarray(on_path | siblings)
+
+    return suppress(boxes_xyxy, order, threshold, one_object)

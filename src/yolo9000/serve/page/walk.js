@@ -144,9 +144,13 @@ function remaining(candidates, labelled, tree, { suppression, hier_decoding, nms
     const best = new Set(suppress(ordered, nms_iou, () => true).map(({ index }) => index));
     return labelled.filter(({ index }) => best.has(index));
   }
-  if (rule === "path" && tree) return suppress(deepestFirst(labelled), nms_iou, (a, b) => a.path.nodes.includes(b.label));
+  if (rule === "path" && tree) return suppress(deepestFirst(labelled), nms_iou, oneObject);
   return suppress(bestFirst(labelled), nms_iou, (a, b) => a.label === b.label);
 }
+
+const oneObject = (a, b) => a.path.nodes.includes(b.label) || (parent(b) >= 0 && parent(a) === parent(b));
+
+const parent = ({ path }) => path.nodes.at(-2) ?? -1;
 
 const bestFirst = (labelled) => [...labelled].sort((a, b) => b.score - a.score);
 
