@@ -257,7 +257,7 @@ def test_data_that_lie_elsewhere_are_those_that_the_run_began_with(
     with pytest.raises(TrainingError, match=message):
         train(tmp_path / "other", resume=run)
     (tmp_path / "other" / "ImageSets" / "Main" / "train.txt").write_text("p01\np02\n")
-    with pytest.raises(TrainingError, match=r"has others: 2 images, not 9"):
+    with pytest.raises(TrainingError, match="differs: 2 images, not 9"):
         train(tmp_path / "other", resume=run)
 
 
