@@ -140,3 +140,11 @@ def test_a_table_without_images_is_not_taken_for_a_data_set(tmp_path: Path) -> N
     with opened(tmp_path / "a.parquet") as file:
         assert columns_of(file) is None
         assert list(rows_of(file, ["label"])) == [{"label": 1}]
+
+
+def test_boxes_of_either_form_are_refused_until_the_user_says(tmp_path: Path) -> None:
+    put_parquet(tmp_path / "a.parquet", parquet_rows([0]))  # (2, 3, 14, 12) in 48 x 36
+    with pytest.raises(IssueError, match="boxes could be left, top, width, height or left, top, right, bottom"):
+        open_data(tmp_path)
+    put(tmp_path / "a.yaml", "train: [{format: parquet, path: a.parquet, boxes: xyxy}]\n")
+    assert boxes_of(open_data(tmp_path / "a.yaml")) == EXPECTED[:1]

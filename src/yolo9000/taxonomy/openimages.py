@@ -53,12 +53,14 @@ def read_class_descriptions(path: str | Path) -> dict[str, str]:
     """The display name of each LabelName.
 
     Raises:
-        DataError: the file cannot be read or is not CSV.
+        DataError: the file cannot be read, is not CSV or names nothing.
     """
     try:
         rows = [row for row in csv.reader(read_lines(path)) if len(row) >= 2 and row[0] != "LabelName"]
     except csv.Error as error:
         raise DataError(f"{path}: must be CSV: {error}") from None
+    if not rows:
+        raise DataError(f"{path}: must have a LabelName and a display name in each line, has none")
     return {row[0].strip(): row[1].strip() for row in rows}
 
 

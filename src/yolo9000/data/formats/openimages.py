@@ -199,4 +199,5 @@ def _rows(file: Path, wanted: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
     for number, line in lines:
         if line.strip():
             cells = chain(csv_cells(line), [""] * len(header))
-            yield f"{file}:{number}", dict(zip(header, cells, strict=False))
+            row = dict(zip(header, cells, strict=False))
+            yield f"{file}:{number}: {row['ImageID']}", row

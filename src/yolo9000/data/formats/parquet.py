@@ -41,6 +41,7 @@ NAME: Final = "parquet"
 TITLE: Final = "Hugging Face Parquet"
 write = None
 
+_FILES_TRIED = 8
 _ROWS_TRIED = 32
 _FORMS: dict[BoxForm, str] = {"xywh": "left, top, width, height", "xyxy": "left, top, right, bottom"}
 
@@ -81,7 +82,7 @@ def sniff(listing: Listing) -> Recognition | None:
         columns = columns_of(first)
     if columns is None:
         return None
-    settings, said = _box_settings(listing.root / files[0], columns)
+    settings, said = _box_settings([listing.root / file for file in files[:_FILES_TRIED]], columns)
     counts = {file: _row_count(listing.root / file) for file in files}
     return _recognition(listing, files, {"format": NAME, **settings}, counts, said, 0.9)
 
@@ -110,15 +111,24 @@ def _row_count(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def _box_settings(path: Path, columns: Columns) -> tuple[dict[str, Any], str]:
-    """The form of the boxes in the first rows as a data-set file has it, and for people."""
-    if columns.label is not None:
+def _box_settings(paths: Sequence[Path], columns: Columns) -> tuple[dict[str, Any], str]:
+    """The form of the boxes in the first rows as a data-set file has it, and for people.
+
+    Raises:
+        IssueError: ``file-syntax``: they could be of two forms.
+    """
+    boxes = [one for path in paths for one in _first_boxes(path, columns)] if columns.label is None else []
+    if not boxes:
         return {}, ""
-    boxes = list(_first_boxes(path, columns))
     sides = [side for box, _ in boxes for side in box]
-    fractions = bool(sides) and all(0 <= side <= 1 for side in sides) and any(side % 1 for side in sides)
+    fractions = all(0 <= side <= 1 for side in sides) and any(side % 1 for side in sides)
     placed = [(box, (1.0, 1.0) if fractions else size) for box, size in boxes]
-    form = max(_FORMS, key=lambda one: sum(_lies_in(box, one, size) for box, size in placed))
+    fitting = {form: sum(_lies_in(box, form, size) for box, size in placed) for form in _FORMS}
+    if fitting["xywh"] == fitting["xyxy"]:
+        message = f"boxes could be {' or '.join(_FORMS.values())}, such as {shown(boxes[0][0])}"
+        suggestion = "say boxes: xywh or boxes: xyxy in a data-set file"
+        raise IssueError(make_issue("file-syntax", paths[0], message, suggestion))
+    form = max(_FORMS, key=lambda one: fitting[one])
     unit = " as fractions" if fractions else ""
     return {"boxes": form, "fractions": fractions}, f" (boxes: {_FORMS[form]}{unit})"
 
