@@ -17,8 +17,11 @@ import yolo9000.cli.app  # noqa: F401  before the checks, which do not understan
 jaxtyping.install_import_hook("yolo9000", "beartype.beartype")
 CHECKED = ("unit", "golden")  # the checks take two thirds of the time of laws, with their many examples
 
-# A shell starts what runs in its background deaf to Ctrl-C, and so are the programs that tests start and interrupt.
+# A shell starts what runs in its background deaf to Ctrl-C, nohup what it runs deaf to SIGHUP, and so are the programs
+# that tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No time limit on an example, since machines may be busy; the same examples every time where a run decides on a change.
 settings.register_profile("steady", deadline=None, derandomize="CI" in os.environ)
