@@ -295,4 +295,4 @@ OPTIONS_OF_OTHERS = {
 def test_every_option_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?=[\s`=|,;)]|\.\s)", text))
-    assert named <= options_of(typer.main.get_command(app)) | OPTIONS_OF_OTHERS | {"--debug"}
+    assert named <= options_of(typer.main.get_command(app)) | OPTIONS_OF_OTHERS | {"--debug", "--help"}
