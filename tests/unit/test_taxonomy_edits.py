@@ -1,4 +1,4 @@
-"""Generated taxonomies: planted faults are found, and edits leave the weights of all other nodes as they were."""
+"""Generated taxonomies: planted mistakes are reported, and edits leave the weights of all other nodes as they were."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from yolo9000.taxonomy.wordtree import WordTree
 
 
 def generated(rng: np.random.Generator) -> WordTree:
-    """A tree of two to four children a node, without faults; siblings are contiguous."""
+    """A tree of two to four children a node, without mistakes; siblings are contiguous."""
     parents, level = [-1, -1], [0, 1]
     for _ in range(2):
         below: list[int] = []
@@ -39,7 +39,7 @@ def with_nodes(tree: WordTree, parents: list[int]) -> WordTree:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_planted_faults_are_found(seed: int) -> None:
+def test_planted_mistakes_are_reported(seed: int) -> None:
     rng = np.random.default_rng(seed)
     tree = generated(rng)
     assert lint(tree) == []
@@ -52,7 +52,7 @@ def test_planted_faults_are_found(seed: int) -> None:
     labels = (
         {planted.names[again]: again, planted.names[above]: above, "sofa": lonely} if above >= 0 else {"sofa": lonely}
     )
-    found = {(finding.code, finding.nodes) for finding in lint(planted, labels)}
+    reported = {(finding.code, finding.nodes) for finding in lint(planted, labels)}
     expected = {
         ("single-child", (last,)),
         ("single-child", (last + 1,)),  # a run of one
@@ -62,7 +62,7 @@ def test_planted_faults_are_found(seed: int) -> None:
     }
     if above >= 0:
         expected.add(("label-above-label", (again, above)))
-    assert expected <= found
+    assert expected <= reported
 
 
 def edited(tree: WordTree, rng: np.random.Generator) -> WordTree:
