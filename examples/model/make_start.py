@@ -1,18 +1,23 @@
 """Put YOLOX-Nano and EfficientNet-Lite0 side by side into one untrained detector over the label tree.
 
     python make_start.py yolox_nano.onnx efficientnet-lite0.safetensors tree.yaml coco.names OUT.safetensors
+        [--class-rows MODEL.onnx]
 
 The first file is YOLOX-Nano as ONNX (`yolox.SHA256`), the second what ``examples/backbones`` makes, ``coco.names`` the
 names of COCO's 80 classes in the order of COCO. Both networks read the same image. YOLOX-Nano keeps its
 trunk, its neck and the branches of its three levels; its last convolutions become the box and class rows of the three
 anchors of one ``[region]`` layer at stride 16. What each anchor takes over:
 
-- 220 pixels: the level of stride 32, each cell four times, at the mean position of the four.
+- 220 pixels: the level of stride 32, interpolated, as neighboring cells see one object at positions that differ by one.
 - 80 pixels: the level of stride 16 as it is.
 - 28 pixels: the level of stride 8, the mean of the four cells in one of stride 16.
 
+YOLOX finds an object also from cells that its centre does not lie in; a ``[region]`` layer can only place the centre in
+the cell. Hidden channels tell how far outside of the cell the centre lies, and lower the objectness there.
+
 EfficientNet-Lite0's class rows, reduced to 384 channels, become those of ImageNet's classes. Nothing is trained here:
-the rows of all other nodes are zeros until ``fit_classes.py`` fits them. What comes first in the table is what both
+the rows of all other nodes are zeros until ``fit_classes.py`` fits them; ``--class-rows`` takes those of a model that
+was fitted before. What comes first in the table is what both
 networks computed before; from the row that the metadata call ``first_trained`` on it is what is trained.
 """
 
@@ -27,6 +32,7 @@ from yolox import LEVELS, SHA256, Rows, YoloxNano
 
 from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Region, Reorg, Route, Upsample
 from yolo9000.architectures.weights import ConvParameters, Model, fold_batch_norm
+from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 from yolo9000.errors import YoloError
@@ -41,11 +47,13 @@ SMALL = 128  # channels of the level of stride 8 in the head
 CLASSIFIER = 384  # channels of EfficientNet-Lite0 in the head
 WIDEST = 1280  # channels that its class rows read
 SMALL_SCALE = 4.0  # swish(4 x) / 4 is nearly x above zero
-STEEPNESS = 4.0  # sigmoid(4 (x - 1/2)) is nearly x between 0 and 1: the slopes are the same at 1/2
+STEEPNESS = 5.0  # sigmoid(5 (x - 1/2)) is nearly x between 0 and 1
+OUTSIDE = (4.0, 2.0, 1.0)  # what the objectness' logit loses by level for each cell that the centre lies outside
 CONTEXT = 5  # side of the window over which class features are averaged: the inner 3x3 at first
 
-# Where the head's channels come from, and where they begin.
-FIRST = {"reg1": 0, "cls1": 64, "reg2": 128, "cls2": 192, "reg0": 256, "cls0": 320, "classifier": 384}
+# Where the head's channels come from, and where they begin. "outside" is computed of all before it.
+FIRST = {"reg1": 0, "cls1": 64, "reg2": 128, "cls2": 192, "reg0": 256, "cls0": 320, "classifier": 384, "outside": 768}
+SIDES = 4  # of a cell
 
 
 def checkpoint(yolox: YoloxNano, classifier: LoadedModel, tree: WordTree, coco: list[str]) -> LoadedModel:
@@ -87,9 +95,12 @@ def _add_head(table: Rows, yolox: YoloxNano, made: dict[str, int], classifier: M
     table.add(Reorg(2, "space_to_depth"))
     small = table.add(_plain(SMALL, activation="swish"), _mean_of_four(2 * BRANCH))
     table.add(Route((branches["reg2"], branches["cls2"])))
-    large = table.add(Upsample(2))
+    table.add(Upsample(2))
+    large = table.add(_plain(2 * BRANCH, 3, 2 * BRANCH), _between_repeated(2 * BRANCH))
     features = _add_class_features(table, fold_batch_norm(classifier), last)
-    table.add(Route((branches["reg1"], branches["cls1"], large, small, features)))
+    seen = table.add(Route((branches["reg1"], branches["cls1"], large, small, features)))
+    outside = table.add(_plain(LEVELS * SIDES, activation="relu"), _outside(yolox))
+    table.add(Route((seen, outside)))
 
 
 def _add_class_features(table: Rows, classifier: Model, last: int) -> int:
@@ -114,6 +125,34 @@ def reduced_rows(classifier: Model) -> tuple[np.ndarray, np.ndarray]:
     return right[:CLASSIFIER], left[:, :CLASSIFIER] * strength[:CLASSIFIER]
 
 
+def _between_repeated(channels: int) -> ConvParameters:
+    """After an upsampling that repeats every cell: what linear interpolation would have given."""
+    weights = np.outer((1, 2, 1), (1, 2, 1)).astype(np.float32) / 16
+    return ConvParameters(np.tile(weights, (channels, 1, 1, 1)), np.zeros(channels, np.float32))
+
+
+def _outside(yolox: YoloxNano) -> ConvParameters:
+    """For each level, how many cells the centre lies right of, below, left of and above the cell that sees it."""
+    weights = np.zeros((LEVELS, SIDES, FIRST["outside"]), np.float32)
+    biases = np.zeros((LEVELS, SIDES), np.float32)
+    for level in range(LEVELS):
+        channels, rows, offsets = _centers(yolox, level)
+        weights[level, :2, channels], biases[level, :2] = rows, offsets - 1
+        weights[level, 2:, channels], biases[level, 2:] = -rows, -offsets
+    return ConvParameters(weights.reshape(-1, FIRST["outside"], 1, 1), biases.reshape(-1))
+
+
+def _centers(yolox: YoloxNano, level: int) -> tuple[slice, np.ndarray, np.ndarray]:
+    """Channels, rows (2, C) and biases that give the centre of a box, x and y in cells from the corner of its cell.
+
+    YOLOX counts from the corner of its own cell, x = (column + t) stride.
+    """
+    box, cells = yolox.last("reg", level), STRIDES[level] / 16
+    first, scale = FIRST[f"reg{level}"], SMALL_SCALE if level == 0 else 1.0
+    rows = cells * box.weights[:2, :, 0, 0] / scale
+    return slice(first, first + BRANCH), rows, cells * (box.biases[:2] - 0.5) + 0.5
+
+
 def _mean_of_four(channels: int) -> ConvParameters:
     """The mean over each 2x2 block, times `SMALL_SCALE`, of what a reorg has stacked."""
     weights = np.tile(np.eye(channels, dtype=np.float32), 4) * SMALL_SCALE / 4
@@ -121,7 +160,7 @@ def _mean_of_four(channels: int) -> ConvParameters:
 
 
 def _last_rows(yolox: YoloxNano, classifier: LoadedModel, tree: WordTree, coco: list[str]) -> ConvParameters:
-    channels = FIRST["classifier"] + CLASSIFIER
+    channels = FIRST["outside"] + LEVELS * SIDES
     weights = np.zeros((len(ANCHORS), 5 + len(tree), channels), np.float32)
     biases = np.zeros((len(ANCHORS), 5 + len(tree)), np.float32)
     nodes = [tree.find(name) for name in coco]
@@ -134,20 +173,21 @@ def _last_rows(yolox: YoloxNano, classifier: LoadedModel, tree: WordTree, coco: 
 def _take_over(yolox: YoloxNano, level: int, nodes: list[int], weights: np.ndarray, biases: np.ndarray) -> None:
     """Write the rows of an anchor, (5 + K, C), from the last convolutions of its level.
 
-    YOLOX counts a box from the corner of its cell, x = (column + t) s, w = s exp(t), where the region layer has
-    x = (column + sigmoid(t)) 16, w = 16 anchor exp(t).
+    YOLOX has w = stride exp(t), where the region layer has x = (column + sigmoid(t)) 16, w = 16 anchor exp(t).
     """
     scale = SMALL_SCALE if level == 0 else 1.0
     cells = STRIDES[level] / 16
-    boxes = slice(FIRST[f"reg{level}"], FIRST[f"reg{level}"] + BRANCH)
+    boxes, centers, offsets = _centers(yolox, level)
     classes = slice(FIRST[f"cls{level}"], FIRST[f"cls{level}"] + BRANCH)
     box, objectness, names = (yolox.last(part, level) for part in ("reg", "obj", "cls"))
-    weights[:2, boxes] = STEEPNESS * cells * box.weights[:2, :, 0, 0] / scale
-    biases[:2] = STEEPNESS * cells * (box.biases[:2] - 0.5)
+    weights[:2, boxes] = STEEPNESS * centers
+    biases[:2] = STEEPNESS * (offsets - 0.5)
     weights[2:4, boxes] = box.weights[2:, :, 0, 0] / scale
     biases[2:4] = box.biases[2:] + np.log(cells / np.array(ANCHORS[level]))
     weights[4, boxes] = objectness.weights[0, :, 0, 0] / scale
     biases[4] = objectness.biases[0]
+    outside = FIRST["outside"] + SIDES * level
+    weights[4, outside : outside + SIDES] = -OUTSIDE[level]
     for number, node in enumerate(nodes):
         weights[5 + node, classes] = names.weights[number, :, 0, 0] / scale
         biases[5 + node] = names.biases[number]
@@ -159,18 +199,39 @@ def _take_classes(classifier: LoadedModel, tree: WordTree, weights: np.ndarray, 
     _, rows = reduced_rows(classifier.weights)
     params = next(one for one in reversed(classifier.weights.parameters) if one is not None)
     nodes = [5 + tree.ids.index(synset) for synset in classifier.tree.ids]
-    weights[:, nodes, FIRST["classifier"] :] = rows
+    weights[:, nodes, FIRST["classifier"] : FIRST["outside"]] = rows
     biases[:, nodes] = params.biases
+
+
+def with_class_rows(file: LoadedModel, fitted: LoadedModel) -> LoadedModel:
+    """The detector with the class rows and the minimum probability of one whose head has no hidden channels."""
+    rows, tree = fitted.graph_class_rows, file.tree
+    assert rows is not None
+    assert tree is not None
+    assert file.weights is not None
+    if fitted.names != file.names or rows.weights.shape[2] != FIRST["outside"]:
+        sys.exit(f"the class rows must be of the same tree and {FIRST['outside']} channels")
+    *before, last, _ = file.weights.parameters
+    assert last is not None
+    weights = last.weights.reshape(len(ANCHORS), 5 + len(tree), -1).copy()
+    biases = last.biases.reshape(len(ANCHORS), -1).copy()
+    weights[:, 5:, : FIRST["outside"]], biases[:, 5:] = rows.weights, rows.biases
+    params = ConvParameters(weights.reshape(last.weights.shape), biases.reshape(-1))
+    model = Model(file.weights.architecture, (*before, params, None))
+    return file.changed(weights=model, hier_thresh=fitted.detector_head.hier_thresh)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("yolox", "classifier", "tree", "names", "out"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--class-rows", type=Path, help="an exported model whose class rows are taken over")
     options = parser.parse_args()
     try:
         coco = [name for name in options.names.read_text(encoding="utf-8").split("\n") if name]
         file = checkpoint(YoloxNano(options.yolox), read_checkpoint(options.classifier), read_tree(options.tree), coco)
+        if options.class_rows:
+            file = with_class_rows(file, load_model(options.class_rows))
         write_checkpoint(options.out, file)
     except (YoloError, OSError) as error:
         sys.exit(str(error))
