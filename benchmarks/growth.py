@@ -121,7 +121,7 @@ def training(classes: int) -> tuple[float, float]:
 
 def random_batch(classes: int, count: int = 8, size: int = 416, boxes: int = 5):
     from yolo9000.data.batching import Batch
-    from yolo9000.types import BoxAnnotations
+    from yolo9000.types import NO_SOFT_LABEL, BoxAnnotations
 
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 0.6 * size, (count, boxes, 2)).astype(np.float32)
@@ -133,7 +133,8 @@ def random_batch(classes: int, count: int = 8, size: int = 416, boxes: int = 5):
     images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     indices = tuple(range(count))
     nothing = tuple(() for _ in indices)
-    return Batch(images, annotated, nothing, tuple(map(str, indices)), indices, tuple(0 for _ in indices))
+    names = tuple(map(str, indices))
+    return Batch(images, annotated, nothing, names, indices, exhaustive=(None,) * count, soft=(NO_SOFT_LABEL,) * count)
 
 
 def in_own_process(classes: int) -> tuple[float, float]:

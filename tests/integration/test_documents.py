@@ -281,6 +281,7 @@ OPTIONS_OF_OTHERS = {
         "--max-restarts",
         "--images",
         "--rounds",
+        "--only",
         "--network",
         "--pjreddie",
         "--alexeyab",
