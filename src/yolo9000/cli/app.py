@@ -96,7 +96,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except OSError as error:  # e.g. a full disk, a folder that may not be written
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
     except Stopped as error:
-        return _say(f"stopped by {error.name}", int(error.code or EXIT_INTERRUPTED), debug)
+        return _say(f"stopped by {error.name}", error.exit_code, debug)
     except SystemExit:  # how Typer ends if the reader of a pipe has closed it
         return EXIT_INTERRUPTED
     except Exception as error:

@@ -14,11 +14,17 @@ REPEATED_SECONDS = 10.0  # ``timeout`` and others send a signal to the process a
 
 
 class Stopped(SystemExit):
-    """A signal asked the command to stop; its code is 128 and the number of the signal."""
+    """A signal asked the command to stop.
+
+    Attributes:
+        name: of the signal.
+        exit_code: 128 and the number of the signal.
+    """
 
     def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
         self.name = signal.Signals(number).name
+        self.exit_code = 128 + number
+        super().__init__(self.exit_code)
 
 
 @contextmanager

@@ -159,10 +159,15 @@ def _copy_limited(source: Any, out: BinaryIO, size: int, name: str, archive: Pat
 
 
 def check_space(folder: Path, size: int, archive: Path) -> None:
-    """Check that a number of bytes fits on the disk.
+    """Check that what is unpacked fits on the disk, and leaves some room.
+
+    Args:
+        folder: where to.
+        size: in bytes.
+        archive: the file that holds it, for the message.
 
     Raises:
-        IssueError: ``archive-damaged``.
+        IssueError: ``archive-damaged``: it does not fit.
     """
     free = shutil.disk_usage(folder).free - _SPARE_BYTES
     if size > free:
