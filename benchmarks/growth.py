@@ -90,6 +90,7 @@ def training(classes: int) -> tuple[float, float]:
     from yolo9000.architectures.surgery import initial_model, with_classes
     from yolo9000.architectures.torch import Network, SplitNetwork
     from yolo9000.architectures.zoo import BUILT_IN
+    from yolo9000.inference.engines.torch import has_bfloat16
     from yolo9000.losses.classification import SiblingGroups
     from yolo9000.losses.region import region_loss
     from yolo9000.losses.settings import LossSettings
@@ -111,7 +112,7 @@ def training(classes: int) -> tuple[float, float]:
 
     def step() -> None:
         network.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
             raw = split(images.contiguous(memory_format=torch.channels_last))
         region_loss(raw, targets, architecture.head, LossSettings(), tree=groups).total().backward()
 
