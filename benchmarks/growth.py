@@ -193,9 +193,10 @@ def main() -> None:
         return
     print(cpu_name())
     panels = growths(options.quick)
+    print("\n| cost | at each size: its value |\n|---|---|")
     for title, lines in panels.items():
         for name, points in lines.items():
-            print(f"| {title}: {name} | {' | '.join(f'{x:g}: {y:.3g}' for x, y in points)} |")
+            print(f"| {title}: {name} | {', '.join(f'{x:g}: {y:.3g}' for x, y in points)} |")
     options.out.mkdir(parents=True, exist_ok=True)
     draw(panels, options.out / "growth.png")
 
