@@ -59,7 +59,7 @@ class Listing:
     def files(self, folder: str = "", *suffixes: str) -> list[str]:
         """The files in a folder, hidden ones left out, by name; those of some suffixes, in lower case, where given."""
         names = self._read(folder)[0]
-        return [name for name in names if not suffixes or PurePosixPath(name).suffix.lower() in suffixes]
+        return [name for name in names if not suffixes or name.lower().endswith(suffixes)]
 
     def folders(self, folder: str = "") -> list[str]:
         """The folders in a folder, by name."""
@@ -92,7 +92,7 @@ class Listing:
     def documents(self, *suffixes: str, depth: int = 2) -> list[str]:
         """The files of some suffixes in the folder and below, or the file that was pointed at."""
         if self.file is not None:
-            return [self.file] if PurePosixPath(self.file).suffix.lower() in suffixes else []
+            return [self.file] if self.file.lower().endswith(suffixes) else []
         return list(self._documents("", suffixes, depth))
 
     def head(self, file: str, count: int = _HEAD_BYTES) -> bytes:

@@ -128,9 +128,8 @@ def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX
     Args:
         source: the path of a file of at most 1 GiB; a URL (http, https) or ``-`` for stdin, of at most 256 MiB;
             the bytes of an encoded image (JPEG, PNG, BMP, WebP, TIFF, GIF, binary PNM, AVIF, or HEIC with the extra
-            ``heif``); a
-            Pillow image; or a uint8 array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory
-            the image may share. A `Path` is never a URL or stdin.
+            ``heif``); a Pillow image; or a uint8 array, (h, w, 3) RGB, (h, w, 4) RGBA or (h, w) grey, whose memory the
+            image may share. A `Path` is never a URL or stdin.
         name: what the image and the errors about it are called; None takes it from the source.
         max_pixels: the largest width x height that is decoded, looked at before decoding; not for arrays.
 
