@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
 from dataclasses import replace
@@ -20,6 +21,7 @@ from support.training_runs import log_of
 
 from yolo9000.checkpoints.darknet.cfg import write_cfg
 from yolo9000.checkpoints.darknet.weights import write_weights
+from yolo9000.cli.app import run
 from yolo9000.errors import ConfigError, DataError, TrainingError
 from yolo9000.io.files import locked_folder
 from yolo9000.training import clock, monitor, train
@@ -71,6 +73,28 @@ def test_what_is_only_to_be_looked_at_does_not_stop_a_training(
     assert done.step == done.total_steps
     assert done.best.is_file()
     assert (out / "checkpoints" / f"{done.step:08}").is_dir()
+    assert set(done.unwritten) == {"the log", "the images", "the report"}
+
+
+def test_a_run_whose_report_did_not_fit_ends_with_3_and_gets_it_later(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_full_disk(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "report.html")
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as full:
+        full.setattr(monitor, "write_report", on_full_disk)
+        assert run(["train", "--recipe", str(recipe), "epochs=1", "--threads", "1", "--out", str(out)]) == 3
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert "could not be written: the report (report.html: No space left on device)" in errors[0]
+    assert f"yolo9000 train --resume {out} writes the report again" in errors[0]
+    weights = (out / "last.safetensors").read_bytes()
+    assert not (out / "report.html").exists()
+    assert run(["train", "--resume", str(out)]) == 0
+    assert (out / "report.html").exists()
+    assert (out / "last.safetensors").read_bytes() == weights
 
 
 def test_messages_that_have_nowhere_to_go_do_not_stop_a_training(recipe: Path, tmp_path: Path) -> None:

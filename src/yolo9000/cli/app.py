@@ -35,8 +35,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Detect thousands of kinds of things in images.",
-    epilog="Exit codes: 0 success, 2 wrong usage or model, 3 some inputs failed, 4 data has issues, 1 internal error, "
-    "130 interrupted, 143 or 129 stopped by SIGTERM or SIGHUP. --debug anywhere shows where an error came from.",
+    epilog="Exit codes: 0 success, 2 wrong usage or model, 3 some inputs or outputs failed, 4 data has issues, "
+    "1 internal error, 130 interrupted, 143 or 129 stopped by SIGTERM or SIGHUP. "
+    "--debug anywhere shows where an error came from.",
 )
 
 _TASKS = ("detect", "classify")  # which other programs want before what is to be done

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from yolo9000.errors import EXIT_SOME_INPUTS_FAILED, DataError, YoloError
+from yolo9000.errors import EXIT_SOME_FAILED, DataError, YoloError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,9 +103,9 @@ class Failures:
         say_error(spelled(error))
 
     def exit(self) -> None:
-        """End the command with `EXIT_SOME_INPUTS_FAILED` if there were any."""
+        """End the command with `EXIT_SOME_FAILED` if there were any."""
         if self.count:
-            raise typer.Exit(EXIT_SOME_INPUTS_FAILED)
+            raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:

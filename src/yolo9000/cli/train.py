@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from yolo9000.cli.terminal import say
-from yolo9000.errors import ConfigError
+from yolo9000.cli.terminal import say, say_error
+from yolo9000.errors import EXIT_SOME_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from yolo9000.training import Outcome
@@ -83,6 +83,8 @@ def train(
     _tell_end(outcome, notify)
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)
+    if outcome.unwritten:
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _only_data(data: str | None, overrides: dict[str, Any]) -> str | None:
@@ -157,6 +159,8 @@ def pseudo_boxes(
 
 
 def _tell_end(outcome: Outcome, notify: Notify) -> None:
+    if outcome.unwritten:
+        say_error(_unwritten(outcome))
     if outcome.signal is not None:
         notify(f"stopped after step {outcome.step:,}; go on with --resume {outcome.folder}")
         return
@@ -168,6 +172,13 @@ def _tell_end(outcome: Outcome, notify: Notify) -> None:
         notify(_compared(outcome, outcome.start))
     notify(f"Results in {outcome.folder.resolve()}; the model: {outcome.best}")
     notify(f"Use it: yolo9000 predict IMAGES --model {outcome.best}")
+
+
+def _unwritten(outcome: Outcome) -> str:
+    """What of a run could not be written, and what writes it."""
+    lost = ", ".join(f"{what} ({reason})" for what, reason in outcome.unwritten.items())
+    again = f"yolo9000 train --resume {outcome.folder}"
+    return f"could not be written: {lost}; the weights are whole, and {again} writes the report again"
 
 
 def _compared(outcome: Outcome, start: float) -> str:

@@ -51,6 +51,8 @@ class Monitor:
         best: metrics of the best weights so far.
         start: metric of the weights that training starts with, if they know any of the classes.
         signal: number of the signal that asked the run to stop; None: none has.
+        unwritten: what is only to be looked at and could not be written ("the log", "the images", "the report"), and
+            why, with its file.
     """
 
     def __init__(self, learner: Learner, folder: RunFolder, threads: int, notify: Notify, clock: Clock) -> None:
@@ -61,6 +63,7 @@ class Monitor:
         self.start: float | None = None
         self.clock = clock
         self.signal: int | None = None
+        self.unwritten: dict[str, str] = {}
         self._world = learner.world
         self._threads = threads
         self._saved_step = -1
@@ -101,11 +104,11 @@ class Monitor:
     def log(self, result: StepResult) -> None:
         """Write a line of the log and show the progress."""
         self.clock.take()
-        with _warned("the log"):
+        with self._tolerated("the log"):
             self.folder.log_pseudo_boxes(self._world.rank, result.step, result.pseudo_boxes)
         if not self._world.first:
             return
-        with _warned("the log"):
+        with self._tolerated("the log"):
             self.folder.log_step(result.step, self._log_values(result))
         with suppress(OSError, ValueError):  # a terminal that is gone, a full disk, a closed output
             self._show(result)
@@ -176,7 +179,7 @@ class Monitor:
         checkpoint = self._checkpoint()
         scores = task.evaluate(checkpoint, self._precision, self._threads)
         torch.set_num_threads(self._threads)
-        with _warned("the log"):
+        with self._tolerated("the log"):
             self.folder.log_metrics(learner.step, learner.epoch, self.clock.elapsed(), scores.metrics)
         self._drawing = scores.image
         new, old = scores.metrics[task.best], _known(self.best.get(task.best))
@@ -203,17 +206,36 @@ class Monitor:
         if not self._world.first:
             return
         step = self.learner.step
-        with _warned("the report"):
+        with self._tolerated("the images"):
             if step <= BATCHES_DRAWN:
                 self._save_image(self.learner.task.draw(result.batches[0]), f"batch-{step:06}")
-            if self.evaluation_is_due():
-                if self._drawing is not None:
-                    self._save_image(self._drawing, f"validation-{step:06}")
-                self._drawing = None
-                self.folder.write_results()
-                if time.perf_counter() - self._reported >= SECONDS_BETWEEN_REPORTS:
-                    write_report(self.folder, self.learner.task.best)
-                    self._reported = time.perf_counter()
+            if self.evaluation_is_due() and self._drawing is not None:
+                self._save_image(self._drawing, f"validation-{step:06}")
+        if self.evaluation_is_due():
+            self._drawing = None
+            self._write_report(drawn=time.perf_counter() - self._reported >= SECONDS_BETWEEN_REPORTS)
+
+    def _write_report(self, *, drawn: bool) -> None:
+        """Write the results and, if it is to be drawn, the report, from all that was logged so far."""
+        self.unwritten.pop("the report", None)
+        with self._tolerated("the report"):
+            self.folder.write_results()
+            if drawn:
+                write_report(self.folder, self.learner.task.best)
+                self._reported = time.perf_counter()
+
+    @contextmanager
+    def _tolerated(self, what: str) -> Iterator[None]:
+        """Training goes on without what is only to be looked at; why it cannot be written is said once, and kept."""
+        try:
+            yield
+        except Exception as error:  # whatever matplotlib, Pillow or a disk raise
+            reason = (
+                f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+            )
+            if what not in self.unwritten:
+                _log.warning("%s cannot be written, training goes on: %s", what, reason)
+            self.unwritten[what] = reason
 
     def _save_image(self, image: UInt8[np.ndarray, "h w 3"], name: str) -> None:
         Image.fromarray(image).save(self.folder.images / f"{name}.jpg", quality=90)
@@ -296,12 +318,15 @@ class Monitor:
     def close(self) -> None:
         """Save where training ended, write the report and, at its end, the last weights beside the best."""
         self.save()
+        somewhere = self._world.any(bool(self.unwritten))
         if not self._world.first:
+            self.unwritten.clear()  # the first process tells of it
             return
+        if somewhere and not self.unwritten:
+            self.unwritten["the log"] = "see the warning of another process"
         if self.is_finished():
             write_checkpoint(self.folder.path / "last.safetensors", self._checkpoint())
-        with _warned("the report"):
-            write_report(self.folder, self.learner.task.best)
+        self._write_report(drawn=True)
 
 
 def _is_ignored(number: int) -> bool:
@@ -312,16 +337,6 @@ def _is_ignored(number: int) -> bool:
 def _known(metric: float | None) -> float:
     """A metric to compare; what is undefined is less than any."""
     return metric if metric is not None and math.isfinite(metric) else -math.inf
-
-
-@contextmanager
-def _warned(what: str) -> Iterator[None]:
-    """Training goes on without what is only to be looked at: say why it cannot be written."""
-    try:
-        yield
-    except Exception as error:  # whatever matplotlib, Pillow or a disk raise
-        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        _log.warning("%s cannot be written, training goes on: %s", what, reason)
 
 
 def _unfailing(notify: Notify) -> Notify:

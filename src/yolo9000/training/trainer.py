@@ -65,6 +65,8 @@ class Outcome:
         start: that metric of the weights that training started with; None if they know none of the classes.
         waited: fraction of the time that training waited for images.
         images_per_second: over all processes.
+        unwritten: what is only to be looked at and could not be written ("the log", "the images", "the report"), and
+            why; empty if all is there. The weights are, and resuming the run writes the report again.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class Outcome:
     start: float | None
     waited: float
     images_per_second: float
+    unwritten: Mapping[str, str]
 
     @property
     def best(self) -> Path:
@@ -294,6 +297,7 @@ def _outcome(monitor: Monitor, steps: int, waited: float, seconds: float) -> Out
         start=monitor.start,
         waited=waited / seconds,
         images_per_second=steps * learner.recipe.batch / seconds,
+        unwritten=dict(monitor.unwritten),
     )
 
 
