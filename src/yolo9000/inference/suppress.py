@@ -50,10 +50,8 @@ def remaining(candidates: Candidates, labelled: LabelledBoxes, settings: Detecti
         case "path" if labelled.paths:
             return tree_nms(boxes, labelled.scores, [path.nodes for path in labelled.paths], settings.nms_iou)
         case _:
-            by_label = np.argsort(labelled.labels, kind="stable")
-            groups = np.split(by_label, np.flatnonzero(np.diff(labelled.labels[by_label])) + 1)
-            kept = [group[nms(boxes[group], labelled.scores[group], settings.nms_iou)] for group in groups]
-            return np.concatenate(kept)
+            kept = nms(boxes, labelled.scores, settings.nms_iou, labelled.labels)
+            return kept[np.argsort(labelled.labels[kept], kind="stable")]
 
 
 def tree_nms(
@@ -87,9 +85,10 @@ def tree_nms(
 
     parents = np.array([path[-2] if len(path) > 1 else NO_PARENT for path in paths], np.int64)
 
-    def one_object(first: Int64[np.ndarray, " m"], others: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "m n"]:
-        on_path = (steps[first, None] == labels[others, None]).any(axis=2)
-        siblings = (parents[first, None] == parents[others]) & (parents[others] != NO_PARENT)
+    def one_object(first: Int64[np.ndarray, " p"], others: Int64[np.ndarray, " p"]) -> Bool[np.ndarray, " p"]:
+        on_path = steps[first, depths[others] - 1] == labels[others]
+        siblings = (parents[first] == parents[others]) & (parents[others] != NO_PARENT)
         return np.asarray(on_path | siblings)
 
-    return suppress(boxes_xyxy, order, threshold, one_object)
+    roots = np.array([path[0] for path in paths], np.int64)
+    return suppress(boxes_xyxy, order, threshold, roots, one_object)
