@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.clips import EXACT, SIZE_WH, TREE, clip
+from support.resized import motion_jpeg
 from support.small_models import write_tree_model
 
 from yolo9000.architectures.head import Head
@@ -60,6 +61,14 @@ def video(tmp_path: Path) -> Path:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Detector, "load", lambda *_, **__: KnownDetector(5))
+
+
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "resized.avi"
+    path.write_bytes(motion_jpeg([(96, 64, 60), (96, 64, 60), (160, 64, 120)]))
+    frames = [frame.image for frame in track(KnownDetector(5), path)]
+    assert [image.size_wh for image in frames] == [(96, 64)] * 3
+    assert [round(float(image.pixels.mean()), -1) for image in frames] == [60, 60, 120]
 
 
 @pytest.mark.usefixtures("known")

@@ -4,6 +4,7 @@ import io
 import itertools
 import logging
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -16,12 +17,14 @@ import pytest
 from PIL import Image
 from support.mp4 import change_boxes, edit_list, sample_durations
 from support.opened import opened
+from support.resized import h264, motion_jpeg
 
 from yolo9000.errors import DataError
 from yolo9000.io import images
 from yolo9000.io.containers import count_shown_frames, missing_bytes
 from yolo9000.io.image_writer import ImageWriter
 from yolo9000.io.naming import OutputNames
+from yolo9000.io.videos import read_video
 from yolo9000.types import SourceImage
 
 RATE = 10.0
@@ -242,12 +245,99 @@ def test_hours_without_a_stream_are_left_out(tmp_path: Path) -> None:
     assert frames_of(written(tmp_path, [0, 0.04, 7200, 7200.04], None)) == [0, 1, 2, 3]
 
 
-def test_frames_of_another_size_fit_the_video(tmp_path: Path) -> None:
-    with ImageWriter(tmp_path, OutputNames()) as writer:
-        for number, shape in enumerate([(48, 64, 3), (64, 48, 3)]):
+def test_frames_of_another_size_fit_the_video_between_bars(tmp_path: Path, caplog) -> None:
+    """48 x 64 in 64 x 48: 36 columns of it, and 14 black ones at each side."""
+    with caplog.at_level(logging.WARNING, "yolo9000"), ImageWriter(tmp_path, OutputNames()) as writer:
+        for number, shape in enumerate([(48, 64, 3), (64, 48, 3), (64, 48, 3)]):
             pixels = np.full(shape, 100, np.uint8)
             path = writer.write(SourceImage("walk.avi", pixels, number, 10.0, number / 10), pixels)
-    assert [image.size_wh for image in opened(path)] == [(64, 48)] * 2
+    first, *others = opened(path)
+    assert [image.size_wh for image in (first, *others)] == [(64, 48)] * 3
+    assert abs(first.pixels[24, [2, 32, 61]].astype(int) - 100).max() < 12
+    for image in others:
+        assert image.pixels[24, [2, 11, 52, 61]].max() < 25
+        assert abs(image.pixels[24, [17, 32, 46]].astype(int) - 100).max() < 25
+    (record,) = caplog.records
+    assert record.getMessage() == f"{path}: frames of 48 x 64 are fitted into the 64 x 48 of the first"
+
+
+# --- changes of the size ---
+
+RESIZED = [*[(96, 64, 60)] * 3, *[(160, 64, 120)] * 4, *[(64, 128, 200)] * 2, (96, 64, 90)]
+
+
+def seen_in(path: Path) -> list[tuple[int, int, int]]:
+    """The size of each frame of a video, and its brightness to tens."""
+    frames = list(opened(path))
+    assert [frame.frame for frame in frames] == list(range(len(frames)))
+    assert all(a.timestamp < b.timestamp for a, b in itertools.pairwise(frames))
+    return [(*frame.size_wh, round(float(frame.pixels.mean()), -1)) for frame in frames]
+
+
+def test_each_frame_of_motion_jpeg_has_its_own_size(tmp_path: Path) -> None:
+    path = tmp_path / "resized.avi"
+    path.write_bytes(motion_jpeg(RESIZED))
+    assert seen_in(path) == RESIZED
+    assert [image.timestamp for image in opened(path)] == pytest.approx([number / 10 for number in range(10)])
+    assert [image.frame for image in opened(path, every=4)] == [0, 4, 8]
+
+
+def test_each_frame_of_h264_has_its_own_size(tmp_path: Path) -> None:
+    """In television's range: 16 is black, 235 is white. OpenCV scales all to the size of a later frame."""
+    path = tmp_path / "resized.ts"
+    path.write_bytes(h264(RESIZED))
+    brightness = {60: 50, 120: 120, 200: 210, 90: 90}  # (60 - 16) / 219 x 255 = 51; 121; 214; 86
+    frames = list(read_video(path, "resized", 20_000, 1))
+    assert [frame.size_wh for frame in frames] == [frame[:2] for frame in RESIZED]
+    assert [round(float(frame.pixels.mean()), -1) for frame in frames] == [brightness[frame[2]] for frame in RESIZED]
+
+
+def test_frames_that_become_too_large_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "resized.avi"
+    path.write_bytes(motion_jpeg(RESIZED))
+    *frames, error = opened(path, max_pixels=10_000)
+    assert [image.size_wh for image in frames] == [(96, 64)] * 3
+    assert str(error) == f"{path}: must be at most 10,000 pixels (`max_pixels`), got 160 x 64 = 10,240 pixels"
+
+
+@pytest.mark.parametrize(("four_cc", "suffix"), [("MPG2", ".ts"), ("mpg2", ".mpg")])
+def test_no_frame_is_lost_where_the_size_changes(tmp_path: Path, four_cc: str, suffix: str) -> None:
+    """The decoder holds one frame of MPEG-2 back, since frames are stored out of order, and drops it at the change."""
+    path = tmp_path / f"joined{suffix}"
+    path.write_bytes(b"".join(clip(tmp_path, four_cc, suffix, *size) for size in [(96, 64, 50), (160, 64, 120)]))
+    sizes = [(*size_wh, 50) for size_wh in [(96, 64)] * 5] + [(*size_wh, 120) for size_wh in [(160, 64)] * 5]
+    assert seen_in(path) == sizes
+
+
+@pytest.mark.parametrize("four_cc", ["VP80", "VP90"])
+def test_frames_of_calls_have_their_own_size(tmp_path: Path, four_cc: str) -> None:
+    """Packets of two WebM videos in one IVF file."""
+    packets = [packet for size in [(64, 128, 50), (96, 64, 120)] for packet in packets_of(tmp_path, four_cc, *size)]
+    head = struct.pack("<4sHH4sHHIII4x", b"DKIF", 0, 32, four_cc.encode(), 64, 128, 25, 1, len(packets))
+    body = [struct.pack("<IQ", len(packet), number) + packet for number, packet in enumerate(packets)]
+    path = tmp_path / "call.ivf"
+    path.write_bytes(head + b"".join(body))
+    frames = list(read_video(path, "call", 10_000, 1))
+    assert [frame.size_wh for frame in frames] == [(64, 128)] * 5 + [(96, 64)] * 5
+    assert [frame.timestamp for frame in frames] == pytest.approx([number / 25 for number in range(10)])
+
+
+def clip(folder: Path, four_cc: str, suffix: str, width: int, height: int, brightness: int) -> bytes:
+    path = folder / f"clip-{width}{suffix}"
+    code = cv2.VideoWriter.fourcc(*four_cc)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, 25, (width, height))
+    assert writer.isOpened()
+    for _ in range(5):
+        writer.write(np.full((height, width, 3), brightness, np.uint8))
+    writer.release()
+    return path.read_bytes()
+
+
+def packets_of(folder: Path, four_cc: str, *size: int) -> list[bytes]:
+    clip(folder, four_cc, ".webm", *size)
+    packets = [cv2.CAP_PROP_FORMAT, -1]
+    capture = cv2.VideoCapture(str(folder / f"clip-{size[0]}.webm"), cv2.CAP_FFMPEG, packets)
+    return [capture.retrieve()[1].tobytes() for _ in iter(capture.grab, False)]
 
 
 FULL = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import cv2
 
 __all__ = ["CropWriter", "ImageWriter"]
+
+_log = logging.getLogger(__name__)
 
 _JPEG_QUALITY = 92
 _FRAMES_PER_SECOND = 25.0  # of a stream that does not say
@@ -55,7 +58,7 @@ class ImageWriter:
 
         Args:
             image: what it was drawn on: gives the name.
-            drawn: RGB, of the same size.
+            drawn: RGB, of the same size. Frames of another size than the first are fitted into that of the video.
 
         Returns:
             The file.
@@ -147,6 +150,7 @@ class _Video:
         self._start = image.timestamp or 0.0
         self._count = 0
         self._last: np.ndarray | None = None
+        self._has_bars = False
         self._writer = self._opened()
 
     def _opened(self) -> cv2.VideoWriter:
@@ -177,10 +181,22 @@ class _Video:
         return round(elapsed * self._rate)
 
     def _fitted(self, bgr: np.ndarray) -> np.ndarray:
+        """The frame in the size of the first, between black bars where its proportions are others."""
         import cv2
 
         height, width = bgr.shape[:2]
-        return np.ascontiguousarray(bgr) if (width, height) == self._size_wh else cv2.resize(bgr, self._size_wh)
+        if (width, height) == self._size_wh:
+            return np.ascontiguousarray(bgr)
+        if not self._has_bars:
+            self._has_bars = True
+            sizes = (width, height, *self._size_wh)
+            _log.warning("%s: frames of %d x %d are fitted into the %d x %d of the first", self.path, *sizes)
+        scale = min(self._size_wh[0] / width, self._size_wh[1] / height)
+        inner_wh = max(1, round(scale * width)), max(1, round(scale * height))
+        left, top = (self._size_wh[0] - inner_wh[0]) // 2, (self._size_wh[1] - inner_wh[1]) // 2
+        frame = np.zeros((*self._size_wh[::-1], 3), np.uint8)
+        frame[top : top + inner_wh[1], left : left + inner_wh[0]] = cv2.resize(bgr, inner_wh)
+        return frame
 
     def _append(self, bgr: np.ndarray) -> None:
         self._writer.write(bgr)

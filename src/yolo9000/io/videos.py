@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ from jaxtyping import UInt8
 from yolo9000.errors import DataError, needs_extra
 from yolo9000.io.containers import count_shown_frames, missing_bytes
 from yolo9000.io.files import check_file, one_line, reading
+from yolo9000.io.frame_sizes import OwnSizes
 from yolo9000.io.images import TEXT, check_pixels, contents_of
 from yolo9000.types import SourceImage
 
@@ -52,7 +56,7 @@ def is_video(head: bytes) -> bool:
 
 
 def read_video(source: Path | str, name: str, max_pixels: int, every: int) -> Iterator[SourceImage]:
-    """Frames 0, every, 2 x every ... of a video. What cannot be decoded is passed over.
+    """Frames 0, every, 2 x every ... of a video, in a file each in its own size. What cannot be decoded is passed over.
 
     Args:
         source: the path of a file, a URL, or a pipe as FFmpeg names it.
@@ -67,11 +71,10 @@ def read_video(source: Path | str, name: str, max_pixels: int, every: int) -> It
     with _opened(source, name, max_pixels) as capture:
         rate = _rate(capture)
         frames = failed = 0
-        seconds = -1.0
-        for frames, failed in _grabs(capture):  # noqa: B007
-            seconds = _seconds(capture, seconds, rate)
+        for decoded in _decoded(source, capture, name, max_pixels):
+            frames, failed = decoded.number, decoded.failed
             if frames % every == 1 % every:
-                yield SourceImage(name, _rgb(capture), frames - 1, rate, seconds)
+                yield SourceImage(name, decoded.rgb(), frames - 1, rate, decoded.seconds)
         if shown is None and str(source).partition("?")[0].lower().endswith(_COUNTED):
             shown = _frame_count(capture)
         _check_end(frames, failed, shown, missing, name)
@@ -152,15 +155,58 @@ def _capture(target: Path | str | int) -> cv2.VideoCapture:
     return cv2.VideoCapture(str(target.absolute()) if isinstance(target, Path) else target, cv2.CAP_FFMPEG)
 
 
-def _grabs(capture: cv2.VideoCapture) -> Iterator[tuple[int, int]]:
-    """Move to frame after frame: how many were there, and how many attempts between them failed."""
+@dataclass(frozen=True)
+class _Decoded:
+    """A frame that was moved to: its number from 1, how many attempts failed before it, when it is shown."""
+
+    number: int
+    failed: int
+    seconds: float
+    rgb: Callable[[], UInt8[np.ndarray, "h w 3"]]
+
+
+def _decoded(source: Path | str, capture: cv2.VideoCapture, name: str, max_pixels: int) -> Iterator[_Decoded]:
+    """Move to frame after frame; those from a change of the size on are opened as videos of their own."""
+    sizes = OwnSizes(source, capture) if isinstance(source, Path) else None
+    rate, turns = _rate(capture), _quarter_turns(capture)
+    last = _Decoded(0, 0, -1.0, partial(_rgb, capture))
+    for number, failed in _grabs(capture, _never if sizes is None else sizes.change_at):
+        last = _Decoded(number, failed, _seconds(_milliseconds(capture) / 1000, last.seconds, rate), last.rgb)
+        yield last
+    for stretch in sizes.stretches() if sizes is not None else ():
+        with _opened(stretch.file, name, max_pixels) as own:
+            times, before, rgb = iter(stretch.seconds), last, partial(_rgb, own, turns)
+            for number, failed in islice(_grabs(own, _never), stretch.before, None):
+                seconds = _seconds(next(times, 0.0), last.seconds, rate)
+                last = _Decoded(before.number + number - stretch.before, before.failed + failed, seconds, rgb)
+                yield last
+
+
+def _never(_: int) -> bool:
+    return False
+
+
+def _grabs(capture: cv2.VideoCapture, is_end: Callable[[int], bool]) -> Iterator[tuple[int, int]]:
+    """Move to frame after frame: how many were there, and how many attempts between them failed.
+
+    Args:
+        capture: the video.
+        is_end: whether to stop before a frame, given its index.
+    """
     frames = failed = in_row = 0
-    while in_row < _TRIES:
+    while in_row < _TRIES and not is_end(frames + failed + in_row):
         if capture.grab():
             frames, failed, in_row = frames + 1, failed + in_row, 0
             yield frames, failed
         else:
             in_row += 1
+
+
+def _quarter_turns(capture: cv2.VideoCapture) -> int:
+    """How often frames are turned clockwise to be upright; OpenCV does it where the file says so."""
+    import cv2
+
+    return int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) // 90
 
 
 def _rate(capture: cv2.VideoCapture) -> float | None:
@@ -176,15 +222,19 @@ def _frame_count(capture: cv2.VideoCapture) -> int:
     return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
 
-def _seconds(capture: cv2.VideoCapture, last: float, rate: float | None) -> float:
+def _milliseconds(capture: cv2.VideoCapture) -> float:
+    import cv2
+
+    return capture.get(cv2.CAP_PROP_POS_MSEC)
+
+
+def _seconds(stamp: float, last: float, rate: float | None) -> float:
     """When the frame is shown; from the rate where it has no time stamp, as the last ones of MPEG-PS do."""
+    return stamp if stamp > last else last + (1 / rate if rate else 0.0)
+
+
+def _rgb(capture: cv2.VideoCapture, turns: int = 0) -> UInt8[np.ndarray, "h w 3"]:
     import cv2
 
-    seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    return seconds if seconds > last else last + (1 / rate if rate else 0.0)
-
-
-def _rgb(capture: cv2.VideoCapture) -> UInt8[np.ndarray, "h w 3"]:
-    import cv2
-
-    return cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+    rgb = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(np.rot90(rgb, -turns)) if turns else rgb

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from yolo9000.errors import ConfigError
 from yolo9000.inference.detector import Detector
@@ -134,17 +135,28 @@ def _tracker(detector: Detector, settings: TrackingSettings | None) -> Tracker:
 
 
 def _as_videos(images: Iterable[SourceImage], fps: float) -> Iterator[SourceImage]:
-    """The frames of videos as they are; images of one folder that follow one another as the frames of one video."""
+    """The frames of videos, and images of one folder that follow one another as the frames of one video.
+
+    Frames of a video whose size changes are scaled to the first size, in which its lines and zones are given.
+    """
     count, folder = 0, None
+    first: SourceImage | None = None
     for image in images:
         if image.frame is not None:
-            yield image
+            first = first if first is not None and first.name == image.name and image.frame else image
+            yield _scaled(image, first.size_wh)
             continue
         parent = str(Path(image.name).parent)
         count, folder = (count + 1 if parent == folder else 0), parent
         yield replace(
             image, name=folder if folder != "." else "images", frame=count, frames_per_second=fps, timestamp=count / fps
         )
+
+
+def _scaled(image: SourceImage, size_wh: tuple[int, int]) -> SourceImage:
+    if image.size_wh == size_wh:
+        return image
+    return replace(image, pixels=np.asarray(Image.fromarray(image.pixels).resize(size_wh)))
 
 
 def _seconds(image: SourceImage, last: float, fps: float) -> float:
