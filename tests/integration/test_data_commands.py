@@ -19,7 +19,8 @@ from yolo9000.checkpoints.darknet.weights import write_weights
 from yolo9000.cli.adapt import parse_range
 from yolo9000.cli.app import run
 from yolo9000.data.dataset import open_data, splits_of
-from yolo9000.data.duplicates import find_near_duplicates, image_hash
+from yolo9000.data.decoding import image_hash
+from yolo9000.data.duplicates import find_near_duplicates
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.inference.detector import Detector
 from yolo9000.types import Sample

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo9000.data.duplicates import Survey, duplicates_in, group_images, image_hash, near_pairs, without_duplicates
+from yolo9000.data.decoding import image_hash
+from yolo9000.data.duplicates import Survey, duplicates_in, group_images, near_pairs, without_duplicates
 from yolo9000.data.splitting import hold_out, split_survey
 from yolo9000.data.stats import SplitStats, drift_between
 from yolo9000.errors import ConfigError, DataError

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt64
+from jaxtyping import Float32, UInt64
 
 from yolo9000.data.dataset import DataSet, Split
-from yolo9000.data.duplicates import find_near_duplicates, image_hash, unreadable
-from yolo9000.data.images import load_image, pixel_limit
+from yolo9000.data.decoding import Decoded, decode_each, unreadable
+from yolo9000.data.duplicates import find_near_duplicates
+from yolo9000.data.images import pixel_limit
 from yolo9000.data.suspicious import Seen, warnings_of
 from yolo9000.errors import DataError
 from yolo9000.io.images import MAX_PIXELS
@@ -115,31 +116,29 @@ def check_splits(data_sets: Mapping[Split, DataSet], max_pixels: int = MAX_PIXEL
 
 def _check_split(data_set: DataSet, max_pixels: int) -> SplitCheck:
     split_check = SplitCheck()
-    for annotation in data_set.annotations():
+    for annotation, outcome in decode_each(data_set.annotations(), lambda annotation: annotation.sample, max_pixels):
         split_check.issues += annotation.issues
         split_check.seen.add(annotation, len(data_set.classes))
-        if annotation.sample is not None:
-            try:
-                image = load_image(annotation.sample.image, annotation.sample.name, max_pixels).pixels
-            except DataError as error:
-                split_check.issues.append(unreadable(annotation.sample, error))
-                continue
-            _count(split_check, annotation.sample, image)
+        if annotation.sample is None or outcome is None:
+            continue
+        if isinstance(outcome, DataError):
+            split_check.issues.append(unreadable(annotation.sample, outcome))
+        else:
+            _count(split_check, annotation.sample, outcome)
     return split_check
 
 
-def _count(split_check: SplitCheck, sample: Sample, image: UInt8[np.ndarray, "h w 3"]) -> None:
-    height, width = image.shape[:2]
+def _count(split_check: SplitCheck, sample: Sample, decoded: Decoded) -> None:
     split_check.images += 1
     split_check.labelled += bool(sample.image_labels)
     split_check.labels_of.update(sample.image_labels)
     split_check.names.append(sample.name)
-    split_check.hashes.append(image_hash(image))
+    split_check.hashes.append(decoded.hash)
     if sample.boxes is not None:
         split_check.boxed += 1
         split_check.boxes_of.update(sample.boxes.labels.tolist())
         sides = sample.boxes.boxes_xyxy[:, 2:] - sample.boxes.boxes_xyxy[:, :2]
-        split_check.sizes_wh.append(sides / np.array([width, height], np.float32))
+        split_check.sizes_wh.append(sides / np.array(decoded.size_wh, np.float32))
     _keep_spread(split_check.shown, sample, split_check.images)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Float64
 
 from yolo9000.data.files import json_number, to_number
 from yolo9000.data.issues import IssueError, make_issue, shown
-from yolo9000.data.json_stream import list_elements
+from yolo9000.data.json_stream import list_elements, list_stretches
 from yolo9000.data.shapes import enclosing_xywh, shape_issue
 from yolo9000.types import Issue
 
@@ -90,14 +91,16 @@ def read_contents(file: Path, *, boxes_from_shapes: bool = False) -> CocoContent
     """
     contents = CocoContents(file, boxes_from_shapes)
     image_ids: set[int] = set()
-    for key, position, element in list_elements(file, LISTS, "COCO JSON"):
-        where = f"{file}: {key}[{position}]"
-        if key == "categories":
-            _take_category(element, where, contents.categories)
-        elif key == "images":
-            _take_image(element, position, where, contents, image_ids)
-        else:
-            _take_object(element, position, where, contents)
+    for key, first, elements in list_stretches(file, LISTS, "COCO JSON"):
+        for position, element in enumerate(elements, first):
+            if key == "categories":
+                _take_category(element, _where(file, key, position), contents.categories)
+            elif key == "images":
+                _take_image(element, position, contents, image_ids)
+            elif usual := _usual_object(element, position):
+                contents.objects.extend(usual)
+            else:
+                _take_object(element, position, contents)
     _check_object_ids(contents)
     return contents
 
@@ -107,8 +110,12 @@ def read_categories(file: Path) -> dict[int, str]:
     categories: dict[int, str] = {}
     for key, position, element in list_elements(file, LISTS, "COCO JSON"):
         if key == "categories":
-            _take_category(element, f"{file}: {key}[{position}]", categories)
+            _take_category(element, _where(file, key, position), categories)
     return categories
+
+
+def _where(file: Path, key: str, position: int) -> str:
+    return f"{file}: {key}[{position}]"
 
 
 def names_by_id(categories: dict[int, str]) -> tuple[str, ...]:
@@ -130,7 +137,8 @@ def _take_category(element: object, where: str, categories: dict[int, str]) -> N
     categories[category] = name
 
 
-def _take_image(element: object, position: int, where: str, contents: CocoContents, ids: set[int]) -> None:
+def _take_image(element: object, position: int, contents: CocoContents, ids: set[int]) -> None:
+    where = _where(contents.file, "images", position)
     image_id, file_name = _whole(element, "id"), image_name(element)
     if image_id is None or not isinstance(file_name, str):
         message = f"must be an image with a whole number as id and a file_name, got {shown(element)}"
@@ -167,8 +175,32 @@ def _side(element: object, key: str) -> int:
     return int(number) if number is not None and abs(number) < _MAX_ID and number == int(number) else 0
 
 
-def _take_object(element: object, position: int, where: str, contents: CocoContents) -> None:
-    image_id = _whole(element, "image_id")
+def _usual_object(element: Any, position: int) -> array[float] | None:
+    """The row of an object as nearly all are, in a fraction of the time; None for one that `_take_object` takes."""
+    if type(element) is not dict:
+        return None
+    get: Callable[..., Any] = element.get
+    ids, marks = (get("id"), get("image_id"), get("category_id")), (get("iscrowd", 0), get("ignore", 0))
+    box, area = get("bbox"), get("area", 0.0)
+    if not (type(box) is list and len(box) == 4 and {*map(type, ids), *map(type, marks)} == _WHOLE):
+        return None
+    if not (_NUMERIC.issuperset(map(type, [*box, area])) and abs(area) < math.inf):
+        return None
+    if max(ids) > _MAX_ID or min(ids) < -_MAX_ID or not _MARKS.issuperset(marks):
+        return None
+    try:
+        return array("d", (position, *ids, *box, area if "area" in element else math.nan, *marks))
+    except OverflowError:
+        return None
+
+
+_WHOLE = {int}
+_NUMERIC = frozenset({int, float})
+_MARKS = frozenset({0, 1})
+
+
+def _take_object(element: object, position: int, contents: CocoContents) -> None:
+    image_id, where = _whole(element, "image_id"), _where(contents.file, "annotations", position)
     try:
         contents.objects.extend(_object_of(element, position, where, image_id, contents))
     except IssueError as error:
@@ -181,12 +213,12 @@ def _object_of(element: object, position: int, where: str, image_id: int | None,
         message = f"must be an object with whole numbers as image_id and category_id, got {shown(element)}"
         raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
     box = _get(element, "bbox")
-    outline = _outline(_get(element, "segmentation"))
-    if not box and outline and contents.boxes_from_shapes:
+    outline = [] if box else _outline(_get(element, "segmentation"))
+    if outline and contents.boxes_from_shapes:
         box = enclosing_xywh(outline)
     sides = [json_number(value) for value in box] if isinstance(box, list) else []
     if len(sides) != 4 or None in sides:
-        if outline and not box:
+        if outline:
             raise IssueError(shape_issue("a segmentation without bbox", where))
         message = f"bbox must be [left, top, width, height] in numbers, got {shown(box)}"
         raise IssueError(make_issue("label-syntax", where, message, "correct or delete the object", fixable=True))
@@ -228,7 +260,7 @@ def _check_object_ids(contents: CocoContents) -> None:
     for position in order[1:][ids[1:] == ids[:-1]]:  # no NaN equals another
         row = CocoObject(*rows[position].tolist())
         message = f"an object's id must be there once, {row.id:.0f} was there before"
-        where = f"{contents.file}: annotations[{row.position:.0f}]"
+        where = _where(contents.file, "annotations", int(row.position))
         issue = make_issue("id-duplicate", where, message, "give one of the two another id", fixable=True)
         contents.add_issue(issue, int(row.image_id))
 

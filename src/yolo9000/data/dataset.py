@@ -90,12 +90,13 @@ class DataSet:
         """Every image's annotation, source by source, with its issues."""
         for position, source in enumerate(self.sources):
             names, indices = self._names_of(source)
+            changed = None if np.array_equal(indices, np.arange(len(indices))) else indices
             annotations = FORMATS[source.format].read(self.root, source, names)
             if source.only is not None:
                 annotations = _only(annotations, self.root / source.only)
             for annotation in annotations:
                 if self._keeps(position, annotation):
-                    yield _renumbered(self._with_soft_labels(annotation, position), indices, position)
+                    yield _renumbered(self._with_soft_labels(annotation, position), changed, position)
 
     @cached_property
     def soft_labels(self) -> SoftLabels:
@@ -254,11 +255,13 @@ def _only(annotations: Iterator[Annotation], file: Path) -> Iterator[Annotation]
         )
 
 
-def _renumbered(annotation: Annotation, indices: Int64[np.ndarray, " n"], source: int) -> Annotation:
-    """The annotation with its labels changed from the source's numbers to the data set's."""
+def _renumbered(annotation: Annotation, indices: Int64[np.ndarray, " n"] | None, source: int) -> Annotation:
+    """The annotation with its labels changed from the source's numbers to the data set's; None: they are the same."""
     sample = annotation.sample
     if sample is None:
         return annotation
+    if indices is None:
+        return annotation if source == sample.source else replace(annotation, sample=replace(sample, source=source))
     boxes = sample.boxes
     if boxes is not None:
         labels = indices[boxes.labels]
@@ -297,7 +300,12 @@ def open_data(path: str | Path, split: Split = "train") -> DataSet:
         >>> open_dataset("pets").classes
         ('cat', 'dog')
     """
-    return _open(path, read_description(path), split)
+    described = read_description(path)
+    sources = _sources(path, described, split)
+    classes = _classes(path, described)
+    if not classes:
+        raise ConfigError(f"{path}: must have objects or name its classes, has and does neither")
+    return _data_set(path, described, sources, classes)
 
 
 def open_splits(path: str | Path) -> dict[Split, DataSet]:
@@ -306,7 +314,9 @@ def open_splits(path: str | Path) -> dict[Split, DataSet]:
     Where no image has an object and nothing names classes, there are none. Errors as of `open_data`.
     """
     described = read_description(path)
-    return {split: _open(path, described, split, allow_no_classes=True) for split in described.splits}
+    classes = _classes(path, described)
+    splits = {split: _sources(path, described, split) for split in described.splits}
+    return {split: _data_set(path, described, sources, classes) for split, sources in splits.items()}
 
 
 def splits_of(path: str | Path) -> list[Split]:
@@ -314,14 +324,17 @@ def splits_of(path: str | Path) -> list[Split]:
     return read_description(path).splits
 
 
-def _open(path: str | Path, described: Described, split: Split, *, allow_no_classes: bool = False) -> DataSet:
+def _sources(path: str | Path, described: Described, split: Split) -> tuple[SourceSettings, ...]:
     sources = tuple(described.sources.get(split) or described.sources.get(UNDIVIDED) or ())
     if not sources:
         raise ConfigError(f"{path}: has no split {split!r}; there: {', '.join(described.splits) or 'none'}")
+    return sources
+
+
+def _data_set(
+    path: str | Path, described: Described, sources: tuple[SourceSettings, ...], classes: tuple[str, ...]
+) -> DataSet:
     tree = read_tree(described.root / described.tree) if described.tree else None
-    classes = _classes(path, described)
-    if not classes and not allow_no_classes:
-        raise ConfigError(f"{path}: must have objects or name its classes, has and does neither")
     return DataSet(str(path), described.root, classes, sources, tree, described.description)
 
 

@@ -6,20 +6,19 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Int64, UInt8, UInt64
-from PIL import Image
+from jaxtyping import Int64, UInt64
 
 from yolo9000.data.dataset import DataSet, OnError, Split
-from yolo9000.data.images import load_image, read_image_file
+from yolo9000.data.decoding import Decoded, decode_each, unreadable
+from yolo9000.data.images import read_image_file
 from yolo9000.data.ledger import Ledger
 from yolo9000.errors import DataError
-from yolo9000.types import Issue, Sample
+from yolo9000.types import Sample
 
 __all__ = [
     "NEAR_BITS",
@@ -28,19 +27,15 @@ __all__ = [
     "duplicates_in",
     "find_near_duplicates",
     "group_images",
-    "image_hash",
     "near_pairs",
     "survey",
-    "unreadable",
     "without_duplicates",
 ]
 
-HASH_SIDE = 16
 NEAR_BITS = 8  # of 256: images saved again or resized differ in fewer, different ones in about half
 NEIGHBOR_BITS = 40  # of 256: frames of a video that follow each other
 _BANDS = NEAR_BITS + 1  # hashes that differ in so few bits are the same in one of the bands
 _FRAME = re.compile(r"(.*?)(\d+)$")
-_AT_ONCE = 256  # images waiting to be decoded
 
 
 @dataclass
@@ -56,56 +51,30 @@ class Survey:
     hashes: list[UInt64[np.ndarray, " 4"]] = field(default_factory=list)
 
 
-def survey(data_set: DataSet, on_error: OnError = "error", ledger: Ledger | None = None, workers: int = 2) -> Survey:
+def survey(data_set: DataSet, on_error: OnError = "error", ledger: Ledger | None = None) -> Survey:
     """Decode every image of a data set once.
 
     Args:
         data_set: one split.
         on_error: ``error`` stops at the first issue; otherwise images that cannot be decoded are left out, too.
         ledger: counts what is left out and changed.
-        workers: threads that decode.
 
     Raises:
         DataError: see `DataSet.samples`; an image cannot be decoded and ``on_error`` is ``error``; no image is left.
     """
     ledger = Ledger() if ledger is None else ledger
     surveyed = Survey()
-    with ThreadPoolExecutor(workers) as pool:
-        for batch in _batches(data_set.samples(on_error, ledger)):
-            for sample, outcome in zip(batch, pool.map(_hash_or_error, batch), strict=True):
-                if isinstance(outcome, DataError) and on_error == "error":
-                    raise outcome
-                if isinstance(outcome, DataError):
-                    ledger.leave_out(unreadable(sample, outcome))
-                else:
-                    surveyed.samples.append(sample)
-                    surveyed.hashes.append(outcome)
+    for sample, outcome in decode_each(data_set.samples(on_error, ledger), lambda sample: sample):
+        if isinstance(outcome, Decoded):
+            surveyed.samples.append(sample)
+            surveyed.hashes.append(outcome.hash)
+        elif isinstance(outcome, DataError):
+            if on_error == "error":
+                raise outcome
+            ledger.leave_out(unreadable(sample, outcome))
     if ledger and not surveyed.samples:
         raise DataError(f"{data_set.name}: nothing is left: {'; '.join(ledger.lines())}; the first: {ledger.issues[0]}")
     return surveyed
-
-
-def unreadable(sample: Sample, error: DataError) -> Issue:
-    """The issue of an image that cannot be decoded."""
-    message = str(error).removeprefix(f"{sample.name}: ")
-    return Issue("image-unreadable", sample.name, message, "replace the image, or remove it and its annotation")
-
-
-def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    batch: list[Sample] = []
-    for sample in samples:
-        batch.append(sample)
-        if len(batch) == _AT_ONCE:
-            yield batch
-            batch = []
-    yield batch
-
-
-def _hash_or_error(sample: Sample) -> UInt64[np.ndarray, " 4"] | DataError:
-    try:
-        return image_hash(load_image(sample.image, sample.name).pixels)
-    except DataError as error:
-        return error
 
 
 @dataclass(frozen=True)
@@ -181,14 +150,6 @@ def without_duplicates(surveys: Mapping[Split, Survey], duplicates: Iterable[Dup
         split: [sample for i, sample in enumerate(surveyed.samples) if (split, i) not in gone]
         for split, surveyed in surveys.items()
     }
-
-
-def image_hash(image: UInt8[np.ndarray, "h w 3"]) -> UInt64[np.ndarray, " 4"]:
-    """256 bits that hardly change when an image is resized or saved again: is each cell brighter than the next?"""
-    grey = Image.fromarray(image).convert("L")
-    cells = np.asarray(grey.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX))
-    bits = np.packbits(cells[:, :-1] > cells[:, 1:])
-    return bits.view(np.uint64)
 
 
 def find_near_duplicates(

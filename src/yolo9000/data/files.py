@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.types import Issue
@@ -23,6 +24,7 @@ __all__ = [
     "is_note",
     "is_note_name",
     "json_number",
+    "names_in",
     "numbered_lines",
     "path_inside",
     "read_text",
@@ -166,20 +168,33 @@ def csv_cells(line: str, delimiter: str = ",") -> list[str]:
         return [line]
 
 
-def entries_of(folder: Path) -> list[tuple[Path, bool]]:
-    """What a folder holds, in the order of the names, without hidden files; with whether it is a folder and no link.
+class Named(NamedTuple):
+    """What a folder holds under a name: a folder, a link, or a file."""
+
+    name: str
+    is_folder: bool
+    is_link: bool
+
+
+def names_in(folder: Path) -> list[Named]:
+    """What a folder holds, in the order of the names, without hidden files.
 
     Raises:
         IssueError: ``file-unreadable``.
     """
     try:
         with os.scandir(folder) as entries:
-            listed = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+            named = [Named(entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink()) for entry in entries]
     except OSError as error:
         message = f"must be a folder that can be read: {error.strerror}"
         suggestion = "correct its path or its permissions"
         raise IssueError(make_issue("file-unreadable", folder, message, suggestion)) from None
-    return [(folder / name, is_dir) for name, is_dir in listed if not is_hidden(name)]
+    return sorted(one for one in named if not is_hidden(one.name))
+
+
+def entries_of(folder: Path) -> list[tuple[Path, bool]]:
+    """The paths of `names_in`, with whether they are folders and no links; errors as of it."""
+    return [(folder / one.name, one.is_folder) for one in names_in(folder)]
 
 
 def is_hidden(name: str) -> bool:

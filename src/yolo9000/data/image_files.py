@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
@@ -21,6 +24,7 @@ __all__ = [
     "find_image",
     "hits_in",
     "is_image",
+    "is_image_name",
     "same_spelling",
     "size_of",
     "unknown_file",
@@ -30,7 +34,12 @@ __all__ = [
 
 def is_image(path: PurePath) -> bool:
     """Whether a file is an image by its suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return is_image_name(path.name)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is an image by its suffix."""
+    return posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def walk_images(folder: Path) -> Iterator[Path | Issue]:
@@ -59,10 +68,10 @@ def size_of(image: ImageFile, where: str, missing: str = "image-missing") -> tup
     Raises:
         IssueError: of that code, or ``image-unreadable``.
     """
-    check_there(image, where, missing)
     try:
         return image_size(image, str(image.path) if image.offset is None else where)
     except DataError as error:
+        check_there(image, where, missing)
         message = f"its image must be one that can be read: {error}"
         raise IssueError(make_issue("image-unreadable", where, message, "replace the image")) from None
 
@@ -107,6 +116,9 @@ def duplicate_image(name: str, where: str) -> Issue:
 
 # --- Images by the names that files give them. ---
 
+_UNUSUAL = re.compile(r"\.\.|^[/\\]|:")
+"""Parts of names that may lead out of a folder."""
+
 
 def find_image(folder: Path, name: str, where: str) -> Path:
     """The image file in a folder that a file names.
@@ -117,9 +129,9 @@ def find_image(folder: Path, name: str, where: str) -> Path:
     Raises:
         IssueError: ``path-outside``: the name leads out of the folder.
     """
-    written = folder / name
-    if name and ".." not in PurePath(name).parts and written.is_relative_to(folder) and is_file(written):
-        return written
+    written = os.path.join(folder, name)  # noqa: PTH118  several times as fast as paths, for every image of a data set
+    if name and not _UNUSUAL.search(name) and os.path.isfile(written):  # noqa: PTH113
+        return Path(written)
     for variant in _variants(name):
         if is_file(folder / variant):
             return folder / variant

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from yolo9000.data.files import entries_of, is_folder, is_hidden
-from yolo9000.data.image_files import is_image
+from yolo9000.data.files import is_folder, names_in
+from yolo9000.data.image_files import is_image_name
 from yolo9000.data.issues import IssueError
 from yolo9000.data.split_names import by_split
 
@@ -67,7 +67,7 @@ class Listing:
 
     def images(self, folder: str = "") -> list[str]:
         """The image files in a folder, by name."""
-        return [name for name in self._read(folder)[0] if is_image(PurePosixPath(name))]
+        return [name for name in self._read(folder)[0] if is_image_name(name)]
 
     def image_count(self, folder: str = "", depth: int = 4) -> int:
         """Number of the images in a folder and in those below."""
@@ -129,12 +129,12 @@ class Listing:
 
     def _scan(self, folder: str) -> tuple[list[str], list[str]]:
         try:
-            entries = entries_of(self.root / folder)
+            there = names_in(self.root / folder)
         except IssueError:
             return [], []
-        folders = {path.name for path, is_dir in entries if is_dir or (path.is_symlink() and is_folder(path))}
-        files = [path.name for path, _ in entries if path.name not in folders]
-        return [name for name in files if not is_hidden(name)], sorted(folders)
+        linked = {one.name for one in there if one.is_link and is_folder(self.root / folder / one.name)}
+        folders = {one.name for one in there if one.is_folder} | linked
+        return [one.name for one in there if one.name not in folders], sorted(folders)
 
     def _documents(self, folder: str, suffixes: Sequence[str], depth: int) -> Iterator[str]:
         yield from (join(folder, name) for name in self.files(folder, *suffixes))

@@ -32,6 +32,7 @@ from PIL import (
 )
 
 from yolo9000.io.files import one_line, open_file, reading, without_password
+from yolo9000.io.jpeg_header import HEAD_BYTES, plain_jpeg_size
 from yolo9000.io.streams import SCHEME, fetch, read_stdin
 from yolo9000.types import SourceImage
 
@@ -162,10 +163,16 @@ def read_size(source: str | Path | bytes, *, name: str | None = None, max_pixels
             whole is not looked at.
     """
     called = name_of(source) if name is None else name
-    with (
-        io.BytesIO(source) if isinstance(source, bytes) else open_file(Path(source), called, MAX_FILE_BYTES) as stream,
-        open_image(stream, called, max_pixels) as image,
-    ):
+    with io.BytesIO(source) if isinstance(source, bytes) else open_file(Path(source), called, MAX_FILE_BYTES) as stream:
+        return _size_in(stream, called, max_pixels)
+
+
+def _size_in(stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int) -> tuple[int, int]:
+    if size := plain_jpeg_size(stream.read(HEAD_BYTES)):
+        check_pixels(size, name, max_pixels)
+        return size
+    stream.seek(0)
+    with open_image(stream, name, max_pixels) as image:
         width, height = image.size
         return (height, width) if _lies_on_side(image, stream) else (width, height)
 

@@ -13,7 +13,7 @@ __all__ = ["HEAD_BYTES", "plain_jpeg_size"]
 
 HEAD_BYTES = 2048
 _START = b"\xff\xd8\xff"
-_SIZES = {0xC0, 0xC1, 0xC2}
+_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive
 _SCAN = 0xDA
 _CHANNELS = (1, 3, 4)
 
@@ -30,32 +30,31 @@ def plain_jpeg_size(head: bytes) -> tuple[int, int] | None:
         return None
     size, at = None, 2
     while at + 4 <= len(head) and head[at] == 0xFF:
-        marker, (length,) = head[at + 1], struct.unpack_from(">H", head, at + 2)
+        marker, length = head[at + 1], head[at + 2] << 8 | head[at + 3]
         segment, at = head[at + 4 : at + 2 + length], at + 2 + length
         if at > len(head) or length < 2:
             return None
         if marker == _SCAN:
             return size
-        if marker in _SIZES:
-            if size is not None or not _is_frame(segment):
+        if marker in _FRAMES and size is None:
+            size = _size_in(segment)
+            if size is None:
                 return None
-            size = struct.unpack(">HH", segment[3:5] + segment[1:3])
         elif marker not in _USUAL or not _USUAL[marker](segment):
             return None
     return None
 
 
-def _is_frame(segment: bytes) -> bool:
-    """Whether 8 bits, a width, a height, and as many channels as Pillow takes stand there."""
-    return len(segment) > 5 and segment[5] in _CHANNELS and len(segment) == 6 + 3 * segment[5] and _is_plain(segment)
+def _size_in(segment: bytes) -> tuple[int, int] | None:
+    """The size that a frame header gives, which must be of 8 bits and of as many channels as Pillow takes."""
+    if len(segment) < 6 or segment[0] != 8 or segment[5] not in _CHANNELS or len(segment) != 6 + 3 * segment[5]:
+        return None
+    height, width = struct.unpack(">HH", segment[1:5])
+    return (width, height) if width and height else None
 
 
-def _is_plain(segment: bytes) -> bool:
-    return segment[0] == 8 and any(segment[1:3]) and any(segment[3:5])
-
-
-def _is_quantization(segment: bytes) -> bool:
-    """Whether whole tables stand there."""
+def _are_tables(segment: bytes) -> bool:
+    """Whether whole quantization tables stand there, of 8 or 16 bits."""
     at = 0
     while at < len(segment):
         at += 65 if segment[at] < 16 else 129
@@ -66,7 +65,15 @@ def _is_version(segment: bytes) -> bool:
     return len(segment) >= 12
 
 
+def _is_any(_: bytes) -> bool:
+    return True
+
+
 _USUAL: dict[int, Callable[[bytes], bool]] = {
-    **{0xC4: lambda _: True, 0xDB: _is_quantization, 0xDD: lambda _: True, 0xFE: lambda _: True},
-    **{0xE0: _is_version, 0xEE: _is_version},
+    0xC4: _is_any,  # Huffman tables
+    0xDB: _are_tables,
+    0xDD: _is_any,  # restart interval
+    0xE0: _is_version,  # JFIF
+    0xEE: _is_version,  # Adobe
+    0xFE: _is_any,  # a comment
 }

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, ClassVar, Final, Literal
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from yolo9000.data.coco_contents import (
     LISTS,
@@ -35,7 +36,7 @@ from yolo9000.data.coco_contents import (
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_files import check_declared_size, duplicate_image, find_image, size_of
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
-from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue
+from yolo9000.data.issues import IssueError, RawBox, faultless_boxes, make_boxes, make_issue
 from yolo9000.data.json_stream import list_elements
 from yolo9000.data.labels import ClassIndices
 from yolo9000.data.listing import Listing
@@ -45,7 +46,7 @@ from yolo9000.errors import DataError
 from yolo9000.io.files import replacing
 from yolo9000.io.naming import OutputNames
 from yolo9000.taxonomy.class_names import COCO, COCO_CATEGORY_IDS
-from yolo9000.types import Annotation, ImageFile, Issue, Sample
+from yolo9000.types import Annotation, BoxAnnotations, ImageFile, Issue, Sample
 
 __all__ = [
     "NAME",
@@ -323,6 +324,17 @@ class _Reader:
         rows = rows_of(contents)
         self._rows = rows[np.argsort(rows[:, 2], kind="stable")]
         self._image_ids = self._rows[:, 2]
+        left_top, size = self._rows[:, 4:6], self._rows[:, 6:8]
+        self._sides = np.concatenate([left_top, left_top + size], axis=1)
+        self._labels = self._labels_of(self._rows[:, 3])
+        self._crowd, self._difficult = self._rows[:, 9] == 1, self._rows[:, 10] == 1
+
+    def _labels_of(self, category_ids: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """The label of each; -1 for those that are no category or no class."""
+        known, positions = np.unique(category_ids, return_inverse=True)
+        names = [_name_among(self._indices, self._contents.categories.get(int(category), "")) for category in known]
+        labels = [self._indices.of(name, "") if name in self._indices else -1 for name in names]
+        return np.array(labels, np.int64)[positions]
 
     def read_loose(self) -> Iterator[Annotation]:
         """The issues of no image, and the objects of images that are not there."""
@@ -350,7 +362,7 @@ class _Reader:
             return Annotation(None, (duplicate_image(image.file_name, where), *issues))
         self._paths.add(file.path)
         try:
-            boxes, box_issues = make_boxes(self._raw_boxes(image.id, issues), size_wh)
+            boxes, box_issues = self._boxes(image.id, size_wh, issues)
         except IssueError as error:
             return Annotation(None, (error.issue, *issues))
         name = image.file_name.replace("\\", "/")
@@ -379,10 +391,21 @@ class _Reader:
                 issues.append(error.issue)
         return size_wh
 
-    def _raw_boxes(self, image_id: int, issues: list[Issue]) -> list[RawBox]:
+    def _boxes(
+        self, image_id: int, size_wh: tuple[int, int], issues: list[Issue]
+    ) -> tuple[BoxAnnotations, list[Issue]]:
         first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
+        own = slice(first, last)
+        labels, marks = self._labels[own], (self._difficult[own], self._crowd[own])
+        if len(labels) and labels.min() >= 0:
+            boxes = faultless_boxes(self._sides[own], labels, *marks, self._rows[own, 8], size_wh)
+            if boxes is not None:
+                return boxes, []
+        return make_boxes(self._raw_boxes(self._rows[own], issues), size_wh)
+
+    def _raw_boxes(self, rows: Float64[np.ndarray, "n 11"], issues: list[Issue]) -> list[RawBox]:
         raw = []
-        for row in self._rows[first:last].tolist():
+        for row in rows.tolist():
             try:
                 raw.append(self._raw_box(CocoObject(*row)))
             except IssueError as error:
