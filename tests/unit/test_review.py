@@ -16,9 +16,9 @@ def record(*boxes: tuple[str, float]) -> dict[str, Any]:
     return {"boxes": [{"id": node_id, "score": score} for node_id, score in boxes]}
 
 
-def test_uncertainty_is_highest_at_one_half() -> None:
-    assert uncertainty(record(("n4", 0.5))["boxes"]) == 1
-    assert uncertainty(record(("n4", 0.9), ("n6", 0.3))["boxes"]) == pytest.approx((0.2 + 0.6) / 2)
+def test_uncertainty_is_the_expected_number_of_errors() -> None:
+    assert uncertainty(record(("n4", 0.5))["boxes"]) == 0.5
+    assert uncertainty(record(("n4", 0.9), ("n6", 0.3))["boxes"]) == pytest.approx(0.1 + 0.3)
     assert uncertainty([]) == NOTHING_SEEN
 
 
@@ -27,8 +27,8 @@ def test_what_was_not_seen_before_comes_before_what_was() -> None:
     records = [record(("n4", 0.5)), record(("n4", 0.5)), record(("n6", 0.8)), {"error": "truncated"}]
     first, second, third = choose(records, TREE, 5)
     assert (first.index, second.index, third.index) == (0, 2, 1)
-    assert first == Choice(0, 1.0, 1.0)
-    assert second.uncertainty == pytest.approx(0.4)
+    assert first == Choice(0, 0.5, 1.0)
+    assert second.uncertainty == pytest.approx(0.2)
     assert (second.novelty, third.novelty) == (1.0, 0.0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yolo9000.labeling.suspects import Suspect, _Image
+from yolo9000.labeling.suspects import Suspect, ranked, suspects_in
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import BoxAnnotations, Detections, ImageFile, Sample
 
@@ -31,7 +31,7 @@ def suspects(
         (200, 100),
     )
     sample = Sample("a.png", ImageFile(Path("a.png")), "a.xml", (200, 100), gt)
-    return list(_Image(sample, gt, detections, TREE).suspects())
+    return suspects_in(sample, gt, detections, TREE)
 
 
 @pytest.mark.parametrize(("predicted", "apart"), [(VEHICLE, 1.0), (CAT, 1 / 2), (COLLIE, 1 / 3)])
@@ -80,3 +80,21 @@ def test_an_object_in_a_crowd_is_not_missing() -> None:
     inside, outside = (20.0, 20.0, 30.0, 30.0), (104.0, 20.0, 130.0, 30.0)  # of the second 6 of 26 columns
     got = suspects([(BOX, DOG)], [(inside, DOG, 0.9), (outside, DOG, 0.8)], crowd=True)
     assert [(one.kind, one.box_xyxy) for one in got] == [("missing", outside)]
+
+
+def contradicted(label: str, predicted: str, suspicion: float) -> Suspect:
+    return Suspect(suspicion, "label", "a.png", "a.xml", BOX, label, predicted, suspicion)
+
+
+def test_a_usual_confusion_is_less_suspicious_than_a_rare_one() -> None:
+    """Of 400 collies 2 are usual; four at .5 have 1.5 beside each, so that .5 x 2 / 3.5 is left."""
+    missing = Suspect(0.3, "missing", "a.png", "a.xml", BOX, None, "cat", 0.3)
+    suspects = [*[contradicted("collie", "cat", 0.5)] * 4, missing, contradicted("collie", "vehicle", 0.4)]
+    got = ranked(suspects, {"collie": 400})
+    assert [(one.kind, one.predicted) for one in got[:2]] == [("label", "vehicle"), ("missing", "cat")]
+    assert [one.suspicion for one in got] == pytest.approx([0.4, 0.3, *[0.5 * 2 / 3.5] * 4])
+
+
+def test_of_few_boxes_a_confusion_becomes_usual_at_one() -> None:
+    got = ranked([contradicted("collie", "cat", 0.8), contradicted("collie", "cat", 0.6)], {"collie": 10})
+    assert [one.suspicion for one in got] == pytest.approx([0.8 / 1.6, 0.6 / 1.8])

@@ -25,7 +25,7 @@ __all__ = ["MIN_SCORE", "Choice", "choices_csv", "choose", "excluded_names", "un
 MIN_SCORE = 0.05
 """Boxes below this are noise."""
 NOTHING_SEEN = 0.25
-"""Uncertainty of an image without any box: it is empty, or shows what the detector does not know."""
+"""Expected errors in an image without any box: it is empty, or shows what the detector does not know."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Choice:
 
     Attributes:
         index: its position among the images.
-        uncertainty: 0 to 1; see `uncertainty`.
+        uncertainty: 0 or more; see `uncertainty`.
         novelty: 0 to 1: how much its predictions differ from those of the most similar image chosen before.
     """
 
@@ -44,9 +44,10 @@ class Choice:
 
 
 def uncertainty(boxes: Sequence[Mapping[str, Any]]) -> float:
-    """How unsure a detector is of an image: the mean over its boxes of 1 - abs(2 x score - 1), which is 1 at .5.
+    """How unsure a detector is of an image: of how many of its boxes it is wrong on average.
 
-    The score is objectness x P(label), so doubt about the object and about its label both count.
+    The sum over the boxes of min(score, 1 - score). The score is objectness x P(label), so doubt about the object and
+    about its label both count. A sum, since an image with many objects teaches more, and takes as many clicks more.
 
     Example:
         >>> uncertainty([{"score": 0.5}, {"score": 0.95}])
@@ -54,7 +55,8 @@ def uncertainty(boxes: Sequence[Mapping[str, Any]]) -> float:
     """
     if not boxes:
         return NOTHING_SEEN
-    return round(float(np.mean([1 - abs(2 * box["score"] - 1) for box in boxes])), 9)
+    scores = [float(box["score"]) for box in boxes]
+    return round(sum(min(score, 1 - score) for score in scores), 9)
 
 
 def choose(records: Sequence[Mapping[str, Any]], tree: WordTree, count: int) -> list[Choice]:
