@@ -72,7 +72,7 @@ def suppression(boxes: int, labels: int) -> float:
     cxcywh = np.concatenate([centers, sizes], axis=1).astype(np.float32)
     scores = rng.random(boxes).astype(np.float32)
     candidates = Candidates(np.arange(boxes), scores, cxcywh)
-    labelled = LabelledBoxes(np.arange(boxes), rng.integers(0, labels, boxes), scores, ())
+    labelled = LabelledBoxes(np.arange(boxes), rng.integers(0, labels, boxes), scores)
     return 1e3 * seconds(lambda: remaining(candidates, labelled, DetectionSettings()))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
@@ -61,8 +61,7 @@ class SourceImage:
         return width, height
 
 
-@dataclass(frozen=True)
-class PathStep:
+class PathStep(NamedTuple):
     """One node on a path down a label tree.
 
     Attributes:
@@ -78,8 +77,7 @@ class PathStep:
     probability: float
 
 
-@dataclass(frozen=True)
-class TreeAnswer:
+class TreeAnswer(NamedTuple):
     """Why a detection on a label tree has its label.
 
     Attributes:
@@ -203,10 +201,10 @@ class Detections:
         }
         if self.answers:
             answer = self.answers[i]
-            record["path"] = [vars(step) for step in answer.path]
+            record["path"] = [step._asdict() for step in answer.path]
             record["stopped"] = answer.stopped
-            record["next_best"] = vars(answer.next_best) if answer.next_best else None
-            record["runner_up"] = vars(answer.runner_up) if answer.runner_up else None
+            record["next_best"] = answer.next_best._asdict() if answer.next_best else None
+            record["runner_up"] = answer.runner_up._asdict() if answer.runner_up else None
         return record
 
     def to_coco(self, image_id: int | str, category_ids: dict[int, int] | None = None) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from support.heads import (
     heads,
     image_sizes,
     parents_of_trees,
+    paths_of,
     tree_of,
 )
 
@@ -30,7 +31,6 @@ from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.inference.suppress import LabelledBoxes, remaining, tree_nms
 from yolo9000.inference.tree_decode import decode_tree
-from yolo9000.taxonomy.wordtree import TreePath
 from yolo9000.types import Detections
 
 CLOSE = 1e-5
@@ -261,8 +261,8 @@ class Scene:
         candidates = np.repeat(np.arange(count), each)
         labels = np.array([label for n in each for label in rng.permutation(len(tree))[:n]], np.int64)
         scores = (rng.integers(1, 5, len(labels)) / 4).astype(np.float32)
-        tree_paths = [TreePath(path, (0.5,) * len(path), None, None) for path in map(tree.path, labels.tolist())]
-        return LabelledBoxes(candidates, labels, scores, () if flat else tree_paths)
+        paths = None if flat else paths_of([tree.path(label) for label in labels.tolist()])
+        return LabelledBoxes(candidates, labels, scores, paths)
 
 
 @st.composite
@@ -339,7 +339,8 @@ def test_suppression_along_paths_and_among_siblings(scene: Scene, overlap: float
 
 def tree_nms_arguments(scene: Scene, labelled: LabelledBoxes, indices: list[int]) -> tuple:
     boxes = np.array([scene.corners[labelled.candidates[i]] for i in indices], np.float32).reshape(-1, 4)
-    return boxes, labelled.scores[indices], [labelled.paths[i].nodes for i in indices]
+    assert labelled.paths is not None
+    return boxes, labelled.scores[indices], labelled.paths.nodes[indices]
 
 
 @settings(deadline=None, max_examples=150)

@@ -52,7 +52,7 @@ def test_the_listed_nodes_decode_as_the_whole_tree_does(recipe: HeadRecipe, hier
     assert tree is not None
     listed = probable_nodes(case.lazy, 0, case.head, candidates, MIN_PROBABILITY)
     paths = decode_tree(case.dense, 0, tree, candidates, DetectionSettings(hier_thresh=hier_thresh))
-    assert [decoded(one, tree, hier_thresh) for one in listed] == paths
+    assert [decoded(one, tree, hier_thresh) for one in listed] == list(paths)
 
 
 @settings(max_examples=25)

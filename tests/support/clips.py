@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo9000.inference.tree_decode import tree_answer
+from yolo9000.inference.tree_decode import tree_answers
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections
 
@@ -170,5 +170,4 @@ def _answer(rng: np.random.Generator, label: int, noise: Noise):
     def of_groups(_: np.ndarray, groups: np.ndarray) -> np.ndarray:
         return conditionals[TREE.groups == groups[0]]
 
-    (path,) = TREE.decode(of_groups, 1, HIER_THRESH)
-    return tree_answer(TREE, path)
+    return tree_answers(TREE, TREE.decode(of_groups, 1, HIER_THRESH))[0]

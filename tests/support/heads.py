@@ -6,6 +6,7 @@ package's functions use `random`, which Hypothesis does not allow inside a strat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from yolo9000.architectures.head import Head
 from yolo9000.inference.head_output import DenseClassLogits, HeadOutput, LazyClassLogits
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.taxonomy.wordtree import WordTree
+from yolo9000.taxonomy.wordtree import TreePaths, WordTree
 from yolo9000.types import ResizeMode
 
 CELL = 32  # pixels of the network's input that a cell spans
@@ -41,6 +42,14 @@ def parents_of_trees(draw: st.DrawFn, nodes: st.SearchStrategy[int]) -> list[int
 
 def tree_of(parents: list[int]) -> WordTree:
     return WordTree.from_parents(parents, names=[f"name {i % 7}" for i in range(len(parents))])
+
+
+def paths_of(nodes: Sequence[Sequence[int]]) -> TreePaths:
+    """Paths through the given nodes, each with half the probability of its parent; nothing was refused."""
+    count, depth = len(nodes), max(map(len, nodes), default=1)
+    rows = np.array([[*path, *[-1] * (depth - len(path))] for path in nodes], np.int64).reshape(count, depth)
+    none, zeros = np.full(count, -1), np.zeros(count)
+    return TreePaths(rows, np.where(rows < 0, 1, 0.5), none, zeros, none, zeros)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.heads import paths_of
 
 from yolo9000.architectures.head import Head
 from yolo9000.inference.decode import decode, flat_scores, label_candidates
@@ -356,7 +357,8 @@ AWAY = [50, 0, 60, 10]
 
 def stands(*objects: tuple[list[int], float, tuple[int, ...]], threshold: float = 0.45) -> list[int]:
     boxes, scores, paths = zip(*objects, strict=True)
-    return tree_nms(np.array(boxes, np.float32), np.array(scores, np.float32), paths, threshold).tolist()
+    nodes = paths_of(paths).nodes
+    return tree_nms(np.array(boxes, np.float32), np.array(scores, np.float32), nodes, threshold).tolist()
 
 
 def test_terrier_hides_the_dog_it_is() -> None:
@@ -400,7 +402,7 @@ def test_what_fell_hides_nothing() -> None:
 
 
 def test_nothing_to_suppress() -> None:
-    none = tree_nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), [], 0.5)
+    none = tree_nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 3), np.int64), 0.5)
     assert none.tolist() == []
 
 

@@ -138,7 +138,7 @@ def asker(tree: WordTree, conditionals: np.ndarray) -> Callable[[np.ndarray, np.
 
 
 def decode(tree: WordTree, conditionals: np.ndarray, threshold: float, rule: str = "conditional") -> list[TreePath]:
-    return tree.decode(asker(tree, conditionals), len(conditionals), threshold, rule)
+    return list(tree.decode(asker(tree, conditionals), len(conditionals), threshold, rule))
 
 
 # The likeliest way: animal .75, dog .5, hound .75. Paths: .75, .375, .28125.
@@ -232,7 +232,22 @@ def test_no_objects() -> None:
     def never(objects: np.ndarray, groups: np.ndarray) -> np.ndarray:
         raise AssertionError("nothing must be asked")
 
-    assert TREE.decode(never, 0, 0.5) == []
+    assert list(TREE.decode(never, 0, 0.5)) == []
+
+
+def test_paths_in_arrays() -> None:
+    other = np.array([0.25, 0.75, 0.5, 0.375, 0.125, 1.0, 0.25, 0.75])
+    paths = TREE.decode(asker(TREE, np.stack([CONDITIONALS, other])), 2, 0.3)
+    assert paths.nodes.tolist() == [[0, 2, -1], [1, 5, -1]]  # below dog nothing was entered
+    assert paths.labels.tolist() == [2, 5]
+    assert paths.probabilities.tolist() == [0.375, 0.75]
+    assert paths[0] == paths[:1][0] == TreePath((0, 2), (0.75, 0.5), (7, 0.75), (3, 0.375))
+    assert list(paths.select(np.array([1, 0, 1]))) == [paths[1], paths[0], paths[1]]
+    elsewhere = paths.renumbered(np.arange(8) * 10)
+    assert list(elsewhere) == [
+        TreePath((0, 20), (0.75, 0.5), (70, 0.75), (30, 0.375)),
+        TreePath((10, 50), (0.75, 1.0), None, None),
+    ]
 
 
 LEVELS = 15

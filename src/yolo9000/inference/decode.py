@@ -14,7 +14,7 @@ from yolo9000.inference.head_output import Candidates, HeadOutput, class_scores,
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.inference.suppress import LabelledBoxes, remaining
-from yolo9000.inference.tree_decode import decode_tree, decode_within, tree_answer
+from yolo9000.inference.tree_decode import decode_tree, decode_within, tree_answers
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections
 
@@ -64,7 +64,7 @@ def decode_candidates(
         kept = kept[query.keep[labelled.labels[kept]]]
     kept = kept[np.argsort(-labelled.scores[kept], kind="stable")][: settings.max_detections]
     boxes = candidates.boxes_cxcywh[labelled.candidates[kept]] * np.array([*image_wh, *image_wh], np.float32)
-    answers = (tree_answer(head.tree, labelled.paths[i]) for i in kept) if head.tree and labelled.paths else ()
+    answers = tree_answers(head.tree, labelled.paths.select(kept)) if head.tree and labelled.paths is not None else ()
     names = query.names(head)
     return Detections(
         boxes_xyxy=clip(cxcywh_to_xyxy(boxes), image_wh),
@@ -72,7 +72,7 @@ def decode_candidates(
         labels=labelled.labels[kept],
         names=tuple(names[label] for label in labelled.labels[kept]),
         size_wh=image_wh,
-        answers=tuple(answers),
+        answers=answers,
     )
 
 
@@ -92,7 +92,7 @@ def label_candidates(
         return _label_by_tree(output, image, head.tree, candidates, settings, query)
     scores = flat_scores(output, image, head, candidates, query)
     indices, labels = np.nonzero(scores > settings.conf_threshold)
-    return LabelledBoxes(indices, labels, scores[indices, labels], ())
+    return LabelledBoxes(indices, labels, scores[indices, labels])
 
 
 def flat_scores(
@@ -116,8 +116,7 @@ def _label_by_tree(
         scores, paths = candidates.objectness, decode_tree(output, image, tree, candidates, settings)
     else:
         scores, paths = decode_within(output, image, tree, query.within, candidates, settings)
-    labels = np.array([path.nodes[-1] for path in paths], np.int64)
     if settings.hier_decoding == "conditional":
-        scores = scores * np.array([np.prod(path.conditionals) for path in paths], np.float32)
+        scores = scores * paths.probabilities.astype(np.float32)
     passing = np.flatnonzero(scores > settings.conf_threshold)
-    return LabelledBoxes(passing, labels[passing], scores[passing], [paths[i] for i in passing])
+    return LabelledBoxes(passing, paths.labels[passing], scores[passing], paths.select(passing))

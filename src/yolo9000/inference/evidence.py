@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.inference.tree_decode import in_whole_tree, tree_answer
+from yolo9000.inference.tree_decode import tree_answers
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections, PathStep, TreeAnswer
 
@@ -71,8 +71,8 @@ class Evidence:
         part = self._part.tree if self._part else tree
         nodes = self._part.nodes if self._part else np.arange(len(tree))
         conditionals = partial(self._conditionals, part, nodes)
-        (path,) = part.decode(conditionals, 1, self._settings.hier_thresh, self._settings.hier_decoding)
-        return tree_answer(tree, in_whole_tree(path, nodes))
+        paths = part.decode(conditionals, 1, self._settings.hier_thresh, self._settings.hier_decoding)
+        return tree_answers(tree, paths.renumbered(nodes))[0]
 
     def _conditionals(
         self,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -130,25 +129,17 @@ class LazyClassLogits:
         return out
 
     def segments(self, image: int, anchors: Int64[np.ndarray, " m"]) -> Segments:
-        """See `ClassLogits.segments`. Anchors of one prior that ask for the same classes are computed together."""
+        """See `ClassLogits.segments`."""
         _, c, h, w = self.features.shape
         prior, cell = np.divmod(anchors, h * w)
-        features = np.ascontiguousarray(self.features[image].reshape(c, h * w).T[cell])
+        features = list(np.ascontiguousarray(self.features[image].reshape(c, h * w).take(cell, axis=1).T))
+        weights = list(self.weights)
 
         def of(items: np.ndarray, firsts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-            keys = prior[items] * self.weights.shape[1] + firsts
-            order = np.argsort(keys, kind="stable")
-            items, firsts, sizes = items[order], firsts[order], sizes[order]
-            ends = np.cumsum(sizes)
-            out = np.empty(int(ends[-1]), np.float32)
-            runs = [0, *(np.flatnonzero(np.diff(keys[order])) + 1).tolist(), len(items)]
-            for begin, end in pairwise(runs):
-                a, first, size = prior[items[begin]], firsts[begin], sizes[begin]
-                part = out[ends[begin] - size : ends[end - 1]].reshape(end - begin, size)
-                np.vecdot(features[items[begin:end], None], self.weights[a, first : first + size], out=part)
-            out += self.biases[np.repeat(prior[items], sizes), ranges(firsts, sizes)]
-            back = np.argsort(order)
-            return np.asarray(out[ranges((ends - sizes)[back], sizes[back])])
+            asked = zip(items.tolist(), prior[items].tolist(), firsts.tolist(), (firsts + sizes).tolist(), strict=True)
+            products = [np.vecdot(features[item], weights[a][first:last]) for item, a, first, last in asked]
+            biases = self.biases[np.repeat(prior[items], sizes), ranges(firsts, sizes)]
+            return np.asarray(np.concatenate(products) + biases)
 
         return of
 

@@ -5,7 +5,6 @@ Darknet: src/box.c do_nms_sort, do_nms_obj.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +13,11 @@ from jaxtyping import Bool, Float, Float32, Int64
 from yolo9000.boxes import cxcywh_to_xyxy, nms, suppress
 from yolo9000.inference.head_output import Candidates
 from yolo9000.inference.settings import DetectionSettings
-from yolo9000.taxonomy.wordtree import TreePath
+from yolo9000.taxonomy.wordtree import TreePaths
 
 __all__ = ["LabelledBoxes", "remaining", "tree_nms"]
 
-NO_PARENT = -1
+NO_NODE = -1
 
 
 @dataclass(frozen=True)
@@ -29,26 +28,26 @@ class LabelledBoxes:
         candidates: index of each among the candidates.
         labels: class, or node of the tree.
         scores: above the confidence threshold.
-        paths: on a tree the path to each label; empty for flat classes.
+        paths: on a tree the path to each label; None for flat classes.
     """
 
     candidates: Int64[np.ndarray, " d"]
     labels: Int64[np.ndarray, " d"]
     scores: Float32[np.ndarray, " d"]
-    paths: Sequence[TreePath]
+    paths: TreePaths | None = None
 
 
 def remaining(candidates: Candidates, labelled: LabelledBoxes, settings: DetectionSettings) -> Int64[np.ndarray, " r"]:
     """Indices of the labelled boxes that no other one suppresses; see `DetectionSettings.suppression`."""
     all_boxes = cxcywh_to_xyxy(candidates.boxes_cxcywh)
     boxes = all_boxes[labelled.candidates]
-    by_path = labelled.paths and settings.hier_decoding == "conditional"
+    by_path = labelled.paths is not None and settings.hier_decoding == "conditional"
     match settings.suppression or ("path" if by_path else "label"):
         case "objectness":
             best = nms(all_boxes, candidates.objectness, settings.nms_iou)
             return np.flatnonzero(np.isin(labelled.candidates, best))
-        case "path" if labelled.paths:
-            return tree_nms(boxes, labelled.scores, [path.nodes for path in labelled.paths], settings.nms_iou)
+        case "path" if labelled.paths is not None:
+            return tree_nms(boxes, labelled.scores, labelled.paths.nodes, settings.nms_iou)
         case _:
             kept = nms(boxes, labelled.scores, settings.nms_iou, labelled.labels)
             return kept[np.argsort(labelled.labels[kept], kind="stable")]
@@ -57,7 +56,7 @@ def remaining(candidates: Candidates, labelled: LabelledBoxes, settings: Detecti
 def tree_nms(
     boxes_xyxy: Float[np.ndarray, "d 4"],
     scores: Float[np.ndarray, " d"],
-    paths: Sequence[tuple[int, ...]],
+    paths: Int64[np.ndarray, "d depth"],
     threshold: float,
 ) -> Int64[np.ndarray, " kept"]:
     """Suppression on a tree: of one object, the deepest label on a path is kept.
@@ -70,25 +69,21 @@ def tree_nms(
     Args:
         boxes_xyxy: the boxes.
         scores: their scores.
-        paths: nodes from the root to each box's label.
+        paths: nodes from the root to each box's label; -1 after it.
         threshold: IoU above which boxes overlap.
 
     Returns:
         Indices of the boxes that are kept, deepest labels first.
     """
-    depths = np.array([len(path) for path in paths], np.int64)
-    labels = np.array([path[-1] for path in paths], np.int64)
-    order = np.lexsort((-scores, -depths))
-    steps = np.full((len(paths), int(depths.max(initial=0))), -1, np.int64)
-    for row, path in zip(steps, paths, strict=True):
-        row[: len(path)] = path
-
-    parents = np.array([path[-2] if len(path) > 1 else NO_PARENT for path in paths], np.int64)
+    depths = (paths != NO_NODE).sum(axis=1)
+    every = np.arange(len(paths))
+    labels = paths[every, depths - 1]
+    parents = np.where(depths > 1, paths[every, depths - 2], NO_NODE)
 
     def one_object(first: Int64[np.ndarray, " p"], others: Int64[np.ndarray, " p"]) -> Bool[np.ndarray, " p"]:
-        on_path = steps[first, depths[others] - 1] == labels[others]
-        siblings = (parents[first] == parents[others]) & (parents[others] != NO_PARENT)
+        on_path = paths[first, depths[others] - 1] == labels[others]
+        siblings = (parents[first] == parents[others]) & (parents[others] != NO_NODE)
         return np.asarray(on_path | siblings)
 
-    roots = np.array([path[0] for path in paths], np.int64)
-    return suppress(boxes_xyxy, order, threshold, roots, one_object)
+    order = np.lexsort((-scores, -depths))
+    return suppress(boxes_xyxy, order, threshold, groups=paths[:, 0], same=one_object)

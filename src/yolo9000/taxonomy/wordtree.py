@@ -17,27 +17,9 @@ from jaxtyping import Bool, Float, Int64
 from yolo9000.choices import DecodingRule
 from yolo9000.errors import TreeError, nearest
 from yolo9000.taxonomy.class_names import index_names
+from yolo9000.taxonomy.tree_paths import Choices, Decodings, TreePath, TreePaths
 
-__all__ = ["DecodingRule", "TreePath", "WordTree"]
-
-
-@dataclass(frozen=True)
-class TreePath:
-    """The path that hierarchical decoding took for one object.
-
-    Attributes:
-        nodes: the path, from a root to the predicted node.
-        conditionals: P(node | parent) of each node of the path.
-        refused: the most probable child of the predicted node and its conditional probability; None at a leaf, and
-            where the root itself did not reach the threshold.
-        runner_up: the most probable sibling of the predicted node and its conditional probability; None if it has no
-            siblings.
-    """
-
-    nodes: tuple[int, ...]
-    conditionals: tuple[float, ...]
-    refused: tuple[int, float] | None
-    runner_up: tuple[int, float] | None
+__all__ = ["DecodingRule", "TreePath", "TreePaths", "WordTree"]
 
 
 @dataclass(frozen=True)
@@ -316,7 +298,7 @@ class WordTree:
         count: int,
         hier_thresh: float,
         rule: DecodingRule = "conditional",
-    ) -> list[TreePath]:
+    ) -> TreePaths:
         """Hierarchical decoding: go to the most probable child as long as the path stays probable enough (§4).
 
         Only the sibling groups on the path are evaluated. The most probable root is accepted whatever its probability.
@@ -329,85 +311,17 @@ class WordTree:
             rule: how that probability is computed; see `DecodingRule`.
 
         Returns:
-            One path per object.
+            One path for each object.
 
         Darknet: src/tree.c hierarchy_top_prediction.
         """
-        decodings = _Decodings(count)
+        decodings = Decodings(count)
         objects, groups = np.arange(count), np.zeros(count, np.int64)
         while len(objects):
             conditionals = conditionals_of(objects, groups)
-            choices = _choices(conditionals, self.group_offsets[groups], self.group_sizes[groups])
+            choices = Choices.of(conditionals, self.group_offsets[groups], self.group_sizes[groups])
             entered = decodings.step(objects, choices, hier_thresh, rule)
             below = self.child_groups[choices.nodes]
             on = entered & (below >= 0)
             objects, groups = objects[on], below[on]
         return decodings.paths()
-
-
-@dataclass(frozen=True)
-class _Choices:
-    """The most probable node of a sibling group for each of some objects, and the second; -1 where there is none."""
-
-    nodes: Int64[np.ndarray, " m"]
-    conditionals: Float[np.ndarray, " m"]
-    second_nodes: Int64[np.ndarray, " m"]
-    second_conditionals: Float[np.ndarray, " m"]
-
-
-def _choices(
-    conditionals: Float[np.ndarray, " sizes_of_groups"],
-    first_nodes: Int64[np.ndarray, " m"],
-    sizes: Int64[np.ndarray, " m"],
-) -> _Choices:
-    starts = np.cumsum(sizes) - sizes
-    best = _positions_of_maxima(conditionals, starts, sizes)
-    others = conditionals.copy()
-    others[best] = -1
-    second = _positions_of_maxima(others, starts, sizes)
-    to_node = first_nodes - starts
-    second_nodes = np.where(sizes > 1, second + to_node, -1)
-    return _Choices(best + to_node, conditionals[best], second_nodes, others[second])
-
-
-def _positions_of_maxima(
-    values: Float[np.ndarray, " n"], starts: Int64[np.ndarray, " m"], sizes: Int64[np.ndarray, " m"]
-) -> Int64[np.ndarray, " m"]:
-    """Position of the first maximum of each segment."""
-    maxima = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, starts), sizes))
-    return np.asarray(maxima[np.searchsorted(maxima, starts)])
-
-
-class _Decodings:
-    """Hierarchical decoding of some objects, in progress."""
-
-    def __init__(self, count: int) -> None:
-        self._nodes: list[list[int]] = [[] for _ in range(count)]
-        self._conditionals: list[list[float]] = [[] for _ in range(count)]
-        self._refused: list[tuple[int, float] | None] = [None] * count
-        self._runners_up: list[tuple[int, float] | None] = [None] * count
-        self._absolute, self._weights = np.ones(count), np.ones(count)
-
-    def step(
-        self, objects: Int64[np.ndarray, " m"], choices: _Choices, threshold: float, rule: DecodingRule
-    ) -> Bool[np.ndarray, " m"]:
-        """Enter the best node of a sibling group if it is probable enough; returns which objects go on below it."""
-        self._absolute[objects] *= choices.conditionals
-        self._weights[objects] *= choices.conditionals if rule == "conditional" else self._absolute[objects]
-        likely = self._weights[objects] > threshold
-        columns = (likely, *vars(choices).values())
-        for item, entered, *choice in zip(objects.tolist(), *(column.tolist() for column in columns), strict=True):
-            self._record(item, entered, *choice)
-        return np.asarray(likely)
-
-    def _record(self, item: int, entered: bool, node: int, conditional: float, second: int, second_p: float) -> None:
-        if not entered and self._nodes[item]:
-            self._refused[item] = (node, conditional)
-            return
-        self._nodes[item].append(node)
-        self._conditionals[item].append(conditional)
-        self._runners_up[item] = (second, second_p) if second >= 0 else None
-
-    def paths(self) -> list[TreePath]:
-        columns = (map(tuple, self._nodes), map(tuple, self._conditionals), self._refused, self._runners_up)
-        return [TreePath(*one) for one in zip(*columns, strict=True)]
