@@ -26,7 +26,7 @@ from support.small_data import Box, write_voc_set
 from support.small_models import write_flat, write_tree_model
 
 from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
-from yolo9000.cli.app import app, run
+from yolo9000.cli.app import application, run
 from yolo9000.data.dataset import DataSetFile
 from yolo9000.errors import EXIT_DATA_INVALID
 from yolo9000.serve.one_file import RUNTIME_FILES
@@ -296,4 +296,4 @@ OPTIONS_OF_OTHERS = {
 def test_every_option_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?=[\s`=|,;)]|\.\s)", text))
-    assert named <= options_of(typer.main.get_command(app)) | OPTIONS_OF_OTHERS | {"--debug", "--help"}
+    assert named <= options_of(typer.main.get_command(application())) | OPTIONS_OF_OTHERS | {"--debug", "--help"}

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
+from yolo9000.cli.app import application
 from yolo9000.cli.options import DETECTION, ENGINE, MODEL, Options, with_options
 from yolo9000.cli.terminal import Failures, option, printable, say, say_error, spelled
 from yolo9000.errors import ConfigError, DataError, EngineError
@@ -70,6 +71,21 @@ def test_a_part_of_a_group() -> None:
     assert [parameter.name for parameter in MODEL.only("size_wh").parameters()] == ["size_wh"]
     without = {parameter.name for parameter in DETECTION.without("conf_threshold", "nms_iou").parameters()}
     assert without == set(DetectionSettings.model_fields) - {"conf_threshold", "nms_iou"}
+
+
+def test_only_the_wanted_subcommand_has_its_options_and_all_are_listed() -> None:
+    """The list of commands is the same whichever is wanted; the options of the others are not made."""
+    complete, some = (typer.main.get_command(application(wanted)) for wanted in (None, "val"))
+    assert [(name, one.get_short_help_str()) for name, one in complete.commands.items()] == [
+        (name, one.get_short_help_str()) for name, one in some.commands.items()
+    ]
+    assert len(some.commands["val"].params) == len(complete.commands["val"].params) > 10
+    assert not some.commands["predict"].params
+    assert complete.commands["data"].commands
+    assert not some.commands["data"].commands
+    assert set(typer.main.get_command(application("tree")).commands["tree"].commands) == set(
+        complete.commands["tree"].commands
+    )
 
 
 @pytest.mark.parametrize(

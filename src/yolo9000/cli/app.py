@@ -6,10 +6,12 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command_name
 
 from yolo9000 import __version__
 from yolo9000.cli.adapt import add_class, anchors, calibrate
@@ -28,28 +30,51 @@ from yolo9000.cli.tree import tree_app
 from yolo9000.cli.val import val
 from yolo9000.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, YoloError
 
-app = typer.Typer(
-    name="yolo9000",
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Detect thousands of kinds of things in images.",
-    epilog="Exit codes: 0 success, 2 wrong usage or model, 3 some inputs or outputs failed, 4 data has issues, "
-    "1 internal error, 130 interrupted, 143 or 129 stopped by SIGTERM or SIGHUP. "
-    "--debug anywhere shows where an error came from.",
-)
-
 _TASKS = ("detect", "classify")  # which other programs want before what is to be done
 
 data_app.command("pseudo-boxes")(pseudo_boxes)
 tree_app.command("add")(add_class)
-for command in (predict, track, serve, val, train, export, info, bench):
-    app.command()(command)
-for command in (calibrate, anchors, curves, download, label, review):
-    app.command()(command)
-app.add_typer(data_app, name="data")
-app.add_typer(tree_app, name="tree")
+_COMMANDS = (
+    *(predict, track, serve, val, train, export, info, bench),
+    *(calibrate, anchors, curves, download, label, review),
+)
+_GROUPS = {"data": data_app, "tree": tree_app}
+
+
+def application(wanted: str | None = None) -> typer.Typer:
+    """The command with its subcommands.
+
+    Args:
+        wanted: the subcommand that will be run, so that the options of the others need not be made; None for all.
+    """
+    app = typer.Typer(
+        name="yolo9000",
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Detect thousands of kinds of things in images.",
+        epilog="Exit codes: 0 success, 2 wrong usage or model, 3 some inputs or outputs failed, 4 data has issues, "
+        "1 internal error, 130 interrupted, 143 or 129 stopped by SIGTERM or SIGHUP. "
+        "--debug anywhere shows where an error came from.",
+    )
+    app.callback()(_root)
+    for command in _COMMANDS:
+        complete = wanted in (None, get_command_name(command.__name__))
+        app.command()(command if complete else _without_options(command))
+    for name, group in _GROUPS.items():
+        app.add_typer(group if wanted in (None, name) else typer.Typer(help=group.info.help), name=name)
+    return app
+
+
+def _without_options(command: Callable[..., None]) -> Callable[[], None]:
+    """What the list of commands shows of one."""
+
+    def stub() -> None:
+        raise AssertionError("is not run")
+
+    stub.__name__, stub.__doc__ = command.__name__, command.__doc__
+    return stub
 
 
 def _version(wanted: bool) -> None:
@@ -58,7 +83,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -88,7 +112,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run the command with the given arguments; its exit code. Errors are printed, one line each."""
     show_log()
     try:
-        code = app(arguments or ["--help"], prog_name="yolo9000", standalone_mode=False)
+        code = application(_subcommand(arguments))(arguments or ["--help"], prog_name="yolo9000", standalone_mode=False)
     except TyperException as error:
         hint = "write predict, train, val or export alone; " if arguments[0] in _TASKS else ""
         return _say(f"{error.format_message().rstrip('.')} ({hint}see yolo9000 --help)", EXIT_USAGE, debug)
@@ -107,6 +131,13 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     if code == EXIT_INTERRUPTED:  # Typer turns Ctrl-C into this
         return _say("interrupted", EXIT_INTERRUPTED, debug=False)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _subcommand(arguments: list[str]) -> str | None:
+    """The subcommand that is written first, empty if none is; None while a shell completes words."""
+    if "_YOLO9000_COMPLETE" in os.environ:
+        return None
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
 def _say(message: str, code: int, debug: bool) -> int:

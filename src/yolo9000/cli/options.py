@@ -7,21 +7,20 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from pydantic import BaseModel
 
 from yolo9000.choices import OnError, Split
 from yolo9000.errors import ConfigError
-from yolo9000.inference.settings import DetectionSettings, EngineSettings, ModelSettings
-from yolo9000.inference.tile_settings import TileSettings
-from yolo9000.serve.settings import ServeSettings
-from yolo9000.tracking.settings import TrackingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pydantic import BaseModel
 
     from yolo9000.inference.detector import Detector
     from yolo9000.taxonomy.hierarchy import Hierarchy
@@ -90,23 +89,33 @@ class OptionGroup:
     """Options made from a settings model: one for each setting, with its type, its description and its default.
 
     Attributes:
-        settings: the model.
+        module: of the model.
+        name: of the model.
         names: of the settings that are options; None for all.
+        left_out: names of settings that are not.
     """
 
-    settings: type[BaseModel]
+    module: str
+    name: str
     names: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] = ()
+
+    @cached_property
+    def settings(self) -> type[BaseModel]:
+        """The model, imported when a command needs its options: the list of commands needs none."""
+        return cast("type[BaseModel]", getattr(import_module(f"yolo9000.{self.module}"), self.name))
 
     def only(self, *names: str) -> OptionGroup:
         """The group with these settings alone."""
-        return OptionGroup(self.settings, names)
+        return OptionGroup(self.module, self.name, names)
 
     def without(self, *names: str) -> OptionGroup:
         """The group without these settings."""
-        return OptionGroup(self.settings, tuple(name for name in self._names() if name not in names))
+        return OptionGroup(self.module, self.name, self.names, names)
 
     def _names(self) -> tuple[str, ...]:
-        return tuple(self.settings.model_fields) if self.names is None else self.names
+        names = self.settings.model_fields if self.names is None else self.names
+        return tuple(name for name in names if name not in self.left_out)
 
     def parameters(self) -> list[inspect.Parameter]:
         """A parameter for each option, as Typer reads them from a command; None where it was not given."""
@@ -148,12 +157,12 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {"size_wh": parse_size, "engine": _engine}
-MODEL = OptionGroup(ModelSettings)
-ENGINE = OptionGroup(EngineSettings)
-DETECTION = OptionGroup(DetectionSettings)
-TILES = OptionGroup(TileSettings)
-SERVE = OptionGroup(ServeSettings)
-TRACKING = OptionGroup(TrackingSettings)
+MODEL = OptionGroup("inference.settings", "ModelSettings")
+ENGINE = OptionGroup("inference.settings", "EngineSettings")
+DETECTION = OptionGroup("inference.settings", "DetectionSettings")
+TILES = OptionGroup("inference.tile_settings", "TileSettings")
+SERVE = OptionGroup("serve.settings", "ServeSettings")
+TRACKING = OptionGroup("tracking.settings", "TrackingSettings")
 
 
 def refuse_settings(words: Sequence[str], command: Callable[..., None]) -> None:
@@ -182,19 +191,26 @@ def with_options(**groups: OptionGroup) -> Callable[[Callable[..., None]], Calla
     Args:
         groups: for parameters of the command, which get the options of the group that were given.
     """
+    return lambda command: _WithOptions(command, groups)
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def wrapper(**values: Any) -> None:
-            command(**{name: group.take(values) for name, group in groups.items()}, **values)
 
-        signature = inspect.signature(command, eval_str=True)
-        own = [parameter for name, parameter in signature.parameters.items() if name not in groups]
-        added = [parameter for group in groups.values() for parameter in group.parameters()]
-        wrapper.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
-        return wrapper
+class _WithOptions:
+    """A command with groups of options, which are made when its signature is asked for."""
 
-    return decorate
+    def __init__(self, command: Callable[..., None], groups: dict[str, OptionGroup]) -> None:
+        functools.update_wrapper(self, command)
+        self._command = command
+        self._groups = groups
+
+    def __call__(self, **values: Any) -> None:
+        self._command(**{name: group.take(values) for name, group in self._groups.items()}, **values)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self._command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name not in self._groups]
+        added = [parameter for group in self._groups.values() for parameter in group.parameters()]
+        return signature.replace(parameters=own + added)
 
 
 def with_labels(detector: Detector, file: Path | None) -> Detector:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.options import DETECTION, ENGINE, MODEL, SERVE, Options, with_options
 from yolo9000.cli.terminal import say, say_note
 from yolo9000.errors import ConfigError, needs_extra, wrong_values
-from yolo9000.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from yolo9000.serve.settings import ServeSettings
 
 __all__ = ["serve"]
 
@@ -67,6 +68,10 @@ def serve(
 
 
 def _settings(options: Options) -> ServeSettings:
+    from pydantic import ValidationError
+
+    from yolo9000.serve.settings import ServeSettings
+
     try:
         return ServeSettings(**options)
     except ValidationError as error:
