@@ -108,11 +108,19 @@ _PYDANTIC_PHRASES = (
     (r"^Extra inputs are not permitted$", "unknown key"),
     (r"^Input should (not )?be (?:a |an )?(?:valid )?", r"must \1be "),
     (r"^Input should ", "must "),
+    (r"^must be dictionary or instance of \w+$", "must be a section of keys"),
+    (r"^must be tuple$", "must be a list"),
     (r"^must be greater than or equal to ", "must be at least "),
     (r"^must be less than or equal to ", "must be at most "),
     (r", (?:unable to parse|got a number with).*$", ""),
 )
 _ARTICLES = {"string": "a string", "integer": "an integer", "number": "a number", "boolean": "true or false"}
+
+
+_UNION_MEMBER = re.compile(
+    r"(?:constrained|function|is)-[\w-]+|(?:tuple|list|dict|set|literal)\[.*\]|int|float|str|bool"
+)
+"""How pydantic calls the types that a value may have, which are no part of its name."""
 
 
 def describe_errors(error: ValidationError) -> str:
@@ -126,7 +134,10 @@ def describe_errors(error: ValidationError) -> str:
 
 def wrong_values(error: ValidationError) -> list[tuple[str, str]]:
     """Location (``anchors.2.width``) and problem of each wrong value that pydantic found."""
-    return [(".".join(map(str, item["loc"])), _problem(item)) for item in error.errors()]
+    return [
+        (".".join(str(part) for part in item["loc"] if not _UNION_MEMBER.fullmatch(str(part))), _problem(item))
+        for item in error.errors()
+    ]
 
 
 def _problem(item: ErrorDetails) -> str:

@@ -275,8 +275,8 @@ class TestCheck:
         smaller = np.asarray(Image.fromarray(large).resize((100, 130), Image.Resampling.BILINEAR))
         other = np.asarray(Image.fromarray(coarse[:, ::-1].copy()).resize((140, 180), Image.Resampling.BICUBIC))
         plain = np.full((50, 60, 3), 128, np.uint8)
-        one = [image_hash(image) for image in (large, plain)]
-        two = [image_hash(image) for image in (plain, other, smaller)]
+        one = [image_hash(Image.fromarray(image)) for image in (large, plain)]
+        two = [image_hash(Image.fromarray(image)) for image in (plain, other, smaller)]
         assert list(find_near_duplicates(one, two)) == [(0, 2)]
         assert list(find_near_duplicates([], two)) == []
 

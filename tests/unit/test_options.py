@@ -109,6 +109,7 @@ def test_errors_are_spelled_with_options() -> None:
     assert option("hier_thresh") == "--hier-thresh"
     assert option("formats") == "--format"
     assert spelled(ConfigError("must be at least 1, got 0", argument="batch")) == "--batch: must be at least 1, got 0"
+    assert spelled(ConfigError("must hold an image, found none", argument="sources")).startswith("SOURCES: must hold")
     message = "x.onnx: already exists: choose another `out`, or `overwrite`"
     assert spelled(ConfigError(message)) == "x.onnx: already exists: choose another --out, or --overwrite"
     assert spelled(DataError("`quoted`: cannot be read")) == "`quoted`: cannot be read"

@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yolo9000.data.dataset import open_data
+from yolo9000.cli.adapt import parse_range
+from yolo9000.cli.options import parse_size
+from yolo9000.data.dataset import DataSet, open_data
+from yolo9000.data.duplicates import group_images
+from yolo9000.data.suspicious import _numbered_classes
 from yolo9000.errors import ConfigError, DataError, TreeError, YoloError
 from yolo9000.evaluation.coco_results import read_results
 from yolo9000.io.documents import MAX_DEPTH, parse_json, parse_toml, parse_yaml
+from yolo9000.labeling.parts import Shard
 from yolo9000.taxonomy.readers import read_parent_table
 from yolo9000.training.recipe import parse_overrides, read_recipe
 
@@ -187,3 +192,27 @@ def test_a_key_that_is_there_twice_is_named_with_its_line() -> None:
     with pytest.raises(DataError, match=r"^x: must be JSON: an object must have each key once, has 'a' twice$"):
         parse_json('[{"a": 1, "b": 2, "a": 3}]', "x")
     assert parse_yaml("{1: a, '1': b}", "x") == {1: "a", "1": "b"}
+
+
+# --- digits ---
+
+DIGITS = "9" * 5000  # int() raises a ValueError above 4,300
+
+
+@pytest.mark.parametrize(
+    ("read", "argument"),
+    [(parse_size, "size_wh"), (parse_range, "k"), (Shard.parse, "shard")],
+)
+@pytest.mark.parametrize("text", [DIGITS, f"1/{DIGITS}", f"1-{DIGITS}", "²"])
+def test_thousands_of_digits_are_an_error_about_the_argument(
+    read: Callable[[str], object], argument: str, text: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert caught.value.argument == argument
+
+
+def test_names_of_thousands_of_digits_are_names() -> None:
+    hashes = [np.full(4, 0xF0F0F0F0F0F0F0F0 + number, np.uint64) for number in (0, 1)]
+    assert group_images([f"a_{DIGITS}.png", "a_1.png"], hashes) == [[0, 1]]
+    assert not list(_numbered_classes(DataSet("set", Path("set"), (f"{DIGITS}: cat", "1: dog"), ())))

@@ -89,6 +89,8 @@ def test_paths_of_a_file_are_relative_to_it_and_those_of_a_change_are_not(recipe
         ("optimizer.scales=[0.1]", r"steps and scales must be as many, got 2 and 1"),
         ("optimizer.lr=nan", r"optimizer.lr: .*got nan"),
         ("network.size=[416, 320, 3]", r"network.size"),
+        ("network.size=[0, 32]", r"network\.size\.0: must be greater than 0, got 0"),
+        ("multi_scale=5", r"multi_scale: must be a section of keys, got 5"),
         ("task=segment", r"task must be one of detect, classify, got 'segment'"),
         ("epochs", r"'epochs': must be key=value"),
         ("epochs.more=1", r"epochs: must be a number, got {'more': 1}"),
@@ -97,6 +99,13 @@ def test_paths_of_a_file_are_relative_to_it_and_those_of_a_change_are_not(recipe
 def test_what_is_wrong_is_named(recipe_file: Path, change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_recipe(recipe_file, parse_overrides([change]))
+
+
+@pytest.mark.parametrize("again", ["epochs=2", "optimizer.lr=0.1", "optimizer={lr = 0.1}"])
+def test_a_key_is_given_once(again: str) -> None:
+    key = again.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"{key} must be given once, got"):
+        parse_overrides(["epochs=1", "optimizer.lr=0.2", again])
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:

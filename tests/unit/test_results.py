@@ -282,7 +282,7 @@ def test_closing_twice_is_harmless(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file.*: cannot be written: (File exists|Not a directory)"):
+    with pytest.raises(DataError, match=r"file.*: cannot be written: (must be a folder, is a file|Not a directory)"):
         ResultWriter(tmp_path / "file", ["csv"])
 
 

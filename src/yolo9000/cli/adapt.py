@@ -12,6 +12,7 @@ from yolo9000.cli.data import DataArgument, open_one
 from yolo9000.cli.options import ENGINE, MODEL, OnErrorOption, Options, SplitOption, parse_size, with_options
 from yolo9000.cli.terminal import Failures, say, say_lines
 from yolo9000.errors import ConfigError
+from yolo9000.io.digits import whole_number
 
 __all__ = ["add_class", "anchors", "calibrate", "parse_range"]
 
@@ -61,10 +62,10 @@ def parse_range(text: str) -> list[int]:
     counts: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        ends = (first, last if dash else first)
-        if not all(end.isdecimal() and 1 <= int(end) <= 100 for end in ends) or int(ends[0]) > int(ends[1]):
+        begin, end = whole_number(first) or 0, whole_number(last if dash else first) or 0
+        if not 1 <= begin <= end <= 100:
             raise ConfigError(f"must be integers from 1 to 100, e.g. 5, 1-15 or 3,5,9, got {text!r}", argument="k")
-        counts += range(int(ends[0]), int(ends[1]) + 1)
+        counts += range(begin, end + 1)
     return sorted(set(counts))
 
 

@@ -29,6 +29,7 @@ from yolo9000.cli.train import curves, pseudo_boxes, train
 from yolo9000.cli.tree import tree_app
 from yolo9000.cli.val import val
 from yolo9000.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, YoloError
+from yolo9000.io.files import reason
 
 _TASKS = ("detect", "classify")  # which other programs want before what is to be done
 
@@ -119,7 +120,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except YoloError as error:
         return _say(spelled(error), EXIT_USAGE, debug)
     except OSError as error:  # e.g. a full disk, a folder that may not be written
-        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_USAGE, debug)
+        return _say(f"{error.filename or 'a file'}: {reason(error)}", EXIT_USAGE, debug)
     except Stopped as error:
         return _say(f"stopped by {error.name}", error.exit_code, debug)
     except SystemExit:  # how Typer ends if the reader of a pipe has closed it

@@ -13,6 +13,7 @@ from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.cli.options import parse_size
 from yolo9000.cli.terminal import say, say_lines, say_note
 from yolo9000.errors import ConfigError, nearest
+from yolo9000.io.digits import whole_number
 
 if TYPE_CHECKING:
     from yolo9000.bench.report import Bench
@@ -124,7 +125,7 @@ def _peer(text: str) -> tuple[str, str]:
 
 
 def _positive(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.isdecimal() and int(part) for part in parts):
+    counts = [whole_number(part) or 0 for part in text.split(",")]
+    if 0 in counts:
         raise ConfigError(f"must be integers of at least 1, e.g. 1,4, got {text!r}", argument="batch")
-    return [int(part) for part in parts]
+    return counts

@@ -16,6 +16,7 @@ import typer
 
 from yolo9000.choices import OnError, Split
 from yolo9000.errors import ConfigError
+from yolo9000.io.digits import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,10 +151,10 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         ConfigError: it is neither.
     """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    sides = [whole_number(part) or 0 for part in text.lower().split("x")]
+    if len(sides) > 2 or 0 in sides:
         raise ConfigError(f"must be an integer or WIDTHxHEIGHT, got {text!r}", argument="size_wh")
-    return int(parts[0]), int(parts[-1])
+    return sides[0], sides[-1]
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {"size_wh": parse_size, "engine": _engine}

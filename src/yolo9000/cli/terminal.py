@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Options that are not spelled like the argument of the library.
-_OPTIONS = {"formats": "--format", "size_wh": "--size"}
+_OPTIONS = {"formats": "--format", "size_wh": "--size", "sources": "SOURCES"}
 _MENTIONED = re.compile(
     r"`(max_drop|max_pixels|on_error|out|overwrite|parents|part_minutes|precision|recursive|resume|weights)`"
 )

@@ -16,12 +16,12 @@ from multiprocessing import connection, get_context, parent_process
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8, UInt64
+from jaxtyping import UInt64
 from PIL import Image
 
-from yolo9000.data.images import load_image
+from yolo9000.data.images import read_image_file
 from yolo9000.errors import DataError
-from yolo9000.io.images import MAX_PIXELS
+from yolo9000.io.images import MAX_PIXELS, read_upright
 from yolo9000.types import ImageFile, Issue, Sample
 
 __all__ = ["Decoded", "decode_each", "image_hash", "unreadable"]
@@ -78,17 +78,15 @@ def _decode_all(tasks: list[_Task | None], max_pixels: int) -> list[Decoded | Da
 
 def _decode(image: ImageFile, name: str, max_pixels: int) -> Decoded | DataError:
     try:
-        pixels = load_image(image, name, max_pixels).pixels
+        decoded = read_upright(read_image_file(image), name, max_pixels)
     except DataError as error:
         return error
-    height, width = pixels.shape[:2]
-    return Decoded(image_hash(pixels), (width, height))
+    return Decoded(image_hash(decoded), decoded.size)
 
 
-def image_hash(image: UInt8[np.ndarray, "h w 3"]) -> UInt64[np.ndarray, " 4"]:
+def image_hash(image: Image.Image) -> UInt64[np.ndarray, " 4"]:
     """256 bits that hardly change when an image is resized or saved again: is each cell brighter than the next?"""
-    grey = Image.fromarray(image).convert("L")
-    cells = np.asarray(grey.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX))
+    cells = np.asarray(image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX))
     bits = np.packbits(cells[:, :-1] > cells[:, 1:])
     return bits.view(np.uint64)
 

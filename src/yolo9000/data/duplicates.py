@@ -35,7 +35,7 @@ __all__ = [
 NEAR_BITS = 8  # of 256: images saved again or resized differ in fewer, different ones in about half
 NEIGHBOR_BITS = 40  # of 256: frames of a video that follow each other
 _BANDS = NEAR_BITS + 1  # hashes that differ in so few bits are the same in one of the bands
-_FRAME = re.compile(r"(.*?)(\d+)$")
+_FRAME = re.compile(r"(.*?)(\d{1,18})$")
 
 
 @dataclass

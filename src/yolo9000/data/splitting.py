@@ -86,7 +86,7 @@ def _check_pattern(pattern: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"group_by must be a regular expression, got {pattern!r}: {error}") from None
+        raise ConfigError(f"must be a regular expression, got {pattern!r}: {error}", argument="group_by") from None
 
 
 def _key(group: Sequence[int], surveyed: Survey) -> bytes:

@@ -29,7 +29,7 @@ from yolo9000.types import Annotation, Issue
 __all__ = ["Seen", "warnings_of"]
 
 _NAMED = 5  # of many like things, in a message
-_NUMBERED = re.compile(r"\s*(\d+)\s*[:.)\-\s]\s*\S")
+_NUMBERED = re.compile(r"\s*(\d{1,9})\s*[:.)\-\s]\s*\S")
 
 
 @dataclass

@@ -12,6 +12,7 @@ import numpy as np
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import image_size
 from yolo9000.errors import DataError
+from yolo9000.io.digits import whole_number
 from yolo9000.io.documents import parse_json
 from yolo9000.types import Detections, Sample
 
@@ -94,9 +95,9 @@ def _is_number(value: object) -> bool:
 def _keys_of(sample: Sample) -> list[int | str]:
     """What a results file may call the image: its id, name, stem, or the number at the end of the stem."""
     stem = Path(sample.name).stem
-    number = stem.rpartition("_")[2]
+    number = whole_number(stem.rpartition("_")[2])
     keys: list[int | str] = [sample.name, stem] if sample.image_id is None else [sample.image_id, sample.name, stem]
-    return [*keys, int(number)] if number.isdecimal() and sample.image_id is None else keys
+    return keys if number is None or sample.image_id is not None else [*keys, number]
 
 
 def _detections_of(

@@ -228,6 +228,8 @@ def _why_missing(path: Path) -> str:
 
 def reason(error: Exception) -> str:
     """What an error of a library says, without the path that an `OSError` repeats."""
+    if isinstance(error, FileExistsError):  # "File exists", which a folder cannot be made for
+        return "must be a folder, is a file"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 

@@ -50,6 +50,7 @@ __all__ = [
     "open_image",
     "read_image",
     "read_size",
+    "read_upright",
 ]
 
 Source = str | Path | bytes | np.ndarray | Image.Image
@@ -143,11 +144,17 @@ def read_image(source: Source, *, name: str | None = None, max_pixels: int = MAX
     elif isinstance(source, Image.Image):
         _let_pillow_decode(max_pixels)
         with reading(called, "Pillow cannot load the image"):
-            image = _rgb_of_image(source, called, max_pixels)
+            image = np.array(_loaded(source, called, max_pixels))
     else:
         with open_encoded(source, called) as stream, open_image(stream, called, max_pixels) as encoded:
             image = decoded(encoded, stream, called, max_pixels)
     return SourceImage(called, image)
+
+
+def read_upright(source: str | Path | bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """What `read_image` gives of an encoded image as a Pillow image, which saves two copies of its pixels."""
+    with open_encoded(source, name) as stream, open_image(stream, name, max_pixels) as encoded:
+        return _upright(encoded, stream, name, max_pixels)
 
 
 def read_size(source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -192,9 +199,16 @@ def decoded(
     image: ImageFile.ImageFile, stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The pixels of an image that `open_image` opened on a stream, or of the frame that it is at."""
+    # not asarray, which gives memory that cannot be written, and torch warns of it
+    return np.array(_upright(image, stream, name, max_pixels))
+
+
+def _upright(
+    image: ImageFile.ImageFile, stream: io.BytesIO | io.BufferedReader, name: str, max_pixels: int
+) -> Image.Image:
     if image.info.get("progressive"):
         _check_scans(stream, name)
-    return _rgb_of_image(image, name, max_pixels)
+    return _loaded(image, name, max_pixels)
 
 
 def _check_scans(stream: io.BytesIO | io.BufferedReader, name: str) -> None:
@@ -257,14 +271,12 @@ def _rgb_of_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
     return np.ascontiguousarray(array[:, :, :3])
 
 
-def _rgb_of_image(image: Image.Image, name: str, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
+def _loaded(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     check_pixels(image.size, name, max_pixels)
     image.load()
     turn = _turn_of(image)
     rgb = _to_rgb(image, name)
-    if turn is not None:
-        rgb = rgb.transpose(turn)
-    return np.array(rgb)  # not asarray, which gives memory that cannot be written, and torch warns of it
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def _let_pillow_decode(max_pixels: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import cast
 
+from yolo9000.io.digits import whole_number
 from yolo9000.io.files import one_line, reading
 from yolo9000.io.web import Pace, web_opener
 
@@ -97,8 +98,9 @@ def fetch(url: str, name: str) -> bytes:
 
 
 def _check_length(data: bytes, promised: str | None, name: str) -> None:
-    if promised is not None and promised.isdecimal() and len(data) != int(promised):
-        raise one_line(name, f"must be {int(promised):,} bytes long as the server says, got {len(data):,}")
+    length = None if promised is None else whole_number(promised)
+    if length is not None and len(data) != length:
+        raise one_line(name, f"must be {length:,} bytes long as the server says, got {len(data):,}")
 
 
 def _read_all(read: Callable[[int], bytes], name: str, pace: Pace | None = None) -> bytes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from yolo9000.errors import DataError
+from yolo9000.io.digits import whole_number
 from yolo9000.io.documents import load_json
 from yolo9000.io.files import without_password
 
@@ -273,13 +274,14 @@ def _total(response: HTTPResponse, part: _Part, url: str) -> int | None:
     """Size of the whole file as the server says it."""
     if response.status != 206:
         length = response.headers.get("Content-Length")
-        return int(length) if length is not None else None
+        return None if length is None else whole_number(length)
     answer = response.headers.get("Content-Range", "")
     unit, _, rest = answer.partition(" ")
-    span, _, total = rest.partition("/")
-    if unit != "bytes" or not total.isdecimal() or span != f"{part.size}-{int(total) - 1}":
+    span, _, size = rest.partition("/")
+    total = whole_number(size)
+    if unit != "bytes" or total is None or span != f"{part.size}-{total - 1}":
         raise DataError(f"{url}: must continue after byte {part.size:,}, got Content-Range {answer!r}")
-    return int(total)
+    return total
 
 
 def _validator(headers: Message) -> str | None:

@@ -334,7 +334,7 @@ def _corners(left: float, top: float, right: float, bottom: float) -> list[tuple
 def _coco_image_id(stem: str, frame: int | None) -> int | str:
     if frame is not None:
         return f"{stem.rpartition('_')[0]}/{frame}"
-    number = re.fullmatch(r"(?:.*_)?([0-9]+)", stem)
+    number = re.fullmatch(r"(?:.*_)?([0-9]{1,18})", stem)
     return int(number[1]) if number else stem
 
 

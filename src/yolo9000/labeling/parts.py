@@ -15,6 +15,7 @@ from typing import Any
 
 from yolo9000 import __version__
 from yolo9000.errors import ConfigError, DataError
+from yolo9000.io.digits import whole_number
 from yolo9000.io.documents import parse_json
 from yolo9000.io.files import read_text, write_atomically
 from yolo9000.labeling.images import ListedImage
@@ -55,10 +56,11 @@ class Shard:
         Raises:
             ConfigError: it is not of that form, or not between 1 and the number of shards.
         """
-        index, slash, count = text.partition("/")
-        if not slash or not index.isdecimal() or not count.isdecimal() or not 1 <= int(index) <= int(count):
+        first, _, second = text.partition("/")
+        index, count = whole_number(first) or 0, whole_number(second) or 0
+        if not 1 <= index <= count:
             raise ConfigError(f"must be i/n with 1 <= i <= n, got {text!r}", argument="shard")
-        return cls(int(index), int(count))
+        return cls(index, count)
 
     def __contains__(self, part: int) -> bool:
         return part % self.count == self.index - 1

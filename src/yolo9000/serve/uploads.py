@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from yolo9000.io.digits import whole_number
 from yolo9000.serve.problems import Refused
 from yolo9000.serve.settings import ServeSettings
 
@@ -105,8 +106,7 @@ async def _received(request: Request, max_bytes: int, held: _Held) -> bytes:
 
 
 def _declared_length(request: Request) -> int:
-    length = request.headers.get("content-length", "0")
-    return int(length) if length.isdecimal() else 0
+    return whole_number(request.headers.get("content-length", "0")) or 0
 
 
 def uploads_in(body: bytes, content_type: str, max_images: int) -> list[Upload]:

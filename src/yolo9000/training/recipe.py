@@ -374,7 +374,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
         texts: keys of sections have dots; values are TOML, where text needs no quotes and ``none`` is no value.
 
     Raises:
-        ConfigError: one is not of that form, or sets a key both as a section and as a value.
+        ConfigError: one is not of that form, sets a key both as a section and as a value, or sets one again.
 
     Example:
         >>> parse_overrides(["epochs=20", "optimizer.lr=0.01", "multi_scale=none"])
@@ -391,6 +391,8 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
             section = section.setdefault(name, {})
             if not isinstance(section, dict):
                 raise ConfigError(f"{text!r}: {name} is not a section")
+        if last in section:
+            raise ConfigError(f"{keys} must be given once, got {text!r} after another")
         section[last] = _value(value)
     return values
 

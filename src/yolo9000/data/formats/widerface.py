@@ -18,6 +18,7 @@ from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import shown
 from yolo9000.data.listing import Listing
 from yolo9000.data.split_names import UNDIVIDED, split_of
+from yolo9000.io.digits import whole_number
 from yolo9000.types import Annotation
 
 __all__ = ["NAME", "TITLE", "Source", "class_names", "read", "sniff", "write"]
@@ -93,8 +94,8 @@ def _entries(file: Path) -> Iterator[Entry]:
             entry, announced = Entry((text,), where), None
         elif entry is None:
             yield Entry((), where, issues=[syntax_issue(where, f"must be the path of an image, got {shown(text)}")])
-        elif announced is None and text.isdigit():
-            announced = int(text)
+        elif announced is None and (count := whole_number(text)) is not None:
+            announced = count
         else:
             _take_line(text, where, entry, announced)
     if entry is not None:
