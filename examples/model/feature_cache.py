@@ -101,13 +101,11 @@ class Labels:
     Attributes:
         boxes_xyxy: as fractions of the image.
         nodes: node of each box.
-        ignored_xyxy: areas that may hold an object or not.
         image_node: node of an image-level label without a box; None without.
     """
 
     boxes_xyxy: np.ndarray
     nodes: tuple[int, ...]
-    ignored_xyxy: np.ndarray
     image_node: int | None
 
 
@@ -119,8 +117,7 @@ def read_labels(paths: Sequence[Path], ids: Sequence[str]) -> dict[str, Labels]:
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             boxes = np.array([box[:4] for box in entry["boxes"]], np.float64).reshape(-1, 4)
-            ignored = np.array(entry["ignored"], np.float64).reshape(-1, 4)
             nodes = tuple(position[box[4]] for box in entry["boxes"])
             image_node = position[entry["label"]] if "label" in entry else None
-            labels[entry["file"]] = Labels(boxes, nodes, ignored, image_node)
+            labels[entry["file"]] = Labels(boxes, nodes, image_node)
     return labels

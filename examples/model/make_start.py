@@ -1,7 +1,6 @@
 """Put YOLOX-Nano and EfficientNet-Lite0 side by side into one untrained detector over the label tree.
 
     python make_start.py yolox_nano.onnx efficientnet-lite0.safetensors tree.yaml coco.names OUT.safetensors
-        [--class-rows MODEL.onnx]
 
 The first file is YOLOX-Nano as ONNX (`yolox.SHA256`), the second what ``examples/backbones`` makes, ``coco.names`` the
 names of COCO's 80 classes in the order of COCO. Both networks read the same image. YOLOX-Nano keeps its
@@ -15,9 +14,9 @@ anchors of one ``[region]`` layer at stride 16. What each anchor takes over:
 YOLOX finds an object also from cells that its centre does not lie in; a ``[region]`` layer can only place the centre in
 the cell. Hidden channels tell how far outside of the cell the centre lies, and lower the objectness there.
 
-EfficientNet-Lite0's class rows, reduced to 384 channels, become those of ImageNet's classes. Nothing is trained here:
-the rows of all other nodes are zeros until ``fit_classes.py`` fits them; ``--class-rows`` takes those of a model that
-was fitted before. What comes first in the table is what both
+EfficientNet-Lite0's class rows, reduced to 512 channels, become those of ImageNet's classes; they read the mean over a
+window of 7x7 cells: 224 pixels, as in the classifier's training. A node above them begins with the mean of what is
+below it. Nothing is trained here; ``fit_classes.py`` fits the class rows. What comes first in the table is what both
 networks computed before; from the row that the metadata call ``first_trained`` on it is what is trained.
 """
 
@@ -32,7 +31,6 @@ from yolox import LEVELS, SHA256, Rows, YoloxNano
 
 from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Region, Reorg, Route, Upsample
 from yolo9000.architectures.weights import ConvParameters, Model, fold_batch_norm
-from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
 from yolo9000.errors import YoloError
@@ -44,15 +42,14 @@ ANCHORS = ((1.75, 1.75), (5.0, 5.0), (13.75, 13.75))  # cells of 16 pixels
 STRIDES = (8, 16, 32)
 BRANCH = 64  # channels of a branch of YOLOX-Nano
 SMALL = 128  # channels of the level of stride 8 in the head
-CLASSIFIER = 384  # channels of EfficientNet-Lite0 in the head
-WIDEST = 1280  # channels that its class rows read
+CLASSIFIER = 512  # channels of EfficientNet-Lite0 in the head
 SMALL_SCALE = 4.0  # swish(4 x) / 4 is nearly x above zero
 STEEPNESS = 5.0  # sigmoid(5 (x - 1/2)) is nearly x between 0 and 1
 OUTSIDE = (4.0, 2.0, 1.0)  # what the objectness' logit loses by level for each cell that the centre lies outside
-CONTEXT = 5  # side of the window over which class features are averaged: the inner 3x3 at first
+WINDOW = 7  # cells of stride 32: side of the square over which class features are averaged
 
 # Where the head's channels come from, and where they begin. "outside" is computed of all before it.
-FIRST = {"reg1": 0, "cls1": 64, "reg2": 128, "cls2": 192, "reg0": 256, "cls0": 320, "classifier": 384, "outside": 768}
+FIRST = {"reg1": 0, "cls1": 64, "reg2": 128, "cls2": 192, "reg0": 256, "cls0": 320, "classifier": 384, "outside": 896}
 SIDES = 4  # of a cell
 
 
@@ -109,14 +106,13 @@ def _add_class_features(table: Rows, classifier: Model, last: int) -> int:
     table.add(*rows[widest], last)
     basis, _ = reduced_rows(classifier)
     table.add(_plain(CLASSIFIER), ConvParameters(basis[:, :, None, None], np.zeros(CLASSIFIER, np.float32)))
-    context = np.zeros((CLASSIFIER, 1, CONTEXT, CONTEXT), np.float32)
-    context[:, :, 1:-1, 1:-1] = 1 / (CONTEXT - 2) ** 2
-    table.add(_plain(CLASSIFIER, CONTEXT, CLASSIFIER), ConvParameters(context, np.zeros(CLASSIFIER, np.float32)))
+    mean = np.full((CLASSIFIER, 1, WINDOW, WINDOW), WINDOW**-2, np.float32)
+    table.add(_plain(CLASSIFIER, WINDOW, CLASSIFIER), ConvParameters(mean, np.zeros(CLASSIFIER, np.float32)))
     return table.add(Upsample(2))
 
 
 def reduced_rows(classifier: Model) -> tuple[np.ndarray, np.ndarray]:
-    """The class rows' best approximation of fewer channels: (384, 1280) to reduce features, (1000, 384) of classes.
+    """The class rows' best approximation of fewer channels: (512, 1280) to reduce features, (1000, 512) of classes.
 
     What all classes have in common does not change a softmax, and is left out.
     """
@@ -167,6 +163,7 @@ def _last_rows(yolox: YoloxNano, classifier: LoadedModel, tree: WordTree, coco: 
     for level in range(LEVELS):
         _take_over(yolox, level, nodes, weights[level], biases[level])
     _take_classes(classifier, tree, weights, biases)
+    _begin_inner(tree, nodes, weights, biases)
     return ConvParameters(weights.reshape(-1, channels, 1, 1), biases.reshape(-1))
 
 
@@ -203,35 +200,24 @@ def _take_classes(classifier: LoadedModel, tree: WordTree, weights: np.ndarray, 
     biases[:, nodes] = params.biases
 
 
-def with_class_rows(file: LoadedModel, fitted: LoadedModel) -> LoadedModel:
-    """The detector with the class rows and the minimum probability of one whose head has no hidden channels."""
-    rows, tree = fitted.graph_class_rows, file.tree
-    assert rows is not None
-    assert tree is not None
-    assert file.weights is not None
-    if fitted.names != file.names or rows.weights.shape[2] != FIRST["outside"]:
-        sys.exit(f"the class rows must be of the same tree and {FIRST['outside']} channels")
-    *before, last, _ = file.weights.parameters
-    assert last is not None
-    weights = last.weights.reshape(len(ANCHORS), 5 + len(tree), -1).copy()
-    biases = last.biases.reshape(len(ANCHORS), -1).copy()
-    weights[:, 5:, : FIRST["outside"]], biases[:, 5:] = rows.weights, rows.biases
-    params = ConvParameters(weights.reshape(last.weights.shape), biases.reshape(-1))
-    model = Model(file.weights.architecture, (*before, params, None))
-    return file.changed(weights=model, hier_thresh=fitted.detector_head.hier_thresh)
+def _begin_inner(tree: WordTree, known: list[int], weights: np.ndarray, biases: np.ndarray) -> None:
+    """Begin the rows of nodes above others, but for those that are known: the mean of the rows below them."""
+    below = np.stack([tree.below(node) for node in range(len(tree))])
+    has = np.flatnonzero((below.sum(1) > 1) & ~np.isin(np.arange(len(tree)), known))
+    leaves = below[has] & (below.sum(1) == 1)
+    mean = leaves / leaves.sum(1, keepdims=True)
+    weights[:, 5 + has] = mean @ weights[:, 5:]
+    biases[:, 5 + has] = biases[:, 5:] @ mean.T
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("yolox", "classifier", "tree", "names", "out"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--class-rows", type=Path, help="an exported model whose class rows are taken over")
     options = parser.parse_args()
     try:
         coco = [name for name in options.names.read_text(encoding="utf-8").split("\n") if name]
         file = checkpoint(YoloxNano(options.yolox), read_checkpoint(options.classifier), read_tree(options.tree), coco)
-        if options.class_rows:
-            file = with_class_rows(file, load_model(options.class_rows))
         write_checkpoint(options.out, file)
     except (YoloError, OSError) as error:
         sys.exit(str(error))

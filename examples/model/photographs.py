@@ -3,7 +3,7 @@
     python photographs.py CLONES OUT
 
 CLONES holds a clone, bare or not, of each repository of ``sources.csv`` in a folder of its name; README.md says how to
-get them. Writes ``OUT/NAME/00000.jpg`` and so on, whose longer side is at most 448, and ``OUT/images.csv`` with the
+get them. Writes ``OUT/NAME/00000.jpg`` and so on, whose longer side is at most 448, and ``OUT/NAME.csv`` with the
 image-level label of each: a WordNet id, a folder, a breed, or nothing. Which images are taken depends on nothing but
 the commits. Sources that are there are not made again.
 """
@@ -113,6 +113,11 @@ def bsds(repository: Repository) -> Iterator[Item]:
         yield path, ""
 
 
+def caltech101(repository: Repository) -> Iterator[Item]:
+    """One object a photograph, of a hundred kinds; the names of the folders are not used."""
+    yield from ((path, "") for path, _ in by_folder(repository.images("101_ObjectCategories/"), 20))
+
+
 SOURCES = {
     "samples": samples,
     "imagenette": imagenette,
@@ -120,6 +125,7 @@ SOURCES = {
     "clothing": clothing,
     "fddb": fddb,
     "bsds": bsds,
+    "caltech101": caltech101,
 }
 
 

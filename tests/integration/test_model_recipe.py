@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,13 +35,13 @@ COCO = (
 )
 sys.path.insert(0, str(RECIPE))
 import compute_features  # noqa: E402
-import distill  # noqa: E402
 import feature_cache  # noqa: E402
+import fit_objectness  # noqa: E402
 import label_table  # noqa: E402
 import make_start  # noqa: E402
 import make_tree  # noqa: E402
-import teach  # noqa: E402
 import yolox  # noqa: E402
+from teachers import NONE, Teachers  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_tables_have_nodes_for_classes(tmp_path: Path, tree: WordTree) -> None:
     nodes = label_table._Nodes(tree, {"red": "apple", "blue": "Orange"})
     lines = list(label_table.boxed(tmp_path / "voc", "train", nodes))
     apple = tree.ids[tree.find("apple")]
-    assert lines[0]["boxes"] == [[*np.round([9 / 90, 6 / 60, 45 / 90, 36 / 60], 5), apple, 1.0]]
+    assert lines[0]["boxes"] == [[*np.round([9 / 90, 6 / 60, 45 / 90, 36 / 60], 5), apple]]
     folder = tmp_path / "photos" / "Granny-Smith"
     folder.mkdir(parents=True)
     (folder / "a.jpg").touch()
@@ -105,40 +106,53 @@ def test_a_box_half_outside_is_cut_off() -> None:
     np.testing.assert_allclose(inside, [0.5])
 
 
-def test_soft_labels_teach_what_lies_below_the_label(tmp_path: Path, pets: WordTree) -> None:
-    """Label cat; the classifier says tabby .6, tiger cat .2, dog .2: below cat .75 and .25."""
-    np.savez(tmp_path / "soft.npz", key=np.array(["a.jpg#0"]), p=np.array([[0.6, 0.2, 0.2]], np.float16))
-    soft = distill.SoftLabels([tmp_path / "soft.npz"], pets, ["n4", "n5", "n3"])
-    logits = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
-    hard = SiblingGroups.of(pets).path_losses(logits, torch.tensor([2]))[0].sum()
-    below = -(torch.tensor([0.75, 0.25]) * logits[0, 4:].log_softmax(0)).sum()
-    loss = soft.loss(logits, torch.tensor([2]), torch.tensor([soft.find("a.jpg", 0)]))
-    torch.testing.assert_close(loss, (hard + below)[None], atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(soft.loss(logits, torch.tensor([2]), torch.tensor([soft.find("b.jpg", 0)])), hard[None])
+@pytest.fixture
+def teachers(pets: WordTree) -> Teachers:
+    """COCO's classes are "cat" and "tool", the classifier's "tabby", "tiger cat" and "dog"."""
+    return Teachers(
+        groups=SiblingGroups.of(pets),
+        below=torch.from_numpy(np.stack([pets.below(node) for node in range(len(pets))])).float(),
+        known=torch.tensor([2, 1]),
+        leaves=torch.tensor([4, 5, 3]),
+        yolox=[(torch.zeros(2, 64), torch.tensor([0.4, 0.3]).logit()) for _ in range(3)],
+        rows=torch.zeros(3, 512),
+        biases=torch.tensor([0.6, 0.2, 0.2]).log(),
+    )
 
 
-def test_soft_labels_that_contradict_the_label_are_not_heard(tmp_path: Path, pets: WordTree) -> None:
-    np.savez(tmp_path / "soft.npz", key=np.array(["a.jpg#0"]), p=np.array([[0.1, 0.1, 0.8]], np.float16))
-    soft = distill.SoftLabels([tmp_path / "soft.npz"], pets, ["n4", "n5", "n3"])
-    logits = torch.zeros(1, 6)
-    loss = soft.loss(logits, torch.tensor([2]), torch.tensor([0]))
-    torch.testing.assert_close(loss, torch.tensor([2 * np.log(2)], dtype=torch.float32))  # animal or tool, cat or dog
+def distribution(teachers: Teachers, level: int, label: int) -> torch.Tensor:
+    return teachers.distribution(torch.zeros(1, 896 + 12), torch.tensor([level]), torch.tensor([label]))[0]
 
 
-def test_photographs_keep_a_label_that_no_box_is_of(tree: WordTree) -> None:
-    nodes = teach.Nodes(tree, list(COCO))
-    dog, person = COCO.index("dog"), COCO.index("person")
-    boxes = [(dog, 0.9, np.array([0.1, 0.1, 0.6, 0.9])), (person, 0.2, np.array([0.5, 0.1, 0.9, 0.9]))]
-    beagle = nodes.find("catdog", "dog/beagle")
-    line = teach.line("a.jpg", boxes, beagle, nodes)
-    assert line["boxes"] == [[0.1, 0.1, 0.6, 0.9, beagle, 0.9]]
-    assert len(line["ignored"]) == 1
-    assert "label" not in line
-    horn = tree.ids[tree.find("French horn")]
-    line = teach.line("a.jpg", boxes, nodes.find("imagenette", horn), nodes)
-    assert line["boxes"][0][4] == tree.ids[tree.find("dog")]
-    assert line["label"] == horn
-    assert teach.iou(np.array([0, 0, 2, 1.0]), np.array([1, 0, 3, 1.0])) == pytest.approx(1 / 3)
+def test_both_networks_speak_where_there_is_no_label(teachers: Teachers) -> None:
+    """Cat .4, of which tabby .75 and tiger cat .25; tool .3; the rest, .3, as the classifier says."""
+    said = distribution(teachers, 2, NONE)
+    torch.testing.assert_close(said, torch.tensor([0, 0.3, 0, 0.06, 0.3 + 0.18, 0.1 + 0.06]))
+
+
+@pytest.mark.parametrize(("level", "counts"), [(0, 1.0), (1, 0.5), (2, 0.1)])
+def test_a_class_that_the_classifier_denies_counts_less(teachers: Teachers, level: int, counts: float) -> None:
+    """Cat .4, of which the classifier gives .02: below MIN_MASS, so that nothing is said of what lies below."""
+    denying = replace(teachers, biases=torch.tensor([0.01, 0.01, 0.98]).log())
+    said = distribution(denying, level, NONE)
+    cat, rest = 0.4 * counts, 0.7 - 0.4 * counts
+    torch.testing.assert_close(said, torch.tensor([0, 0.3, cat, 0.98 * rest, 0.01 * rest, 0.01 * rest]))
+
+
+def test_a_label_is_taken_and_what_lies_below_it_is_the_classifiers(teachers: Teachers) -> None:
+    torch.testing.assert_close(distribution(teachers, 1, 2), torch.tensor([0, 0, 0, 0, 0.75, 0.25]))
+    torch.testing.assert_close(distribution(teachers, 1, 1), torch.tensor([0, 1.0, 0, 0, 0, 0]))
+    denying = replace(teachers, biases=torch.tensor([0.1, 0.1, 0.8]).log())
+    torch.testing.assert_close(distribution(denying, 1, 2), torch.tensor([0, 0, 1.0, 0, 0, 0]))
+
+
+def test_photographs_take_the_last_part_of_their_label_that_is_a_node(tmp_path: Path, tree: WordTree) -> None:
+    (tmp_path / "pets.csv").write_text("a.jpg,dog/beagle\nb.jpg,dog/mongrel\nc.jpg,\nd.jpg,n02123045\ne.jpg,Polo\n")
+    nodes = label_table._Nodes(tree, {"Polo": "shirt"})
+    lines = {line["file"]: line for line in label_table.photographs(tmp_path, nodes, {})}
+    names = {file: tree.names[tree.ids.index(line["label"])] for file, line in lines.items() if "label" in line}
+    assert names == {"a.jpg": "beagle", "b.jpg": "dog", "d.jpg": "tabby cat", "e.jpg": "shirt"}
+    assert len(list(label_table.photographs(tmp_path, nodes, {"pets": 2}))) == 2
 
 
 def test_the_mean_of_four_cells_is_exact_above_zero() -> None:
@@ -179,4 +193,22 @@ def test_the_lists_of_the_recipe_agree() -> None:
     assert sources == set(photographs.SOURCES)
     ids = (RECIPE / "imagenet.txt").read_text().split()
     assert all(a < b for a, b in pairwise(sorted(ids)))
-    assert json.dumps(sorted(teach.GARMENTS))
+
+
+def test_objectness_rises_where_the_label_is_most_likely() -> None:
+    """Anchor 1 of cell (2, 1) is the box; its neighbor to the right has about the same one, the cell beyond another."""
+    labels = feature_cache.Labels(np.zeros((0, 4)), (), image_node=0)
+    anchors = torch.tensor([[1.0, 1.0], [4.0, 4.0]])
+    boxes = torch.full((1, 2, 5, 8, 9), -4.0)  # logits; the centre near the upper left corner of the cell
+    boxes[:, :, 2:4] = 0
+    boxes[0, 1, 0, 2, 1], boxes[0, 1, 4, 2, 1] = 4.0, -1.0
+    head = SimpleNamespace(boxes=boxes, class_logits=lambda images, *_: torch.zeros(len(images), 2))
+    groups = SiblingGroups.of(WordTree.from_parents([-1, -1], ["cat", "dog"], ["n0", "n1"]))
+    before = boxes[0, :, 4].sigmoid()
+    after = fit_objectness.targets(head, 0, labels, groups, anchors)
+    assert after[1, 2, 1] == pytest.approx(fit_objectness.RAISED, abs=1e-6)
+    raised = torch.nonzero(after > before)
+    assert [1, 2, 2] in raised.tolist()  # its box lies in column 2.02, the first one's in 1.98: IoU .98
+    assert all(row[0] == 1 and 1 <= row[1] <= 3 and 1 <= row[2] <= 3 for row in raised.tolist())
+    unlabelled = feature_cache.Labels(np.zeros((0, 4)), (), image_node=None)
+    assert torch.equal(fit_objectness.targets(head, 0, unlabelled, groups, anchors), before)

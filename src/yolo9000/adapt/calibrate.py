@@ -53,10 +53,12 @@ class LocatedObject:
     Attributes:
         logits: class logits of all nodes.
         gt: the true node.
+        objectness: of the box.
     """
 
     logits: Float64[np.ndarray, " nodes"]
     gt: int
+    objectness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def calibrate(
     data_set: DataSet,
     *,
     max_error: float = 0.05,
+    min_score: float = 0.0,
     on_error: OnError = "error",
     on_unreadable: Callable[[DataError], None] | None = None,
 ) -> tuple[LoadedModel, Calibration]:
@@ -108,6 +111,7 @@ def calibrate(
         detector: the same model, in an engine.
         data_set: the images.
         max_error: allowed fraction of wrong answers.
+        min_score: what is promised holds for boxes of which objectness x P(root node) is at least this.
         on_error: what to do with issues in annotations.
         on_unreadable: called with the error of each image that cannot be read; None raises it.
 
@@ -122,13 +126,19 @@ def calibrate(
     if tree is None:
         raise ConfigError("calibration needs a model with a label tree; the classes of this one are flat")
     objects = list(locate_objects(detector, tree, data_set, on_error, on_unreadable))
-    back_off = find_back_off(objects, tree, max_error)
+    back_off = find_back_off(objects, tree, max_error, min_score)
+    objects = [one for one in objects if _scores(one, tree, back_off.temperatures, min_score)]
     before = BackOff((1.0,) * len(back_off.temperatures), 0.5)
     (error_before, depth_before), (error, depth) = (
         _rates(_answers(objects, tree, rule), tree) for rule in (before, back_off)
     )
     calibration = Calibration(back_off, len(objects), error, error_before, depth, depth_before)
-    known = {"max_error": max_error, "data": data_set.name, "temperatures": list(back_off.temperatures)}
+    known = {
+        "max_error": max_error,
+        "min_score": min_score,
+        "data": data_set.name,
+        "temperatures": list(back_off.temperatures),
+    }
     calibrated = model.changed(
         weights=with_temperatures(model.trained_weights, tree, back_off.temperatures),
         hier_thresh=back_off.hier_thresh,
@@ -154,7 +164,8 @@ def locate_objects(
     for annotated, one in detector.heads_of(images, batch=BATCH, min_objectness=MIN_OBJECTNESS):
         gts = annotated.select(~(annotated.difficult | annotated.crowd))
         for candidate, gt in _matches(one, gts.boxes_xyxy, detector.settings.nms_iou):
-            yield LocatedObject(_logits(one, candidate, len(tree)), int(labels[gts.labels[gt]]))
+            objectness = float(one.candidates.objectness[candidate])
+            yield LocatedObject(_logits(one, candidate, len(tree)), int(labels[gts.labels[gt]]), objectness)
 
 
 def readable_image(
@@ -195,7 +206,9 @@ def _logits(one: ImageHead, candidate: int, nodes: int) -> Float64[np.ndarray, "
     return np.asarray(one.output.class_logits.rows(one.index, anchor, 0, nodes)[0], np.float64)
 
 
-def find_back_off(objects: Sequence[LocatedObject], tree: WordTree, max_error: float) -> BackOff:
+def find_back_off(
+    objects: Sequence[LocatedObject], tree: WordTree, max_error: float, min_score: float = 0.0
+) -> BackOff:
     """Temperatures from every other object, ``hier_thresh`` from the rest: the guarantee needs separate objects.
 
     Raises:
@@ -203,7 +216,8 @@ def find_back_off(objects: Sequence[LocatedObject], tree: WordTree, max_error: f
     """
     depths = int(tree.depths.max()) + 1
     temperatures = tuple(_best_temperature(*_groups_at(objects[0::2], tree, depth)) for depth in range(depths))
-    critical = [critical_probability(one, tree, temperatures) for one in objects[1::2]]
+    shown = (one for one in objects[1::2] if _scores(one, tree, temperatures, min_score))
+    critical = [critical_probability(one, tree, temperatures) for one in shown]
     return BackOff(temperatures, risk_threshold(np.array(critical, np.float64), max_error))
 
 
@@ -250,6 +264,11 @@ def _path(one: LocatedObject, tree: WordTree, temperatures: Sequence[float], hie
         return np.asarray(softmax(one.logits[first : first + size] / temperatures[int(tree.depths[first])]))
 
     return tree.decode(conditionals, 1, hier_thresh)[0]
+
+
+def _scores(one: LocatedObject, tree: WordTree, temperatures: Sequence[float], min_score: float) -> bool:
+    """Whether objectness x P(root node) is at least a score."""
+    return one.objectness * _path(one, tree, temperatures).conditionals[0] >= min_score
 
 
 def critical_probability(one: LocatedObject, tree: WordTree, temperatures: Sequence[float]) -> float:

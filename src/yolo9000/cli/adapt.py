@@ -76,6 +76,9 @@ def calibrate(
     model_options: Options,
     engine_options: Options,
     max_error: Annotated[float, typer.Option(help="Fraction of the answers that may be wrong.")] = 0.05,
+    min_score: Annotated[
+        float, typer.Option(help="Of the predictions that this holds for: 0.25 for what `predict` shows.", min=0, max=1)
+    ] = 0.0,
     split: SplitOption = "val",
     out: Annotated[
         Path | None,
@@ -100,6 +103,7 @@ def calibrate(
         detector,
         open_one(data, split, on_error, target),
         max_error=max_error,
+        min_score=min_score,
         on_error=on_error,
         on_unreadable=failures,
     )
