@@ -33,7 +33,7 @@ MIN_INSIDE, MIN_SIDE = 0.5, 8  # of a box: fraction in the input, pixels
 NEXT_ANCHOR = 0.2  # IoU with the shape of the second most similar anchor
 IMAGE_LEVEL, CANDIDATES = 3, 100  # boxes that learn an image-level label, of that number with the highest objectness
 SAMPLED = 24  # boxes of an image that learn what the networks say
-LEAST = 0.02  # added to what they are chosen by
+FLOOR = 0.02  # added to what they are chosen by
 HELD_OUT = 20  # one image in that number
 NEARBY = 0.2  # how far from the centre other cells are, against the box
 BATCH = 256
@@ -97,11 +97,11 @@ def _image_level(
 ) -> Iterator[tuple[int, int, int, int]]:
     """The same of an image-level label: the boxes that are most likely to be of it."""
     if labels.image_node is not None:
-        for position in itertools.islice(most_likely(head, image, labels.image_node, teachers.groups), IMAGE_LEVEL):
+        for position in itertools.islice(likeliest(head, image, labels.image_node, teachers.groups), IMAGE_LEVEL):
             yield *position, labels.image_node
 
 
-def most_likely(head: SplitHead, image: int, node: int, groups: SiblingGroups) -> Iterator[tuple[int, int, int]]:
+def likeliest(head: SplitHead, image: int, node: int, groups: SiblingGroups) -> Iterator[tuple[int, int, int]]:
     """Anchor, row and column of an image's most certain boxes by falling objectness x P(node)."""
     objectness = head.boxes[image, :, 4].sigmoid()
     top = objectness.flatten().topk(CANDIDATES).indices
@@ -117,10 +117,10 @@ def _sampled(
 ) -> Iterator[tuple[int, int, int, int]]:
     """The same of boxes without a label: mostly likely objects of which the classifier is sure."""
     objectness = head.boxes[image, :, 4].sigmoid()
-    likely = (objectness.flatten().sqrt() + LEAST).multinomial(CANDIDATES, generator=chance)
+    likely = (objectness.flatten().sqrt() + FLOOR).multinomial(CANDIDATES, generator=chance)
     anchors, rows, columns = torch.unravel_index(likely, objectness.shape)
     sure = teachers.certainty(head.features[image, :, rows, columns].T)
-    for position in (sure + LEAST).multinomial(SAMPLED, generator=chance):
+    for position in (sure + FLOOR).multinomial(SAMPLED, generator=chance):
         yield int(anchors[position]), int(rows[position]), int(columns[position]), NONE
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from feature_cache import Features, Labels, read_labels, taps
-from fit_classes import most_likely
+from fit_classes import likeliest
 from make_start import FIRST
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -58,7 +58,7 @@ def targets(head: SplitHead, image: int, labels: Labels, groups: SiblingGroups, 
     if labels.image_node is None:
         return objectness
     boxes = boxes_xyxy(head, image, anchors)
-    box = boxes[next(most_likely(head, image, labels.image_node, groups))]
+    box = boxes[next(likeliest(head, image, labels.image_node, groups))]
     center = (box[:2] + box[2:]) / 2
     cells = torch.stack(torch.meshgrid(*map(torch.arange, objectness.shape[1:]), indexing="ij"), -1).flip(-1) + 0.5
     overlap = iou(boxes, box) * ((cells - center).abs().amax(-1) < NEAR)

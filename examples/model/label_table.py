@@ -57,7 +57,7 @@ def by_folder(data: Path, nodes: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def photographs(folder: Path, nodes: dict[str, str], take: dict[str, int]) -> Iterator[dict[str, Any]]:
-    """Lines of the images that ``photographs.py`` has written, of some sources so many at random."""
+    """Lines of the images that ``photographs.py`` has written, of some sources a random part."""
     for table in sorted(folder.glob("*.csv")):
         rows = list(csv.reader(table.read_text().splitlines()))
         random.Random(0).shuffle(rows)  # noqa: S311  not for secrets

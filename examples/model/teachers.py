@@ -84,12 +84,12 @@ class Teachers:
             below.index_add_(1, self.groups.parents[level], below[:, level])
         known = below[:, self.known]
         has = labels != NONE
-        found = self._coco(x, anchors, known) * ~has[:, None]
-        rest = (1 - found.sum(1)) * ~has
+        coco = self._coco(x, anchors, known) * ~has[:, None]
+        rest = (1 - coco.sum(1)) * ~has
         heard = known > MIN_MASS
-        shares = torch.where(heard, found / known.clamp(min=MIN_MASS), 0)
-        result = p * (rest[:, None] + shares @ self.below[self.known])
-        result[:, self.known] += torch.where(heard, 0, found)
+        factors = torch.where(heard, coco / known.clamp(min=MIN_MASS), 0)
+        result = p * (rest[:, None] + factors @ self.below[self.known])
+        result[:, self.known] += torch.where(heard, 0, coco)
         result[has] = self._labelled(p[has], below[has], labels[has])
         return result
 

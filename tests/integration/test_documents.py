@@ -71,7 +71,10 @@ def words_of(command: str) -> list[str]:
     fine_tunes = words[1] == "train" and "--recipe" not in words
     recipe = "fine-tune" if fine_tunes else next((word for word in words if word in ADDED), "")
     out = words.index("--out") if "--out" in words else len(words)
-    return [*words[:out], *ADDED.get(recipe, ()), *words[out:]]
+    added = ADDED.get(recipe, ())
+    keys = {one.partition("=")[0] for one in added}
+    before = [word for word in words[:out] if word.partition("=")[0] not in keys]  # a key must not be given twice
+    return [*before, *added, *words[out:]]
 
 
 @pytest.fixture
@@ -287,6 +290,8 @@ OPTIONS_OF_OTHERS = {
         "--alexeyab",
         "--clients",
         "--requests",
+        "--seeds",
+        "--steps",
     ),  # torchrun, benchmarks
     *("--data-binary", "--form", "--read-only", "--cap-drop", "--memory", "--publish"),  # curl, docker
 }

@@ -195,7 +195,7 @@ def test_the_lists_of_the_recipe_agree() -> None:
     assert all(a < b for a, b in pairwise(sorted(ids)))
 
 
-def test_objectness_rises_where_the_label_is_most_likely() -> None:
+def test_objectness_rises_where_the_label_is_likeliest() -> None:
     """Anchor 1 of cell (2, 1) is the box; its neighbor to the right has about the same one, the cell beyond another."""
     labels = feature_cache.Labels(np.zeros((0, 4)), (), image_node=0)
     anchors = torch.tensor([[1.0, 1.0], [4.0, 4.0]])
