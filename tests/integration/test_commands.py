@@ -463,6 +463,13 @@ class TestExport:
         assert run(["export", flat, "--out", str(out), "--overwrite"]) == 0
         assert out.read_bytes()[:8] != b"precious"
 
+    def test_a_suffix_of_another_format_is_an_error(
+        self, flat: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(["export", flat, "--to", "openvino", "--out", str(tmp_path / "model.onnx")]) == 2
+        assert "must end in .xml for openvino, got 'model.onnx'" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+
     def test_an_export_is_exported_again(self, flat: str, tmp_path: Path) -> None:
         assert run(["export", flat, "--out", str(tmp_path / "model.onnx")]) == 0
         assert run(["export", str(tmp_path / "model.onnx"), "--to", "openvino", "--out", str(tmp_path / "x")]) == 0

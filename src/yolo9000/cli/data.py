@@ -45,7 +45,7 @@ def check(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Print every issue, not only the first of each kind.")] = False,
     max_pixels: Annotated[
-        int | None, typer.Option(help="Largest width x height that is decoded [64,000,000].", show_default=False)
+        int | None, typer.Option(help="Largest width x height that is decoded [64,000,000].", show_default=False, min=1)
     ] = None,
     boxes_from_shapes: BoxesFromShapesOption = False,
     model: Annotated[

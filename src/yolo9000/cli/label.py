@@ -46,7 +46,7 @@ ConfThresholdOption = Annotated[
     float, typer.Option("--conf-threshold", "--conf", "-c", help="Minimum score of a label.")
 ]
 CopyOption = Annotated[bool, typer.Option(help="Copy the images into the data set.")]
-MaxPixelsOption = Annotated[int, typer.Option(help="Refuse larger images before decoding them.")]
+MaxPixelsOption = Annotated[int, typer.Option(help="Refuse larger images before decoding them.", min=1)]
 
 
 @with_options(engine_options=ENGINE)

@@ -155,7 +155,11 @@ def export(
     if dtype not in (None, "float32") and to == "darknet":
         raise ConfigError(f"{dtype} is for ONNX and OpenVINO files; Darknet's weights are float32", argument="dtype")
     loaded = load_model(model, **model_options).with_lazy_classes({"auto": None, "dense": False, "lazy": True}[head])
-    path = (out or Path(Path(model).name)).with_suffix(exporting.SUFFIXES[to])
+    path = (
+        _exported(out, exporting.SUFFIXES[to], to)
+        if out
+        else Path(Path(model).name).with_suffix(exporting.SUFFIXES[to])
+    )
     if not overwrite:
         exporting.refuse_to_overwrite(path)
     if precision != "float32":
@@ -182,6 +186,13 @@ def export(
             files = export_page(loaded, path, name=Path(model).stem, **given)
     for file in files:
         say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def _exported(out: Path, suffix: str, to: str) -> Path:
+    """The file to write: a missing suffix is added, another one is an error."""
+    if out.suffix not in ("", suffix):
+        raise ConfigError(f"must end in {suffix} for {to}, got {out.name!r}", argument="out")
+    return out.with_suffix(suffix)
 
 
 def _export_with_postprocess(model: LoadedModel, path: Path, thresholds: Options) -> list[Path]:

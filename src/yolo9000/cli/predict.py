@@ -98,7 +98,7 @@ def predict(
     ] = None,
     every: Annotated[int, typer.Option(help="Of a video take each n-th frame.")] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Of a folder all images and videos below it.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger images before decoding them.")] = 64_000_000,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger images before decoding them.", min=1)] = 64_000_000,
     json: TargetOption = None,
     csv: TargetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,

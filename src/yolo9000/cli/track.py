@@ -82,7 +82,7 @@ def track(
     heat_map: Annotated[bool, typer.Option("--heat-map", help="Write an image of where objects were.")] = False,
     every: Annotated[int, typer.Option(help="Take each n-th frame.")] = 1,
     fps: Annotated[float, typer.Option(help="Frames per second of images.")] = 30.0,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames before decoding them.")] = 64_000_000,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames before decoding them.", min=1)] = 64_000_000,
     part_minutes: Annotated[
         float | None, typer.Option(help="Begin new files after this time, in folders 000000, ...", show_default=False)
     ] = None,
