@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from yolo9000.io.records import image_record
 from yolo9000.serve.logs import JsonFormatter, request_id_of
 from yolo9000.serve.models import name_models
 from yolo9000.serve.schemas import EXAMPLE_ANSWER, DetectAnswer, DetectQuery, LabelTree, ModelDescription
+from yolo9000.serve.server import listen
 from yolo9000.serve.settings import ServeSettings
 
 
@@ -354,3 +356,10 @@ def test_names_of_models() -> None:
 def test_settings_have_ranges(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         ServeSettings(**wrong)
+
+
+def test_connections_do_not_wait_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
