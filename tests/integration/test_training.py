@@ -192,7 +192,7 @@ def test_a_loss_that_is_no_number_stops_before_any_weight_follows(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    settings = ["optimizer.lr=1e30", "optimizer.burn_in=0", "workers=0", "checkpoint_every=1"]
+    settings = ["optimizer.lr=1e30", "optimizer.burn_in=0", "checkpoint_every=1"]
     assert run(["train", "--recipe", str(recipe), "workers=0", *settings, "--out", str(folder), "--threads", "1"]) == 2
     err = capsys.readouterr().err
     assert "the loss and its gradient must be finite" in err

@@ -11,7 +11,7 @@ import typer
 import yaml
 from support.paths import ROOT
 
-from yolo9000.cli.app import app
+from yolo9000.cli.app import application
 from yolo9000.cli.serve import TOKEN_VARIABLE
 from yolo9000.serve.settings import ServeSettings
 
@@ -33,7 +33,7 @@ def instructions() -> list[tuple[str, str]]:
 
 def started_with(arguments: list[str]) -> dict[str, Any]:
     """What ``yolo9000 serve`` takes the arguments for; an error where it takes them for nothing."""
-    command = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    command = typer.main.get_command(application()).commands["serve"]  # type: ignore[attr-defined]
     return command.make_context("serve", arguments).params
 
 

@@ -14,7 +14,7 @@ import typer
 import yaml
 from support.paths import ROOT
 
-from yolo9000.cli.app import app
+from yolo9000.cli.app import application
 from yolo9000.labeling.parts import Shard
 
 SLURM = ROOT / "deploy" / "slurm"
@@ -25,7 +25,7 @@ RAY_JOB: dict[str, Any] = yaml.safe_load((JOBS / "ray.yaml").read_text())
 
 def understood(words: list[str]) -> dict[str, Any]:
     """What the program takes ``yolo9000 COMMAND ...`` for; an error where it takes it for nothing."""
-    command = typer.main.get_command(app).commands[words[1]]  # type: ignore[attr-defined]
+    command = typer.main.get_command(application()).commands[words[1]]  # type: ignore[attr-defined]
     return command.make_context(words[1], words[2:]).params
 
 
