@@ -15,11 +15,11 @@ import argparse
 import itertools
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
-from feature_cache import SIZE, Features, Labels, Placed, read_labels, taps
+from feature_cache import SIZE, Features, Labels, Placed
+from fitting import Start, minimize, parser
 from teachers import NONE, Teachers
 from torch import Tensor
 from yolox import YoloxNano
@@ -175,54 +175,39 @@ def fit(rows: ClassRows, vectors: Tensor, columns: Tensor, options: argparse.Nam
     train, test = (torch.nonzero(which)[:, 0] for which in (~held_out, held_out))
     counts = torch.bincount(nodes.clamp(min=0))[nodes]
     weight = torch.where(nodes == NONE, 1, (counts / COUNT).pow(-0.5).clamp(MIN_WEIGHT, MAX_WEIGHT))
-    optimizer = torch.optim.Adam([rows.weights, rows.biases], lr=options.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * -(-len(train) // BATCH))
     started = time.monotonic()
-    for epoch in range(options.epochs):
-        total = 0.0
-        for batch in train[torch.randperm(len(train))].split(BATCH):
-            losses = rows.losses(vectors[batch].float(), anchors[batch], nodes[batch])
-            loss = (losses * weight[batch]).mean() + options.decay * rows.moved()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(losses.detach().sum())
+
+    def losses(batch: Tensor) -> tuple[Tensor, Tensor]:
+        each = rows.losses(vectors[batch].float(), anchors[batch], nodes[batch])
+        return (each * weight[batch]).mean() + options.decay * rows.moved(), each.sum()
+
+    def report(epoch: int, loss: float) -> None:
         with torch.inference_mode():
             parts = [rows.losses(vectors[t].float(), anchors[t], nodes[t]) for t in test.split(BATCH)]
-        text = f"epoch {epoch + 1}: loss {total / len(train):.3f}, held out {torch.cat(parts).mean():.3f}"
+        text = f"epoch {epoch}: loss {loss:.3f}, held out {torch.cat(parts).mean():.3f}"
         print(f"{text}, {time.monotonic() - started:.0f} s", flush=True)
+
+    optimizer = torch.optim.Adam([rows.weights, rows.biases], lr=options.lr)
+    minimize(optimizer, train, BATCH, options.epochs, losses, report)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("start", "yolox", "classifier", "names", "cache", "out"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--parts", nargs="+", required=True, help="names of tables and of their cached features")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--decay", type=float, default=3e-4)
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    model = read_checkpoint(options.start)
-    assert model.weights is not None
-    assert model.tree is not None
-    network = Network(model.weights.architecture)
-    network.load(model.weights)
-    features = Features(options.cache, options.parts, taps(model))
+    files = ("start", "yolox", "classifier", "names", "cache", "out")
+    options = parser(__doc__, files, lr=2e-3, decay=3e-4).parse_args()
+    start = Start.of(options)
+    assert start.model.tree is not None
     coco = [name for name in options.names.read_text().split("\n") if name]
     classifier = read_checkpoint(options.classifier)
-    teachers = Teachers.of(YoloxNano(options.yolox), classifier.weights, model.tree, coco, classifier.tree.ids)
-    labels = read_labels([options.tables / f"{part}.jsonl" for part in options.parts], model.tree.ids)
-    gathered = list(gather(network, features, labels, teachers))
-    print(f"{len(gathered):,} boxes of {len(features):,} images", flush=True)
+    assert classifier.weights is not None
+    assert classifier.tree is not None
+    teachers = Teachers.of(YoloxNano(options.yolox), classifier.weights, start.model.tree, coco, classifier.tree.ids)
+    gathered = list(gather(start.network, start.features, start.labels, teachers))
+    print(f"{len(gathered):,} boxes of {len(start.features):,} images", flush=True)
     vectors, *columns = zip(*gathered, strict=True)
-    head = network.split(None, features.maps([0]))
-    rows = ClassRows(head, teachers)
+    rows = ClassRows(start.network.split(None, start.features.maps([0])), teachers)
     fit(rows, torch.stack(vectors), torch.tensor(columns), options)
     rows.write()
-    write_checkpoint(options.out, model.changed(weights=network.to_model()))
+    write_checkpoint(options.out, start.model.changed(weights=start.network.to_model()))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
-from feature_cache import Features, Labels, read_labels, taps
+from feature_cache import Features, Labels
 from fit_classes import likeliest
+from fitting import Start, minimize, parser
 from make_start import FIRST
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from yolo9000.architectures.layers import Region
 from yolo9000.architectures.torch import ConvLayer, Network, SplitHead
-from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
+from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.losses.classification import SiblingGroups
 
 SAME, RAISED = 0.5, 0.95  # IoU of boxes that are about the same, and the objectness of the box itself
@@ -105,18 +105,16 @@ def fit(learned: Vectors, anchors: int, options: argparse.Namespace) -> tuple[Te
     rows = torch.zeros(anchors, seen.shape[1], requires_grad=True)
     biases = torch.zeros(anchors, requires_grad=True)
     optimizer = torch.optim.AdamW([rows, biases], lr=options.lr, weight_decay=options.decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * -(-len(target) // BATCH))
-    for epoch in range(options.epochs):
-        total = 0.0
-        for batch in torch.randperm(len(target)).split(BATCH):
-            logits = before[batch] + (seen[batch].float() * rows[own[batch]]).sum(1) + biases[own[batch]]
-            loss = binary_cross_entropy_with_logits(logits, target[batch], weight[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach()) * len(batch)
-        print(f"epoch {epoch + 1}: loss {total / len(target):.4f}", flush=True)
+
+    def losses(batch: Tensor) -> tuple[Tensor, Tensor]:
+        logits = before[batch] + (seen[batch].float() * rows[own[batch]]).sum(1) + biases[own[batch]]
+        loss = binary_cross_entropy_with_logits(logits, target[batch], weight[batch])
+        return loss, loss * len(batch)
+
+    def report(epoch: int, loss: float) -> None:
+        print(f"epoch {epoch}: loss {loss:.4f}", flush=True)
+
+    minimize(optimizer, torch.arange(len(target)), BATCH, options.epochs, losses, report)
     return rows.detach(), biases.detach()
 
 
@@ -131,28 +129,17 @@ def add_rows(network: Network, rows: Tensor, biases: Tensor) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("start", "cache", "out"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--parts", nargs="+", required=True, help="names of tables and of their cached features")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--decay", type=float, default=1e-2)
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    model = read_checkpoint(options.start)
-    assert model.weights is not None
-    assert model.tree is not None
-    network = Network(model.weights.architecture)
-    network.load(model.weights)
-    features = Features(options.cache, options.parts, taps(model))
-    labels = read_labels([options.tables / f"{part}.jsonl" for part in options.parts], model.tree.ids)
-    parts = list(zip(*gather(network, features, labels, SiblingGroups.of(model.tree)), strict=True))
-    seen, anchors, before, target, weight = (torch.cat(part) for part in parts)
-    print(f"{len(target):,} boxes of {len(parts[0]):,} images", flush=True)
-    add_rows(network, *fit((seen, anchors, before, target, weight), int(anchors.max()) + 1, options))
-    write_checkpoint(options.out, model.changed(weights=network.to_model()))
+    options = parser(__doc__, ("start", "cache", "out"), lr=2e-3, decay=1e-2).parse_args()
+    start = Start.of(options)
+    assert start.model.tree is not None
+    groups = SiblingGroups.of(start.model.tree)
+    parts = list(zip(*gather(start.network, start.features, start.labels, groups), strict=True))
+    learned = tuple(torch.cat(part) for part in parts)
+    print(f"{len(learned[0]):,} boxes of {len(parts[0]):,} images", flush=True)
+    region = start.network.architecture.head
+    assert isinstance(region, Region)
+    add_rows(start.network, *fit(learned, len(region.anchors_wh_cells), options))
+    write_checkpoint(options.out, start.model.changed(weights=start.network.to_model()))
 
 
 if __name__ == "__main__":
