@@ -136,6 +136,17 @@ def test_temperatures_and_threshold_come_from_different_halves() -> None:
     assert back_off.hier_thresh == pytest.approx(1 / (1 + math.exp(-10)))
 
 
+def test_what_is_not_shown_does_not_count() -> None:
+    """Half of the tested objects are wrong at the root, with objectness .2 x P(root) = .2 at most: below .25."""
+    tree = WordTree.from_parents([-1, -1, 0, 0])
+    right = LocatedObject(np.array([9.0, 0.0, 9.0, 0.0]), 2, objectness=0.9)
+    wrong = LocatedObject(np.array([9.0, 0.0, 9.0, 0.0]), 1, objectness=0.2)
+    objects = [one for _ in range(40) for one in (right, right, right, wrong)]
+    with pytest.raises(ConfigError, match=r"even the root node is wrong for 50\.0%"):
+        find_back_off(objects, tree, 0.1)
+    assert find_back_off(objects, tree, 0.1, min_score=0.25).hier_thresh == 0
+
+
 class Boxes:
     """An engine with one box of objectness .99 at the middle of each given cell (row, column), 8 x 8 pixels."""
 

@@ -127,7 +127,7 @@ def calibrate(
         raise ConfigError("calibration needs a model with a label tree; the classes of this one are flat")
     objects = list(locate_objects(detector, tree, data_set, on_error, on_unreadable))
     back_off = find_back_off(objects, tree, max_error, min_score)
-    objects = [one for one in objects if _scores(one, tree, back_off.temperatures, min_score)]
+    objects = [one for one in objects if _is_shown(one, tree, back_off.temperatures, min_score)]
     before = BackOff((1.0,) * len(back_off.temperatures), 0.5)
     (error_before, depth_before), (error, depth) = (
         _rates(_answers(objects, tree, rule), tree) for rule in (before, back_off)
@@ -211,12 +211,19 @@ def find_back_off(
 ) -> BackOff:
     """Temperatures from every other object, ``hier_thresh`` from the rest: the guarantee needs separate objects.
 
+    Args:
+        objects: of images that the model was not trained on.
+        tree: the label tree.
+        max_error: allowed fraction of wrong answers.
+        min_score: the guarantee holds for objects whose objectness x P(root node) is at least this; others count
+            for the temperatures only.
+
     Raises:
         ConfigError: see `risk_threshold`.
     """
     depths = int(tree.depths.max()) + 1
     temperatures = tuple(_best_temperature(*_groups_at(objects[0::2], tree, depth)) for depth in range(depths))
-    shown = (one for one in objects[1::2] if _scores(one, tree, temperatures, min_score))
+    shown = (one for one in objects[1::2] if _is_shown(one, tree, temperatures, min_score))
     critical = [critical_probability(one, tree, temperatures) for one in shown]
     return BackOff(temperatures, risk_threshold(np.array(critical, np.float64), max_error))
 
@@ -266,7 +273,7 @@ def _path(one: LocatedObject, tree: WordTree, temperatures: Sequence[float], hie
     return tree.decode(conditionals, 1, hier_thresh)[0]
 
 
-def _scores(one: LocatedObject, tree: WordTree, temperatures: Sequence[float], min_score: float) -> bool:
+def _is_shown(one: LocatedObject, tree: WordTree, temperatures: Sequence[float], min_score: float) -> bool:
     """Whether objectness x P(root node) is at least a score."""
     return one.objectness * _path(one, tree, temperatures).conditionals[0] >= min_score
 
