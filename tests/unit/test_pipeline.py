@@ -14,8 +14,8 @@ from support.small_models import write_tree_model
 from yolo9000 import Detector
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.inference import detector as detector_module
-from yolo9000.inference.engines import available_cores
 from yolo9000.inference.pipeline import in_parallel
+from yolo9000.io.cores import available_cores
 
 
 def test_results_keep_the_order_of_items_that_are_computed_at_once() -> None:

@@ -18,7 +18,7 @@ from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.openvino import import_openvino
 from yolo9000.errors import YoloError
-from yolo9000.inference.engines import available_cores
+from yolo9000.io.cores import available_cores
 
 __all__ = ["cpu_name", "gemm_peaks", "operations", "start_times"]
 

@@ -60,7 +60,7 @@ def bench(
     from yolo9000.bench.report import Bench
     from yolo9000.bench.subjects import random_darknet_files, subjects
     from yolo9000.checkpoints.load import load_model
-    from yolo9000.inference.engines import available_cores
+    from yolo9000.io.cores import available_cores
 
     peers = [_peer(text) for text in against or ()]
     threads = threads or available_cores()

@@ -21,6 +21,7 @@ from PIL import Image
 
 from yolo9000.data.images import read_image_file
 from yolo9000.errors import DataError
+from yolo9000.io.cores import available_cores
 from yolo9000.io.images import MAX_PIXELS, read_upright
 from yolo9000.types import ImageFile, Issue, Sample
 
@@ -105,7 +106,7 @@ def _in_workers(
     sample_of: Callable[[Item], Sample | None],
     decode: Callable[[list[_Task | None]], list[Decoded | DataError | None]],
 ) -> Iterator[tuple[Item, Decoded | DataError | None]]:
-    workers = max(2, min(_MAX_WORKERS, _cores()))
+    workers = max(2, min(_MAX_WORKERS, available_cores()))
     waiting: deque[tuple[list[Item], Future[list[Decoded | DataError | None]]]] = deque()
     pool = _pool(workers)
     try:
@@ -126,10 +127,6 @@ def _result(
         yield from zip(batch, future.result(), strict=True)
     except BrokenProcessPool:
         raise DataError("a process that decodes images has ended: was it killed, is the memory full?") from None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pool(workers: int) -> Executor:

@@ -21,7 +21,7 @@ from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.errors import ConfigError, EngineError, no_attribute
 from yolo9000.inference.decode import decode_candidates, flat_scores
-from yolo9000.inference.engines import Engine, EngineName, Precision, available_cores, choose_engine, start_engine
+from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
 from yolo9000.inference.head_output import (
     Candidates,
     DenseClassLogits,
@@ -35,6 +35,7 @@ from yolo9000.inference.prediction import Prediction
 from yolo9000.inference.preprocess import fit
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
+from yolo9000.io.cores import available_cores
 from yolo9000.io.images import MAX_PIXELS, Source
 from yolo9000.io.resample import GREY
 from yolo9000.io.sources import OnInputError, open_sources

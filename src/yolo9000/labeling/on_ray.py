@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from yolo9000.errors import EngineError, needs_extra
-from yolo9000.inference.engines import available_cores
+from yolo9000.io.cores import available_cores
 from yolo9000.labeling.images import ListedImage
 from yolo9000.labeling.label import Labeler, Report
 from yolo9000.labeling.parts import Parts, Record, Shard

@@ -17,10 +17,10 @@ from yolo9000.boxes import cxcywh_to_xyxy
 from yolo9000.errors import DataError
 from yolo9000.inference.decode import decode
 from yolo9000.inference.detector import Detector
-from yolo9000.inference.engines import available_cores
 from yolo9000.inference.head_output import find_candidates
 from yolo9000.inference.preprocess import fit
 from yolo9000.inference.probable_nodes import probable_nodes
+from yolo9000.io.cores import available_cores
 from yolo9000.io.images import read_image
 from yolo9000.io.records import image_record
 from yolo9000.serve.batching import BatchedOutput, Batcher

@@ -23,8 +23,8 @@ from jaxtyping import Float64
 from yolo9000.architectures.surgery import initial_model
 from yolo9000.data.sampler import ImageSampler, balanced_weights, joint_weights, repeat_weights
 from yolo9000.errors import ConfigError
-from yolo9000.inference.engines import available_cores
 from yolo9000.inference.engines.torch import has_bfloat16
+from yolo9000.io.cores import available_cores
 from yolo9000.io.files import locked_folder
 from yolo9000.io.naming import next_run_folder
 from yolo9000.training.checkpoint import latest_state

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.receipt import allows_bfloat16
 from yolo9000.errors import EngineError
-from yolo9000.inference.engines.base import Engine, EngineClass, Precision, available_cores
+from yolo9000.inference.engines.base import Engine, EngineClass, Precision
+from yolo9000.io.cores import available_cores
 
-__all__ = ["ENGINES", "Engine", "EngineName", "Precision", "available_cores", "choose_engine", "start_engine"]
+__all__ = ["ENGINES", "Engine", "EngineName", "Precision", "choose_engine", "start_engine"]
 
 
 @dataclass(frozen=True)
