@@ -292,6 +292,15 @@ def test_each_frame_of_h264_has_its_own_size(tmp_path: Path) -> None:
     assert [round(float(frame.pixels.mean()), -1) for frame in frames] == [brightness[frame[2]] for frame in RESIZED]
 
 
+@pytest.mark.parametrize("sizes", [[(96, 64, 90)] * 20, [(96, 64, 90), *[(96, 64, 120)] * 5]])
+def test_h264_of_one_size_ends_with_its_last_frame(tmp_path: Path, sizes: list[tuple[int, int, int]]) -> None:
+    path = tmp_path / "call.ts"
+    path.write_bytes(h264(sizes))
+    frames = list(read_video(path, "call", 20_000, 1))
+    assert [frame.frame for frame in frames] == list(range(len(sizes)))
+    assert {frame.size_wh for frame in frames} == {(96, 64)}
+
+
 def test_frames_that_become_too_large_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "resized.avi"
     path.write_bytes(motion_jpeg(RESIZED))

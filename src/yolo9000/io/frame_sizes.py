@@ -165,12 +165,12 @@ class OwnSizes:
         self._group.add(packet)
 
     def stretches(self) -> Iterator[Stretch]:
-        """The rest of the video from the frame on for which `change_at` was true.
+        """The rest of the video from the frame on for which `change_at` was true; nothing where it never was.
 
         Raises:
             DataError: the temporary folder cannot hold it.
         """
-        if self._tail:
+        if self._changed is not None and self._tail:
             with self._file() as file:
                 seconds = sorted(self._write(file, iter(self._group.packets)))
                 yield Stretch(file, seconds[-self._tail :], len(seconds) - self._tail)
