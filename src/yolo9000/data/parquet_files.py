@@ -91,7 +91,12 @@ def opened(path: Path) -> Iterator[ParquetFile]:
     try:
         with ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             yield file
-    except (ArrowException, OSError, ValueError, OverflowError) as error:  # also of names that are not UTF-8, and of dates
+    except (
+        ArrowException,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:  # also of names that are not UTF-8, and of dates
         message = f"must be a whole Parquet file: {' '.join(str(error).split())[:200]}"
         raise IssueError(make_issue("file-unreadable", path, message, "download or write it again")) from None
 

@@ -22,6 +22,7 @@ A key that is left out has the default that is defined here; ``key=value`` on th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -63,6 +64,8 @@ __all__ = [
     "recipe_of",
     "resolve_paths",
 ]
+
+_log = logging.getLogger(__name__)
 
 START = "start"  # the network of the model that a recipe starts from
 Epochs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -371,10 +374,11 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     """Settings that are written ``key=value``, as `read_recipe` takes them.
 
     Args:
-        texts: keys of sections have dots; values are TOML, where text needs no quotes and ``none`` is no value.
+        texts: keys of sections have dots; values are TOML, where text needs no quotes and ``none`` is no value. Where
+            a key comes again the last value counts, and a warning is logged.
 
     Raises:
-        ConfigError: one is not of that form, sets a key both as a section and as a value, or sets one again.
+        ConfigError: one is not of that form, or sets a key both as a section and as a value.
 
     Example:
         >>> parse_overrides(["epochs=20", "optimizer.lr=0.01", "multi_scale=none"])
@@ -392,7 +396,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
             if not isinstance(section, dict):
                 raise ConfigError(f"{text!r}: {name} is not a section")
         if last in section:
-            raise ConfigError(f"{keys} must be given once, got {text!r} after another")
+            _log.warning("%s is given more than once: %s counts", keys, text)
         section[last] = _value(value)
     return values
 
