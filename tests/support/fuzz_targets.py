@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from support.fuzz_other_targets import OTHER_TARGETS
 from support.fuzzing import Target
 from support.layouts import LAYOUTS, put_json
 from support.small_models import TREE, loaded, random_model, small_architecture
@@ -24,6 +25,7 @@ from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.metadata import NO_DIGEST, CfgNetwork, Metadata
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.onnx import onnx_file
+from yolo9000.checkpoints.openvino import openvino_files
 from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.data import archive
 from yolo9000.data.dataset import open_data, open_splits
@@ -86,6 +88,17 @@ def onnx(folder: Path) -> Path:
     model = small_model(tree=True).with_lazy_classes(True)
     (folder / "m.onnx").write_bytes(onnx_file(model, dtype="int8"))
     return folder / "m.onnx"
+
+
+def openvino(folder: Path) -> Path:
+    xml, weights = openvino_files(small_model(tree=True).with_lazy_classes(True))
+    (folder / "m.xml").write_bytes(xml)
+    (folder / "m.bin").write_bytes(weights)
+    return folder / "m.xml"
+
+
+def openvino_pair(xml: Path) -> Sequence[Path]:
+    return xml, xml.with_suffix(".bin")
 
 
 def sealed_again(data: bytes) -> bytes:
@@ -273,6 +286,7 @@ def _targets() -> list[Target]:
         Target("safetensors behind its digest", checkpoint, load_model, finish=sealed_again),
         Target("onnx", onnx, load_model),
         Target("onnx behind its digest", onnx, load_model, finish=sealed_again),
+        Target("openvino", openvino, load_model, files=openvino_pair),
         Target("metadata", metadata, read_metadata),
         Target("names", text("a.names", "cat\ndog\n\tGranny Smith \nöl\n"), read_names),
         Target("map", text("a.map", "0\n3\n2\n"), lambda file: read_map(file, 7)),
@@ -297,7 +311,7 @@ def _targets() -> list[Target]:
         for kind, options in kinds.items()
     ]
     sets = [Target(f"set {name}", set_of(name), read_set, files=annotation_files) for name in LAYOUTS]
-    return [*single, *images, *sets]
+    return [*single, *images, *OTHER_TARGETS, *sets]
 
 
 TARGETS = {target.name: target for target in _targets()}

@@ -17,7 +17,7 @@ from yolo9000.data.duplicates import group_images
 from yolo9000.data.suspicious import _numbered_classes
 from yolo9000.errors import ConfigError, DataError, TreeError, YoloError
 from yolo9000.evaluation.coco_results import read_results
-from yolo9000.io.documents import MAX_DEPTH, parse_json, parse_toml, parse_yaml
+from yolo9000.io.documents import MAX_DEPTH, parse_csv, parse_json, parse_toml, parse_yaml
 from yolo9000.labeling.parts import Shard
 from yolo9000.taxonomy.readers import read_parent_table
 from yolo9000.training.recipe import parse_overrides, read_recipe
@@ -39,6 +39,12 @@ def test_plain_documents_are_read() -> None:
     }  # fmt: skip
     assert parse_toml("a = 1\n[b]\nc = 'x'", "x") == {"a": 1, "b": {"c": "x"}}
     assert parse_json(b'[1, {"a": null}]', "x") == [1, {"a": None}]
+
+
+def test_a_cell_of_csv_that_never_ends_is_an_error() -> None:
+    assert parse_csv('a,"b, c"\r\n\n"d\ne",1', "x") == [["a", "b, c"], [], ["d\ne", "1"]]
+    with pytest.raises(ConfigError, match=r"^x: must be CSV: field larger than field limit"):
+        parse_csv('image,"' + "a" * 200_000, "x", ConfigError)
 
 
 @pytest.mark.parametrize("text", ["2024-13-45", "2024-01-02", "2001-12-14t21:59:43.10-05:00"])

@@ -88,15 +88,12 @@ def opened(path: Path) -> Iterator[ParquetFile]:
     with needs_extra("parquet", "reading Parquet"):
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
+    # The last two are of names that are not UTF-8 and of dates out of range.
+    damage = (ArrowException, OSError, ValueError, OverflowError)
     try:
         with ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             yield file
-    except (
-        ArrowException,
-        OSError,
-        ValueError,
-        OverflowError,
-    ) as error:  # also of names that are not UTF-8, and of dates
+    except damage as error:
         message = f"must be a whole Parquet file: {' '.join(str(error).split())[:200]}"
         raise IssueError(make_issue("file-unreadable", path, message, "download or write it again")) from None
 

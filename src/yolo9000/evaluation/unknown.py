@@ -7,8 +7,6 @@ or missed; over all `hier_thresh` that is a curve of risk against specificity.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from yolo9000.errors import ConfigError, TreeError
 from yolo9000.inference.classifier import Classifier
 from yolo9000.inference.decode import decode_candidates
 from yolo9000.inference.detector import Detector, ImageHead
+from yolo9000.io.documents import parse_csv
 from yolo9000.io.files import read_text
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import Detections, Sample
@@ -85,7 +84,7 @@ def read_unknown(file: Path, tree: WordTree) -> dict[str, Kind]:
         ConfigError: a line is empty or too long, or names no node of the tree.
     """
     kinds: dict[str, Kind] = {}
-    for number, row in enumerate(csv.reader(io.StringIO(read_text(file, ConfigError))), 1):
+    for number, row in enumerate(parse_csv(read_text(file, ConfigError), file, ConfigError), 1):
         fields = [field.strip() for field in row]
         if not any(fields):
             continue

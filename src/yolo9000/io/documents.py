@@ -1,4 +1,4 @@
-"""YAML, TOML and JSON of unknown origin, parsed within limits.
+"""YAML, TOML, JSON and CSV of unknown origin, parsed within limits.
 
 The parsers raise their own errors, and others that they do not catch: on deep nesting, on numbers of thousands of
 digits, on dates that are none. YAML's aliases let a few hundred bytes stand for gigabytes. Of a key that is there twice
@@ -7,6 +7,8 @@ they take the last value, silently. Here all of that is an error of the package,
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import tomllib
 from collections.abc import Iterator
@@ -17,7 +19,16 @@ import yaml
 
 from yolo9000.errors import DataError, YoloError
 
-__all__ = ["MAX_DEPTH", "JsonError", "LimitedLoader", "load_json", "parse_json", "parse_toml", "parse_yaml"]
+__all__ = [
+    "MAX_DEPTH",
+    "JsonError",
+    "LimitedLoader",
+    "load_json",
+    "parse_csv",
+    "parse_json",
+    "parse_toml",
+    "parse_yaml",
+]
 
 MAX_DEPTH = 64  # of lists and mappings in each other
 LONGEST_REASON = 200  # characters
@@ -96,6 +107,17 @@ def parse_toml(text: str, name: object, error: type[YoloError] = DataError) -> d
     """What a TOML text says; see `parse_yaml`."""
     with _one_error("TOML", name, error):
         return tomllib.loads(text)
+
+
+def parse_csv(text: str, name: object, error: type[YoloError] = DataError) -> list[list[str]]:
+    r"""The cells of each line of a CSV text; see `parse_yaml`.
+
+    Example:
+        >>> parse_csv('image,note\na.jpg,"left, dark"\n', "notes.csv")
+        [['image', 'note'], ['a.jpg', 'left, dark']]
+    """
+    with _one_error("CSV", name, error):
+        return list(csv.reader(io.StringIO(text, newline="")))
 
 
 def parse_json(text: str | bytes, name: object, error: type[YoloError] = DataError) -> Any:

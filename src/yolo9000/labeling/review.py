@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from yolo9000.errors import ConfigError
+from yolo9000.io.documents import parse_csv
 from yolo9000.io.files import read_text
 from yolo9000.taxonomy.wordtree import WordTree
 
@@ -119,7 +120,7 @@ def excluded_names(files: Iterable[Path]) -> set[str]:
     """
     names: set[str] = set()
     for file in files:
-        rows = list(csv.reader(io.StringIO(read_text(file, ConfigError))))
+        rows = parse_csv(read_text(file, ConfigError), file, ConfigError)
         if not rows or rows[0][:1] != ["image"]:
             raise ConfigError(f"{file}: must be a choices.csv, whose first column is image", argument="exclude")
         names |= {row[0] for row in rows[1:] if row}

@@ -115,8 +115,9 @@ def count_rows(path: str) -> int:
         EngineError: pyarrow is not installed.
     """
     opened = _opened(path)
-    _image_column(path, opened.schema_arrow)
-    return int(opened.metadata.num_rows)
+    with reading(path):
+        _image_column(path, opened.schema_arrow)
+        return int(opened.metadata.num_rows)
 
 
 def read_row(path: str, row: int) -> bytes:
@@ -127,11 +128,13 @@ def read_row(path: str, row: int) -> bytes:
     Raises:
         DataError: it cannot be read.
     """
-    metadata = _opened(path).metadata
-    ends = list(accumulate(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)))
-    group = bisect_right(ends, row)
-    first = ends[group - 1] if group else 0
-    return image_bytes(_row_group(path, group)[row - first].as_py())
+    opened = _opened(path)
+    with reading(path):
+        metadata = opened.metadata
+        ends = list(accumulate(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)))
+        group = bisect_right(ends, row)
+        first = ends[group - 1] if group else 0
+        return image_bytes(_row_group(path, group)[row - first].as_py())
 
 
 @lru_cache(maxsize=4)
@@ -145,8 +148,8 @@ def _opened(path: str) -> parquet.ParquetFile:
 @lru_cache(maxsize=1)
 def _row_group(path: str, group: int) -> pyarrow.ChunkedArray:
     opened = _opened(path)
-    name = _image_column(path, opened.schema_arrow)
     with reading(path):
+        name = _image_column(path, opened.schema_arrow)
         return opened.read_row_group(group, columns=[name]).column(name)
 
 

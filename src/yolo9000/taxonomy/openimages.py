@@ -9,14 +9,13 @@ Source: storage.googleapis.com/openimages, Open Images V7, hierarchy and class d
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from yolo9000.errors import DataError, TreeError
-from yolo9000.io.documents import parse_json
-from yolo9000.io.files import read_lines
+from yolo9000.io.documents import parse_csv, parse_json
+from yolo9000.io.files import read_text
 from yolo9000.taxonomy.hierarchy import Entry
 
 __all__ = ["hierarchy_entries", "read_class_descriptions"]
@@ -55,10 +54,7 @@ def read_class_descriptions(path: str | Path) -> dict[str, str]:
     Raises:
         DataError: the file cannot be read, is not CSV or names nothing.
     """
-    try:
-        rows = [row for row in csv.reader(read_lines(path)) if len(row) >= 2 and row[0] != "LabelName"]
-    except csv.Error as error:
-        raise DataError(f"{path}: must be CSV: {error}") from None
+    rows = [row for row in parse_csv(read_text(path), path) if len(row) >= 2 and row[0] != "LabelName"]
     if not rows:
         raise DataError(f"{path}: must have a LabelName and a display name in each line, has none")
     return {row[0].strip(): row[1].strip() for row in rows}

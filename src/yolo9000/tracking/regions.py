@@ -160,7 +160,7 @@ def read_zones(path: Path) -> list[Zone]:
 def _zone(path: Path, name: str, corners: object) -> Zone:
     try:
         points = np.array(corners, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         points = np.zeros(0)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise ConfigError(f"{path}: {name}: must be at least three corners [x, y] in pixels, got {str(corners)[:80]!r}")
