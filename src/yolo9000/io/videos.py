@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from yolo9000.errors import DataError, needs_extra
 from yolo9000.io.containers import count_shown_frames, missing_bytes
 from yolo9000.io.files import check_file, one_line, reading
-from yolo9000.io.frame_sizes import OwnSizes
+from yolo9000.io.frame_sizes import Segment, SizeChanges
 from yolo9000.io.images import TEXT, check_pixels, contents_of
 from yolo9000.types import SourceImage
 
@@ -167,19 +167,27 @@ class _Decoded:
 
 def _decoded(source: Path | str, capture: cv2.VideoCapture, name: str, max_pixels: int) -> Iterator[_Decoded]:
     """Move to frame after frame; those from a change of the size on are opened as videos of their own."""
-    sizes = OwnSizes(source, capture) if isinstance(source, Path) else None
+    changes = SizeChanges(source, capture) if isinstance(source, Path) else None
     rate, turns = _rate(capture), _quarter_turns(capture)
     last = _Decoded(0, 0, -1.0, partial(_rgb, capture))
-    for number, failed in _grabs(capture, _never if sizes is None else sizes.change_at):
+    for number, failed in _grabs(capture, _never if changes is None else changes.come_before):
         last = _Decoded(number, failed, _seconds(_milliseconds(capture) / 1000, last.seconds, rate), last.rgb)
         yield last
-    for stretch in sizes.stretches() if sizes is not None else ():
-        with _opened(stretch.file, name, max_pixels) as own:
-            times, before, rgb = iter(stretch.seconds), last, partial(_rgb, own, turns)
-            for number, failed in islice(_grabs(own, _never), stretch.before, None):
-                seconds = _seconds(next(times, 0.0), last.seconds, rate)
-                last = _Decoded(before.number + number - stretch.before, before.failed + failed, seconds, rgb)
-                yield last
+    for segment in () if changes is None else changes.segments():
+        with _opened(segment.file, name, max_pixels) as own:
+            for decoded in _decoded_segment(own, segment, last, rate, turns):
+                yield decoded
+                last = decoded
+
+
+def _decoded_segment(
+    capture: cv2.VideoCapture, segment: Segment, before: _Decoded, rate: float | None, turns: int
+) -> Iterator[_Decoded]:
+    """Move to the frames of a segment, which are numbered on from the one before it."""
+    seconds, times, rgb = before.seconds, iter(segment.seconds), partial(_rgb, capture, turns)
+    for number, failed in islice(_grabs(capture, _never), segment.before, None):
+        seconds = _seconds(next(times, 0.0), seconds, rate)
+        yield _Decoded(before.number + number - segment.before, before.failed + failed, seconds, rgb)
 
 
 def _never(_: int) -> bool:
