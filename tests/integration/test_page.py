@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.browser import RUNTIME, chromium, needs_axe, needs_chromium, needs_runtime, serious_issues, watched_page
+from support.paths import ROOT
 from support.small_models import random_model, small_architecture
 
 from yolo9000 import Detector
@@ -25,6 +27,7 @@ from yolo9000.checkpoints.export import export_onnx
 from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.serve.one_file import export_page
+from yolo9000.serve.schemas import DetectAnswer
 from yolo9000.taxonomy.wordtree import WordTree
 
 pytestmark = [pytest.mark.battery, needs_chromium, needs_runtime]
@@ -147,7 +150,7 @@ def test_the_answers_are_pythons(page: Any, folder: Path, hier_thresh: float) ->
     slide(page, "#specific", 1 - hier_thresh)
     slide(page, "#confidence", CONFIDENCE)
     record = json.loads(saved(page, "#save-json"))
-    assert record["version"] == 1
+    DetectAnswer.model_validate(record)
     assert [(one["source"], one["width"], one["height"]) for one in record["images"]] == [
         ("wide.png", 160, 90),
         ("tall_7.png", 75, 200),
@@ -218,6 +221,15 @@ def test_the_slider_goes_from_general_to_specific(page: Any, folder: Path) -> No
     assert {"terrier", "poodle"} & set(page.inner_text("#counts").split())
 
 
+def test_a_frame_of_the_slider_with_50_boxes_is_in_time_for_60_hz(folder: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "page.py"), "small.html", "wide.png", "--frames", "100"]
+    output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    measured = re.search(r"specific: (\d+) to .* p95 ([\d.]+)", output)
+    assert measured, output
+    assert int(measured[1]) >= 50
+    assert float(measured[2]) < 16
+
+
 def test_images_can_be_dropped_and_pasted(page: Any, folder: Path) -> None:
     data = base64.b64encode((folder / "tall_7.png").read_bytes()).decode()
     transfer = page.evaluate_handle(
@@ -237,11 +249,38 @@ def test_images_can_be_dropped_and_pasted(page: Any, folder: Path) -> None:
     page.wait_for_function("() => document.querySelectorAll('#film li').length === 2")
 
 
+def test_why_nothing_is_shown(page: Any, folder: Path) -> None:
+    choose(page, folder / "tall_7.png")
+    slide(page, "#confidence", 0.95)
+    assert (page.inner_text("#found"), page.inner_text("#answer")) == ("0 objects", "Nothing has a score above 0.95.")
+
+
+def test_a_label_without_room_above_its_box_is_within_it(browser: Any, folder: Path) -> None:
+    """However small the image is shown, all labels of boxes are seen as a whole."""
+    with watched_page(browser, offline=True, viewport={"width": 1200, "height": 800}) as page:
+        open_page(page, folder / "small.html")
+        choose(page, folder / "wide.png")
+        slide(page, "#confidence", 0.05)
+        for width in (1200, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            slide(page, "#specific", 0.5)
+            frame, *shown = page.evaluate(
+                "() => ['#frame', '.label'].flatMap((one) => [...document.querySelectorAll(one)])"
+                ".map((one) => one.getBoundingClientRect().toJSON())"
+            )
+            assert min(one["top"] for one in shown) >= frame["top"] - 3  # the border's width, and rounding
+            assert min(one["left"] for one in shown) >= frame["left"] - 3
+            assert max(one["right"] for one in shown) <= frame["right"] + 3
+
+
 def test_a_file_that_is_no_image_is_said_to_be_none(page: Any, folder: Path) -> None:
-    (folder / "broken.png").write_bytes(b"no image")
-    page.set_input_files("#files", folder / "broken.png")
+    names = ["broken.png", "wide.png", "notes.txt"]
+    for name in (names[0], names[2]):
+        (folder / name).write_bytes(b"no image")
+    page.set_input_files("#files", [folder / name for name in names])
     page.wait_for_selector("#status.wrong")
-    assert page.inner_text("#status") == "broken.png is not an image that this browser can read"
+    assert page.inner_text("#status") == "broken.png is not an image that this browser can read (and 1 more)"
+    assert labels(page), "the others are shown"
 
 
 def test_samples_are_in_the_page(browser: Any, folder: Path) -> None:

@@ -4,7 +4,7 @@ import { Boxes } from "./boxes.js";
 import { annotated, cocoResults, detectRecord, jsonBlob, save } from "./download.js";
 import { $, bdi, count, h, percent, render } from "./dom.js";
 import { openEngine } from "./engines.js";
-import { imageFiles, imageOf, openCamera } from "./images.js";
+import { imageOf, openCamera } from "./images.js";
 import { counts, explanation, numbersOf } from "./panel.js";
 import { searchBox } from "./search.js";
 import { detect } from "./walk.js";
@@ -38,9 +38,12 @@ function update() {
 }
 
 function explainChosen(one) {
-  const nothing = () => [h("p.muted", { textContent: "Nothing here." })];
-  render($("answer"), one ? [one.label, one.score, one.path, state.settings.hier_thresh] : [], () => (one ? explanation(one, context()) : nothing()));
+  const { hier_thresh, conf_threshold } = state.settings;
+  if (one) render($("answer"), [one.label, one.score, one.path, hier_thresh], () => explanation(one, context()));
+  else render($("answer"), [conf_threshold], () => [h("p.muted", { textContent: `Nothing has a ${scoreAbove(conf_threshold)}.` })]);
 }
+
+const scoreAbove = (threshold) => `score above ${threshold.toFixed(2)}`;
 
 function choose(detection, stays) {
   if (stays) state.kept = state.kept?.index === detection.index ? null : detection;
@@ -89,10 +92,11 @@ function say(text, wrong = false) {
 // ---- images in
 
 async function addFiles(files) {
-  const images = imageFiles(files);
-  if (!images.length && files.length) say("These are not images.", true);
   stopCamera();
-  for (const file of images) await attempt(() => add(file.name || "pasted.png", file));
+  const problems = [];
+  for (const file of [...files]) await add(file.name || "pasted.png", file).catch(({ message }) => problems.push(message));
+  const others = problems.length > 1 ? ` (and ${problems.length - 1} more)` : "";
+  if (problems.length) say(problems[0] + others, true);
 }
 
 async function add(name, blob) {
@@ -103,7 +107,7 @@ async function add(name, blob) {
   state.entries.push({ image, candidates });
   showEntry(state.entries.length - 1);
   const milliseconds = Math.round(performance.now() - start);
-  say(`${name}: ${$("found").textContent} in ${milliseconds.toLocaleString("en")} ms`);
+  say(`${name}: answered in ${milliseconds.toLocaleString("en")} ms`);
 }
 
 async function attempt(action) {
@@ -116,16 +120,24 @@ async function attempt(action) {
 
 async function toggleCamera() {
   if (state.camera) return stopCamera();
-  state.camera = await openCamera();
+  const camera = await openCamera();
+  state.camera = camera;
   showCamera();
   state.entries = [];
-  while (state.camera) {
-    const image = await state.camera.frame();
-    const candidates = await state.engine.detect(image);
-    state.entries = [{ image, candidates }];
-    if (state.current === 0 && sameSize(image)) showFrame(image);
-    else showEntry(0);
+  try {
+    while (state.camera === camera) await addFrame(camera);
+  } finally {
+    if (state.camera === camera) stopCamera();
   }
+}
+
+async function addFrame(camera) {
+  const image = await camera.frame();
+  const candidates = await state.engine.detect(image);
+  if (state.camera !== camera) return; // stopped in the meantime
+  state.entries = [{ image, candidates }];
+  if (state.current === 0 && sameSize(image)) showFrame(image);
+  else showEntry(0);
 }
 
 const sameSize = ({ shown }) => $("image").width === shown.width && $("image").height === shown.height;
@@ -150,7 +162,7 @@ function showCamera() {
 
 function addSamples(samples) {
   $("samples").replaceChildren(...samples.map(sample));
-  $("samples").hidden = !samples.length;
+  $("try").hidden = !samples.length;
 }
 
 function sample({ name, source }) {
@@ -189,10 +201,10 @@ function bindSlider(id, name, toSetting, text) {
 
 function bindControls() {
   bindSlider("specific", "hier_thresh", (value) => Math.round(1000 * (1 - value)) / 1000, (p) => `at least ${percent(p)} sure`);
-  bindSlider("confidence", "conf_threshold", (value) => value, (p) => `score above ${p.toFixed(2)}`);
+  bindSlider("confidence", "conf_threshold", (value) => value, scoreAbove);
   searchBox(state.engine, restrict);
   $("within-clear").addEventListener("click", () => restrict(-1));
-  $("specific-control").hidden = !state.engine.tree;
+  document.body.classList.toggle("flat", !state.engine.tree);
   for (const [id, download] of Object.entries(downloads)) $(id).addEventListener("click", () => attempt(download));
 }
 

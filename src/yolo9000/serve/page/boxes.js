@@ -3,8 +3,6 @@
 
 import { bdi, h, hueOf, percent } from "./dom.js";
 
-const NARROW = 0.6; // labels of boxes that begin right of this are aligned to their right edge
-
 export class Boxes {
   #elements = new Map();
   #onChoose;
@@ -73,8 +71,8 @@ function update(element, one, { name, hue, size }) {
   const text = `${name} ${percent(one.score)}`;
   if (element.geometry !== geometry) {
     [style.left, style.top, style.width, style.height] = geometry.split(" ");
-    element.button.classList.toggle("below", top < 0.04);
-    element.button.classList.toggle("end", left > NARROW);
+    style.setProperty("--left", 100 * left);
+    style.setProperty("--top", 100 * top);
     style.zIndex = Math.round(1000 * (1 - (right - left) * (bottom - top)));
     element.geometry = geometry;
   }

@@ -18,7 +18,7 @@ export function h(name, properties = {}, ...children) {
 /** A name of any writing direction. */
 export const bdi = (name) => h("bdi", { textContent: name });
 
-export const percent = (value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)}%`;
+export const percent = (value) => (value > 0 && value < 0.0005 ? "< 0.1%" : `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)}%`);
 
 const whole = new Intl.NumberFormat("en");
 

@@ -12,6 +12,7 @@ export function detectRecord(results, { model, names, tree }) {
   const images = results.map(({ image, detections }) => ({
     source: image.name,
     frame: null,
+    timestamp: null,
     width: image.width,
     height: image.height,
     detections: detections.map((one) => record(one, names, tree)),

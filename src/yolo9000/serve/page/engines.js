@@ -12,6 +12,7 @@ export const MIN_OBJECTNESS = 0.05;
 const SAMPLES = ["street.jpg", "table.jpg"].map((name) => ({ name, source: `samples/${name}` }));
 
 const TOKEN = "yolo9000-token";
+const TRIES = 10; // of a request to a busy server
 
 export async function openEngine() {
   const contents = document.getElementById("contents");
@@ -79,14 +80,17 @@ function known({ box_xyxy: box, objectness, nodes }, tree, labels) {
   return { box, objectness, probabilities: (group) => (groups[group] ??= nothing(group)) };
 }
 
-/** The JSON that the server answers with; asks for the token when it wants one, and waits when it is busy. */
-async function answer(path, options = {}) {
+/** The JSON that the server answers with; asks for the token when it wants one, and tries again when it is busy. */
+async function answer(path, options = {}, tries = TRIES) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
   const response = await fetch(path, { ...options, headers });
   if (response.ok) return response.json();
   if (response.status === 401 && askForToken()) return answer(path, options);
-  if (response.status === 503) return retried(response, path, options);
+  if (response.status === 503 && tries > 1) {
+    await saidToWait(response);
+    return answer(path, options, tries - 1);
+  }
   const problem = await response.json().catch(() => ({}));
   throw new Error(problem.detail ?? `the server answered ${response.status}`);
 }
@@ -97,8 +101,7 @@ function askForToken() {
   return Boolean(token);
 }
 
-async function retried(response, path, options) {
+function saidToWait(response) {
   const seconds = Number(response.headers.get("Retry-After")) || 1;
-  await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-  return answer(path, options);
+  return new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 }

@@ -46,9 +46,6 @@ export async function pixelsOf(image) {
   return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
 }
 
-/** The images among dropped, pasted or chosen files. */
-export const imageFiles = (files) => [...files].filter((file) => file.type.startsWith("image/"));
-
 /** The camera: { video, frame(), stop() }. */
 export async function openCamera() {
   const wanted = { video: { facingMode: "environment", width: { ideal: 1280 } } };
