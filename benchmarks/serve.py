@@ -5,7 +5,7 @@ other files, bodies that are too large, clients that send slowly, and clients th
 4xx or 503, and the detections in an image must be those that the image gets alone.
 
     python benchmarks/serve.py FOLDER                                   # of images
-    python benchmarks/serve.py FOLDER --clients 1 8 32 --requests 50000
+    python benchmarks/serve.py FOLDER --clients 1 8 32 --requests 5000 20000 25000
     python benchmarks/serve.py FOLDER --requests 0 --rounds 7           # only the speed relative to `predict`
 """
 
@@ -129,8 +129,6 @@ class Load:
 
     def report(self) -> dict[str, Any]:
         """Plain values."""
-        warm = min(int(WARM * len(self.memory_mb)), MANY)
-        early, late = (statistics.median(part) for part in (self.memory_mb[warm:][:50], self.memory_mb[-50:]))
         return {
             "clients": self.clients,
             "requests": sum(self.statuses.values()),
@@ -140,9 +138,22 @@ class Load:
             "requests_per_second": round(sum(self.statuses.values()) / self.elapsed, 1),
             "p50_ms": round(1e3 * quantile(self.seconds, 0.5), 1),
             "p99_ms": round(1e3 * quantile(self.seconds, 0.99), 1),
-            "memory_mb": [round(early, 1), round(late, 1)],
-            "memory_growth": round(late / early - 1, 4),
+            **memory_report(self.memory_mb),
         }
+
+
+def total(loads: list[Load]) -> dict[str, Any]:
+    """What holds of all requests that one service has answered."""
+    reports = [load.report() for load in loads]
+    sums = {name: sum(report[name] for report in reports) for name in ("requests", "wrong_statuses", "unequal_answers")}
+    return sums | memory_report([memory for load in loads for memory in load.memory_mb])
+
+
+def memory_report(memory_mb: list[float]) -> dict[str, Any]:
+    """Memory when the service is warm and at the end."""
+    warm = min(int(WARM * len(memory_mb)), MANY)
+    early, late = (statistics.median(part) for part in (memory_mb[warm:][:50], memory_mb[-50:]))
+    return {"memory_mb": [round(early, 1), round(late, 1)], "memory_growth": round(late / early - 1, 4)}
 
 
 def allowed(status: str) -> bool:
@@ -263,22 +274,32 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder of images")
     parser.add_argument("--model", default="yolo9000-small")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--requests", type=int, default=5000, help="for each number of clients")
+    parser.add_argument(
+        "--requests", type=int, nargs="+", default=[5000], help="one number for each number of clients, or for all"
+    )
     parser.add_argument("--junk", type=float, default=0.2, help="fraction of the requests that are junk")
     parser.add_argument("--rounds", type=int, default=0, help="of measuring the speed relative to predict")
     parser.add_argument("--json", type=Path, help="also write the report here")
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="options of yolo9000 serve, last")
     arguments = parser.parse_args()
+    requests = arguments.requests * (len(arguments.clients) if len(arguments.requests) == 1 else 1)
+    if len(requests) != len(arguments.clients):
+        parser.error("--requests must be one number, or one for each of --clients")
+    planned = [(clients, count) for clients, count in zip(arguments.clients, requests, strict=True) if count]
     files = sorted(path for path in arguments.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     process, address = start(arguments)
     report: dict[str, Any] = {}
+    loads: list[Load] = []
     try:
         bench = Bench(process, address, [path.read_bytes() for path in files])
         asyncio.run(bench.ask_alone())
-        for clients in arguments.clients if arguments.requests else ():
-            load = asyncio.run(bench.load(clients, arguments.requests, arguments.junk)).report()
-            report[f"{clients} clients"] = load
-            print(json.dumps(load), flush=True)
+        for clients, count in planned:
+            loads.append(asyncio.run(bench.load(clients, count, arguments.junk)))
+            report[f"{clients} clients"] = loads[-1].report()
+            print(json.dumps(report[f"{clients} clients"]), flush=True)
+        if loads:
+            report["all"] = total(loads)
+            print(json.dumps(report["all"]), flush=True)
         if arguments.rounds:
             detector = Detector.load(arguments.model)
             report["speed"] = relative_speed(bench, detector, files, arguments.rounds)
