@@ -139,7 +139,11 @@ def test_without_the_runtime_the_error_says_how_to_get_it(tmp_path: Path) -> Non
         read_runtime(tmp_path / "damaged.tgz")
 
 
-def test_a_sample_must_be_an_image(runtime: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(DataError, match=r"notes\.txt: a sample must be an image"):
-        exported(write_flat(tmp_path), runtime, tmp_path, samples=[tmp_path / "notes.txt"])
+def test_a_sample_must_be_an_image_that_browsers_show(runtime: Path, tmp_path: Path) -> None:
+    for name in ("notes.txt", "scan.tiff"):
+        (tmp_path / name).write_bytes(b"any")
+        with pytest.raises(DataError, match=rf"{name}: a sample must be an image that browsers show \(\.avif"):
+            exported(write_flat(tmp_path), runtime, tmp_path, samples=[tmp_path / name])
+    (tmp_path / "photo.WEBP").write_bytes(b"any")
+    page = exported(write_flat(tmp_path), runtime, tmp_path, samples=[tmp_path / "photo.WEBP"])
+    assert json.loads(page.scripts["contents"])["samples"][0]["source"].startswith("data:image/webp;base64,")

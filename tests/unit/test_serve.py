@@ -241,6 +241,7 @@ def test_token(tmp_path: Path) -> None:
     ("host", "status"),
     [
         ("localhost", 200),
+        ("LocalHost", 200),
         ("localhost:8000", 200),
         ("127.0.0.1:1", 200),
         ("[::1]:80", 200),
@@ -254,7 +255,7 @@ def test_on_a_loopback_address_other_hosts_are_refused(running: InProcess, host:
 
 def test_elsewhere_any_host_is_accepted() -> None:
     assert ServeSettings(host="0.0.0.0").accepted_hosts == ()
-    assert ServeSettings(host="0.0.0.0", allowed_hosts=["a.example"]).accepted_hosts == ("a.example",)
+    assert ServeSettings(host="0.0.0.0", allowed_hosts=["A.example"]).accepted_hosts == ("a.example",)
     assert ServeSettings().accepted_hosts == ("127.0.0.1", "::1", "localhost")
 
 

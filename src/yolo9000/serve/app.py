@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -33,6 +34,7 @@ from yolo9000.serve.uploads import Buffer, receive_body, uploads_in
 __all__ = ["Service"]
 
 PAGE = Path(__file__).parent / "page"
+mimetypes.add_type("text/javascript", ".js")  # Windows may say that it is plain text, which no browser runs
 BINARY = {"type": "string", "format": "binary"}
 IMAGES = {"type": "object", "properties": {"images": {"type": "array", "items": BINARY}}}
 REQUEST_BODY = {

@@ -124,7 +124,8 @@ class _Request:
 
 
 def _host_name(host: str) -> str:
-    """The header Host without its port."""
+    """The header Host without its port, in lower case."""
+    host = host.lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] or host

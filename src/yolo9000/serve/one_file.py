@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import mimetypes
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -43,6 +42,16 @@ POLICY = "; ".join(
     )
 )
 MAX_RUNTIME_BYTES = 100_000_000
+IMAGE_TYPES = {
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
+"""Files that browsers show."""
 
 
 def export_page(
@@ -72,12 +81,11 @@ def export_page(
         EngineError: the model is an OpenVINO file.
         DataError: a file cannot be read or written.
     """
-    model_record_, tree = model_record(model, name), tree_record(model, name)
-    network = {"anchors_wh_cells": model.detector_head.anchors_wh_cells.tolist()}
+    record = model_record(model, name) | {"anchors_wh_cells": model.detector_head.anchors_wh_cells.tolist()}
     assets = dict(zip(("runtime", "glue", "wasm"), read_runtime(runtime).values(), strict=True))
     assets["graph"] = portable_graph(model, dtype=dtype)
     offered = [_sample(file) for file in [*samples, *sorted((PAGE / "samples").iterdir())]]
-    contents = {"model": {**model_record_, **network}, "tree": tree, "samples": offered}
+    contents = {"model": record, "tree": tree_record(model, name), "samples": offered}
     html = _html(contents, assets)
     with writing(path):
         write_atomically(path, html)
@@ -126,9 +134,9 @@ def _no_runtime(path: Path, missing: str) -> ConfigError:
 
 
 def _sample(path: Path) -> dict[str, str]:
-    kind = mimetypes.guess_type(path.name)[0] or ""
-    if not kind.startswith("image/"):
-        raise DataError(f"{path}: a sample must be an image file")
+    kind = IMAGE_TYPES.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(f"{path}: a sample must be an image that browsers show ({', '.join(IMAGE_TYPES)})")
     with reading(str(path)):
         return {"name": path.name, "source": _data_url(kind, path.read_bytes())}
 

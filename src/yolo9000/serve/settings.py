@@ -45,10 +45,10 @@ class ServeSettings(BaseModel):
 
     @property
     def accepted_hosts(self) -> tuple[str, ...]:
-        """The values of the Host header that are accepted, without ports; empty for any.
+        """The values of the Host header that are accepted, without ports, in lower case; empty for any.
 
         On a loopback address this keeps web pages from reaching the service by a name of their own (DNS rebinding).
         """
         if self.allowed_hosts or self.host not in LOOPBACK_HOSTS:
-            return tuple(self.allowed_hosts)
+            return tuple(host.lower() for host in self.allowed_hosts)
         return LOOPBACK_HOSTS
