@@ -124,11 +124,14 @@ def read_openvino(path: str | Path) -> LoadedModel:
 def _parse(ov: Any, xml: bytes, weights: bytes) -> LoadedModel:
     try:
         graph = ov.Core().read_model(xml, weights)
+        text = graph.get_rt_info([KEY]).astype(str) if graph.has_rt_info([KEY]) else None
+    except UnicodeDecodeError:  # of the text, or of OpenVINO's message, which quotes the file
+        raise WeightsError("OpenVINO cannot read it: it has bytes that are not UTF-8") from None
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO cannot read it: {' '.join(str(error).split())}") from None
-    if not graph.has_rt_info([KEY]):
+    if text is None:
         raise WeightsError("not an OpenVINO file that yolo9000 exported: it has no metadata of yolo9000")
-    metadata = Metadata.parse(graph.get_rt_info([KEY]).astype(str))
+    metadata = Metadata.parse(text)
     check_digest(metadata, xml, weights)
     class_rows = class_rows_of(*(_take_result(graph, name) for name in (CLASS_WEIGHTS, CLASS_BIASES)))
     return exported_model(metadata, graph, class_rows)
