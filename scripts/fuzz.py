@@ -77,8 +77,10 @@ def _run(to: Connection, name: str, seed: int, seconds: float, mutants: int | No
     def more(count: int) -> bool:
         return count < mutants if mutants is not None else time.monotonic() < end
 
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = fuzz(target, Path(folder), np.random.default_rng(seed), target.corpus, more)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "seed"  # some readers look beside a folder, which must not be full of other things
+        folder.mkdir()
+        outcome = fuzz(target, folder, np.random.default_rng(seed), target.corpus, more)
     to.send((outcome, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin)))
 
 
