@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.resized import motion_jpeg
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.inference.inputs import check_pixels_array, inputs_of, one_input
+from yolo9000.io.inputs import check_pixels_array, inputs_of, one_input
+from yolo9000.io.sources import open_sources
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -90,9 +93,58 @@ def test_one_image_is_distinguished_from_several(tmp_path: Path) -> None:
     for one in (PIXELS, Image.fromarray(PIXELS), "a.png", tmp_path, b"x", io.BytesIO(b"x"), bytearray(b"x"), None):
         assert inputs_of(one) is None
     assert inputs_of([PIXELS]) is not None
-    assert len(inputs_of(image for image in (PIXELS, PIXELS)) or ()) == 2
-    assert len(inputs_of(np.stack([PIXELS] * 3)) or ()) == 3
+    assert len(list(inputs_of(image for image in (PIXELS, PIXELS)) or ())) == 2
+    assert len(list(inputs_of(np.stack([PIXELS] * 3)) or ())) == 3
     assert inputs_of([]) == []
+
+
+def test_sources_are_all_forms_of_an_image(tmp_path: Path) -> None:
+    """What `Detector.predict` reads; an error is that of one source among others."""
+    torch = pytest.importorskip("torch")
+    (tmp_path / "a.png").write_bytes(encoded())
+    tensor = torch.from_numpy(PIXELS).permute(2, 0, 1)
+    rgb: list[Any] = [Upload(encoded()), io.BytesIO(encoded()), bytearray(encoded()), memoryview(encoded()), tensor]
+    with (tmp_path / "a.png").open("rb") as file:
+        images = list(open_sources([file, str(tmp_path / "a.png"), PIXELS, *rgb]))
+    assert [image.name for image in images[3:]] == [
+        "up.png", "BytesIO 4", "bytearray 5", "memoryview 6", "Tensor 7",
+    ]  # fmt: skip
+    for image in images:
+        np.testing.assert_array_equal(image.pixels, PIXELS)
+    for one in rgb[2:]:
+        np.testing.assert_array_equal(next(open_sources(one)).pixels, PIXELS)
+    for batch in (np.stack([PIXELS, PIXELS]), tensor[None]):
+        for image in open_sources(batch):
+            np.testing.assert_array_equal(image.pixels, PIXELS)
+    np.testing.assert_array_equal(next(open_sources(PIXELS[:, :, ::-1], color="bgr")).pixels, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (PIXELS / 255, "ndarray 1: must be uint8, RGB in 0..255, got float64: give"),
+        (None, "NoneType 1: must be an image, a path, bytes, an open file or an array, got NoneType"),
+        (True, "bool 1: must be an image"),
+        (io.BytesIO(), r"BytesIO 1: has no bytes from where it is: call seek\(0\) first"),
+        (100, "100: a camera's number must be in 0..99"),
+        (np.int64(-1), "-1: a camera's number must be in 0..99"),
+    ],
+)
+def test_a_source_that_is_none_is_passed_over(source: Any, message: str) -> None:
+    errors: list[DataError] = []
+    unchecked = getattr(open_sources, "__wrapped__", open_sources)  # tests check types before
+    images = list(unchecked([PIXELS, source, PIXELS], on_error=errors.append))
+    assert len(images) == 2
+    (error,) = errors
+    assert re.match(message, str(error))
+
+
+def test_a_video_in_memory_is_a_video() -> None:
+    frames = [(96, 64, 60), (96, 64, 120)]
+    images = list(open_sources(io.BytesIO(motion_jpeg(frames))))
+    assert [(image.name, image.frame, image.size_wh) for image in images] == [
+        ("BytesIO 0", 0, (96, 64)), ("BytesIO 0", 1, (96, 64)),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,14 @@ from yolo9000.inference.head_output import (
     LazyClassLogits,
     find_candidates,
 )
-from yolo9000.inference.inputs import Color, Input, OneImage, Pixels, check_pixels_array, inputs_of, one_input
 from yolo9000.inference.pipeline import in_parallel
 from yolo9000.inference.prediction import Prediction
 from yolo9000.inference.preprocess import fit
 from yolo9000.inference.query import Query
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.io.cores import available_cores
-from yolo9000.io.images import MAX_PIXELS, Source
+from yolo9000.io.images import MAX_PIXELS
+from yolo9000.io.inputs import AnySource, Color, Input, OneImage, Pixels, check_pixels_array, inputs_of, one_input
 from yolo9000.io.resample import GREY
 from yolo9000.io.sources import OnInputError, open_sources
 from yolo9000.types import Detections, ResizeMode, SourceImage
@@ -227,7 +227,7 @@ class Detector:
         Safe to call from several threads. `predict` reads folders, videos and cameras, one image after the other.
 
         Args:
-            images: an image, see `yolo9000.inference.inputs`: an array, a torch tensor, a Pillow image, a path,
+            images: an image, see `yolo9000.io.inputs`: an array, a torch tensor, a Pillow image, a path,
                 a URL, bytes, an open file; or several.
             color: order of the channels of arrays and tensors: ``rgb``, or ``bgr`` as OpenCV reads images.
             batch: number of images in a batch.
@@ -251,15 +251,16 @@ class Detector:
             raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
         detector = self.with_settings(**settings) if settings else self
         many = inputs_of(images)
-        several = [images] if many is None else many
+        several: Iterable[Any] = [images] if many is None else many
         read = (one_input(image, index, color=color) for index, image in enumerate(several))
         predictions = list(detector._predict(read, batch))
         return predictions if many is not None else predictions[0]
 
     def predict(
         self,
-        sources: Source | Iterable[Source],
+        sources: AnySource | Iterable[AnySource],
         *,
+        color: Color = "rgb",
         batch: int = 1,
         workers: int | None = None,
         classes: Sequence[str] = (),
@@ -272,8 +273,9 @@ class Detector:
         """Detect in images one after the other, as they are requested; memory does not grow with their number.
 
         Args:
-            sources: an image, folder, glob pattern, list file, video, camera number, URL, ``-`` for standard input,
-                array or PIL image, or several of them; see `open_sources`.
+            sources: an image as `__call__` takes it, a folder, glob pattern, list file, video, camera number, URL,
+                ``-`` for standard input, or several of them; see `open_sources`.
+            color: order of the channels of arrays and tensors.
             batch: number of images in a batch.
             workers: number of batches that are computed at once, each on its part of the cores, while further images
                 are read; 1 for the shortest time from an image to its detections. None: 1 for videos and cameras and
@@ -298,7 +300,9 @@ class Detector:
             detector = detector.with_query(self.query.with_classes(self.head, classes))
         if batch > 1:
             self.warm_up(batch)
-        images = open_sources(sources, max_pixels=max_pixels, every=every, recursive=recursive, on_error=on_error)
+        images = open_sources(
+            sources, color=color, max_pixels=max_pixels, every=every, recursive=recursive, on_error=on_error
+        )
         return detector._predict(images, batch) if workers == 1 else detector._predict_many(images, batch, workers)
 
     def _predict(self, images: Iterator[SourceImage], batch: int) -> Iterator[Prediction]:
@@ -495,6 +499,8 @@ def head_output(model: LoadedModel, arrays: tuple[np.ndarray, ...], network_wh: 
 
 
 def _checked_size(size_wh: tuple[int, int], model: LoadedModel) -> tuple[int, int]:
+    if not isinstance(size_wh, Sequence) or len(size_wh) != 2:
+        raise ConfigError(f"must be (width, height), got {size_wh!r}", argument="size_wh")
     (width, height), stride = size_wh, model.stride
     if size_wh == model.network_wh:  # a network of Darknet may have any size of its own
         return size_wh

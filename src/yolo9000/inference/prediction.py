@@ -15,6 +15,7 @@ from PIL import Image, ImageShow
 
 from yolo9000.errors import DataError, no_attribute
 from yolo9000.io.draw import annotate
+from yolo9000.io.files import writing
 from yolo9000.io.records import image_record
 from yolo9000.types import Detections, SourceImage
 
@@ -86,10 +87,9 @@ class Prediction:
         Raises:
             DataError: the file cannot be written.
         """
-        try:
-            Image.fromarray(self.draw()).save(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be written: {error}") from None
+        drawn = Image.fromarray(self.draw())
+        with writing(path):
+            drawn.save(path)
 
     def show(self) -> None:
         """Open the image with boxes and labels in the system's viewer of images.

@@ -109,6 +109,8 @@ def labels_of_classes(names: Sequence[str], tree: WordTree | None, classes: Iter
     """
     keep = np.zeros(len(names), dtype=bool)
     for wanted in classes:
+        if not isinstance(wanted, str):  # users of other packages give indices
+            raise ConfigError(f"must be names of classes, got {wanted!r}", argument="classes")
         labels = [label for label, name in enumerate(names) if name.casefold() == wanted.casefold()]
         if tree is not None and not labels:
             labels = [label for label, node_id in enumerate(tree.ids) if node_id == wanted]

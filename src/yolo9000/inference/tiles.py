@@ -17,7 +17,8 @@ from yolo9000.inference.detector import Detector
 from yolo9000.inference.prediction import Prediction
 from yolo9000.inference.seams import Piece, join_pieces
 from yolo9000.inference.tile_settings import TileSettings
-from yolo9000.io.images import MAX_PIXELS, Source
+from yolo9000.io.images import MAX_PIXELS
+from yolo9000.io.inputs import AnySource
 from yolo9000.io.sources import OnInputError, open_sources
 from yolo9000.io.windows import ArrayWindows, WindowedImage, Windows
 from yolo9000.types import Detections
@@ -27,7 +28,7 @@ __all__ = ["detect_by_tiles", "predict_by_tiles", "tile_starts"]
 
 def predict_by_tiles(
     detector: Detector,
-    sources: Source | Iterable[Source],
+    sources: AnySource | Iterable[AnySource],
     settings: TileSettings | None = None,
     *,
     batch: int = 1,

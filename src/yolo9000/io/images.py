@@ -343,7 +343,7 @@ def _scale_16_bits_to_8(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
-def name_of(source: Source, suffix: str = "") -> str:
+def name_of(source: object, suffix: str = "") -> str:
     """What an image from a source is called; one without a name is called by its type, with a suffix."""
     if isinstance(source, str | Path):
         return "stdin" if source == "-" else without_password(str(source))

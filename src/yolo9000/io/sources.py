@@ -15,12 +15,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from yolo9000.errors import ConfigError, DataError
 from yolo9000.io.animations import read_images
 from yolo9000.io.files import one_line, open_file, reading, without_password
-from yolo9000.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, MAX_PIXELS, Source, name_of, read_image
+from yolo9000.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, MAX_PIXELS, name_of, read_image
+from yolo9000.io.inputs import AnySource, Color, check_color, inputs_of, source_of
 from yolo9000.io.streams import SCHEME, in_temporary_file, peek_stdin, piped_stdin, read_stdin
 from yolo9000.io.videos import VIDEO_HEAD_BYTES, VIDEO_SUFFIXES, is_video, read_live, read_video
 from yolo9000.io.web import SCHEMES
@@ -37,12 +41,14 @@ _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "tcp")
 _SEEKING_VIDEO = re.compile(rb"....(?:ftyp|moov|mdat|wide|skip|free)|RIFF....AVI ", re.DOTALL)
 """Videos whose index may be behind the frames."""
 _log = logging.getLogger(__name__)
-_CAMERA = re.compile(r"(?:camera:)?([0-9]{1,2})")  # OpenCV takes 100 and above for the number of a backend
+_CAMERA = re.compile(r"(?:camera:)?([0-9]{1,2})")
+_LAST_CAMERA = 99  # OpenCV takes what is above for the number of a backend
 
 
 def open_sources(
-    sources: Source | Iterable[Source],
+    sources: AnySource | Iterable[AnySource],
     *,
+    color: Color = "rgb",
     max_pixels: int = MAX_PIXELS,
     every: int = 1,
     recursive: bool = False,
@@ -51,7 +57,7 @@ def open_sources(
 ) -> Iterator[SourceImage]:
     """All images that the sources name, in order, each decoded when it is asked for.
 
-    In addition to what `read_image` takes, a source may be
+    In addition to the images of `yolo9000.io.inputs`, a source may be
 
     - a folder: the images in it, by suffix, in natural order; what else is in it, hidden files aside, is counted in a
       logged warning;
@@ -59,15 +65,16 @@ def open_sources(
       natural order;
     - a ``.txt`` list of images and videos: one path a line, relative to the list's folder or, where it is
       not there, to the working folder;
-    - a video's file or URL, also on stdin, or an animated GIF, PNG, WebP or AVIF: its frames;
-    - a stream (rtsp, rtmp, srt, udp, tcp) or a camera, ``0`` or ``camera:0``: its frames; where it breaks it is opened
-      again, and a warning is logged.
+    - a video's file, bytes or URL, also on stdin, or an animated GIF, PNG, WebP or AVIF: its frames;
+    - a stream (rtsp, rtmp, srt, udp, tcp) or a camera, ``0``, ``"0"`` or ``"camera:0"``: its frames; where it
+      breaks it is opened again, and a warning is logged.
 
     A file or folder that exists under the name takes precedence over a pattern and a camera. A `Path` is never a URL, a
     stream, a camera or stdin. A source without a name is called by its type and position: ``ndarray 0``.
 
     Args:
         sources: one source or many; none gives nothing.
+        color: order of the channels of arrays and tensors: ``rgb`` or ``bgr``.
         max_pixels: maximum width x height that is decoded, of images and of frames.
         every: of a video, a stream or a camera the frames 0, every, 2 x every ... are given.
         recursive: whether a folder gives all images and videos below it.
@@ -77,26 +84,29 @@ def open_sources(
             stream or a camera cannot be opened again for two minutes.
 
     Raises:
-        ConfigError: ``every`` is less than 1.
+        ConfigError: ``every`` is less than 1, or ``color`` neither ``rgb`` nor ``bgr``.
         DataError: an input cannot be read and ``on_error`` is None.
     """
     if every < 1:
         raise ConfigError(f"must be at least 1, got {every}", argument="every")
-    many = [sources] if isinstance(sources, Source) else sources
-    return _Opener(max_pixels, every, recursive, by_windows, on_error).open_all(many)
+    check_color(color)
+    several = inputs_of(sources)
+    many: Iterable[Any] = [sources] if several is None else several
+    return _Opener(color, max_pixels, every, recursive, by_windows, on_error).open_all(many)
 
 
 @dataclass(frozen=True)
 class _Opener:
     """Opens sources. Each step is a generator that may raise; `_continuing` reports what one input raised."""
 
+    color: Color
     max_pixels: int
     every: int
     recursive: bool
     by_windows: bool
     on_error: OnInputError | None
 
-    def open_all(self, sources: Iterable[Source]) -> Iterator[SourceImage]:
+    def open_all(self, sources: Iterable[Any]) -> Iterator[SourceImage]:
         for index, source in enumerate(sources):
             yield from self._continuing(self._open(source, index))
 
@@ -110,21 +120,38 @@ class _Opener:
             message = str(error)
         self.on_error(DataError(message))  # a new one: the traceback of the old one keeps the decoder's memory alive
 
-    def _open(self, source: Source, index: int) -> Iterator[SourceImage]:
+    def _open(self, source: Any, index: int) -> Iterator[SourceImage]:
+        """The images of a source of any type: what is none is an error of this source."""
         if isinstance(source, Path):
             yield from self._open_path(source, str(source))
-        elif isinstance(source, bytes):
-            yield from self._open_bytes(source, name_of(source, f" {index}"))
-        elif not isinstance(source, str):
-            yield read_image(source, name=name_of(source, f" {index}"), max_pixels=self.max_pixels)
-        elif source == "-":
+        elif isinstance(source, str):
+            yield from self._open_named(source)
+        elif isinstance(source, int | np.integer) and not isinstance(source, bool):
+            yield from self._open_camera(int(source), str(source))
+        else:
+            yield from self._open_in_memory(source, name_of(source, f" {index}"))
+
+    def _open_in_memory(self, image: Any, unnamed: str) -> Iterator[SourceImage]:
+        source, name = source_of(image, unnamed, self.color)
+        if isinstance(source, bytes):
+            yield from self._open_bytes(source, name or unnamed)
+        else:
+            yield read_image(source, name=name or unnamed, max_pixels=self.max_pixels)
+
+    def _open_camera(self, number: int, name: str) -> Iterator[SourceImage]:
+        if not 0 <= number <= _LAST_CAMERA:
+            raise one_line(name, f"a camera's number must be in 0..{_LAST_CAMERA}")
+        yield from read_live(number, name, self.max_pixels, self.every)
+
+    def _open_named(self, source: str) -> Iterator[SourceImage]:
+        if source == "-":
             yield from self._open_stdin(name_of(source))
         elif not source:
             raise one_line("''", "the name of a source must not be empty")
         elif SCHEME.match(source):
             yield from self._open_url(source)
         elif (camera := _CAMERA.fullmatch(source)) and not os.path.lexists(source):
-            yield from read_live(int(camera[1]), source, self.max_pixels, self.every)
+            yield from self._open_camera(int(camera[1]), source)
         else:
             yield from self._open_path(Path(source), source)
 

@@ -15,7 +15,8 @@ from PIL import Image
 from yolo9000.errors import ConfigError
 from yolo9000.inference.detector import Detector
 from yolo9000.io.draw import annotate
-from yolo9000.io.images import MAX_PIXELS, Source
+from yolo9000.io.images import MAX_PIXELS
+from yolo9000.io.inputs import AnySource
 from yolo9000.io.records import image_record
 from yolo9000.io.sources import OnInputError, open_sources
 from yolo9000.tracking.settings import TrackingSettings
@@ -71,7 +72,7 @@ class TrackedFrame:
 
 def track(
     detector: Detector,
-    sources: Source | Iterable[Source],
+    sources: AnySource | Iterable[AnySource],
     *,
     settings: TrackingSettings | None = None,
     every: int = 1,

@@ -1,4 +1,4 @@
-"""Images as Python programs hold them, turned into what a detector reads: arrays, tensors, files, bytes, Pillow images.
+"""Images as Python programs hold them, turned into what can be decoded: arrays, tensors, files, bytes, Pillow images.
 
 | image | taken as |
 |---|---|
@@ -19,10 +19,21 @@ import numpy as np
 from PIL import Image
 
 from yolo9000.errors import ConfigError, DataError
-from yolo9000.io.images import MAX_PIXELS, read_image
+from yolo9000.io.images import MAX_PIXELS, Source, read_image
 from yolo9000.types import SourceImage
 
-__all__ = ["Color", "Input", "OneImage", "Pixels", "check_pixels_array", "inputs_of", "one_input"]
+__all__ = [
+    "AnySource",
+    "Color",
+    "Input",
+    "OneImage",
+    "Pixels",
+    "check_color",
+    "check_pixels_array",
+    "inputs_of",
+    "one_input",
+    "source_of",
+]
 
 Color = Literal["rgb", "bgr"]
 """Order of the channels of an array."""
@@ -43,6 +54,8 @@ Pixels = np.ndarray | Tensor
 """One image, or a batch of them in one array."""
 Input = OneImage | Pixels
 """An image in memory, or where it is."""
+AnySource = Input | int
+"""The same, or the number of a camera."""
 
 CHANNELS = (1, 3, 4)
 
@@ -60,31 +73,50 @@ def one_input(image: Any, index: int = 0, *, color: Color = "rgb", max_pixels: i
         DataError: it is not an image, or cannot be read.
         ConfigError: ``color`` is neither ``rgb`` nor ``bgr``.
     """
+    check_color(color)
+    source, name = source_of(image, f"image {index}", color)
+    return read_image(source, name=name, max_pixels=max_pixels)
+
+
+def check_color(color: str) -> None:
+    """Raise a `ConfigError` where the order of the channels is neither ``rgb`` nor ``bgr``."""
     if color not in ("rgb", "bgr"):
         raise ConfigError(f"must be rgb or bgr, got {color!r}", argument="color")
-    name = f"image {index}"
+
+
+def source_of(image: Any, name: str, color: Color = "rgb") -> tuple[Source, str | None]:
+    """What `read_image` takes of an image, and its name; None where `read_image` finds the name itself.
+
+    Args:
+        image: see the table above.
+        name: of an image without one.
+        color: order of the channels of arrays and tensors.
+
+    Raises:
+        DataError: it is not an image, or a file cannot be read.
+    """
     if _is_tensor(image):
         image = _channels_last(image, name)
     if isinstance(image, np.ndarray):
-        return read_image(_rgb_order(_checked_array(image, name), color), name=name)
-    if isinstance(image, bytearray | memoryview):
-        return read_image(bytes(image), name=name, max_pixels=max_pixels)
-    if hasattr(image, "read") and not isinstance(image, Image.Image):
-        return read_image(_contents(image, name), name=str(getattr(image, "name", name)), max_pixels=max_pixels)
-    if isinstance(image, bytes):
-        return read_image(image, name=name, max_pixels=max_pixels)
+        return _rgb_order(_checked_array(image, name), color), name
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image), name
     if isinstance(image, str | Path | Image.Image):
-        return read_image(image, max_pixels=max_pixels)
+        return image, None
+    if hasattr(image, "read"):
+        given = getattr(image, "name", None)  # a number where it was opened by one
+        name = str(given) if isinstance(given, str | Path) else name
+        return _contents(image, name), name
     raise DataError(f"{name}: must be an image, a path, bytes, an open file or an array, got {type(image).__name__}")
 
 
-def inputs_of(images: Any) -> list[Any] | None:
+def inputs_of(images: Any) -> Iterable[Any] | None:
     """The images of a list, a generator or a batch (n, ...) in one array or tensor; None for what is one image."""
     if isinstance(images, np.ndarray) or _is_tensor(images):
         return list(images) if images.ndim == 4 else None
     if isinstance(images, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(images, "read"):
         return None
-    return list(images) if isinstance(images, Iterable) else None
+    return images if isinstance(images, Iterable) else None
 
 
 def check_pixels_array(image: Any) -> None:
@@ -139,4 +171,6 @@ def _contents(file: Any, name: str) -> bytes:
         raise DataError(f"{name}: cannot be read: {error}") from None
     if not isinstance(data, bytes):
         raise DataError(f"{name}: must be a file opened in binary mode, 'rb'")
+    if not data:
+        raise DataError(f"{name}: has no bytes from where it is: call seek(0) first")
     return data
