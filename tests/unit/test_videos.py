@@ -95,6 +95,8 @@ def test_bytes_that_an_mp4_lacks() -> None:
     assert missing_bytes(io.BytesIO(begin + b"\0\0\0\x64mdat" + bytes(12))) == 80
     assert missing_bytes(io.BytesIO(begin + b"\0\0\0\x14mdat" + bytes(12))) == 0
     assert missing_bytes(io.BytesIO(begin + b"\0\0\0\0mdat" + bytes(12))) == 0  # up to the end
+    assert missing_bytes(io.BytesIO(begin + b"\0\0\0\x14mdat" + bytes(12) + b"\0\0\0\x64moof")) == 92
+    assert missing_bytes(io.BytesIO(begin + b"\0\0\0\x14mdat" + bytes(12) + b"junk" * 9)) == 0
     assert missing_bytes(io.BytesIO(b"\0\0\0\x64abcd")) == 0
 
 

@@ -14,6 +14,9 @@ from itertools import accumulate, chain, repeat
 
 __all__ = ["count_shown_frames", "missing_bytes"]
 
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+_BOXES = (*_FIRST_BOXES, b"moof", b"mfra", b"styp", b"sidx", b"uuid", b"meta", b"pnot", b"prft", b"emsg")
+"""At the top of MP4 and MOV; other bytes behind them are none of the video's."""
 _MATROSKA = b"\x1a\x45\xdf\xa3"
 _MAX_TABLE_BYTES = 1 << 26  # of the tables of samples: a day of video at 60 frames a second has a quarter of that
 _MAX_SAMPLES = 1 << 23
@@ -120,9 +123,9 @@ def _edits(stream: BufferedIOBase, track: _Box, movie_scale: int, media_scale: i
 def _last_end(stream: BufferedIOBase, size: int) -> int:
     """The byte after the last box of an MP4; 0 for what does not begin as one."""
     stream.seek(4)
-    if stream.read(4) not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+    if stream.read(4) not in _FIRST_BOXES:
         return 0
-    return max((end for _, _, end in _boxes(stream, (b"file", 0, size))), default=0)
+    return max((end for kind, _, end in _boxes(stream, (b"file", 0, size)) if kind in _BOXES), default=0)
 
 
 def _matroska_end(stream: BufferedIOBase) -> int:
