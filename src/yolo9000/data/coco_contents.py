@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 from jaxtyping import Float64
 
-from yolo9000.data.files import json_number, to_number
+from yolo9000.data.files import json_number, to_number, url_parts
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.data.json_stream import list_elements, list_stretches
 from yolo9000.data.shapes import enclosing_xywh, shape_issue
@@ -159,7 +158,8 @@ def image_name(element: object) -> str | None:
     """The name of an image's file; LVIS has the last two parts of its address instead."""
     file_name, url = _get(element, "file_name"), _get(element, "coco_url")
     if file_name is None and isinstance(url, str):
-        return "/".join(PurePosixPath(urlsplit(url).path).parts[-2:])
+        parts = url_parts(url)
+        return None if parts is None else "/".join(PurePosixPath(parts.path).parts[-2:])
     return file_name if isinstance(file_name, str) else None
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from yolo9000.data.issues import IssueError, make_issue, shown
 from yolo9000.types import Issue
@@ -29,6 +30,7 @@ __all__ = [
     "path_inside",
     "read_text",
     "to_number",
+    "url_parts",
     "walk_files",
     "whole_side",
 ]
@@ -239,6 +241,14 @@ def to_number(text: str) -> float | None:
         return None
     try:
         return float(text)
+    except ValueError:
+        return None
+
+
+def url_parts(address: str) -> SplitResult | None:
+    """The parts of a URL or of a path; None for what is neither, such as a host of brackets that is no IP address."""
+    try:
+        return urlsplit(address)
     except ValueError:
         return None
 

@@ -6,6 +6,7 @@ Source: docs.cvat.ai, XML annotation format, version 1.1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Literal
 from xml.etree import ElementTree
@@ -142,7 +143,7 @@ def _corners(element: ElementTree.Element) -> tuple[Corners | None, str]:
 def _of_box(element: ElementTree.Element) -> tuple[Corners | None, str]:
     left, top, right, bottom = (to_number(element.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
     degrees = to_number(element.get("rotation", "0"))
-    if left is None or top is None or right is None or bottom is None or degrees is None:
+    if left is None or top is None or right is None or bottom is None or degrees is None or not isfinite(degrees):
         return None, ""
     if degrees == 0:
         return [(left, top), (right, bottom)], ""

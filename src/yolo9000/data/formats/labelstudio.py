@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import Any, ClassVar, Final, Literal
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote
 
 from yolo9000.data.entries import Entry, Shape, annotations_of, class_names_of, read_json, syntax_issue, values_in
-from yolo9000.data.files import is_file, json_number
+from yolo9000.data.files import is_file, json_number, url_parts
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
 from yolo9000.data.issues import IssueError, make_issue, shown
@@ -178,7 +179,7 @@ def _corners(value: dict[str, Any], result: dict[str, Any]) -> tuple[Corners | N
         return (points if points and len(points) == len(value["points"]) else None), "a polygon"
     sides = values_in([value.get(key) for key in ("x", "y", "width", "height")], 4)
     degrees = json_number(value.get("rotation", 0))
-    if sides is None or degrees is None:
+    if sides is None or degrees is None or not isfinite(degrees):
         return None, ""
     x, y, width, height = sides
     if degrees % 360 == 0:
@@ -212,9 +213,9 @@ def _image_of(task: dict[str, Any]) -> str | None:
 def _names_of(task: Any) -> list[str]:
     """What the image may be called: its path below the storage, its own name, that name before the upload."""
     address = _image_of(task) if isinstance(task, dict) else None
-    if address is None:
+    parts = None if address is None else url_parts(address.replace("\\", "/"))
+    if parts is None:
         return []
-    parts = urlsplit(address.replace("\\", "/"))
     local = parse_qs(parts.query).get("d")
     path = PurePosixPath(local[0] if local else unquote(parts.path))
     inside = "/".join(part for part in path.parts if part not in ("/", ".."))
