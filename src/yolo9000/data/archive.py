@@ -136,7 +136,7 @@ def _copy(folder: Path, name: str, size: int, open_member: Callable[[], Any], ar
     path = PurePosixPath(name)
     if any(is_hidden(part) for part in path.parts if part != ".."):
         return
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise _problem(archive, f"its members must stay in its folder, got {shown(name)}", "write it again")
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def sniff(listing: Listing) -> Recognition | None:
     counts: dict[str, int | None] = {split or "images": None for split in sources}
     columns = "ImageID, LabelName, XMin ..." if boxes else "ImageID, LabelName, Confidence"
     reason = f"{', '.join(files)}: {columns}"
-    used |= {PurePosixPath(name).parts[0] for name in used}
+    used |= {first for name in used for first in PurePosixPath(name).parts[:1]}
     return Recognition(0.95, TITLE, reason, sources, counts, used=frozenset(used))
 
 

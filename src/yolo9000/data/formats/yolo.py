@@ -93,7 +93,7 @@ def _by_yaml(listing: Listing, name: str) -> Recognition | None:
             name,
             LABEL_FOLDER,
             *_IMAGE_FOLDERS,
-            *(PurePosixPath(one["path"]).parts[0] for matches in sources.values() for one in matches),
+            *(first for some in sources.values() for one in some for first in PurePosixPath(one["path"]).parts[:1]),
         ]
     )
     return Recognition(0.95, TITLE, f"{name} names classes and splits", sources, counts, matches.names, used)
