@@ -82,7 +82,7 @@ def measured(command: list[str]) -> tuple[str, str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  this file
         while process.poll() is None:
             largest = max(largest, sum(map(proportional_kib, [process.pid, *children(process.pid)])))
-            time.sleep(0.5)
+            time.sleep(2)
         assert process.stdout is not None
         printed = process.stdout.read().strip()
     if process.returncode:
@@ -93,7 +93,9 @@ def measured(command: list[str]) -> tuple[str, str]:
 def children(process: int) -> list[int]:
     """The processes that a process has started; none if it has just ended."""
     with suppress(OSError):
-        return [int(child) for of in Path(f"/proc/{process}/task").glob("*/children") for child in of.read_text().split()]
+        return [
+            int(child) for of in Path(f"/proc/{process}/task").glob("*/children") for child in of.read_text().split()
+        ]
     return []
 
 

@@ -19,7 +19,8 @@ from PIL import Image, JpegImagePlugin
 from yolo9000.data import decoding, json_stream
 from yolo9000.data.coco_contents import CocoContents, _object_of, _usual_object
 from yolo9000.data.decoding import Decoded, decode_each, image_hash
-from yolo9000.data.issues import IssueError, RawBox, faultless_boxes, make_boxes
+from yolo9000.data.faultless import FaultlessBoxes
+from yolo9000.data.issues import IssueError, RawBox, make_boxes
 from yolo9000.data.json_stream import list_elements
 from yolo9000.errors import DataError
 from yolo9000.io.jpeg_header import HEAD_BYTES, plain_jpeg_size
@@ -125,31 +126,51 @@ def test_usual_objects_are_read_as_any_others_are() -> None:
 
 def test_faultless_boxes_are_those_of_any_boxes() -> None:
     rng = np.random.default_rng(2)
+    counts = rng.integers(0, 5, 2000)
+    images = np.repeat(np.arange(len(counts)) * 3, counts)
+    low, high = np.sort(rng.uniform(-0.02, 1.01, (2, len(images), 2)), axis=0)
+    sides = np.concatenate([low, high], axis=1) * (30, 20, 30, 20)
+    whole = np.isin(images, rng.choice(images, 400))
+    sides[whole] = rng.choice([0, 0.5, 8.25, 20, 30.4], (whole.sum(), 4))
+    odd = rng.random(len(images)) < 0.05
+    sides[odd, rng.integers(4, size=odd.sum())] = rng.choice([np.nan, np.inf, -np.inf, 1e300], odd.sum())
+    labels, marks = rng.integers(0, 2, len(images)), rng.random((2, len(images))) < 0.3
+    areas = rng.choice([np.nan, 5.0, 30 * 20.0, 601.0, -1.0], len(images), p=[0.6, 0.2, 0.1, 0.05, 0.05])
+    table = FaultlessBoxes(images, sides, labels, *marks, areas)
     faultless = 0
-    for _ in range(2000):
-        count = int(rng.integers(0, 5))
-        low, high = np.sort(rng.uniform(-0.02, 1.01, (2, count, 2)), axis=0)
-        sides = np.concatenate([low, high], axis=1) * (30, 20, 30, 20)
-        if rng.random() < 0.3:
-            sides = rng.choice([0, 0.5, 8.25, 20, 30.4], (count, 4))
-        if count and rng.random() < 0.1:
-            sides[0, rng.integers(4)] = rng.choice([np.nan, np.inf, -np.inf])
-        labels, marks = rng.integers(0, 2, count), rng.random((2, count)) < 0.3
-        areas = rng.choice([np.nan, 5.0, 30 * 20.0, 601.0, -1.0], count, p=[0.6, 0.2, 0.1, 0.05, 0.05])
-        got = faultless_boxes(sides, labels, *marks, areas, (30, 20))
-        if got is None:
-            continue
-        faultless += 1
+    for image in range(0, 3 * len(counts), 3):
+        got = table.of(image, (30, 20))
         rows = [
             RawBox(int(labels[i]), *sides[i].tolist(), "", "", bool(marks[0, i]), bool(marks[1, i]), area_of(areas[i]))
-            for i in range(count)
+            for i in np.flatnonzero(images == image)
         ]
+        if got is None and rows and max(max(row[1:5]) for row in rows) <= 1:
+            continue  # perhaps fractions
         expected, issues = make_boxes(rows, (30, 20))
+        if got is None:
+            clipped = any(max(-row.left, -row.top, row.right - 30, row.bottom - 20) > 0 for row in rows)
+            assert issues or clipped or not rows
+            continue
+        faultless += 1
         assert not issues
         for name, values in vars(expected).items():
             assert values.dtype == getattr(got, name).dtype
             assert np.array_equal(values, getattr(got, name)), name
     assert faultless > 300
+    assert table.of(1, (30, 20)) is None
+
+
+def test_faultless_boxes_have_a_class_and_room_in_their_image() -> None:
+    sides = np.array([[1.0, 2, 8, 6], [1, 2, 9, 7], [0.1, 0.1, 0.5, 0.9]])
+    marks, areas = np.zeros((2, 3), bool), np.full(3, np.nan)
+    table = FaultlessBoxes(np.array([4, 5, 6]), sides, np.array([0, -1, 0]), *marks, areas)
+    assert table.of(4, (8, 6)).boxes_xyxy.tolist() == [[1, 2, 8, 6]]
+    assert table.of(4, (8, 6)).areas.tolist() == [28]
+    assert table.of(4, (7, 6)) is table.of(4, (8, 5)) is None
+    assert table.of(5, (30, 20)) is None  # no class
+    assert table.of(6, (30, 20)) is None  # perhaps fractions
+    none = FaultlessBoxes(np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0, np.int64), *marks[:, :0], areas[:0])
+    assert none.of(4, (8, 6)) is None
 
 
 def area_of(area: float) -> float | None:

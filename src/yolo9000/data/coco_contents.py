@@ -14,7 +14,7 @@ from jaxtyping import Float64
 
 from yolo9000.data.files import json_number, to_number, url_parts
 from yolo9000.data.issues import IssueError, make_issue, shown
-from yolo9000.data.json_stream import list_elements, list_stretches
+from yolo9000.data.json_stream import list_stretches
 from yolo9000.data.shapes import enclosing_xywh, shape_issue
 from yolo9000.types import Issue
 
@@ -107,9 +107,10 @@ def read_contents(file: Path, *, boxes_from_shapes: bool = False) -> CocoContent
 def read_categories(file: Path) -> dict[int, str]:
     """The names of the categories by id; errors as of `read_contents`."""
     categories: dict[int, str] = {}
-    for key, position, element in list_elements(file, LISTS, "COCO JSON"):
+    for key, first, elements in list_stretches(file, LISTS, "COCO JSON"):
         if key == "categories":
-            _take_category(element, _where(file, key, position), categories)
+            for position, element in enumerate(elements, first):
+                _take_category(element, _where(file, key, position), categories)
     return categories
 
 

@@ -45,12 +45,11 @@ from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
 from yolo9000.errors import DataError
 from yolo9000.types import BoxAnnotations, Issue
 
-__all__ = ["IssueError", "RawBox", "faultless_boxes", "make_boxes", "make_issue", "one_line", "scaled", "shown"]
+__all__ = ["IssueError", "RawBox", "make_boxes", "make_issue", "one_line", "scaled", "shown"]
 
 ROUNDING = 0.5  # pixels that a box may stick out of its image without an issue: a labelling tool rounded
 _LONGEST_TEXT = 500
@@ -171,40 +170,6 @@ def make_boxes(rows: Iterable[RawBox], size_wh: tuple[int, int]) -> tuple[BoxAnn
         issues += problems
         kept[row.label, sides] = row, area
     return _gt_of(kept), [_with_hint(issue, rows, size_wh) for issue in issues]
-
-
-def faultless_boxes(
-    sides: Float64[np.ndarray, "n 4"],
-    labels: Int64[np.ndarray, " n"],
-    difficult: Bool[np.ndarray, " n"],
-    crowd: Bool[np.ndarray, " n"],
-    areas: Float64[np.ndarray, " n"],
-    size_wh: tuple[int, int],
-) -> BoxAnnotations | None:
-    """What `make_boxes` gives for boxes without any issue, in a fraction of the time; None if there may be one.
-
-    Args:
-        sides: left, top, right and bottom of the boxes of one image.
-        labels: class index of each.
-        difficult: see `BoxAnnotations`.
-        crowd: see `BoxAnnotations`.
-        areas: in square pixels; NaN takes that of the box.
-        size_wh: width and height of the image.
-    """
-    if not len(sides) or sides.max() <= 1:  # perhaps fractions
-        return None
-    inside = np.minimum(np.maximum(sides, 0), np.array(size_wh * 2))
-    boxes = inside.astype(np.float32)
-    extents = (boxes[:, 2:] - boxes[:, :2]).min()
-    if not (np.abs(inside - sides).max() <= ROUNDING and extents > 0):  # NaN compares as False
-        return None
-    left, top, right, bottom = boxes.astype(np.float64).T
-    areas = np.where(np.isnan(areas), (right - left) * (bottom - top), areas)
-    if not (areas.min() >= 0 and areas.max() <= size_wh[0] * size_wh[1]):
-        return None
-    if len({(label, *box) for label, box in zip(labels.tolist(), boxes.tolist(), strict=True)}) < len(boxes):
-        return None
-    return BoxAnnotations(boxes, labels, difficult, crowd, areas.astype(np.float32))
 
 
 def _are_fractions(rows: Sequence[RawBox], size_wh: tuple[int, int]) -> bool:

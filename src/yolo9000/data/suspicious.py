@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,13 +62,14 @@ class Seen:
         self.files.add(sample.image.path)
         if not len(self.counts):
             self.counts = np.zeros(classes, np.int64)
-        np.add.at(self.counts, list(sample.image_labels), 1)
-        if sample.boxes is not None:
-            np.add.at(self.counts, sample.boxes.labels, 1)
+        for label in sample.image_labels:
+            self.counts[label] += 1
+        if sample.boxes is not None and len(sample.boxes):
+            self.counts += np.bincount(sample.boxes.labels, minlength=classes)
             sides = sample.boxes.boxes_xyxy[:, 2:] - sample.boxes.boxes_xyxy[:, :2]
-            tiny = int((sides.min(axis=1) < 1).sum()) if len(sides) else 0
-            self.first_tiny = self.first_tiny or (sample.where if tiny else "")
-            self.tiny += tiny
+            if sides.min() < 1:
+                self.first_tiny = self.first_tiny or sample.where
+                self.tiny += int((sides.min(axis=1) < 1).sum())
 
 
 def warnings_of(data_sets: Mapping[Split, DataSet], seen: Mapping[Split, Seen]) -> list[Issue]:
@@ -94,7 +95,7 @@ def _unused_images(data_sets: Mapping[Split, DataSet], seen: Mapping[Split, Seen
     used = {path for one in seen.values() for path in one.files}
     folders = {path.parent for path in used}
     folders |= {folder for data in data_sets.values() for folder in data.image_folders()}
-    there = {item for folder in folders for item in walk_files(folder) if isinstance(item, Path) and is_image(item)}
+    there = _images_in(folders)
     reported = "\n".join(text for one in seen.values() for text in one.texts)
     unused = [path for path in sorted(there - used) if path.name not in reported and f"{path.stem}." not in reported]
     if unused:
@@ -103,6 +104,18 @@ def _unused_images(data_sets: Mapping[Split, DataSet], seen: Mapping[Split, Seen
         why = f", or are those of the {lost:,} records that cannot be used" if lost else ""
         message = f"{len(unused):,} images are in no split{why}: {_some([path.name for path in unused])}"
         yield make_issue("image-unused", name, message, "label them, or move them elsewhere")
+
+
+def _images_in(folders: Iterable[Path]) -> set[Path]:
+    """The images in some folders and below, of which some may be within others: none is walked twice."""
+    images: set[Path] = set()
+    walked: set[Path] = set()
+    for folder in sorted(folders):
+        if folder not in walked:
+            found = {item for item in walk_files(folder) if isinstance(item, Path) and is_image(item)}
+            images |= found
+            walked |= {image.parent for image in found}
+    return images
 
 
 def _tiny_boxes(seen: Mapping[Split, Seen]) -> Iterator[Issue]:

@@ -33,10 +33,11 @@ from yolo9000.data.coco_contents import (
     read_contents,
     rows_of,
 )
+from yolo9000.data.faultless import FaultlessBoxes
 from yolo9000.data.format import Recognition, SourceSettings, Split
 from yolo9000.data.image_files import check_declared_size, duplicate_image, find_image, size_of
 from yolo9000.data.image_folders import NAMES_TRIED, folder_of_images
-from yolo9000.data.issues import IssueError, RawBox, faultless_boxes, make_boxes, make_issue
+from yolo9000.data.issues import IssueError, RawBox, make_boxes, make_issue
 from yolo9000.data.json_stream import list_elements
 from yolo9000.data.labels import ClassIndices
 from yolo9000.data.listing import Listing
@@ -323,11 +324,17 @@ class _Reader:
         self._paths: set[Path] = set()
         rows = rows_of(contents)
         self._rows = rows[np.argsort(rows[:, 2], kind="stable")]
-        self._image_ids = self._rows[:, 2]
+        self._image_ids = self._rows[:, 2].astype(np.int64)
         left_top, size = self._rows[:, 4:6], self._rows[:, 6:8]
-        self._sides = np.concatenate([left_top, left_top + size], axis=1)
-        self._labels = self._labels_of(self._rows[:, 3])
-        self._crowd, self._difficult = self._rows[:, 9] == 1, self._rows[:, 10] == 1
+        crowd, difficult = self._rows[:, 9] == 1, self._rows[:, 10] == 1
+        self._faultless = FaultlessBoxes(
+            self._image_ids,
+            np.concatenate([left_top, left_top + size], axis=1),
+            self._labels_of(self._rows[:, 3]),
+            difficult,
+            crowd,
+            self._rows[:, 8],
+        )
 
     def _labels_of(self, category_ids: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         """The label of each; -1 for those that are no category or no class."""
@@ -373,8 +380,7 @@ class _Reader:
         """LVIS: the classes that are labelled everywhere in the image or nowhere in it."""
         if image.not_exhaustive is None:
             return None
-        first, last = np.searchsorted(self._image_ids, [image.id, image.id + 1])
-        known = {int(category) for category in self._rows[first:last, 3]} | set(image.negative)
+        known = {int(category) for category in self._rows_of(image.id)[:, 3]} | set(image.negative)
         names = self._contents.categories
         wanted = [names[category] for category in known - set(image.not_exhaustive) if category in names]
         labels = {self._indices.of(_name_among(self._indices, name), "") for name in wanted if name in self._indices}
@@ -394,14 +400,14 @@ class _Reader:
     def _boxes(
         self, image_id: int, size_wh: tuple[int, int], issues: list[Issue]
     ) -> tuple[BoxAnnotations, list[Issue]]:
+        boxes = self._faultless.of(image_id, size_wh)
+        if boxes is not None:
+            return boxes, []
+        return make_boxes(self._raw_boxes(self._rows_of(image_id), issues), size_wh)
+
+    def _rows_of(self, image_id: int) -> Float64[np.ndarray, "n 11"]:
         first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
-        own = slice(first, last)
-        labels, marks = self._labels[own], (self._difficult[own], self._crowd[own])
-        if len(labels) and labels.min() >= 0:
-            boxes = faultless_boxes(self._sides[own], labels, *marks, self._rows[own, 8], size_wh)
-            if boxes is not None:
-                return boxes, []
-        return make_boxes(self._raw_boxes(self._rows[own], issues), size_wh)
+        return self._rows[first:last]
 
     def _raw_boxes(self, rows: Float64[np.ndarray, "n 11"], issues: list[Issue]) -> list[RawBox]:
         raw = []
