@@ -38,7 +38,7 @@ class FaultlessBoxes:
             self._all = BoxAnnotations(boxes, labels, difficult, crowd, areas.astype(np.float32))
             usable = (labels >= 0) & (right > left) & (bottom > top) & (sides[:, :2].min(1) >= 0) & (areas >= 0)
         known, first = np.unique(images, return_index=True)
-        self._numbers = {image: number for number, image in enumerate(known.tolist())}
+        self._position_of = {image: position for position, image in enumerate(known.tolist())}
         self._starts = [*first.tolist(), len(images)]
         self._usable = np.logical_and.reduceat(usable & ~_repeated(images, labels, boxes), first).tolist()
         self._right, self._bottom, self._area = (
@@ -52,15 +52,15 @@ class FaultlessBoxes:
             image: its number.
             size_wh: width and height in pixels.
         """
-        number = self._numbers.get(image)
-        if number is None or not self._usable[number]:
+        position = self._position_of.get(image)
+        if position is None or not self._usable[position]:
             return None
-        right, bottom, (width, height) = self._right[number], self._bottom[number], size_wh
+        right, bottom, (width, height) = self._right[position], self._bottom[position], size_wh
         if max(right, bottom) <= 1:  # perhaps fractions
             return None
-        if not (right <= width and bottom <= height and self._area[number] <= width * height):
+        if not (right <= width and bottom <= height and self._area[position] <= width * height):
             return None
-        own, every = slice(self._starts[number], self._starts[number + 1]), self._all
+        own, every = slice(self._starts[position], self._starts[position + 1]), self._all
         return BoxAnnotations(
             every.boxes_xyxy[own], every.labels[own], every.difficult[own], every.crowd[own], every.areas[own]
         )

@@ -112,9 +112,9 @@ def _images_in(folders: Iterable[Path]) -> set[Path]:
     walked: set[Path] = set()
     for folder in sorted(folders):
         if folder not in walked:
-            found = {item for item in walk_files(folder) if isinstance(item, Path) and is_image(item)}
-            images |= found
-            walked |= {image.parent for image in found}
+            here = {item for item in walk_files(folder) if isinstance(item, Path) and is_image(item)}
+            images |= here
+            walked |= {image.parent for image in here}
     return images
 
 
