@@ -291,6 +291,8 @@ OPTIONS_OF_OTHERS = {
         "--clients",
         "--requests",
         "--seeds",
+        "--mutants",
+        "--targets",
         "--steps",
     ),  # torchrun, benchmarks
     *("--data-binary", "--form", "--read-only", "--cap-drop", "--memory", "--publish"),  # curl, docker

@@ -71,7 +71,8 @@ def _repeated(
 ) -> Bool[np.ndarray, " n"]:
     """Which boxes are there with the same label in the same image before or after."""
     order = np.lexsort((*boxes.T, labels, images))
-    same = (np.diff(images[order]) == 0) & (np.diff(labels[order]) == 0) & (np.diff(boxes[order], axis=0) == 0).all(1)
+    images, labels, boxes = images[order], labels[order], boxes[order]
+    same = (images[1:] == images[:-1]) & (labels[1:] == labels[:-1]) & (boxes[1:] == boxes[:-1]).all(axis=1)
     repeated = np.zeros(len(images), np.bool_)
     repeated[order[1:]] = same
     return repeated
