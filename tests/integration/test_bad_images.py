@@ -409,8 +409,8 @@ def test_the_error_says_what_the_bytes_are(case, content):
         ("missing", "file not found"),
         ("file-taken-for-a-folder", "Not a directory"),
         ("empty", "empty file"),
-        ("floats", "must be a uint8 array, RGB in 0..255, got float32"),
-        ("channels-first", "must have the shape (h, w, 3), (h, w, 4) or (h, w), got (3, 40, 60)"),
+        ("floats", "must be uint8, RGB in 0..255, got float32"),
+        ("channels-first", "must be (h, w, 3), got (3, 40, 60)"),
     ],
 )
 def test_the_error_says_what_is_wrong(tmp_path, case, problem):

@@ -186,7 +186,7 @@ OTHER_TARGETS = [
     Target("tar of images", images_in_tar, read_listed),
     Target("Parquet of images", images_in_parquet, read_listed),
     Target("zones", text("zones.yaml", ZONES), read_zones),
-    Target("unknown kinds", text("unknown.csv", "tabby,cat\n'hound'\nbird\n"), lambda file: read_unknown(file, TREE)),
+    Target("unknown kinds", text("unknown.csv", 'tabby,cat\n"hound"\nbird\n'), lambda file: read_unknown(file, TREE)),
     Target("choices", text("choices.csv", CHOICES), lambda file: excluded_names([file])),
     Target(
         "soft labels",

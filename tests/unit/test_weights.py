@@ -275,9 +275,12 @@ def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, dat
         header, model = read_weights(file, ARCHITECTURE, partial=partial)
     except WeightsError as error:
         message = str(error)
-    else:  # whatever is taken for weights must account for every byte
+    else:  # whatever is taken for weights must account for every byte, or for all but the filters of other classes
         write_weights(file.with_suffix(".again"), model, header)
-        assert file.with_suffix(".again").read_bytes() == head + data
+        again = file.with_suffix(".again").read_bytes()
+        assert (head + data).startswith(again)
+        rest = len(head + data) - len(again)
+        assert rest == 0 or (partial and model.missing() == [2] and rest % 16 == 0 and rest != 32)
         return
     assert message.startswith(f"{file}: ")
     assert len(message.splitlines()) == 1
