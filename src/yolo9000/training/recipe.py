@@ -43,6 +43,7 @@ from pydantic import (
 from yolo9000.data.augment import AugmentSettings, ClassifierAugmentSettings
 from yolo9000.data.batching import SIZES
 from yolo9000.data.dataset import OnError
+from yolo9000.data.files import is_file, is_folder
 from yolo9000.errors import ConfigError, describe_errors, nearest
 from yolo9000.io.documents import parse_toml
 from yolo9000.losses.region import PseudoBoxPolicy
@@ -360,7 +361,7 @@ def read_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
     path = Path(recipe)
     if name in built_in_recipes():
         text, root = (files("yolo9000.training.recipes") / f"{name}.toml").read_text(encoding="utf-8"), Path()
-    elif path.is_file():
+    elif is_file(path):
         text, root = path.read_text(encoding="utf-8", errors="replace"), path.parent
     else:
         known = built_in_recipes()
@@ -441,7 +442,7 @@ def resolve_paths(values: dict[str, Any], root: Path) -> None:
         for key in keys[:-1]:
             section = section.get(key, {}) if isinstance(section.get(key, {}), dict) else {}
         value = section.get(keys[-1])
-        if isinstance(value, str) and (root / value).exists():
+        if isinstance(value, str) and (is_file(root / value) or is_folder(root / value)):
             section[keys[-1]] = str(root / value)
 
 
