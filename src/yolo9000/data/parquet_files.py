@@ -148,8 +148,14 @@ def _names_in(features: Any) -> tuple[str, ...]:
 
 
 def rows_of(file: ParquetFile, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows with some of the columns, in order."""
+    """The rows with some of the columns, in order.
+
+    Raises:
+        ValueError: the file lacks one of them, as one of several files may.
+    """
     for batch in file.iter_batches(_BATCH, columns=list(columns)):
+        if missing := [name for name in columns if name not in batch.schema.names]:
+            raise ValueError(f"has no column {missing[0]!r}")
         yield from batch.to_pylist()
 
 
