@@ -14,8 +14,8 @@ class FaultlessBoxes:
     """What `yolo9000.data.issues.make_boxes` gives for images whose boxes have no issue, in a fraction of the time.
 
     Args:
-        images: of each box the number of its image, in ascending order.
-        sides: left, top, right and bottom.
+        images: of each box the number of its image; ascending, numbers may be left out.
+        sides: left, top, right and bottom, in pixels of the image, the far edges exclusive.
         labels: class index; negative for what is no class.
         difficult: see `BoxAnnotations`.
         crowd: see `BoxAnnotations`.
@@ -46,7 +46,7 @@ class FaultlessBoxes:
         )
 
     def of(self, image: int, size_wh: tuple[int, int]) -> BoxAnnotations | None:
-        """The boxes of an image; None if there are none, or one may have an issue.
+        """The boxes of an image; None if there are none, or one may have an issue or sticks out of it.
 
         Args:
             image: its number.
