@@ -10,22 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.small_data import write_voc_set
 from support.small_models import random_model, small_architecture
 from support.training_runs import log_of
 
 from yolo9000.architectures.layers import Region
+from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import fold_batch_norm
 from yolo9000.checkpoints.export import export_onnx
 from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.cli.app import run
+from yolo9000.data.batching import Example
 from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training import clock, train
+from yolo9000.training import clock, features, train
 from yolo9000.training.initialize import in_proportion, known_classes
+from yolo9000.training.loader import LoadedPart, SampleRequest
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.tasks.base import Scores
 from yolo9000.training.tasks.detection import DetectorTraining
@@ -94,10 +98,10 @@ def test_it_takes_over_the_network_and_keeps_what_is_frozen(start: Path, tmp_pat
 
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_a_cache_of_features_changes_nothing_but_the_time(start: Path, tmp_path: Path, on_disk: bool) -> None:
-    features = {"draws": 2, "on_disk": on_disk}
-    cached = train(**settings(start, features=features), out=tmp_path / "cached")
-    tight = train(**settings(start, features=features | {"max_gib": 4e-5}), out=tmp_path / "tight")  # some images
-    none = train(**settings(start, features=features | {"max_gib": 1e-9}), out=tmp_path / "none")
+    cache = {"draws": 2, "on_disk": on_disk}
+    cached = train(**settings(start, features=cache), out=tmp_path / "cached")
+    tight = train(**settings(start, features=cache | {"max_gib": 4e-5}), out=tmp_path / "tight")  # some images
+    none = train(**settings(start, features=cache | {"max_gib": 1e-9}), out=tmp_path / "none")
     assert log_of(cached.folder) == log_of(tight.folder) == log_of(none.folder)
     assert cached.best.read_bytes() != b""
     assert not (cached.folder / "features").exists()
@@ -283,3 +287,27 @@ def test_features_need_frozen_layers(start: Path, tmp_path: Path) -> None:
     ) | {"start": None}
     with pytest.raises(ConfigError, match="freeze must be at most the 0 layers"):
         train(**scaled, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_an_engine_computes_the_features_that_torch_computes(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(engine)
+    monkeypatch.setattr(features, "choose_engine", lambda: engine)
+    monkeypatch.delattr(features.FeatureCache, "_in_torch")
+    network = Network(small_architecture(3))
+    network.load(random_model(small_architecture(3)))
+    network.freeze(range(FROZEN))
+    cache = features.FeatureCache(
+        network.train(), range(FROZEN), precision=torch.float32, device=torch.device("cpu"), threads=1, max_bytes=2**20
+    )
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    request = SampleRequest(epoch=0, index=0, image=0, size_wh=(96, 64), draw=0)
+    example = Example(image, None, (0,), "image", 0)
+    assert not cache.plan.is_cached(request)
+    _, computed = cache.complete(LoadedPart((request,), image[None], (example,)))
+    assert cache.plan.is_cached(request)
+    _, cached = cache.complete(LoadedPart((request,), image[None][:0], ()))
+    expected = network(torch.from_numpy(image[None]).permute(0, 3, 1, 2).float() / 255, cache.layers)
+    for layer, values in zip(cache.layers, expected, strict=True):
+        torch.testing.assert_close(computed[layer], values.detach(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(cached[layer], computed[layer], rtol=0, atol=0)

@@ -1,13 +1,15 @@
 """A cache of what the frozen layers of a network compute, once for each image and augmentation.
 
 Features are rounded to float16 whether they come from the cache or not, and are computed for one image at a time, so
-that they depend on the image alone: a resumed run, whose cache is empty, computes the same ones.
+that they depend on the image alone: a resumed run, whose cache is empty, computes the same ones. On a CPU the fastest
+engine computes them, which takes half of torch's time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from yolo9000.architectures.onnx import build_onnx
 from yolo9000.architectures.torch import Network
+from yolo9000.architectures.weights import fold_batch_norm
+from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example, batch_of, blank_images
+from yolo9000.inference.engines import Engine, Precision, choose_engine, start_engine
 from yolo9000.training.loader import LoadedPart, SampleRequest
 
 __all__ = ["CachePlan", "FeatureCache"]
@@ -78,6 +84,7 @@ class FeatureCache:
         *,
         precision: torch.dtype,
         device: torch.device,
+        threads: int,
         max_bytes: int,
         folder: Path | None = None,
     ) -> None:
@@ -88,12 +95,13 @@ class FeatureCache:
             frozen: indices of these.
             precision: type that convolutions are computed in.
             device: of the network.
+            threads: CPU threads to compute with.
             max_bytes: size of the cache; what does not fit is computed each time.
             folder: where features are stored in files; None: in memory.
         """
         self.layers = network.architecture.cached_taps(frozen)
         self._network = network
-        self._precision, self._device, self._folder = precision, device, folder
+        self._precision, self._device, self._threads, self._folder = precision, device, threads, folder
         shapes = network.architecture.shapes()
         width, height = network.architecture.width, network.architecture.height
         values = sum(np.prod(shapes[layer]) for layer in self.layers)
@@ -121,17 +129,27 @@ class FeatureCache:
         return batch_of(images, examples), features
 
     def _add(self, request: SampleRequest, image: UInt8[np.ndarray, "h w 3"], example: Example) -> _Entry:
-        entry = _Entry(example, self._compute(image))
+        maps = tuple(values[0].astype(np.float16) for values in self._compute(image[None]))
+        entry = _Entry(example, maps)
         if self.plan.keeps(request):
             self._entries[_key(request)] = self._stored(entry)
         return entry
 
+    @cached_property
+    def _compute(self) -> Callable[[UInt8[np.ndarray, "n h w 3"]], tuple[np.ndarray, ...]]:
+        """The frozen layers as a function of images; made on first use, when the loader's processes are forked."""
+        name = choose_engine() if self._device.type == "cpu" else "torch"
+        if name == "torch" or (self._precision is torch.bfloat16 and name != "openvino"):
+            return self._in_torch
+        engine = _frozen_engine(name, self._network, self.layers, self._precision, self._threads)
+        return lambda images: engine.run(images.transpose(0, 3, 1, 2).astype(np.float32, order="C") / 255)
+
     @torch.no_grad()
-    def _compute(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        pixels = torch.from_numpy(image[None]).to(self._device).permute(0, 3, 1, 2).float().div_(255)
+    def _in_torch(self, images: UInt8[np.ndarray, "n h w 3"]) -> tuple[np.ndarray, ...]:
+        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div_(255)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
             maps = self._network(pixels, self.layers)
-        return tuple(value[0].to(torch.float16).cpu().contiguous().numpy() for value in maps)
+        return tuple(values.float().cpu().contiguous().numpy() for values in maps)
 
     def _stored(self, entry: _Entry) -> _Entry:
         if self._folder is None:
@@ -155,3 +173,22 @@ class FeatureCache:
             for path in self._folder.glob("*.npy"):
                 path.unlink()
             self._folder.rmdir()
+
+
+def _frozen_engine(
+    name: str, network: Network, layers: Collection[int], precision: torch.dtype, threads: int
+) -> Engine:
+    """An engine whose outputs are those of some layers."""
+    architecture = network.architecture
+    outputs = [(f"output{index}", index) for index in layers]
+    graph = build_onnx(fold_batch_norm(network.to_model()), outputs).SerializeToString()
+    model = LoadedModel(
+        names=(),
+        tree=None,
+        head=None,
+        network_wh=(architecture.width, architecture.height),
+        stride=architecture.size_multiple(),
+        graph=graph,
+    )
+    computed: Precision = "bfloat16" if precision is torch.bfloat16 else "float32"
+    return start_engine(name, model, precision=computed, threads=threads)

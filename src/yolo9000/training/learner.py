@@ -123,6 +123,7 @@ class Learner:
             self.frozen,
             precision=self.precision,
             device=self.world.device,
+            threads=torch.get_num_threads(),
             max_bytes=round(settings.max_gib * 2**30),
             folder=folder if settings.on_disk else None,
         )
