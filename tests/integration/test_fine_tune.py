@@ -26,11 +26,14 @@ from yolo9000.checkpoints.safetensors import write_checkpoint
 from yolo9000.cli.app import run
 from yolo9000.data.batching import Example
 from yolo9000.errors import ConfigError, TrainingError
+from yolo9000.losses.region import LossParts, region_loss
+from yolo9000.losses.settings import LossSettings
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training import clock, features, train
 from yolo9000.training.initialize import in_proportion, known_classes
 from yolo9000.training.loader import LoadedPart, SampleRequest
 from yolo9000.training.logging import RunFolder
+from yolo9000.training.tasks import detection
 from yolo9000.training.tasks.base import Scores
 from yolo9000.training.tasks.detection import DetectorTraining
 
@@ -311,3 +314,17 @@ def test_an_engine_computes_the_features_that_torch_computes(engine: str, monkey
     for layer, values in zip(cache.layers, expected, strict=True):
         torch.testing.assert_close(computed[layer], values.detach(), rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(cached[layer], computed[layer], rtol=0, atol=0)
+
+
+def test_no_object_weighs_little_at_first(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scales: list[float] = []
+
+    def recording(raw: Any, targets: Any, head: Any, loss: LossSettings, **rest: Any) -> LossParts:
+        scales.append(loss.noobject_scale)
+        return region_loss(raw, targets, head, loss, **rest)
+
+    monkeypatch.setattr(detection, "region_loss", recording)
+    train(**settings(start, loss={"noobject_scale": 2, "noobject_ramp": 0.5}), out=tmp_path / "run")
+    # 9 steps; after the nth a fraction of n/9 is done, and the ramp ends at a half: 2 (0.1 + 0.9 n/9 / 0.5)
+    rising = [2 * (0.1 + 0.9 * 2 * step / 9) for step in (1, 2, 3, 4)]
+    assert scales == pytest.approx([*rising, 2, 2, 2, 2, 2])

@@ -101,7 +101,7 @@ class Learner:
         self.world = world
         self.precision = precision
         self.step = 0
-        self._lr = 0.0
+        self._lr = self._progress = 0.0
         self.total_steps = total_steps(recipe, len(task.samples))
         self.frozen = frozen_layers(recipe.freeze, task.architecture, initial.transferred)
         self.network = _on_device(Network(task.architecture), initial.model, recipe, world)
@@ -142,12 +142,13 @@ class Learner:
         assert isinstance(network, Network)  # noqa: S101  for the type checker: it is a copy of one
         return network
 
-    def set_lr(self, progress: float) -> None:
-        """Set the learning rate of the next step.
+    def prepare_step(self, progress: float) -> None:
+        """Set the learning rate and the weights of the loss of the next step.
 
         Args:
             progress: fraction of the training that is done after it.
         """
+        self._progress = progress
         self._lr = lr(self.recipe.optimizer, self.step + 1, progress, self._epoch_of(self.step + 1))
         set_lr(self._optimizer, self._lr)
 
@@ -215,7 +216,10 @@ class Learner:
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
             output = self._parallel(None if features else self._pixels(batch), given=features)
         losses = self.task.loss(
-            output if self._splits_head else output[0], batch, images_seen=(self.step + 1) * self.recipe.batch
+            output if self._splits_head else output[0],
+            batch,
+            images_seen=(self.step + 1) * self.recipe.batch,
+            progress=self._progress,
         )
         # The mean over the batch; gradients are averaged over the processes afterwards, hence their number.
         (losses.total * (self.world.size / self.recipe.batch)).backward()

@@ -246,7 +246,7 @@ def fit(learner: Learner, loader: BatchLoader, monitor: Monitor) -> None:
     """
     with loader.errors_named():
         while not monitor.is_finished() and not monitor.asked_to_stop():
-            learner.set_lr(monitor.next_progress())
+            learner.prepare_step(monitor.next_progress())
             result = learner.backward(loader)
             monitor.check_finite(result)
             learner.update()

@@ -121,7 +121,7 @@ class Task(Protocol):
         """The augmented image of a request."""
         ...
 
-    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
+    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int, progress: float) -> Losses:
         """The loss of the network's output for a batch."""
         ...
 

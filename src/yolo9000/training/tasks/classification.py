@@ -110,13 +110,14 @@ class ClassifierTraining:
         image = augment_classifier(image, self.recipe.augment, request.size_wh, rng)
         return Example(image, None, sample.image_labels, sample.name, request.index, None, sample.soft)
 
-    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
+    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int, progress: float) -> Losses:
         """Cross-entropy, on a tree of every sibling group on the label's path; summed over the images.
 
         Args:
             raw: the network's output, (N, K, 1, 1).
             batch: the images.
             images_seen: not used.
+            progress: not used.
         """
         assert isinstance(raw, Tensor)  # noqa: S101  only detectors have a head to split
         labels = torch.tensor([labels[0] for labels in batch.image_labels], device=self.device)

@@ -178,19 +178,20 @@ class DetectorTraining:
         boxes = sample.boxes and sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
         return load_image(sample.image, sample.name).pixels, boxes
 
-    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int) -> Losses:
+    def loss(self, raw: Tensor | SplitHead, batch: Batch, images_seen: int, progress: float) -> Losses:
         """The region loss, summed over the images.
 
         Args:
             raw: the network's output, (N, A (5 + K), H, W), or with its class half split off.
             batch: the images.
             images_seen: number of images seen in training, including this batch.
+            progress: fraction of the training that is done after this batch.
         """
         parts = region_loss(
             raw,
             self._targets_of(batch),
             self.head,
-            self.recipe.loss,
+            self.recipe.loss.at(progress),
             tree=self.groups,
             warm_up=images_seen < self.recipe.loss.warm_up_images,
             exhaustive=self._exhaustive_of(batch),
