@@ -62,6 +62,39 @@ def test_planted_errors_are_as_many_as_asked_for_and_known() -> None:
     assert wrong == kinds.count("class") + kinds.count("moved")
 
 
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize(
+    ("proposed", "clicks"),
+    [
+        ([], 1 + 2),  # both are drawn
+        ([(FIRST, 0.9, 0), (SECOND, 0.8, 1)], 1),
+        ([(FIRST, 0.9, 1), (SECOND, 0.8, 1)], 1 + 1),  # another label
+        ([((10, 20, 50, 38), 0.9, 0), (SECOND, 0.8, 1)], 1),  # 18 of 24 pixels high: IoU 0.75
+        ([((10, 20, 50, 35), 0.9, 0), (SECOND, 0.8, 1)], 1 + 1),  # 15 of 24: 0.625
+        ([((10, 20, 50, 31), 0.9, 0), (SECOND, 0.8, 1)], 1 + 2),  # 11 of 24: 0.46, deleted, and one drawn
+        ([(FIRST, 0.9, 0), (SECOND, 0.2, 1)], 1 + 1),  # a score that is not written
+        ([(FIRST, 0.9, 0), (FIRST, 0.8, 0), (SECOND, 0.7, 1)], 1 + 1),  # one of two is deleted
+    ],
+)
+def test_a_click_is_for_each_box_that_is_wrong(
+    proposed: list[tuple[tuple[float, ...], float, int]], clicks: int
+) -> None:
+    from annotate import clicks_to_correct
+
+    from yolo9000.types import Detections
+
+    gt = BoxAnnotations.plain(np.array([FIRST, SECOND], np.float32), np.array([0, 1]))
+    boxes, scores, labels = zip(*proposed, strict=True) if proposed else ((), (), ())
+    shown = Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(labels, np.int64),
+        tuple("ab"[label] for label in labels),
+        (100, 50),
+    )
+    assert clicks_to_correct(gt, shown) == clicks
+
+
 @pytest.mark.battery
 @pytest.mark.usefixtures("benchmarks")
 def test_both_simulations_run(
@@ -75,7 +108,8 @@ def test_both_simulations_run(
     monkeypatch.setattr(sys, "argv", [*few, "--batch", "4", "--seeds", "1"])
     annotate.main()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[0] for line in lines[-2:]] == ["| review", "| random"]
+    rows = [line.split(" | ")[:2] for line in lines[-4:]]
+    assert rows == [[f"| {order}", boxes] for boxes in ("drawn", "corrected") for order in ("random", "review")]
     monkeypatch.setattr(sys, "argv", [*few, "--folds", "2"])
     label_errors.main()
     assert len(capsys.readouterr().out.splitlines()) == 4 + 4
