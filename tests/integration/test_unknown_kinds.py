@@ -39,6 +39,6 @@ def test_a_tree_stops_above_what_it_does_not_know(tmp_path: Path) -> None:
     values = {line.split(" | ")[0][2:]: float(line.split(" | ")[1]) for line in done.stdout.splitlines()[2:]}
     outcomes = [values[f"unknown: {how}"] for how in ("right ancestor", "wrong leaf", "wrong inner node")]
     assert abs(sum(outcomes) - 1) < 0.01
-    assert values["known: tree right, down to the leaf"] > 0.5
+    assert values["known: most probable leaf right"] > 0.5
     assert values["known: tree right at the leaf"] + values["known: tree right at an ancestor"] > 0.9
     assert values["unknown: right ancestor"] > 0
