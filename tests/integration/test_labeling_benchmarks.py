@@ -72,7 +72,7 @@ def test_planted_errors_are_as_many_as_asked_for_and_known() -> None:
         ([((10, 20, 50, 38), 0.9, 0), (SECOND, 0.8, 1)], 1),  # 18 of 24 pixels high: IoU 0.75
         ([((10, 20, 50, 35), 0.9, 0), (SECOND, 0.8, 1)], 1 + 1),  # 15 of 24: 0.625
         ([((10, 20, 50, 31), 0.9, 0), (SECOND, 0.8, 1)], 1 + 2),  # 11 of 24: 0.46, deleted, and one drawn
-        ([(FIRST, 0.9, 0), (SECOND, 0.2, 1)], 1 + 1),  # a score that is not written
+        ([(FIRST, 0.9, 0), (SECOND, 0.2, 1)], 1 + 1),  # a score that is not shown
         ([(FIRST, 0.9, 0), (FIRST, 0.8, 0), (SECOND, 0.7, 1)], 1 + 1),  # one of two is deleted
     ],
 )
@@ -92,7 +92,8 @@ def test_a_click_is_for_each_box_that_is_wrong(
         tuple("ab"[label] for label in labels),
         (100, 50),
     )
-    assert clicks_to_correct(gt, shown) == clicks
+    assert clicks_to_correct(gt, shown, 0.25) == clicks
+    assert clicks_to_correct(gt, shown, 1.0) == 1 + 2  # none is shown
 
 
 @pytest.mark.battery
