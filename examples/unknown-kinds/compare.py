@@ -28,7 +28,7 @@ from yolo9000.taxonomy.readers import read_parent_table
 from yolo9000.taxonomy.wordnet import wordnet
 from yolo9000.taxonomy.wordtree import WordTree
 
-THRESHOLDS = tuple(np.round(np.linspace(0.02, 0.98, 49), 2).tolist())
+THRESHOLDS = (*np.round(np.linspace(0.02, 0.98, 49), 2).tolist(), 0.985, 0.99, 0.995, 0.998, 0.999)
 HIDDEN, DROPOUT, EPOCHS, BATCH, LR, WEIGHT_DECAY = 1024, 0.5, 60, 256, 0.001, 0.05
 
 
