@@ -117,7 +117,7 @@ def answers(known: KnownTree, probabilities: np.ndarray) -> np.ndarray:
     return known.node_in_full[np.array(rows)]
 
 
-def most_probable_leaves(known: KnownTree, probabilities: np.ndarray) -> np.ndarray:
+def best_leaves(known: KnownTree, probabilities: np.ndarray) -> np.ndarray:
     """The node of the full tree of the most probable leaf of each image."""
     leaves = np.flatnonzero(known.tree.leaves)
     return known.node_in_full[leaves[probabilities[:, leaves].argmax(1)]]
@@ -162,7 +162,7 @@ def compare(full: WordTree, train: Split, val: Split, options: argparse.Namespac
     with torch.no_grad():
         flat_right = known_classes[flat(known.features).argmax(1).numpy()] == known.nodes
     probabilities = node_probabilities(head, tree, known)
-    leaf_right = most_probable_leaves(tree, probabilities) == known.nodes
+    leaf_right = best_leaves(tree, probabilities) == known.nodes
     here = fractions(full, known.nodes, answers(tree, probabilities)[:, chosen])
     there = fractions(full, unknown.nodes, answers(tree, node_probabilities(head, tree, unknown))[:, chosen])
     return {
