@@ -316,6 +316,22 @@ def test_an_engine_computes_the_features_that_torch_computes(engine: str, monkey
         torch.testing.assert_close(cached[layer], computed[layer], rtol=0, atol=0)
 
 
+def test_torch_computes_the_features_in_a_precision_that_the_engine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "choose_engine", lambda: "onnxruntime")
+    network = Network(small_architecture(3))
+    network.load(random_model(small_architecture(3)))
+    network.freeze(range(FROZEN))
+    cache = features.FeatureCache(
+        network.train(), range(FROZEN), precision=torch.bfloat16, device=torch.device("cpu"), threads=1, max_bytes=2**20
+    )
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    request = SampleRequest(epoch=0, index=0, image=0, size_wh=(96, 64), draw=0)
+    _, computed = cache.complete(LoadedPart((request,), image[None], (Example(image, None, (0,), "image", 0),)))
+    expected = network(torch.from_numpy(image[None]).permute(0, 3, 1, 2).float() / 255, cache.layers)
+    for layer, values in zip(cache.layers, expected, strict=True):
+        torch.testing.assert_close(computed[layer], values.detach(), rtol=0.1, atol=0.1)
+
+
 def test_no_object_weighs_little_at_first(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scales: list[float] = []
 

@@ -22,6 +22,7 @@ from yolo9000.architectures.torch import Network
 from yolo9000.architectures.weights import fold_batch_norm
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example, batch_of, blank_images
+from yolo9000.errors import EngineError
 from yolo9000.inference.engines import Engine, Precision, choose_engine, start_engine
 from yolo9000.training.loader import LoadedPart, SampleRequest
 
@@ -139,9 +140,14 @@ class FeatureCache:
     def _compute(self) -> Callable[[UInt8[np.ndarray, "n h w 3"]], tuple[np.ndarray, ...]]:
         """The frozen layers as a function of images; made on first use, when the loader's processes are forked."""
         name = choose_engine() if self._device.type == "cpu" else "torch"
-        if name == "torch" or (self._precision is torch.bfloat16 and name != "openvino"):
+        if name == "torch":
             return self._in_torch
-        engine = _frozen_engine(name, self._network, self.layers, self._precision, self._threads)
+        try:
+            engine = _frozen_engine(name, self._network, self.layers, self._precision, self._threads)
+        except EngineError as error:
+            if error.argument != "precision":
+                raise
+            return self._in_torch  # the engine has no bfloat16 on this CPU
         return lambda images: engine.run(images.transpose(0, 3, 1, 2).astype(np.float32, order="C") / 255)
 
     @torch.no_grad()
@@ -178,7 +184,11 @@ class FeatureCache:
 def _frozen_engine(
     name: str, network: Network, layers: Collection[int], precision: torch.dtype, threads: int
 ) -> Engine:
-    """An engine whose outputs are those of some layers."""
+    """An engine whose outputs are those of some layers, in their order, each (N, C, h, w).
+
+    Raises:
+        EngineError: the engine cannot compute in the precision.
+    """
     architecture = network.architecture
     outputs = [(f"output{index}", index) for index in layers]
     graph = build_onnx(fold_batch_norm(network.to_model()), outputs).SerializeToString()
