@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from yolo9000.bench.machine import operations
 from yolo9000.bench.measure import Measured, measure
 from yolo9000.bench.peers import PEERS
 from yolo9000.bench.report import Bench, plot_of
-from yolo9000.bench.subjects import Subject, random_darknet_files, start, subjects
+from yolo9000.bench.subjects import Subject, int8_files, random_darknet_files, start, subjects
 from yolo9000.checkpoints.load import load_model
 from yolo9000.cli.app import run
 
@@ -54,6 +56,45 @@ def test_subjects_run_in_processes_of_their_own_and_failures_are_reported(tmp_pa
     assert absent.steps_s == []
 
 
+def test_int8_is_measured_in_files_made_once(tmp_path: Path) -> None:
+    """Ours leaves the last layer in float32, the peers' dense graph does not; both are close to float32."""
+    pytest.importorskip("nncf")
+    model = load_model(write_tree_model(tmp_path))
+    files = int8_files(model, ["openvino", "torch"], ["onnxruntime", "opencv"], tmp_path)
+    assert set(files) == {("openvino", False), ("onnxruntime", True)}
+    assert load_model(files["openvino", False]).class_rows is not None
+    assert load_model(files["onnxruntime", True]).class_rows is None
+    (group,) = subjects(
+        str(tmp_path / "tree.cfg"),
+        engines=["openvino", "torch"],
+        precisions=["float32", "int8"],
+        batches=[1],
+        sizes_wh=[(72, 48)],
+        threads=1,
+        peers=[("onnxruntime", "")],
+        int8=files,
+    )
+    in_int8 = [one for one in group if one.precision == "int8"]
+    assert [one.name for one in in_int8] == [
+        "openvino int8, network",
+        "openvino int8, image to boxes",
+        "onnxruntime dense graph int8",
+    ]
+    exact = start(group[0]).objectness()
+    for one in in_int8:
+        difference = np.abs(start(one).objectness() - exact)
+        assert 0 < difference.max() < 0.1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is getrusage's")
+def test_peak_memory_is_that_of_the_process_alone() -> None:
+    """A process starts with the `ru_maxrss` of the one that started it, here 800 MB and more."""
+    held = np.ones(100_000_000)
+    code = "from yolo9000.bench.measure import _peak_mb; print(_peak_mb())"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert 10 < float(printed) < held.nbytes / 2**20
+
+
 def test_subjects_of_a_run(tmp_path: Path) -> None:
     groups = list(
         subjects(
@@ -72,7 +113,7 @@ def test_subjects_of_a_run(tmp_path: Path) -> None:
         ((64, 96), 1),
         ((64, 96), 4),
     ]
-    # ours: 2 engines x 2 precisions x 2 scopes, without ONNX Runtime's bfloat16; the peer in its 2 precisions
+    # ours: 2 engines x 2 precisions x 2 scopes, without ONNX Runtime's bfloat16; the peer in float32 and bfloat16
     assert [len(group) for group in groups] == [6 + 2] * 4
 
 

@@ -30,7 +30,7 @@ from yolo9000.inference.engines import EngineName
 from yolo9000.inference.preprocess import fit
 from yolo9000.types import Detections, Sample
 
-__all__ = ["CalibrationSet", "calibration_set", "compute_in", "fraction_changed", "unfit"]
+__all__ = ["CalibrationSet", "calibration_set", "compute_in", "fraction_changed", "quantized", "unfit"]
 
 HELD_OUT = 0.3
 MAX_IMAGES = 300  # for the ranges of activations
@@ -147,17 +147,35 @@ def _attempts(
     names = conv_names(network)
     float_layers, count = names[-1:], 1
     while True:
-        quantize = quantized_openvino if form == "openvino" else quantized_onnx
-        graph = quantize(network, inputs, float_layers)
-        made = replace(model, weights=None, graph=graph, graph_class_rows=model.class_rows, graph_cfg=None)
+        made = quantized(model, form, inputs, float_layers)
         yield made, float_layers
         if not worst:
-            costs = _costs(network, graph, names[:-1], inputs[:COST_IMAGES])
+            assert made.graph is not None  # noqa: S101  for the type checker
+            costs = _costs(network, made.graph, names[:-1], inputs[:COST_IMAGES])
             worst += [names[index] for index in np.argsort(-costs)]
         if count > MAX_FLOAT_LAYERS * len(names):
             return
         float_layers = [*names[-1:], *worst[:count]]
         count *= 2
+
+
+def quantized(
+    model: LoadedModel, form: str, inputs: Sequence[Float32[np.ndarray, "1 3 h w"]], float_layers: Sequence[str]
+) -> LoadedModel:
+    """The model in int8, without a receipt.
+
+    Args:
+        model: in float32.
+        form: ``openvino`` or ``onnx``.
+        inputs: of the network, for the ranges of activations.
+        float_layers: convolutions that stay in float32; class rows that are kept apart do anyway.
+
+    Raises:
+        EngineError: what quantizes is not installed.
+    """
+    quantize = quantized_openvino if form == "openvino" else quantized_onnx
+    graph = quantize(model.onnx_bytes(), inputs, float_layers)
+    return replace(model, weights=None, graph=graph, graph_class_rows=model.class_rows, graph_cfg=None)
 
 
 def _costs(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,9 @@ def _seconds_of(step: Any) -> float:
 
 
 def _peak_mb() -> float | None:
+    if sys.platform == "linux":  # there `getrusage` begins with the memory of the process that started this one
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) / 2**10
     if sys.platform == "win32":
         return None
     import resource

@@ -42,11 +42,11 @@ Run = Callable[[Float32[np.ndarray, "n 3 h w"]], np.ndarray]
 """Runs the dense graph; gives ``head`` (n, A (5 + K), H, W)."""
 
 
-def _dense(make: Callable[[bytes, Subject], Run], subject: Subject, model: LoadedModel) -> Running:
+def _dense(make: Callable[[LoadedModel, Subject], Run], subject: Subject, model: LoadedModel) -> Running:
     dense = model.with_lazy_classes(False)
     if dense.class_rows is not None:
         raise EngineError("the file keeps its class rows apart: the dense graph needs the .cfg or .safetensors")
-    run, images = make(dense.onnx_bytes(), subject), fitted(subject, model)
+    run, images = make(dense, subject), fitted(subject, model)
     anchors = len(model.detector_head.anchors_wh_cells)
 
     def objectness() -> Float32[np.ndarray, "n a h w"]:
@@ -56,31 +56,31 @@ def _dense(make: Callable[[bytes, Subject], Run], subject: Subject, model: Loade
     return Running(lambda: run(images), objectness)
 
 
-def _in_onnxruntime(graph: bytes, subject: Subject) -> Run:
+def _in_onnxruntime(model: LoadedModel, subject: Subject) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = subject.threads
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.onnx_bytes(), options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {INPUT: images})[0]
 
 
-def _in_openvino(graph: bytes, subject: Subject) -> Run:
+def _in_openvino(model: LoadedModel, subject: Subject) -> Run:
     from yolo9000.checkpoints.openvino import import_openvino
 
     core = import_openvino().Core()
-    model = core.read_model(graph)
-    model.reshape([subject.batch, 3, subject.size_wh[1], subject.size_wh[0]])
-    precision = {"float32": "f32", "bfloat16": "bf16"}[subject.precision]
+    graph: Any = core.read_model(model.onnx_bytes()) if subject.file is None else model.graph
+    graph.reshape([subject.batch, 3, subject.size_wh[1], subject.size_wh[0]])
+    precision = "bf16" if subject.precision == "bfloat16" else "f32"
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-    network = core.compile_model(model, "CPU", hints | {"INFERENCE_NUM_THREADS": subject.threads})
+    network = core.compile_model(graph, "CPU", hints | {"INFERENCE_NUM_THREADS": subject.threads})
     return lambda images: np.array(network(images)[0])
 
 
-def _in_opencv(graph: bytes, subject: Subject) -> Run:
+def _in_opencv(model: LoadedModel, subject: Subject) -> Run:
     with needs_extra("video", "OpenCV"):
         import cv2
-    network = cv2.dnn.readNetFromONNX(np.frombuffer(graph, np.uint8))
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(model.onnx_bytes(), np.uint8))
     cv2.setNumThreads(subject.threads)
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -125,14 +125,14 @@ def _loaded_in(library: Any, cfg: Path) -> tuple[ctypes.c_void_p, Callable[..., 
     return network, predict
 
 
-def _peer(make: Callable[[bytes, Subject], Run], *precisions: str) -> Peer:
+def _peer(make: Callable[[LoadedModel, Subject], Run], *precisions: str) -> Peer:
     return Peer(lambda subject, model: _dense(make, subject, model), precisions or ("float32",))
 
 
 PEERS = {
     "darknet": Peer(_in_darknet, needs_path="libdarknet.so"),
     "opencv": _peer(_in_opencv),
-    "onnxruntime": _peer(_in_onnxruntime),
-    "openvino": _peer(_in_openvino, "float32", "bfloat16"),
+    "onnxruntime": _peer(_in_onnxruntime, "float32", "int8"),
+    "openvino": _peer(_in_openvino, "float32", "bfloat16", "int8"),
 }
 """The programs to compare with, by name."""

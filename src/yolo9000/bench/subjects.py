@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from yolo9000.adapt.quantize import quantized
+from yolo9000.adapt.quantized_graphs import conv_names
 from yolo9000.architectures.layers import Architecture, Region
 from yolo9000.architectures.surgery import initial_model
-from yolo9000.checkpoints.export import export_darknet
+from yolo9000.checkpoints.export import export_darknet, export_onnx, export_openvino
 from yolo9000.checkpoints.load import load_model, names_architecture
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.inference.detector import Detector, head_output
@@ -21,13 +23,15 @@ from yolo9000.inference.head_output import sigmoid
 from yolo9000.inference.preprocess import fit
 from yolo9000.taxonomy.wordtree import WordTree
 
-__all__ = ["Running", "Scope", "Subject", "random_darknet_files", "start", "subjects"]
+__all__ = ["Running", "Scope", "Subject", "int8_files", "random_darknet_files", "start", "subjects"]
 
 Scope = Literal["network", "image to boxes"]
 RANDOM_OBJECTNESS = 0.05  # of random weights: about one box in thirty passes a threshold of .1
 RANDOM_THRESHOLD = 0.1
 CHILDREN = 5  # of each node of the tree that stands in where a built-in architecture names one
 PHOTO_WH = (640, 480)
+ABSENT = {("onnxruntime", "bfloat16"), ("torch", "int8")}  # an engine has no such precision
+CALIBRATION_IMAGES = 4  # for int8: its speed does not depend on them
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,14 @@ class Subject:
     Attributes:
         model: a model's file or name.
         engine: of ours, or the name of a peer.
-        precision: what it computes in.
+        precision: ``float32``, ``bfloat16`` or ``int8``: what it computes in.
         scope: the network alone, on an image that is fitted already; or everything from the image's pixels.
         batch: number of images.
         size_wh: the network's input.
         threads: CPU threads.
         peer: path that the peer needs; empty for those that need none; None for our own engines.
         images: a folder of photographs; None for random pixels.
+        file: what is read in place of the model: its file in int8.
     """
 
     model: str
@@ -55,6 +60,11 @@ class Subject:
     threads: int
     peer: str | None = None
     images: str | None = None
+    file: str | None = None
+
+    def load(self) -> LoadedModel:
+        """What it runs."""
+        return load_model(self.file or self.model)
 
     @property
     def name(self) -> str:
@@ -90,22 +100,26 @@ def subjects(
     threads: int,
     peers: Sequence[tuple[str, str]] = (),
     images: str | None = None,
+    int8: Mapping[tuple[str, bool], Path] | None = None,
 ) -> Iterator[list[Subject]]:
-    """The subjects to be compared with each other: one list for each size and batch."""
+    """The subjects to be compared with each other: one list for each size and batch; `int8` is of `int8_files`."""
     from yolo9000.bench.peers import PEERS
 
     for size_wh, batch in product(sizes_wh, batches):
         common: dict[str, Any] = {"batch": batch, "size_wh": size_wh, "threads": threads, "images": images}
         scopes: tuple[Scope, ...] = ("network", "image to boxes")
         ours = [
-            Subject(model, engine, precision, scope, **common)
+            Subject(model, engine, precision, scope, **common, file=_file(int8, engine, precision))
             for engine, precision, scope in product(engines, precisions, scopes)
-            if (engine, precision) != ("onnxruntime", "bfloat16")  # which it does not have
+            if (engine, precision) not in ABSENT
         ]
         others = [
-            Subject(model, name, precision, "network", peer=path, **common)
+            Subject(
+                model, name, precision, "network", peer=path, **common, file=_file(int8, name, precision, dense=True)
+            )
             for name, path in peers
             for precision in PEERS[name].precisions
+            if precision != "int8" or int8
         ]
         yield [*ours, *others]
 
@@ -119,11 +133,11 @@ def start(subject: Subject) -> Running:
     if subject.peer is not None:
         from yolo9000.bench.peers import PEERS
 
-        return PEERS[subject.engine].start(subject, load_model(subject.model))
-    model = load_model(subject.model)
+        return PEERS[subject.engine].start(subject, subject.load())
+    model = subject.load()
     started: dict[str, Any] = {
         "engine": subject.engine,
-        "precision": subject.precision,
+        "precision": "float32" if subject.precision == "int8" else subject.precision,  # what is not quantized
         "threads": subject.threads,
         "size_wh": subject.size_wh,
     }
@@ -164,6 +178,48 @@ def random_darknet_files(name: str, folder: Path) -> Path | None:
     path = folder / f"{name}.cfg"
     export_darknet(LoadedModel.from_weights(weights, *_labels(architecture)), path)
     return path
+
+
+def int8_files(
+    model: LoadedModel, engines: Collection[str], peers: Collection[str], folder: Path
+) -> dict[tuple[str, bool], Path]:
+    """A model in int8 as files, calibrated with random pixels.
+
+    Args:
+        model: the detector.
+        engines: of ours; the last layer stays in float32, as `yolo9000 export` leaves it.
+        peers: names of peers; their dense graph is in int8 throughout.
+        folder: where to write them.
+
+    Returns:
+        The file for each engine or peer that has int8, and whether it is the dense graph.
+
+    Raises:
+        EngineError: what quantizes is not installed.
+    """
+    rng = np.random.default_rng(0)
+    width, height = model.network_wh
+    inputs = [rng.random((1, 3, height, width), np.float32) for _ in range(CALIBRATION_IMAGES)]
+    files = {}
+    for dense, names in ((False, engines), (True, peers)):
+        made = model.with_lazy_classes(False) if dense else model
+        last = [] if dense else conv_names(made.onnx_bytes())[-1:]
+        for name in sorted({*names} & {*_INT8}):
+            form, write = _INT8[name]
+            path = folder / f"int8-{'dense' if dense else 'lazy'}.{_SUFFIXES[form]}"
+            write(quantized(made, form, inputs, last), path)
+            files[name, dense] = path
+    return files
+
+
+def _file(
+    files: Mapping[tuple[str, bool], Path] | None, name: str, precision: str, *, dense: bool = False
+) -> str | None:
+    return str((files or {})[name, dense]) if precision == "int8" else None
+
+
+_INT8 = {"openvino": ("openvino", export_openvino), "onnxruntime": ("onnx", export_onnx)}
+_SUFFIXES = {"openvino": "xml", "onnx": "onnx"}
 
 
 def _labels(architecture: Architecture) -> tuple[tuple[str, ...], WordTree | None]:

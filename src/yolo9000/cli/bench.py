@@ -31,7 +31,9 @@ def bench(
     ] = None,
     precisions: Annotated[
         list[str] | None,
-        typer.Option("--precision", help="float32 or bfloat16; may be repeated [both].", show_default=False),
+        typer.Option(
+            "--precision", help="float32, bfloat16 or int8; may be repeated [the first two].", show_default=False
+        ),
     ] = None,
     batch: Annotated[str, typer.Option(help="Numbers of images in a batch, e.g. 1,4.")] = "1",
     size: Annotated[
@@ -58,7 +60,7 @@ def bench(
     from yolo9000.bench.machine import cpu_name, gemm_peaks, operations, start_times
     from yolo9000.bench.measure import measure
     from yolo9000.bench.report import Bench
-    from yolo9000.bench.subjects import random_darknet_files, subjects
+    from yolo9000.bench.subjects import int8_files, random_darknet_files, subjects
     from yolo9000.checkpoints.load import load_model
     from yolo9000.io.cores import available_cores
 
@@ -68,17 +70,21 @@ def bench(
         path = random_darknet_files(model, Path(folder))
         file = model if path is None else str(path)
         loaded = load_model(file)
+        engines, precisions = engines or _installed(), precisions or ["float32", "bfloat16"]
+        names = [name for name, _ in peers]
+        int8 = int8_files(loaded, engines, names, Path(folder)) if "int8" in precisions else None
         sizes_wh = [parse_size(part) for part in size.split(",")] if size else [loaded.network_wh]
         groups = []
         for group in subjects(
             file,
-            engines=engines or _installed(),
-            precisions=precisions or ("float32", "bfloat16"),
+            engines=engines,
+            precisions=precisions,
             batches=_positive(batch),
             sizes_wh=sizes_wh,
             threads=threads,
             peers=peers,
             images=images,
+            int8=int8,
         ):
             say_note(f"measuring {len(group)} subjects at {group[0].size_wh}, batch {group[0].batch}")
             groups.append(measure(group, rounds))
