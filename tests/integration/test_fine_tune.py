@@ -30,7 +30,7 @@ from yolo9000.losses.region import LossParts, region_loss
 from yolo9000.losses.settings import LossSettings
 from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.training import clock, features, train
-from yolo9000.training.initialize import in_proportion, known_classes
+from yolo9000.training.initialize import known_classes, size_for_images
 from yolo9000.training.loader import LoadedPart, SampleRequest
 from yolo9000.training.logging import RunFolder
 from yolo9000.training.tasks import detection
@@ -203,17 +203,21 @@ def test_the_input_takes_the_proportions_of_the_images(start: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("wh", "aspect", "expected"),
+    ("network_wh", "image_wh", "expected"),
     [
-        ((416, 416), 1.0, (416, 416)),
-        ((416, 416), 4 / 3, (480, 352)),  # the root of 416^2 x 4/3 is 480.4, of 416^2 x 3/4 360.3
-        ((416, 416), 0.5, (288, 576)),  # 294.2, 588.3
-        ((416, 416), 9.0, (736, 256)),  # as for 3: 720.5, 240.2
-        ((72, 48), 1 / 100, (32, 96)),  # as for 1/3: 33.9, 101.8
+        ((416, 416), (500, 500), (416, 416)),
+        ((416, 416), (640, 480), (480, 352)),  # the root of 416^2 x 4/3 is 480.4, of 416^2 x 3/4 360.3
+        ((416, 416), (500, 1000), (288, 576)),  # 294.2, 588.3
+        ((416, 416), (9000, 1000), (736, 256)),  # as for 3: 720.5, 240.2
+        ((72, 48), (10, 1000), (32, 96)),  # as for 1/3: 33.9, 101.8
+        ((416, 416), (224, 224), (288, 288)),  # 4/3 of 224: 298.7
+        ((416, 416), (160, 120), (224, 160)),  # 213.3, 160
     ],
 )
-def test_a_size_in_proportion(wh: tuple[int, int], aspect: float, expected: tuple[int, int]) -> None:
-    assert in_proportion(wh, aspect, 32) == expected
+def test_a_size_for_images(
+    network_wh: tuple[int, int], image_wh: tuple[float, float], expected: tuple[int, int]
+) -> None:
+    assert size_for_images(network_wh, image_wh, 32) == expected
 
 
 def test_what_training_starts_with_is_evaluated_and_kept_if_nothing_is_better(

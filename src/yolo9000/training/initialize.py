@@ -25,16 +25,17 @@ from yolo9000.training.recipe import START, DetectorNetworkSettings, NetworkSett
 __all__ = [
     "Initial",
     "check_multiples",
-    "in_proportion",
     "known_classes",
     "named_architecture",
     "resolve_start",
+    "size_for_images",
     "transfer",
 ]
 
 _log = logging.getLogger(__name__)
 
 SHOWN = 5  # names in a message
+MAX_ENLARGED = 4 / 3
 MAX_ASPECT = 3.0  # of an input; beyond it most images would be small on it after all
 
 
@@ -56,29 +57,35 @@ def resolve_start(recipe: Recipe) -> Recipe:
     fields = {key: value for key, value in missing.items() if key in type(network).model_fields}
     if isinstance(network, DetectorNetworkSettings) and network.aspect == "data" and "size" in fields:
         multiple = model.trained_weights.architecture.size_multiple()
-        fields["size"] = in_proportion(model.network_wh, usual_aspect(recipe), multiple)
+        fields["size"] = size_for_images(model.network_wh, usual_size(recipe), multiple)
     return recipe.model_copy(update={"network": network.model_copy(update=fields)})
 
 
-def usual_aspect(recipe: Recipe) -> float:
-    """Width / height of the training images: the median, which few odd ones do not move.
+def usual_size(recipe: Recipe) -> tuple[float, float]:
+    """Width and height of the training images: the medians of areas and proportions, which few odd ones do not move.
 
     Raises:
         DataError: the data cannot be read.
     """
     samples = open_data(recipe.data, "train").samples(recipe.on_error)
     sizes_wh = [sample.size_wh or image_size(sample.image, sample.name) for sample in samples]
-    return float(np.median([width / height for width, height in sizes_wh]))
+    area, aspect = np.median([(width * height, width / height) for width, height in sizes_wh], axis=0).tolist()
+    return (area * aspect) ** 0.5, (area / aspect) ** 0.5
 
 
-def in_proportion(size_wh: tuple[int, int], aspect: float, multiple: int) -> tuple[int, int]:
-    """A size with about as many pixels, and about these proportions, of sides that are multiples of a number.
+def size_for_images(network_wh: tuple[int, int], image_wh: tuple[float, float], multiple: int) -> tuple[int, int]:
+    """An input for images of a size: in their proportions, with about as many pixels as the network has.
 
-    >>> in_proportion((416, 416), 4 / 3, 32)
+    Small images are enlarged by `MAX_ENLARGED` at most: more takes time and shows nothing more.
+
+    >>> size_for_images((416, 416), (640, 480), 32)
     (480, 352)
+    >>> size_for_images((416, 416), (224, 224), 32)
+    (288, 288)
     """
-    pixels = size_wh[0] * size_wh[1]
-    aspect = min(max(aspect, 1 / MAX_ASPECT), MAX_ASPECT)
+    image_pixels = image_wh[0] * image_wh[1]
+    pixels = min(network_wh[0] * network_wh[1], MAX_ENLARGED**2 * image_pixels)
+    aspect = min(max(image_wh[0] / image_wh[1], 1 / MAX_ASPECT), MAX_ASPECT)
     width, height = (max(1, round((pixels * ratio) ** 0.5 / multiple)) * multiple for ratio in (aspect, 1 / aspect))
     return width, height
 

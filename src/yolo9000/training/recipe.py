@@ -105,7 +105,8 @@ class DetectorNetworkSettings(NetworkSettings):
             ``architecture`` takes the network's own; else their widths and heights in cells.
         clusters: how many anchors ``clusters`` finds; fewer for boxes of fewer different sizes.
         aspect: ``data``: where the network and its size are those of ``start``, the input takes the usual proportions
-            of the training images instead, with about as many pixels; ``size``: it is as `size` says.
+            of the training images instead, with about as many pixels, or fewer if the images are small; ``size``: it is
+            as `size` says.
         fit: how images are fitted to the input when the network is used.
         initial_objectness: of all boxes at the beginning; .5 is Darknet's, less is better from scratch; see
             `yolo9000.architectures.surgery.initial_model`.
