@@ -10,7 +10,7 @@ import pytest
 from support.paths import ROOT
 from support.small_data import write_voc_set
 
-from yolo9000.types import BoxAnnotations
+from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
 FIRST, SECOND = (10.0, 20.0, 50.0, 44.0), (60.0, 8.0, 90.0, 40.0)
 
@@ -21,42 +21,24 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("benchmarks")
-def test_boxes_lie_in_the_letterboxed_input_as_the_decoder_reads_them() -> None:
-    """Their way back, `boxes_to_image`, is the network's."""
-    from last_layer import Image, in_input
-
-    from yolo9000.inference.preprocess import boxes_to_image
-    from yolo9000.types import Detections
-
-    gt = BoxAnnotations.plain(np.array([FIRST, SECOND], np.float32), np.array([0, 1]))
-    size_wh, network_wh = (100, 50), (96, 64)
-    shown = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64), (), size_wh)
-    back = boxes_to_image(in_input(Image("a", np.empty(0), gt, size_wh, shown), network_wh), network_wh, size_wh)
-    corners = np.concatenate([back[:, :2] - back[:, 2:] / 2, back[:, :2] + back[:, 2:] / 2], axis=1)
-    np.testing.assert_allclose(corners * [*size_wh, *size_wh], [FIRST, SECOND], atol=1e-3)
-
-
-@pytest.mark.usefixtures("benchmarks")
 def test_planted_errors_are_as_many_as_asked_for_and_known() -> None:
     from label_errors import plant
-    from last_layer import Image
-
-    from yolo9000.types import Detections
 
     size_wh = (100, 50)
     gt = BoxAnnotations.plain(np.array([FIRST, SECOND] * 30, np.float32), np.array([0, 2] * 30))
-    shown = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64), (), size_wh)
-    one = plant(Image("a", np.empty(0), gt, size_wh, shown), 3, 0.5, np.random.default_rng(0))
+    one = plant(Sample("a", ImageFile(Path("a.jpg")), "a.txt", size_wh, gt), 3, 0.5, np.random.default_rng(0))
     kinds = [kind for kind, *_ in one.errors]
     assert set(kinds) == {"class", "moved", "deleted"}
-    assert len(one.image.gt) == len(gt) - kinds.count("deleted")
+    annotations = one.sample.boxes
+    assert annotations is not None
+    assert len(annotations) == len(gt) - kinds.count("deleted")
     assert 15 <= len(kinds) <= 45
     for kind, before, after in one.errors:
         assert (kind == "moved") == (not np.array_equal(before, after))
         assert after.min() >= 0
         assert (after <= [*size_wh, *size_wh]).all()
     ordinary = {(FIRST, 0), (SECOND, 2)}
-    pairs = zip(one.image.gt.boxes_xyxy.tolist(), one.image.gt.labels.tolist(), strict=True)
+    pairs = zip(annotations.boxes_xyxy.tolist(), annotations.labels.tolist(), strict=True)
     annotated = [(tuple(box), label) for box, label in pairs]
     wrong = sum(pair not in ordinary for pair in annotated)
     assert wrong == kinds.count("class") + kinds.count("moved")
@@ -105,7 +87,7 @@ def test_both_simulations_run(
     import label_errors
 
     write_voc_set(tmp_path / "fruit", val=4)
-    few = ["x", str(tmp_path / "fruit"), "--size", "96", "--steps", "2"]
+    few = ["x", str(tmp_path / "fruit"), "--size", "96", "64", "--passes", "16"]
     monkeypatch.setattr(sys, "argv", [*few, "--batch", "4", "--seeds", "1"])
     annotate.main()
     lines = capsys.readouterr().out.splitlines()
