@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,28 +100,32 @@ def _in_darknet(subject: Subject, model: LoadedModel) -> Running:
         library = ctypes.CDLL(str(Path(str(subject.peer)).resolve()))
     except OSError as error:
         raise ConfigError(f"darknet must be the path of libdarknet.so: {error}", argument="against") from None
-    network, predict = _loaded_in(library, cfg)
+    alexeyab = hasattr(library, "network_predict_ptr")
+    network, predict = _loaded_in(library, cfg, library.network_predict_ptr if alexeyab else library.network_predict)
     images, head = fitted(subject, model), model.detector_head
     pixels = np.ascontiguousarray(images).ctypes.data_as(ctypes.POINTER(ctypes.c_float))
     grid = (subject.size_wh[1] // model.stride, subject.size_wh[0] // model.stride)
+    channels = (len(head.anchors_wh_cells), 5 + head.class_count)
+    shape = (*grid, *channels) if alexeyab else (*channels, *grid)  # AlexeyAB's region layer turns its input around
 
     def run() -> np.ndarray:
-        raw = predict(network, pixels)
-        shape = (1, len(head.anchors_wh_cells), 5 + head.class_count, *grid)
-        return np.ctypeslib.as_array(raw, (int(np.prod(shape)),)).reshape(shape)
+        return np.ctypeslib.as_array(predict(network, pixels), (int(np.prod(shape)),)).reshape(shape)
 
-    return Running(run, lambda: run()[:, :, 4].copy())  # its region layer has applied the sigmoid
+    def objectness() -> Float32[np.ndarray, "n a h w"]:  # the region layer has applied the sigmoid
+        return np.moveaxis(run()[..., 4], -1, 0)[None].copy() if alexeyab else run()[None, :, 4].copy()
+
+    return Running(run, objectness)
 
 
-def _loaded_in(library: Any, cfg: Path) -> tuple[ctypes.c_void_p, Callable[..., Any]]:
-    by_pointer = hasattr(library, "network_predict_ptr")  # AlexeyAB: network_predict takes a struct there
-    predict = library.network_predict_ptr if by_pointer else library.network_predict
+def _loaded_in(library: Any, cfg: Path, predict: Any) -> tuple[ctypes.c_void_p, Callable[..., Any]]:
     library.load_network.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
     library.load_network.restype = ctypes.c_void_p
     library.set_batch_network.argtypes = [ctypes.c_void_p, ctypes.c_int]
     predict.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_float)]
     predict.restype = ctypes.POINTER(ctypes.c_float)
-    network = library.load_network(str(cfg).encode(), str(cfg.with_suffix(".weights")).encode(), 0)
+    files = [str(file.resolve()).encode() for file in (cfg, cfg.with_suffix(".weights"))]
+    with chdir(cfg.parent):  # the names of a tree and a map in a .cfg are relative to the working directory
+        network = library.load_network(*files, 0)
     library.set_batch_network(network, 1)
     return network, predict
 

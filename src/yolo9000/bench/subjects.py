@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -174,6 +174,8 @@ def random_darknet_files(name: str, folder: Path) -> Path | None:
     """A built-in architecture with random weights as Darknet's files, which every peer reads; None for other names."""
     if name.endswith(".cfg") or (architecture := names_architecture(name)) is None:
         return None
+    if isinstance(architecture.head, Region):  # Darknet would look for the file of its map
+        architecture = replace(architecture, layers=(*architecture.layers[:-1], replace(architecture.head, map=None)))
     weights = initial_model(architecture, seed=0, objectness=RANDOM_OBJECTNESS)
     path = folder / f"{name}.cfg"
     export_darknet(LoadedModel.from_weights(weights, *_labels(architecture)), path)
