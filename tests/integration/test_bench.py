@@ -19,6 +19,8 @@ from yolo9000.bench.report import Bench, plot_of
 from yolo9000.bench.subjects import Subject, int8_files, random_darknet_files, start, subjects
 from yolo9000.checkpoints.load import load_model
 from yolo9000.cli.app import run
+from yolo9000.inference import detector
+from yolo9000.inference.head_output import find_candidates
 
 
 def subject(model: Path, engine: str = "onnxruntime", **changes: object) -> Subject:
@@ -84,6 +86,22 @@ def test_int8_is_measured_in_files_made_once(tmp_path: Path) -> None:
     for one in in_int8:
         difference = np.abs(start(one).objectness() - exact)
         assert 0 < difference.max() < 0.1
+
+
+def test_a_thirtieth_of_the_anchors_is_decoded_with_random_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3 anchors in 8 x 12 cells are 288: 10 have more objectness than a quantile of 29/30."""
+    decoded: list[int] = []
+
+    def counting(*arguments: object) -> object:
+        candidates = find_candidates(*arguments)  # type: ignore[arg-type]
+        decoded.append(len(candidates.anchors))
+        return candidates
+
+    monkeypatch.setattr(detector, "find_candidates", counting)
+    start(subject(write_tree_model(tmp_path), scope="image to boxes", random=True, batch=1)).step()
+    assert decoded == [10]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is getrusage's")

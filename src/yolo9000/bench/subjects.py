@@ -26,8 +26,10 @@ from yolo9000.taxonomy.wordtree import WordTree
 __all__ = ["Running", "Scope", "Subject", "int8_files", "random_darknet_files", "start", "subjects"]
 
 Scope = Literal["network", "image to boxes"]
-RANDOM_OBJECTNESS = 0.05  # of random weights: about one box in thirty passes a threshold of .1
-RANDOM_THRESHOLD = 0.1
+RANDOM_OBJECTNESS = 0.05  # of random weights
+RANDOM_BOXES = (
+    1 / 30
+)  # fraction of the anchors that are decoded with random weights, as on a photograph with many objects
 CHILDREN = 5  # of each node of the tree that stands in where a built-in architecture names one
 PHOTO_WH = (640, 480)
 ABSENT = {("onnxruntime", "bfloat16"), ("torch", "int8")}  # an engine has no such precision
@@ -49,6 +51,7 @@ class Subject:
         peer: path that the peer needs; empty for those that need none; None for our own engines.
         images: a folder of photographs; None for random pixels.
         file: what is read in place of the model: its file in int8.
+        random: whether the weights are random; then `RANDOM_BOXES` pass the confidence threshold.
     """
 
     model: str
@@ -61,6 +64,7 @@ class Subject:
     peer: str | None = None
     images: str | None = None
     file: str | None = None
+    random: bool = False
 
     def load(self) -> LoadedModel:
         """What it runs."""
@@ -101,12 +105,14 @@ def subjects(
     peers: Sequence[tuple[str, str]] = (),
     images: str | None = None,
     int8: Mapping[tuple[str, bool], Path] | None = None,
+    random: bool = False,
 ) -> Iterator[list[Subject]]:
     """The subjects to be compared with each other: one list for each size and batch; `int8` is of `int8_files`."""
     from yolo9000.bench.peers import PEERS
 
     for size_wh, batch in product(sizes_wh, batches):
         common: dict[str, Any] = {"batch": batch, "size_wh": size_wh, "threads": threads, "images": images}
+        common["random"] = random
         scopes: tuple[Scope, ...] = ("network", "image to boxes")
         ours = [
             Subject(model, engine, precision, scope, **common, file=_file(int8, engine, precision))
@@ -141,7 +147,7 @@ def start(subject: Subject) -> Running:
         "threads": subject.threads,
         "size_wh": subject.size_wh,
     }
-    detector = Detector.load(model, conf_threshold=RANDOM_THRESHOLD, **started)
+    detector = Detector.load(model, **started)
     photos = photographs(subject)
     inputs = fitted(subject, model)
 
@@ -150,6 +156,8 @@ def start(subject: Subject) -> Running:
 
     if subject.scope == "network":
         return Running(lambda: detector.engine.run(inputs), objectness)
+    if subject.random:
+        detector = detector.with_settings(conf_threshold=float(np.quantile(objectness(), 1 - RANDOM_BOXES)))
     return Running(lambda: detector.detect(photos), objectness)
 
 

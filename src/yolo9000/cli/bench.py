@@ -85,6 +85,7 @@ def bench(
             peers=peers,
             images=images,
             int8=int8,
+            random=path is not None,
         ):
             say_note(f"measuring {len(group)} subjects at {group[0].size_wh}, batch {group[0].batch}")
             groups.append(measure(group, rounds))
