@@ -29,10 +29,11 @@ from yolo9000.errors import ConfigError, TrainingError
 from yolo9000.losses.region import LossParts, region_loss
 from yolo9000.losses.settings import LossSettings
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.training import clock, features, train
+from yolo9000.training import clock, features, learner, train
 from yolo9000.training.initialize import known_classes, size_for_images
 from yolo9000.training.loader import LoadedPart, SampleRequest
 from yolo9000.training.logging import RunFolder
+from yolo9000.training.recipe import FeatureSettings
 from yolo9000.training.tasks import detection
 from yolo9000.training.tasks.base import Scores
 from yolo9000.training.tasks.detection import DetectorTraining
@@ -200,6 +201,17 @@ def test_the_input_takes_the_proportions_of_the_images(start: Path, tmp_path: Pa
     assert load_model(outcome.best).network_wh == (48, 72)  # the start: 72 x 48
     outcome = train(**settings(start, network=own | {"size": [64, 72]}), out=tmp_path / "asked")
     assert load_model(outcome.best).network_wh == (64, 72)
+
+
+@pytest.mark.parametrize(
+    ("max_gib", "available", "expected"),
+    [(None, 8 * 2**30, 2 * 2**30), (None, None, 2**30), (0.5, 8 * 2**30, 2**29)],
+)
+def test_a_cache_takes_a_quarter_of_the_free_memory(
+    max_gib: float | None, available: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "available_memory", lambda: available)
+    assert learner.max_cache_bytes(FeatureSettings(max_gib=max_gib)) == expected
 
 
 @pytest.mark.parametrize(

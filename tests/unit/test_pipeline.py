@@ -16,6 +16,7 @@ from yolo9000.errors import ConfigError, DataError
 from yolo9000.inference import detector as detector_module
 from yolo9000.inference.pipeline import in_parallel
 from yolo9000.io.cores import available_cores
+from yolo9000.io.memory import available_memory
 
 
 def test_results_keep_the_order_of_items_that_are_computed_at_once() -> None:
@@ -121,3 +122,21 @@ def test_cores_are_limited_by_the_container(files: dict[str, str], limit: int | 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert available_cores(tmp_path) == (limit or available_cores(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(
+    ("files", "available"),
+    [
+        ({"meminfo": "MemTotal:  24000 kB\nMemAvailable:   5000 kB\n"}, 5_120_000),
+        ({"meminfo": "MemAvailable: 5000 kB\n", "memory.max": "max\n", "memory.current": "100\n"}, 5_120_000),
+        ({"meminfo": "MemAvailable: 5000 kB\n", "memory.max": "4000000\n", "memory.current": "100\n"}, 3_999_900),
+        ({"memory/memory.limit_in_bytes": "900\n", "memory/memory.usage_in_bytes": "1000\n"}, 0),
+        ({"meminfo": "MemTotal: 24000 kB\n"}, None),  # an old kernel
+        ({}, None),
+    ],
+)
+def test_memory_is_limited_by_the_container(files: dict[str, str], available: int | None, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert available_memory(tmp_path / "meminfo", tmp_path) == available

@@ -16,6 +16,7 @@ from yolo9000.architectures.torch import Network, SplitNetwork
 from yolo9000.architectures.weights import Model, has_wide_head
 from yolo9000.data.batching import Batch, batch_of
 from yolo9000.errors import ConfigError
+from yolo9000.io.memory import available_memory
 from yolo9000.training.distributed import World, sync_batch_norm
 from yolo9000.training.features import FeatureCache
 from yolo9000.training.initialize import Initial
@@ -124,7 +125,7 @@ class Learner:
             precision=self.precision,
             device=self.world.device,
             threads=torch.get_num_threads(),
-            max_bytes=round(settings.max_gib * 2**30),
+            max_bytes=max_cache_bytes(settings),
             folder=folder if settings.on_disk else None,
         )
 
@@ -243,6 +244,14 @@ class Learner:
         """Clip the gradient to the recipe's largest norm, and return the norm before."""
         limit = self.recipe.optimizer.grad_clip
         return float(clip_grad_norm_(self.network.parameters(), torch.inf if limit is None else limit))
+
+
+def max_cache_bytes(settings: FeatureSettings) -> int:
+    """The largest size of a cache of features; see `FeatureSettings`."""
+    if settings.max_gib is not None:
+        return round(settings.max_gib * 2**30)
+    available = available_memory()
+    return 2**30 if available is None else available // 4
 
 
 def total_steps(recipe: Recipe, images: int) -> int | None:

@@ -189,12 +189,13 @@ class FeatureSettings(_Settings):
 
     Attributes:
         draws: number of different augmentations of each image, used in turn by the epochs.
-        max_gib: largest size; what does not fit is computed each time.
+        max_gib: largest size in GiB; what does not fit is computed each time. None: a quarter of the memory that is
+            available when training starts, or 1 where the system does not say.
         on_disk: keep the cache in files of the run instead of in memory.
     """
 
     draws: PositiveInt = 4
-    max_gib: PositiveFloat = 1.0
+    max_gib: PositiveFloat | None = None
     on_disk: bool = False
 
 
