@@ -1,17 +1,10 @@
-"""Darknet's ``.cfg`` files: read into an `Architecture`, and written from one.
-
-The format: ``[section]`` lines, then ``key=value`` lines; blanks and tabs are ignored; lines that start with ``#`` or
-``;`` are comments, and so is what follows ``#``, ``;`` or ``//`` after a value; of a repeated key the first counts.
-Darknet: src/option_list.c, src/parser.c.
-"""
+"""Darknet's ``.cfg`` files: read into an `Architecture`, and written from one. Darknet: src/parser.c."""
 
 from __future__ import annotations
 
 import logging
-import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -34,97 +27,27 @@ from yolo9000.architectures.layers import (
     Softmax,
     Upsample,
 )
+from yolo9000.checkpoints.darknet.sections import (
+    SHOWN,
+    Section,
+    finite_float,
+    flag,
+    floats,
+    integer,
+    integers,
+    length,
+    split_sections,
+    whole,
+)
 from yolo9000.errors import ConfigError
 
 __all__ = ["parse_cfg", "read_cfg", "write_cfg"]
 
 _log = logging.getLogger(__name__)
 
-MAX_LENGTH = 1_000_000  # larger values are typing errors, not layers
-SHOWN = 80  # characters of a wrong line or value that an error quotes
-ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax"}
 ACTIVATION_ALIASES = {"silu": "swish"}
-IGNORED = {
-    "net": {
-        *("time_steps", "notruth", "hflip", "inputs", "center", "clip", "max_ratio", "min_ratio"),
-        *("adam", "B1", "B2", "eps"),
-    },
-    "convolutional": {"dot", "batch_norm"},
-    "region": {"max", "classfix", "log", "sqrt", "mask_scale"},
-}
-"""Keys that Darknet knows and that have no effect here."""
-TRAINING_ONLY = {
-    "net": {
-        *("mosaic", "mosaic_bound", "mixup", "cutmix", "blur", "gaussian_noise", "flip", "flip_vertical"),
-        *("optimized_memory", "workspace_size_limit_MB", "try_fix_nan", "dynamic_minibatch", "ema_alpha", "seen"),
-        *("label_smooth_eps", "sgdr_cycle", "sgdr_mult", "track", "num_classes", "contrastive", "augment_speed"),
-        *("max_chart_loss", "resize_step", "show_receptive_field", "use_cuda_graph", "loss_scale", "adversarial_lr"),
-    },
-    "convolutional": {"bin_output", "dontload", "dontloadscales", "train_only_bn", "share_index"},
-    "region": {
-        *("focal_loss", "iou_loss", "ignore_thresh", "truth_thresh", "counters_per_class", "nms_kind", "mask"),
-        *("num_keypoints", "random_scale", "resize", "label_smooth_eps", "track"),
-    },
-    "dropout": {"dropblock", "dropblock_size_abs", "dropblock_size_rel"},
-}
-"""Keys of other Darknets that matter in training only: a warning lists those that a file has. Others are errors."""
-OFF_VALUES = {
-    "convolutional": {"dilation": "1", "antialiasing": "0", "share_index": "-1"},
-    "maxpool": {"antialiasing": "0", "maxpool_depth": "0"},
-    "reorg": {"reverse": "0"},
-}
-"""Keys that change what a layer computes, but for these values."""
-IGNORED_IN_LAYERS = {"learning_rate", "onlyforward", "smooth", "stopbackward"}
-"""The same for the keys that Darknet reads from every layer."""
 OTHER_VERSIONS = {"yolo": "YOLOv3 or later", "Gaussian_yolo": "YOLOv3 or later", "detection": "YOLOv1"}
 """Sections that only networks of other versions have."""
-MUST_BE_OFF = {"convolutional": ("flipped", "binary", "xnor"), "region": ("background",)}
-"""Flags that would change what the layer computes, set by no network of the family."""
-
-
-@dataclass(frozen=True)
-class _Option:
-    line: int
-    text: str
-
-
-@dataclass
-class _Section:
-    """A ``[section]`` and its options; reading an option removes it, so that the remaining ones are unknown."""
-
-    file: str
-    line: int
-    name: str
-    options: dict[str, _Option]
-    passed_over: list[str] = field(default_factory=list)
-
-    def take_training(self, key: str, read: Callable[[str], Any]) -> Any:
-        """A value that matters in training only: None where it is mistyped, as it must not stop a prediction."""
-        try:
-            return self.take(key, read, None)
-        except ConfigError:
-            self.passed_over.append(key)
-            return None
-
-    def take(self, key: str, read: Callable[[str], Any], default: Any) -> Any:
-        option = self.options.pop(key, None)
-        if option is None:
-            return default
-        try:
-            return read(option.text)
-        except ValueError as error:
-            got = repr(option.text[:SHOWN])
-            raise ConfigError(f"{self.file}:{option.line}: [{self.name}] {key} {error}, got {got}") from None
-
-    def finish(self) -> None:
-        for key in MUST_BE_OFF.get(self.name, ()):
-            self.take(key, _off, None)
-        ignored = IGNORED.get(self.name, set()) | (set() if self.name == "net" else IGNORED_IN_LAYERS)
-        for key, option in self.options.items():
-            if key in TRAINING_ONLY.get(self.name, ()):
-                self.passed_over.append(key)
-            elif key not in ignored and option.text != OFF_VALUES.get(self.name, {}).get(key):
-                raise ConfigError(f"{self.file}:{option.line}: [{self.name}] has no option {key[:SHOWN]!r}")
 
 
 def read_cfg(path: str | Path, *, batch_norm: BatchNormForm = "eps_inside_sqrt") -> Architecture:
@@ -166,12 +89,12 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
     Raises:
         ConfigError: see `read_cfg`.
     """
-    sections = _split_sections(text, name)
+    sections = split_sections(text, name)
     if not sections or sections[0].name != "net":
         raise ConfigError(f"{name}: must begin with the section [net]")
     _check_family(sections)
     net = sections[0]
-    width, height = net.take("width", _length, 0), net.take("height", _length, 0)
+    width, height = net.take("width", length, 0), net.take("height", length, 0)
     if not (width and height):
         raise ConfigError(f"{name}:{net.line}: [net] must give width and height")
     architecture = Architecture(
@@ -197,32 +120,7 @@ def parse_cfg(text: str, *, name: str = "cfg", batch_norm: BatchNormForm = "eps_
     return architecture
 
 
-def _split_sections(text: str, name: str) -> list[_Section]:
-    sections: list[_Section] = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.replace(" ", "").replace("\t", "")
-        if not line or line[0] in "#;\0":
-            continue
-        if line[0] == "[":
-            if not line.endswith("]"):
-                raise ConfigError(f"{name}:{number}: a section must be written [name], got {raw.strip()[:SHOWN]!r}")
-            sections.append(_Section(name, number, ALIASES.get(line[1:-1], line[1:-1]), {}))
-            continue
-        key, equals, value = line.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{name}:{number}: must be key=value or [section], got {raw.strip()[:SHOWN]!r}")
-        if not sections:
-            raise ConfigError(f"{name}:{number}: {key[:SHOWN]!r} must be inside a section")
-        sections[-1].options.setdefault(key, _Option(number, _without_comment(key, value)))
-    return sections
-
-
-def _without_comment(key: str, value: str) -> str:
-    marks = r"[#;]" if key in ("tree", "map") else r"[#;]|//"  # a path may have two slashes
-    return re.split(marks, value, maxsplit=1)[0]
-
-
-def _check_family(sections: list[_Section]) -> None:
+def _check_family(sections: list[Section]) -> None:
     """Say of networks of other versions what they are, before one of their keys is named."""
     for section in sections:
         if section.name in OTHER_VERSIONS:
@@ -232,7 +130,7 @@ def _check_family(sections: list[_Section]) -> None:
             )
 
 
-def _read_layer(section: _Section) -> Layer:
+def _read_layer(section: Section) -> Layer:
     try:
         read = _READERS[section.name]
     except KeyError:
@@ -246,47 +144,47 @@ def _read_layer(section: _Section) -> Layer:
     return layer
 
 
-def _read_conv(section: _Section) -> Conv:
-    size = section.take("size", _length, 1)
-    padding = section.take("padding", _whole, 0)
-    if section.take("pad", _flag, False):
+def _read_conv(section: Section) -> Conv:
+    size = section.take("size", length, 1)
+    padding = section.take("padding", whole, 0)
+    if section.take("pad", flag, False):
         padding = size // 2
     return Conv(
-        filters=section.take("filters", _length, 1),
+        filters=section.take("filters", length, 1),
         size=size,
-        stride=section.take("stride", _length, 1),
+        stride=section.take("stride", length, 1),
         padding=padding,
-        batch_normalize=section.take("batch_normalize", _flag, False),
+        batch_normalize=section.take("batch_normalize", flag, False),
         activation=section.take("activation", _activation, "logistic"),
-        groups=section.take("groups", _length, 1),
-        end_padding=section.take("end_padding", _whole, 0),
+        groups=section.take("groups", length, 1),
+        end_padding=section.take("end_padding", whole, 0),
     )
 
 
-def _read_maxpool(section: _Section) -> MaxPool:
-    stride = section.take("stride", _length, 1)
-    size = section.take("size", _length, stride)
-    return MaxPool(size, stride, section.take("padding", _whole, size - 1))
+def _read_maxpool(section: Section) -> MaxPool:
+    stride = section.take("stride", length, 1)
+    size = section.take("size", length, stride)
+    return MaxPool(size, stride, section.take("padding", whole, size - 1))
 
 
-def _read_route(section: _Section) -> Route:
-    sources = section.take("layers", _integers, ())
+def _read_route(section: Section) -> Route:
+    sources = section.take("layers", integers, ())
     if not sources:
         raise ConfigError(f"{section.file}:{section.line}: [route] must give layers")
     return Route(sources)
 
 
-def _read_shortcut(section: _Section) -> Shortcut:
-    source = section.take("from", _integer, None)
+def _read_shortcut(section: Section) -> Shortcut:
+    source = section.take("from", integer, None)
     if source is None:
         raise ConfigError(f"{section.file}:{section.line}: [shortcut] must give from")
     return Shortcut(source, section.take("activation", _activation, "linear"))
 
 
-def _read_upsample(section: _Section) -> Upsample:
-    if section.take("scale", _float, 1.0) != 1:
+def _read_upsample(section: Section) -> Upsample:
+    if section.take("scale", finite_float, 1.0) != 1:
         raise ConfigError(f"{section.file}:{section.line}: [upsample] scale must be 1")
-    return Upsample(section.take("stride", _length, 2))
+    return Upsample(section.take("stride", length, 2))
 
 
 def _reorg_order(text: str) -> ReorgOrder:
@@ -295,31 +193,31 @@ def _reorg_order(text: str) -> ReorgOrder:
     return cast(ReorgOrder, text)
 
 
-def _read_reorg(section: _Section) -> Reorg:
-    return Reorg(section.take("stride", _length, 1), section.take("order", _reorg_order, "darknet"))
+def _read_reorg(section: Section) -> Reorg:
+    return Reorg(section.take("stride", length, 1), section.take("order", _reorg_order, "darknet"))
 
 
-def _read_dropout(section: _Section) -> Dropout:
-    return Dropout(section.take("probability", _float, 0.5))
+def _read_dropout(section: Section) -> Dropout:
+    return Dropout(section.take("probability", finite_float, 0.5))
 
 
-def _read_softmax(section: _Section) -> Softmax:
+def _read_softmax(section: Section) -> Softmax:
     return Softmax(
-        groups=section.take("groups", _length, 1),
+        groups=section.take("groups", length, 1),
         tree=section.take("tree", str, None),
-        temperature=section.take("temperature", _float, 1.0),
+        temperature=section.take("temperature", finite_float, 1.0),
     )
 
 
-def _read_region(section: _Section) -> Region:
+def _read_region(section: Section) -> Region:
     line = section.line
-    count = section.take("num", _length, 1)
-    values = section.take("anchors", _floats, (0.5,) * (2 * count))
+    count = section.take("num", length, 1)
+    values = section.take("anchors", floats, (0.5,) * (2 * count))
     if len(values) != 2 * count:
         raise ConfigError(f"{section.file}:{line}: [region] num={count} needs {2 * count} anchors, got {len(values)}")
     if min(values) <= 0:
         raise ConfigError(f"{section.file}:{line}: [region] anchors must be positive, got {min(values)}")
-    if section.take("coords", _length, 4) != 4:
+    if section.take("coords", length, 4) != 4:
         raise ConfigError(f"{section.file}:{line}: [region] coords must be 4")
     rest = {key: section.take(key, read, getattr(Region, key)) for key, read in _REGION.items()}
     training = [(key, section.take(key, read, None)) for key, read in _REGION_TRAINING.items()]
@@ -330,62 +228,10 @@ def _read_region(section: _Section) -> Region:
     )
 
 
-def _whole(text: str) -> int:
-    number = float(text) if _is_float(text) else math.nan
-    if not number.is_integer() or not 0 <= number <= MAX_LENGTH:
-        raise ValueError(f"must be a whole number from 0 to {MAX_LENGTH:,}")
-    return int(number)
-
-
 def _channels(text: str) -> int:
-    if (channels := _length(text)) not in (1, 3):
+    if (channels := length(text)) not in (1, 3):
         raise ValueError("must be 1 or 3")
     return channels
-
-
-def _length(text: str) -> int:
-    number = float(text) if _is_float(text) else math.nan
-    if not number.is_integer() or not 1 <= number <= MAX_LENGTH:
-        raise ValueError(f"must be a whole number from 1 to {MAX_LENGTH:,}")
-    return int(number)
-
-
-def _integer(text: str) -> int:
-    number = float(text) if _is_float(text) else math.nan
-    if not number.is_integer():
-        raise ValueError("must be a whole number")
-    return int(number)
-
-
-def _float(text: str) -> float:
-    if not _is_float(text) or not math.isfinite(float(text)):
-        raise ValueError("must be a number")
-    return float(text)
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _flag(text: str) -> bool:
-    return _integer(text) != 0
-
-
-def _off(text: str) -> None:
-    if _flag(text):
-        raise ValueError("must be 0")
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(_integer(part) for part in text.strip(",").split(","))
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(_float(part) for part in text.strip(",").split(","))
 
 
 def _activation(text: str) -> str:
@@ -398,20 +244,20 @@ def _activation(text: str) -> str:
 _SCHEDULE: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(
         ("batch", "subdivisions", "min_crop", "max_crop", "burn_in", "max_batches", "random", "step", "letter_box"),
-        _integer,
+        integer,
     ),
-    **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), _float),
-    **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), _float),
+    **dict.fromkeys(("momentum", "decay", "angle", "aspect", "saturation", "exposure", "hue"), finite_float),
+    **dict.fromkeys(("learning_rate", "power", "scale", "gamma"), finite_float),
     "policy": str,
-    "steps": _integers,
-    "scales": _floats,
+    "steps": integers,
+    "scales": floats,
 }
-_REGION: dict[str, Callable[[str], Any]] = {"classes": _length, "softmax": _flag, "tree": str, "map": str}
+_REGION: dict[str, Callable[[str], Any]] = {"classes": length, "softmax": flag, "tree": str, "map": str}
 _REGION_TRAINING: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("bias_match", "rescore", "absolute", "random"), _flag),
-    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), _float),
+    **dict.fromkeys(("bias_match", "rescore", "absolute", "random"), flag),
+    **dict.fromkeys(("jitter", "object_scale", "noobject_scale", "class_scale", "coord_scale", "thresh"), finite_float),
 }
-_READERS: dict[str, Callable[[_Section], Layer]] = {
+_READERS: dict[str, Callable[[Section], Layer]] = {
     "convolutional": _read_conv,
     "maxpool": _read_maxpool,
     "avgpool": lambda section: AvgPool(),
