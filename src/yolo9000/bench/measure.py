@@ -6,6 +6,7 @@ A noisy machine is then noisy for all, memory is that of one subject, and no lib
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -135,6 +136,7 @@ class _Worker:
 
 def _serve(subject: Subject, connection: Connection) -> None:
     """Start a subject, and run steps whenever asked."""
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Darknet prints its layers, which are no part of the tables
     try:
         began = time.perf_counter()
         running = start(subject)
