@@ -1,40 +1,35 @@
 """How many clicks do the order and the boxes of `yolo9000 review` save? An annotator who answers from the ground truth.
 
-    python benchmarks/annotate.py DATA [--val test] [--size W H] [--batch 4] [--passes 1000] [--seeds 1] [--pool 600]
+    python benchmarks/annotate.py DATA [--val test] [--size 416] [--batch 8] [--steps 200] [--seeds 3]
 
-DATA is a data set with boxes. A detector, the bundled model fine-tuned as `yolo9000 train` does, learns from the images
+DATA is a data set with boxes. A detector, the bundled model with its last layer trained again, learns from the images
 that are labelled so far; then the next batch is labelled, as `review` ranks the other images with that detector (the
 first batch with the bundled model), or in random order. By hand an image costs a click, and each of its boxes one more.
 Where the detector's boxes are corrected, as `review` writes them, a click is for the image, for each box that is wrong
 (no object, another label, an IoU below 0.7) and for each object that has none. Boxes are shown from the score on that
 would have cost the fewest clicks in the batch before; the first two batches are labelled by hand. Prints how many
-clicks it takes to 90 % of the mAP50 of a training on all images (of a random pool, if there are many), on the split of
-``--val``.
+clicks it takes to 90 % of the mAP50 of a training on all images, on the split of ``--val``.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fine_tuned import fine_tuned, fine_tuning
+import torch
+from last_layer import Image, LastLayer, Whitening, read_images
 
 from yolo9000 import Detector
 from yolo9000.bench.machine import cpu_name
 from yolo9000.boxes import iou
 from yolo9000.data.dataset import open_data
-from yolo9000.data.images import load_image
-from yolo9000.evaluation.evaluate import evaluate
-from yolo9000.evaluation.runner import detect_samples
-from yolo9000.io.cores import available_cores
 from yolo9000.labeling.review import MIN_SCORE, choose
 from yolo9000.labeling.teachers import tree_of
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import BoxAnnotations, Detections, Sample
+from yolo9000.types import BoxAnnotations, Detections
 
 GOAL = 0.9
 SHOWN_FROM = (*np.arange(0.25, 1, 0.05).tolist(), 1.0)  # scores; 1 shows no box
@@ -59,14 +54,8 @@ def at_random(seed: int) -> Order:
     return lambda shown, tree, count: rng.permutation(len(shown))[:count].tolist()
 
 
-def annotated(sample: Sample) -> BoxAnnotations:
-    """The boxes that an annotator draws."""
-    assert sample.boxes is not None
-    return sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
-
-
-def clicks_by_hand(samples: Iterable[Sample]) -> int:
-    return sum(1 + len(annotated(sample)) for sample in samples)
+def clicks_by_hand(images: Iterable[Image]) -> int:
+    return sum(1 + len(image.gt) for image in images)
 
 
 def clicks_to_correct(gt: BoxAnnotations, proposed: Detections, shown_from: float) -> int:
@@ -93,42 +82,39 @@ class Simulation:
     """The annotator, and the detector that learns.
 
     Args:
+        detector: the bundled model.
+        layer: what learns.
+        train: the images to label.
+        val: what its mAP50 is measured on.
         options: of the command.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
-        self._recipe = fine_tuning(options.data, options.size)
-        self._data, self._val = (open_data(options.data, split) for split in ("train", options.val))
-        samples = [sample for sample in self._data.samples("fix") if sample.boxes]
-        chosen = np.random.default_rng(0).permutation(len(samples))[: options.pool]
-        self.pool = [samples[index] for index in sorted(chosen)]
+    def __init__(
+        self,
+        detector: Detector,
+        layer: LastLayer,
+        train: Sequence[Image],
+        val: Sequence[Image],
+        options: argparse.Namespace,
+    ) -> None:
+        self._trees = tree_of(detector.head), tree_of(layer.head)
+        self._layer, self._train, self._val, self._options = layer, train, val, options
 
-    def trained(self, samples: Sequence[Sample], seed: int) -> Detector:
-        """The detector that has learnt from some images."""
-        return fine_tuned(self._recipe, self._data, samples, self._options.passes, seed, self._options.threads)
-
-    def score(self, detector: Detector) -> float:
-        """Its mAP50."""
-        pairs = list(detect_samples(detector, self._val, on_error="fix"))
-        return evaluate(self._val.name, pairs, detector.names).metrics["map50"]
-
-    def shown(self, detector: Detector, samples: Sequence[Sample]) -> list[Detections]:
-        """What it detects in some images, down to low scores."""
-        sensitive = detector.with_settings(conf_threshold=MIN_SCORE)
-        return [sensitive.detect([load_image(sample.image, sample.name).pixels])[0] for sample in samples]
+    def score(self, images: Sequence[Image], seed: int) -> float:
+        """The mAP50 of a training on some images."""
+        self._layer.train(images, self._options.steps, seed)
+        return self._layer.map50(self._val)
 
     def curve(self, order: Order, corrects: bool, seed: int) -> Iterator[tuple[int, float]]:
         """Clicks and mAP50 after each batch."""
-        left, labelled, clicks, shown_from = list(self.pool), [], 0, 1.0
-        detector = Detector.load(size_wh=self._recipe.network.size_wh, threads=self._options.threads)
+        left, labelled, clicks, shown_from = list(self._train), [], 0, 1.0
+        shown, tree = [image.shown for image in left], self._trees[0]
         while left:
-            shown = self.shown(detector, left)
-            chosen = order(shown, tree_of(detector.head), self._options.batch)
+            chosen = order(shown, tree, self._options.batch)
             batch = [left[index] for index in chosen]
             if corrects and labelled:
                 costs = {
-                    score: sum(clicks_to_correct(annotated(left[index]), shown[index], score) for index in chosen)
+                    score: sum(clicks_to_correct(left[index].gt, shown[index], score) for index in chosen)
                     for score in SHOWN_FROM
                 }
                 clicks += costs[shown_from]
@@ -136,36 +122,42 @@ class Simulation:
             else:
                 clicks += clicks_by_hand(batch)
             labelled += batch
-            left = [sample for index, sample in enumerate(left) if index not in set(chosen)]
-            detector = self.trained(labelled, seed)
-            yield clicks, self.score(detector)
+            left = [image for index, image in enumerate(left) if index not in set(chosen)]
+            yield clicks, self.score(labelled, seed)
+            shown, tree = list(self._layer.detect(left, MIN_SCORE)), self._trees[1]
 
     def clicks_to(self, goal: float, order: Order, corrects: bool, seed: int) -> float:
         """Clicks until the goal is reached, interpolated within the batch that reaches it."""
         before = (0, 0.0)
         for now in self.curve(order, corrects, seed):
-            logging.getLogger(__name__).info("%d clicks: %.3f", *now)
             if now[1] >= goal:
                 return before[0] + (now[0] - before[0]) * (goal - before[1]) / (now[1] - before[1])
             before = now
         return float(before[0])
 
 
+def prepared(options: argparse.Namespace) -> tuple[Detector, LastLayer, list[Image], list[Image]]:
+    detector = Detector.load(size_wh=(options.size, options.size), threads=1)
+    data = open_data(options.data, "train")
+    train = list(read_images(detector, data, MIN_SCORE))
+    whitening = Whitening(train)
+    val = [whitening.apply(image) for image in read_images(detector, open_data(options.data, options.val), MIN_SCORE)]
+    return detector, LastLayer(detector, data.classes, whitening), [whitening.apply(image) for image in train], val
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--val", choices=["val", "test"], default="val")
-    parser.add_argument("--size", type=int, nargs=2)
-    for name, default in (("batch", 4), ("passes", 1000), ("seeds", 1), ("pool", 600), ("threads", available_cores())):
+    for name, default in (("size", 416), ("batch", 8), ("steps", 200), ("seeds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--log", action="store_true", help="each point of each curve")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO if options.log else logging.WARNING, format="%(message)s")
-    simulation = Simulation(options)
-    full = [simulation.score(simulation.trained(simulation.pool, seed)) for seed in range(options.seeds)]
+    torch.set_num_threads(1)
+    detector, layer, train, val = prepared(options)
+    simulation = Simulation(detector, layer, train, val, options)
+    full = [simulation.score(train, seed) for seed in range(options.seeds)]
     goal = GOAL * float(np.mean(full))
-    clicks = clicks_by_hand(simulation.pool)
-    print(f"{cpu_name()}; {options.data.name}: {len(simulation.pool):,} images, {clicks:,} clicks to label all;")
+    print(f"{cpu_name()}; {options.data.name}: {len(train):,} images, {clicks_by_hand(train):,} clicks to label all;")
     print(f"mAP50 with all of them {np.mean(full):.3f}, the goal is {goal:.3f}\n")
     print("| order | boxes | " + " | ".join(f"seed {seed}" for seed in range(options.seeds)) + " | mean |")
     print("|---|---|" + "---|" * (options.seeds + 1), flush=True)

@@ -1,4 +1,4 @@
-"""The bundled model fine-tuned on some images of a data set, as `yolo9000 train` does it, for simulations."""
+"""The bundled model fine-tuned on some images of a data set, as `yolo9000 train` does it, for `label_errors.py`."""
 
 from __future__ import annotations
 

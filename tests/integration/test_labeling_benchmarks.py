@@ -21,6 +21,22 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("benchmarks")
+def test_boxes_lie_in_the_letterboxed_input_as_the_decoder_reads_them() -> None:
+    """Their way back, `boxes_to_image`, is the network's."""
+    from last_layer import Image, in_input
+
+    from yolo9000.inference.preprocess import boxes_to_image
+    from yolo9000.types import Detections
+
+    gt = BoxAnnotations.plain(np.array([FIRST, SECOND], np.float32), np.array([0, 1]))
+    size_wh, network_wh = (100, 50), (96, 64)
+    shown = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64), (), size_wh)
+    back = boxes_to_image(in_input(Image("a", np.empty(0), gt, size_wh, shown), network_wh), network_wh, size_wh)
+    corners = np.concatenate([back[:, :2] - back[:, 2:] / 2, back[:, :2] + back[:, 2:] / 2], axis=1)
+    np.testing.assert_allclose(corners * [*size_wh, *size_wh], [FIRST, SECOND], atol=1e-3)
+
+
+@pytest.mark.usefixtures("benchmarks")
 def test_planted_errors_are_as_many_as_asked_for_and_known() -> None:
     from label_errors import plant
 
@@ -87,12 +103,12 @@ def test_both_simulations_run(
     import label_errors
 
     write_voc_set(tmp_path / "fruit", val=4)
-    few = ["x", str(tmp_path / "fruit"), "--size", "96", "64", "--passes", "16"]
-    monkeypatch.setattr(sys, "argv", [*few, "--batch", "4", "--seeds", "1"])
+    data = str(tmp_path / "fruit")
+    monkeypatch.setattr(sys, "argv", ["x", data, "--size", "96", "--steps", "2", "--batch", "4", "--seeds", "1"])
     annotate.main()
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split(" | ")[:2] for line in lines[-4:]]
     assert rows == [[f"| {order}", boxes] for boxes in ("drawn", "corrected") for order in ("random", "review")]
-    monkeypatch.setattr(sys, "argv", [*few, "--folds", "2"])
+    monkeypatch.setattr(sys, "argv", ["x", data, "--size", "96", "64", "--passes", "16", "--folds", "2"])
     label_errors.main()
     assert len(capsys.readouterr().out.splitlines()) == 4 + 4
