@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from yolo9000 import Detector
@@ -14,7 +15,25 @@ from yolo9000.training.loader import BatchLoader
 from yolo9000.training.recipe import DetectRecipe, read_recipe
 from yolo9000.training.splits import TrainingData
 from yolo9000.training.trainer import initial_weights, make_learner, make_plan, prepare_task, worker_count
-from yolo9000.types import Sample
+from yolo9000.types import Annotation, Sample
+
+
+@dataclass(frozen=True)
+class Given(DataSet):
+    """A data set whose annotations are given instead of read from its files.
+
+    Attributes:
+        given: the samples.
+    """
+
+    given: tuple[Sample, ...] = ()
+
+    @classmethod
+    def of(cls, data: DataSet, samples: Iterable[Sample]) -> Given:
+        return cls(**{field.name: getattr(data, field.name) for field in fields(DataSet)}, given=tuple(samples))
+
+    def annotations(self) -> Iterator[Annotation]:
+        return (Annotation(sample) for sample in self.given)
 
 
 def fine_tuning(path: Path, size: Sequence[int] | None) -> DetectRecipe:
@@ -28,10 +47,10 @@ def fine_tuning(path: Path, size: Sequence[int] | None) -> DetectRecipe:
 def fine_tuned(
     recipe: DetectRecipe, data: DataSet, samples: Sequence[Sample], passes: int, seed: int, threads: int
 ) -> Detector:
-    """A detector trained on some samples of a data set; `passes` counts images, each as often as it is seen."""
+    """A detector trained on some samples, with a data set's classes; `passes`: images, each as often as it is seen."""
     recipe = recipe.model_copy(update={"epochs": passes / len(samples), "seed": seed})
     with join_world("cpu") as world:
-        task = prepare_task(recipe, TrainingData(data.only(samples), None), world)
+        task = prepare_task(recipe, TrainingData(Given.of(data, samples), None), world)
         learner = make_learner(task, recipe, world, initial_weights(recipe, task), threads, Path())
         assert learner.features is not None and learner.total_steps is not None  # noqa: PT018
         loader = BatchLoader(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from fine_tuned import fine_tuned, fine_tuning
+from fine_tuned import Given, fine_tuned, fine_tuning
 
 from yolo9000.bench.machine import cpu_name
 from yolo9000.boxes import iou
@@ -87,7 +87,7 @@ def cross_fitted(data: DataSet, samples: Sequence[Sample], options: argparse.Nam
     for fold in range(options.folds):
         others = [samples[i] for i in np.flatnonzero(folds != fold)]
         detector = fine_tuned(recipe, data, others, options.passes, options.seed, available_cores())
-        checked = data.only(samples[i] for i in np.flatnonzero(folds == fold))
+        checked = Given.of(data, (samples[i] for i in np.flatnonzero(folds == fold)))
         for sample, detections in detect_samples(detector, checked):
             assert sample.boxes is not None
             yield from suspects_in(sample, sample.boxes, detections, tree_of(detector.head))

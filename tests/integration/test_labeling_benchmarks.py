@@ -10,6 +10,7 @@ import pytest
 from support.paths import ROOT
 from support.small_data import write_voc_set
 
+from yolo9000.training.distributed import join_world
 from yolo9000.types import BoxAnnotations, ImageFile, Sample
 
 FIRST, SECOND = (10.0, 20.0, 50.0, 44.0), (60.0, 8.0, 90.0, 40.0)
@@ -92,6 +93,34 @@ def test_a_click_is_for_each_box_that_is_wrong(
     )
     assert clicks_to_correct(gt, shown, 0.25) == clicks
     assert clicks_to_correct(gt, shown, 1.0) == 1 + 2  # none is shown
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_detectors_learn_the_planted_annotations_and_not_those_of_the_files(tmp_path: Path) -> None:
+    from fine_tuned import Given, fine_tuning
+    from label_errors import plant
+
+    from yolo9000.data.dataset import open_data
+    from yolo9000.training.splits import TrainingData
+    from yolo9000.training.trainer import prepare_task
+
+    write_voc_set(tmp_path / "fruit", val=4)
+    data = open_data(tmp_path / "fruit", "train")
+    rng = np.random.default_rng(0)
+    planted = [plant(sample, len(data.classes), 1.0, rng).sample for sample in data.samples()]
+    recipe = fine_tuning(tmp_path / "fruit", (96, 64))
+    with join_world("cpu") as world:
+        task = prepare_task(recipe, TrainingData(Given.of(data, planted), None), world)
+    learnt, wrong, right = (
+        [plain(sample) for sample in samples] for samples in (task.samples, planted, data.samples())
+    )
+    assert learnt == wrong
+    assert learnt != right
+
+
+def plain(sample: Sample) -> list[object]:
+    assert sample.boxes is not None
+    return [sample.name, sample.boxes.boxes_xyxy.tolist(), sample.boxes.labels.tolist()]
 
 
 @pytest.mark.battery
