@@ -294,6 +294,8 @@ OPTIONS_OF_OTHERS = {
         "--mutants",
         "--targets",
         "--steps",
+        "--folds",
+        "--passes",
     ),  # torchrun, benchmarks
     *("--data-binary", "--form", "--read-only", "--cap-drop", "--memory", "--publish"),  # curl, docker
 }
