@@ -22,12 +22,12 @@ def commands(darknets: list[str]) -> dict[str, list[str]]:
     peers = ["--against", "openvino", "--against", "onnxruntime", "--against", "opencv"]
     peers += [word for path in darknets for word in ("--against", f"darknet={path}")]
     bench = ["-m", "yolo9000", "bench"]
-    peers += [word for precision in ("float32", "bfloat16", "int8") for word in ("--precision", precision)]
+    precisions = [word for precision in ("float32", "bfloat16", "int8") for word in ("--precision", precision)]
     ours = ["--engine", "openvino", "--engine", "onnxruntime"]
     return {
         "bundled": [*bench, "yolo9000-small", *ours, "--batch", "1,4", "--rounds", "20"],
-        "yolo9000": [*bench, "yolo9000", *ours, *peers, "--rounds", "5"],
-        "yolov2": [*bench, "yolov2-voc", *ours, *peers, "--rounds", "5"],
+        "yolo9000": [*bench, "yolo9000", *ours, *precisions, *peers, "--rounds", "5"],
+        "yolov2": [*bench, "yolov2-voc", *ours, *precisions, *peers, "--rounds", "5"],
         "folder": ["benchmarks/folder.py"],
         "growth": ["benchmarks/growth.py"],
     }
