@@ -34,7 +34,7 @@ def test_detector(name: str, engine: str) -> None:
         suppression=suppression(program["nms"]),
     )
     image = read_image(FOLDER / program["image"]).pixels
-    assert_close(fit(image, detector.network_wh)[None], golden[f"{name}_letterboxed"], 5e-6)
+    assert_close(fit([image], detector.network_wh), golden[f"{name}_letterboxed"], 5e-6)
     (detections,) = detector.detect([image])
     boxes, probs = golden[f"{name}_gpu_boxes"], golden[f"{name}_gpu_probs"]
     rows, labels = np.nonzero(probabilities(golden, f"{name}_gpu", probs.shape))

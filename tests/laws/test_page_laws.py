@@ -139,4 +139,5 @@ def test_an_image_is_fitted_as_in_python(
     rgba = rng.integers(0, 256, (image_wh[1], image_wh[0], 4), dtype=np.uint8)
     image = {"data": rgba.reshape(-1), "width": image_wh[0], "height": image_wh[1]}
     page = np.array(fitting(image=image, size=network_wh, mode=mode), np.float32)
-    np.testing.assert_allclose(page.reshape(3, *network_wh[::-1]), fit(rgba[:, :, :3], network_wh, mode), atol=1e-4)
+    (python,) = fit([rgba[:, :, :3]], network_wh, mode)
+    np.testing.assert_allclose(page.reshape(3, *network_wh[::-1]), python, atol=1e-4)

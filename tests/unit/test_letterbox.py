@@ -183,7 +183,7 @@ def test_stretch_fills_everything() -> None:
 @pytest.mark.parametrize(("how", "fitted"), [("letterbox", letterbox), ("stretch", stretch)])
 def test_fit_puts_the_channels_in_front(how, fitted) -> None:
     image = noise(30, 7)
-    out = fit(image, (96, 64), how)
+    (out,) = fit([image], (96, 64), how)
     assert out.shape == (3, 64, 96)
     assert out.flags.c_contiguous
     np.testing.assert_array_equal(out, fitted(image, (96, 64)).transpose(2, 0, 1))
@@ -191,7 +191,7 @@ def test_fit_puts_the_channels_in_front(how, fitted) -> None:
 
 def test_resize_mode_is_letterbox_by_default() -> None:
     image = noise(30, 7)
-    np.testing.assert_array_equal(fit(image, (96, 64)), fit(image, (96, 64), "letterbox"))
+    np.testing.assert_array_equal(fit([image], (96, 64)), fit([image], (96, 64), "letterbox"))
 
 
 # Boxes back

@@ -191,8 +191,7 @@ def _costs(
 
 
 def _inputs(detector: Detector, images: CalibrationSet) -> list[Float32[np.ndarray, "1 3 h w"]]:
-    fitted = (fit(pixels, detector.network_wh, detector.head.resize_mode) for pixels in _pixels(images.samples))
-    return [image[None] for image in fitted]
+    return [fit([pixels], detector.network_wh, detector.head.resize_mode) for pixels in _pixels(images.samples)]
 
 
 def _pixels(samples: Sequence[Sample]) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:

@@ -174,8 +174,7 @@ def photographs(subject: Subject) -> list[UInt8[np.ndarray, "_ _ 3"]]:
 
 def fitted(subject: Subject, model: LoadedModel) -> Float32[np.ndarray, "n 3 h w"]:
     """The batch as the network reads it."""
-    mode = model.detector_head.resize_mode
-    return np.stack([fit(image, subject.size_wh, mode) for image in photographs(subject)])
+    return fit(photographs(subject), subject.size_wh, model.detector_head.resize_mode)
 
 
 def random_darknet_files(name: str, folder: Path) -> Path | None:

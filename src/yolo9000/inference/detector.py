@@ -373,7 +373,7 @@ class Detector:
         while group := list(islice(remaining, batch)):
             for _, image in group:
                 check_pixels_array(image)
-            inputs = np.stack([fit(image, self.network_wh, self.head.resize_mode) for _, image in group])
+            inputs = fit([image for _, image in group], self.network_wh, self.head.resize_mode)
             output = head_output(self.model, self.engine.run(inputs), self.network_wh)
             for index, (item, image) in enumerate(group):
                 size_wh = (image.shape[1], image.shape[0])

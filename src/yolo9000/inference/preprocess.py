@@ -5,6 +5,8 @@ Darknet: src/image.c letterbox_image, center_crop_image; src/region_layer.c corr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float32
 
@@ -32,24 +34,25 @@ def letterbox(
     left, top = (net_width - new_width) // 2, (net_height - new_height) // 2
     canvas = np.empty((net_height, net_width, 3), np.float32) if out is None else out
     canvas[...] = GREY
-    canvas[top : top + new_height, left : left + new_width] = resize(image, (new_width, new_height))
+    resize(image, (new_width, new_height), out=canvas[top : top + new_height, left : left + new_width])
     return canvas
 
 
-def stretch(image: Pixels, network_wh: tuple[int, int]) -> Float32[np.ndarray, "h2 w2 3"]:
+def stretch(
+    image: Pixels, network_wh: tuple[int, int], out: Float32[np.ndarray, "h2 w2 3"] | None = None
+) -> Float32[np.ndarray, "h2 w2 3"]:
     """The image resized to the network's size, aspect ratio ignored: Darknet until March 2017, and the paper."""
-    return resize(image, network_wh)
+    return resize(image, network_wh, out)
 
 
 def fit(
-    image: Pixels, network_wh: tuple[int, int], resize_mode: ResizeMode = "letterbox"
-) -> Float32[np.ndarray, "3 h2 w2"]:
-    """The network's input: the fitted image, channels (R, G, B) first, in [0, 1]."""
-    if resize_mode == "stretch":
-        return np.ascontiguousarray(stretch(image, network_wh).transpose(2, 0, 1))
-    channels_first = np.empty((3, network_wh[1], network_wh[0]), np.float32)
-    letterbox(image, network_wh, out=channels_first.transpose(1, 2, 0))
-    return channels_first
+    images: Sequence[Pixels], network_wh: tuple[int, int], resize_mode: ResizeMode = "letterbox"
+) -> Float32[np.ndarray, "n 3 h2 w2"]:
+    """The network's input: the fitted images, channels (R, G, B) first, in [0, 1]."""
+    fitted = np.empty((len(images), 3, network_wh[1], network_wh[0]), np.float32)
+    for image, channels_first in zip(images, fitted, strict=True):
+        (stretch if resize_mode == "stretch" else letterbox)(image, network_wh, channels_first.transpose(1, 2, 0))
+    return fitted
 
 
 def boxes_to_image(

@@ -147,7 +147,7 @@ class _Steps:
         except DataError as error:
             raise Refused(422, str(error), image=index) from None
         detector = self.detector
-        return _Prepared(fit(image.pixels, detector.network_wh, detector.head.resize_mode), image.size_wh)
+        return _Prepared(fit([image.pixels], detector.network_wh, detector.head.resize_mode)[0], image.size_wh)
 
     def record(self, name: str | None, size_wh: tuple[int, int], batched: BatchedOutput) -> dict[str, Any]:
         detector = self.detector

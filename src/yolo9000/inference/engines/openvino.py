@@ -42,7 +42,7 @@ class _Compiled:
             request = self.idle.pop()  # atomic, as append is
         except IndexError:
             request = self.network.create_infer_request()
-        results = request.infer(images)
+        results = request.infer(images, share_inputs=True)
         outputs = tuple(np.array(results[i]) for i in range(len(results)))
         self.idle.append(request)
         return outputs
