@@ -214,6 +214,16 @@ def test_rows_on_demand_are_a_matrix_product() -> None:
     assert lazy.rows(0, np.zeros(0, np.int64), 0, 3).shape == (0, 3)
 
 
+def test_many_rows_are_the_same_in_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    features, weights = rng.normal(size=(2, 5, 2, 3)).astype("f4"), rng.normal(size=(2, 7, 5)).astype("f4")
+    lazy = LazyClassLogits(features, weights, rng.normal(size=(2, 7)).astype("f4"))
+    anchors = np.array([8, 1, 7, 2, 11])
+    few = lazy.rows(1, anchors, 2, 6)
+    monkeypatch.setattr("yolo9000.inference.head_output.WORTH_THREADS", 0)
+    np.testing.assert_allclose(lazy.rows(1, anchors, 2, 6), few, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [LazyClassLogits, DenseClassLogits])
 def test_segments_are_rows_of_other_classes_for_each_anchor(kind: type) -> None:
     """2 images, 3 channels on a 2 x 3 grid, 2 anchors, 7 classes; anchors and classes in no order."""
@@ -341,6 +351,7 @@ def test_chosen_nodes_as_classes() -> None:
     candidates = find_candidates(output, 0, PET_HEAD, (300, 200), 0.5)
     scores = node_scores(output, 0, PETS, candidates, np.array([5, 0, 4, 2, 5]))
     np.testing.assert_allclose(scores, [[0.253125, 0.675, 0.075, 0.50625, 0.253125]], rtol=1e-5)
+    np.testing.assert_allclose(node_scores(output, 0, PETS, candidates, np.array([0])), [[0.675]], rtol=1e-5)
     query = Query(nodes=np.array([5, 2]), labels=("small dog", "any dog"))
     detections = decode(output, 0, PET_HEAD, (300, 200), DetectionSettings(conf_threshold=0.25), query)
     assert detections.names == ("any dog", "small dog")

@@ -41,6 +41,7 @@ __all__ = [
     "softmax_of_segments",
 ]
 
+WORTH_THREADS = 3 * 10**8  # multiplications that take `vecdot` some 40 ms
 
 Segments = Callable[
     [Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]], Float32[np.ndarray, " sizes"]
@@ -122,10 +123,7 @@ class LazyClassLogits:
         out = np.empty((len(anchors), last - first), np.float32)
         for a in np.unique(prior):
             of_prior = prior == a
-            # Not a matrix product: that would wake the threads of BLAS, which then spin and slow down the next
-            # inference by more than all that is computed here. `vecdot` is a dot product for each pair.
-            products = np.vecdot(features[of_prior, None], self.weights[a, first:last])
-            out[of_prior] = products + self.biases[a, first:last]
+            out[of_prior] = _products(features[of_prior], self.weights[a, first:last]) + self.biases[a, first:last]
         return out
 
     def segments(self, image: int, anchors: Int64[np.ndarray, " m"]) -> Segments:
@@ -142,6 +140,17 @@ class LazyClassLogits:
             return np.asarray(np.concatenate(products) + biases)
 
         return of
+
+
+def _products(x: Float32[np.ndarray, "m c"], rows: Float32[np.ndarray, "k c"]) -> Float32[np.ndarray, "m k"]:
+    """The dot product of each pair.
+
+    A matrix product wakes the threads of BLAS, which then spin and slow down the next inference by more than most
+    products take; `vecdot` has no threads.
+    """
+    if x.size * len(rows) > WORTH_THREADS:
+        return np.asarray(x @ rows.T)
+    return np.asarray(np.vecdot(x[:, None], rows))
 
 
 @dataclass(frozen=True)
@@ -259,16 +268,29 @@ def node_scores(
 
     Darknet: src/region_layer.c get_region_detections with ``map``.
     """
+    paths = [tree.path(int(node)) for node in nodes]
+    groups = {int(tree.groups[step]) for path in paths for step in path}
+    if 2 * tree.group_sizes[list(groups)].sum() > len(tree):  # one product for most of the tree
+        probabilities = _tree_probabilities(output.class_logits.rows(image, candidates.anchors, 0, len(tree)), tree)
+        return np.asarray(candidates.objectness[:, None] * probabilities[:, nodes])
     of_group: dict[int, Float32[np.ndarray, "m size"]] = {}
+    for group in groups:
+        first, size = int(tree.group_offsets[group]), int(tree.group_sizes[group])
+        of_group[group] = softmax(output.class_logits.rows(image, candidates.anchors, first, first + size))
     scores = np.repeat(candidates.objectness[:, None], len(nodes), axis=1)
-    for column, node in enumerate(nodes):
-        for step in tree.path(int(node)):
+    for column, path in enumerate(paths):
+        for step in path:
             group = int(tree.groups[step])
-            first, size = int(tree.group_offsets[group]), int(tree.group_sizes[group])
-            if group not in of_group:
-                of_group[group] = softmax(output.class_logits.rows(image, candidates.anchors, first, first + size))
-            scores[:, column] *= of_group[group][:, step - first]
+            scores[:, column] *= of_group[group][:, step - int(tree.group_offsets[group])]
     return scores
+
+
+def _tree_probabilities(logits: Float32[np.ndarray, "m k"], tree: WordTree) -> Float32[np.ndarray, "m k"]:
+    """P(node) of all nodes; as `softmax`, zeros where logits that are not finite leave it undefined."""
+    with np.errstate(invalid="ignore"):
+        conditionals = tree.softmax(logits)
+    conditionals[np.isnan(conditionals)] = 0
+    return tree.probabilities(conditionals)
 
 
 def conditionals_of(logits: ClassLogits, image: int, tree: WordTree, candidates: Candidates) -> Conditionals:
