@@ -24,7 +24,7 @@ from yolo9000.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 
-from yolo9000.architectures.torch import Network, SplitNetwork  # noqa: E402
+from yolo9000.architectures.torch import ConvLayer, Network, SplitNetwork  # noqa: E402
 
 ANCHORS = ((1.0, 2.0), (3.0, 1.5))
 LAST = Conv(2 * (5 + 7), 1, 1, 0, False, "linear")
@@ -232,6 +232,21 @@ def test_half_precision_features_give_float32_logits() -> None:
     assert head.features.dtype == torch.bfloat16
     assert head.class_logits(*POSITIONS.unbind(1)).dtype == torch.float32
     assert head.all_class_logits().dtype == torch.float32
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 2), (7, 1), (3, 1)])
+def test_depthwise_convolutions_learn_the_same_in_half_precision(size: int, stride: int) -> None:
+    """Some are computed in float32 there, for speed; what goes in and out is rounded all the same."""
+    row = Conv(6, size, stride, size // 2, True, "leaky", groups=6)
+    layer = ConvLayer(row, 6)
+    x = torch.rand(2, 6, 10, 14, generator=torch.Generator().manual_seed(0)).bfloat16().float()
+    whole = torch.autograd.grad(layer(x).square().sum(), layer.conv.weight)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(x.bfloat16())
+    assert out.dtype == torch.bfloat16
+    half = torch.autograd.grad(out.float().square().sum(), layer.conv.weight)[0]
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, whole, rtol=0, atol=0.05 * float(whole.abs().max()))
 
 
 def test_split_from_a_cache_and_as_a_module() -> None:

@@ -33,7 +33,7 @@ def make_optimizer(layers: Sequence[nn.Module], settings: OptimizerSettings, tra
     ]
     if settings.name == "sgd":
         return SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
+    return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=True)
 
 
 def _by_decay(layers: Sequence[nn.Module], decay: float) -> tuple[tuple[list[nn.Parameter], float], ...]:
