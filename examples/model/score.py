@@ -1,6 +1,6 @@
 """Print what a detector can do, as tables, on images that neither training nor calibration saw.
 
-    python score.py MODEL COCO IMAGENETTE
+    python score.py MODEL COCO IMAGENETTE [--size W H]
 
 COCO is a data set whose split ``val`` has boxes of COCO's classes; IMAGENETTE a folder with a folder of images for each
 WordNet id, which are scored among all of ImageNet's 1,000 classes.
@@ -38,8 +38,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("coco", type=Path)
     parser.add_argument("imagenette", type=Path)
+    parser.add_argument("--size", type=int, nargs=2, help="of the input; the model's own by default")
     options = parser.parse_args()
-    detector = Detector.load(options.model)
+    detector = Detector.load(options.model, size_wh=options.size and tuple(options.size))
     tree = detector.head.tree
     assert tree is not None
     coco = open_data(options.coco, "val")
@@ -62,22 +63,41 @@ def print_image_level(detector: Detector, data: DataSet, tree: WordTree) -> None
     scores = image_level_scores(detector, data)
     print(f"| imagenette: the label of the best box, of {len(data.classes):,} classes | top-1 | top-5 |\n|---|---|---|")
     print(f"| the class | {scores['top1']:.3f} | {scores['top5']:.3f} |")
+    print(f"| the node above it | {one_above(detector, data, tree):.3f} | |")
     for depth in (2, 1, 0):
         print(f"| the same, cut at depth {depth} | {scores[f'top1_depth_{depth}']:.3f} | |")
-    right = right_answers(detector, data, tree)
+    right, persons = answers(detector, data, tree)
     print(f"\n{len(right)} of these images have a prediction that scores {CONFIDENT} or more;", end=" ")
-    print(f"the best one is correct in {right.mean():.3f}")
+    print(f"the best one is correct in {right.mean():.3f}.", end=" ")
+    print(f"In {persons.sum()} it is a person, whom no label names;", end=" ")
+    print(f"of the others {right[~persons].mean():.3f} are correct")
 
 
-def right_answers(detector: Detector, data: DataSet, tree: WordTree) -> Bool[np.ndarray, " n"]:
-    """Of each image with a confident answer, whether the most confident one is the label or a node above it."""
+def one_above(detector: Detector, data: DataSet, tree: WordTree) -> float:
+    """The fraction of images whose best class is below the node above their label, or is that node."""
+    nodes = np.array([tree.find(name) for name in data.classes])
     right = []
+    for sample in data.samples():
+        best = detector.best_scores([load_image(sample.image, sample.name).pixels], nodes)[0].argmax()
+        path = tree.path(int(nodes[sample.image_labels[0]]))
+        right.append(path[max(len(path) - 2, 0)] in tree.path(int(nodes[best])))
+    return float(np.mean(right))
+
+
+def answers(detector: Detector, data: DataSet, tree: WordTree) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Of each image with a confident answer, whether the most confident one is the label or a node above it.
+
+    Returns:
+        That, and whether it is a person.
+    """
+    right, persons = [], []
     for sample in data.samples():
         (detections,) = detector.detect([load_image(sample.image, sample.name).pixels])
         if len(detections.scores) and detections.scores.max() >= CONFIDENT:
             answer = int(detections.labels[detections.scores.argmax()])
             right.append(answer in tree.path(tree.find(data.classes[sample.image_labels[0]])))
-    return np.array(right)
+            persons.append(tree.names[answer] == "person")
+    return np.array(right), np.array(persons)
 
 
 def print_answers(detector: Detector, data: DataSet, tree: WordTree) -> None:

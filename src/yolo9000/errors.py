@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,6 +75,23 @@ class EngineError(YoloError):
 
 class TrainingError(YoloError):
     """A training that cannot start, continue or be resumed."""
+
+
+def check_count(value: object, argument: str) -> None:
+    """Check the value of an argument that counts something.
+
+    Raises:
+        ConfigError: it is not an integer of at least 1.
+
+    Example:
+        >>> check_count("2", "batch")
+        Traceback (most recent call last):
+        yolo9000.errors.ConfigError: batch: must be an integer, got '2'
+    """
+    if not isinstance(value, Integral):
+        raise ConfigError(f"must be an integer, got {value!r}", argument=argument)
+    if value < 1:
+        raise ConfigError(f"must be at least 1, got {value}", argument=argument)
 
 
 @contextmanager

@@ -59,6 +59,10 @@ def test_settings_of_a_call_hold_for_that_call(detector: Detector, images: list[
         detector(images[0], conf=0.5)
     with pytest.raises(ConfigError, match="must be at least 1, got 0"):
         detector(images, batch=0)
+    with pytest.raises(ConfigError, match="batch: must be an integer, got '2'"):
+        detector(images, batch="2")
+    with pytest.raises(ConfigError, match="on_error: must be a function to call with each error, or None, got 'skip'"):
+        detector.predict(images, on_error="skip")
 
 
 def test_bgr_images_are_those_of_opencv(detector: Detector, images: list[np.ndarray]) -> None:

@@ -89,6 +89,15 @@ def test_a_video_cut_short_is_truncated_whatever_its_container(tmp_path: Path) -
     assert str(error) == f"{path}: truncated video: the last 5,000 bytes are missing"
 
 
+def test_an_mp4_cut_before_its_index_says_what_is_missing(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", 30, noise=True)
+    data = path.read_bytes()
+    assert data.index(b"moov") > data.index(b"mdat")
+    path.write_bytes(data[: data.index(b"moov") - 5000])
+    (error,) = opened(path)
+    assert str(error) == f"{path}: truncated video: the last 4,996 bytes are missing, the index among them"
+
+
 def test_bytes_that_an_mp4_lacks() -> None:
     """A file type box of 16 bytes, then one of frames that says 100 bytes, of which 20 are there."""
     begin = b"\0\0\0\x10ftypisom\0\0\0\0"

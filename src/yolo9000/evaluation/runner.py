@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 
 from yolo9000.data.dataset import DataSet, OnError
 from yolo9000.data.images import load_image
-from yolo9000.errors import ConfigError, DataError
+from yolo9000.errors import DataError, check_count
 from yolo9000.evaluation.classification import accuracy_by_depth, top_k_accuracy
 from yolo9000.evaluation.labels import NOT_AT_LEVEL, gt_labels, labels_among
 from yolo9000.inference.classifier import Classifier
@@ -51,8 +51,7 @@ def detect_samples(
         ConfigError: ``batch`` is below 1; see `labels_among`.
         DataError: see `DataSet.samples`; an image cannot be read.
     """
-    if batch < 1:
-        raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
+    check_count(batch, "batch")
     low = detector.with_settings(conf_threshold=MIN_SCORE)
     labels = gt_labels(detector, data_set)
     if detector.head.tree is None:

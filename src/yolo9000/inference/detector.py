@@ -19,7 +19,7 @@ from yolo9000.architectures.layers import BatchNormForm
 from yolo9000.checkpoints.bundled import BUNDLED
 from yolo9000.checkpoints.load import load_model
 from yolo9000.checkpoints.model import LoadedModel
-from yolo9000.errors import ConfigError, EngineError, no_attribute
+from yolo9000.errors import ConfigError, EngineError, check_count, no_attribute
 from yolo9000.inference.decode import decode_candidates, flat_scores
 from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
 from yolo9000.inference.head_output import (
@@ -247,8 +247,7 @@ class Detector:
             >>> len(detector(np.zeros((240, 320, 3), np.uint8), conf_threshold=0.4))
             0
         """
-        if batch < 1:
-            raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
+        check_count(batch, "batch")
         detector = self.with_settings(**settings) if settings else self
         many = inputs_of(images)
         several: Iterable[Any] = [images] if many is None else many
@@ -291,10 +290,13 @@ class Detector:
             DataError: an input cannot be read and ``on_error`` is None.
             ConfigError: an argument is wrong.
         """
-        if batch < 1:
-            raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
-        if workers is not None and workers < 1:
-            raise ConfigError(f"must be at least 1, got {workers}", argument="workers")
+        check_count(batch, "batch")
+        if workers is not None:
+            check_count(workers, "workers")
+        if on_error is not None and not callable(on_error):
+            raise ConfigError(
+                f"must be a function to call with each error, or None, got {on_error!r}", argument="on_error"
+            )
         detector = self.with_settings(**settings) if settings else self
         if classes:
             detector = detector.with_query(self.query.with_classes(self.head, classes))

@@ -12,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 
-from yolo9000.errors import ConfigError
+from yolo9000.errors import check_count
 from yolo9000.inference.detector import Detector
 from yolo9000.inference.prediction import Prediction
 from yolo9000.inference.seams import Piece, join_pieces
@@ -56,8 +56,7 @@ def predict_by_tiles(
         DataError: an input cannot be read and ``on_error`` is None.
         ConfigError: an argument is wrong.
     """
-    if batch < 1:
-        raise ConfigError(f"must be at least 1, got {batch}", argument="batch")
+    check_count(batch, "batch")
     images = open_sources(
         sources, max_pixels=max_pixels, every=every, recursive=recursive, by_windows=True, on_error=on_error
     )

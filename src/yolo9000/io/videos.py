@@ -68,7 +68,7 @@ def read_video(source: Path | str, name: str, max_pixels: int, every: int) -> It
         DataError: it cannot be opened; after the last frame, if there are frames that could not be decoded.
     """
     missing, shown = _looked_into(source, name) if isinstance(source, Path) else (0, None)
-    with _opened(source, name, max_pixels) as capture:
+    with _opened(source, name, max_pixels, missing) as capture:
         rate = _rate(capture)
         frames = failed = 0
         for decoded in _decoded(source, capture, name, max_pixels):
@@ -130,13 +130,15 @@ def read_live(target: int | str, name: str, max_pixels: int, every: int) -> Iter
 
 
 @contextmanager
-def _opened(target: Path | str | int, name: str, max_pixels: int) -> Iterator[cv2.VideoCapture]:
+def _opened(target: Path | str | int, name: str, max_pixels: int, missing: int = 0) -> Iterator[cv2.VideoCapture]:
     with needs_extra("video", "reading videos"):
         import cv2
 
     with reading(name, "cannot be read as a video"):
         capture = _capture(target)
         try:
+            if not capture.isOpened() and missing:
+                raise one_line(name, f"truncated video: the last {missing:,} bytes are missing, the index among them")
             if not capture.isOpened():
                 raise one_line(name, "cannot be opened as a video, a stream or a camera")
             size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
