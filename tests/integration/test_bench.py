@@ -19,6 +19,7 @@ from yolo9000.bench.report import Bench, plot_of
 from yolo9000.bench.subjects import Subject, int8_files, random_darknet_files, start, subjects
 from yolo9000.checkpoints.load import load_model
 from yolo9000.cli.app import run
+from yolo9000.errors import ConfigError
 from yolo9000.inference import detector
 from yolo9000.inference.head_output import find_candidates
 
@@ -38,6 +39,19 @@ def test_peers_compute_what_our_engine_does(peer: str, tmp_path: Path) -> None:
     assert ours.objectness().shape == (2, 3, 8, 12)
     np.testing.assert_allclose(theirs.objectness(), ours.objectness(), atol=1e-5)
     assert np.ptp(ours.objectness()) > 0.1
+
+
+def test_another_network_is_run_at_its_own_size(tmp_path: Path) -> None:
+    cfg = write_flat(tmp_path)
+    model = load_model(cfg).with_lazy_classes(False)
+    (tmp_path / "nano.onnx").write_bytes(model.onnx_bytes())
+    other = subject(cfg, "onnx", peer=str(tmp_path / "nano.onnx"))
+    assert other.name == "nano.onnx float32, network"
+    running = start(other)
+    assert np.asarray(running.step()).shape == (2, 30, 8, 12)  # its size is free, and becomes 96 x 64
+    (tmp_path / "nano.onnx").write_bytes(b"no graph")
+    with pytest.raises(ConfigError, match=r"nano.onnx: cannot be run on images"):
+        start(other)
 
 
 def test_subjects_run_in_processes_of_their_own_and_failures_are_reported(tmp_path: Path) -> None:
@@ -166,7 +180,10 @@ def test_built_in_network_gets_random_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--against", "opencw"], "--against: must be one of darknet, opencv, onnxruntime, openvino, got 'opencw'"),
+        (
+            ["--against", "opencw"],
+            "--against: must be one of darknet, onnx, opencv, onnxruntime, openvino, got 'opencw'",
+        ),
         (["--against", "darknet"], "--against: must be darknet=PATH of libdarknet.so, got 'darknet'"),
         (["--batch", "0"], "--batch: must be integers of at least 1"),
     ],
@@ -187,4 +204,4 @@ def test_command_prints_tables_and_writes_files(tmp_path: Path, capsys: pytest.C
 
 
 def test_every_peer_says_what_path_it_needs() -> None:
-    assert {name for name, peer in PEERS.items() if peer.needs_path} == {"darknet"}
+    assert {name for name, peer in PEERS.items() if peer.needs_path} == {"darknet", "onnx"}

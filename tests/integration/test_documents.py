@@ -288,6 +288,7 @@ OPTIONS_OF_OTHERS = {
         "--network",
         "--pjreddie",
         "--alexeyab",
+        "--nano",
         "--clients",
         "--requests",
         "--seeds",

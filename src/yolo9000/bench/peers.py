@@ -1,6 +1,7 @@
 """Other programs that run the same network: the dense ONNX graph in a library's own session, and Darknet's libraries.
 
 They compute the network alone, all class logits included, as a program that knows nothing of this package would.
+Another network may be compared as well, from its ONNX file.
 """
 
 from __future__ import annotations
@@ -72,10 +73,36 @@ def _in_openvino(model: LoadedModel, subject: Subject) -> Run:
     core = import_openvino().Core()
     graph: Any = core.read_model(model.onnx_bytes()) if subject.file is None else model.graph
     graph.reshape([subject.batch, 3, subject.size_wh[1], subject.size_wh[0]])
-    precision = "bf16" if subject.precision == "bfloat16" else "f32"
-    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-    network = core.compile_model(graph, "CPU", hints | {"INFERENCE_NUM_THREADS": subject.threads})
+    network = core.compile_model(graph, "CPU", _hints(subject))
     return lambda images: np.array(network(images)[0])
+
+
+def _hints(subject: Subject) -> dict[str, Any]:
+    """How OpenVINO runs a subject."""
+    precision = "bf16" if subject.precision == "bfloat16" else "f32"
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": subject.threads,
+    }
+
+
+def _another_network(subject: Subject, model: LoadedModel) -> Running:
+    """Any network with one input of images, at its own size if that is fixed, else at the model's, in OpenVINO."""
+    from yolo9000.checkpoints.openvino import import_openvino
+
+    core = import_openvino().Core()
+    try:
+        graph: Any = core.read_model(str(subject.peer))
+        sides = [side.get_length() if side.is_static else 0 for side in graph.input(0).get_partial_shape()]
+        _, channels, height, width = sides
+        size_wh = (width or subject.size_wh[0], height or subject.size_wh[1])
+        graph.reshape([subject.batch, channels, size_wh[1], size_wh[0]])
+        network = core.compile_model(graph, "CPU", _hints(subject))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"{subject.peer}: cannot be run on images: {' '.join(str(error).split())}") from None
+    images = np.random.default_rng(0).random((subject.batch, channels, size_wh[1], size_wh[0]), np.float32)
+    return Running(lambda: network(images)[0], lambda: np.empty((0, 0, 0, 0), np.float32))  # nothing to compare
 
 
 def _in_opencv(model: LoadedModel, subject: Subject) -> Run:
@@ -136,6 +163,7 @@ def _peer(make: Callable[[LoadedModel, Subject], Run], *precisions: str) -> Peer
 
 PEERS = {
     "darknet": Peer(_in_darknet, needs_path="libdarknet.so"),
+    "onnx": Peer(_another_network, ("float32", "bfloat16"), needs_path="another network"),
     "opencv": _peer(_in_opencv),
     "onnxruntime": _peer(_in_onnxruntime, "float32", "int8"),
     "openvino": _peer(_in_openvino, "float32", "bfloat16", "int8"),

@@ -73,12 +73,12 @@ class Subject:
     @property
     def name(self) -> str:
         """What tables call it."""
+        if self.peer is None:
+            return f"{self.engine} {self.precision}, {self.scope}"
+        if self.engine == "onnx":
+            return f"{Path(self.peer).name} {self.precision}, network"
         engine = f"{Path(self.peer).parent.name}'s {self.engine}" if self.peer else self.engine
-        return (
-            f"{engine} dense graph {self.precision}"
-            if self.peer is not None
-            else f"{engine} {self.precision}, {self.scope}"
-        )
+        return f"{engine} dense graph {self.precision}"
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ def bench(
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another program on the same weights: onnxruntime, openvino, opencv, darknet=libdarknet.so; may be "
-            "repeated.",
+            help="Another program on the same weights: onnxruntime, openvino, opencv, darknet=libdarknet.so; or "
+            "another network: onnx=FILE. May be repeated.",
             show_default=False,
         ),
     ] = None,
