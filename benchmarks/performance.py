@@ -27,7 +27,8 @@ def commands(darknets: list[str], nano: list[str]) -> dict[str, list[str]]:
     precisions = [word for precision in ("float32", "bfloat16", "int8") for word in ("--precision", precision)]
     ours = ["--engine", "openvino", "--engine", "onnxruntime"]
     return {
-        "bundled": [*bench, "yolo9000-small", *ours, *others, "--batch", "1,4", "--rounds", "20"],
+        "bundled": [*bench, "yolo9000-small", *ours, "--batch", "1,4", "--rounds", "20"],
+        **({"nano": [*bench, "yolo9000-small", "--engine", "openvino", *others, "--rounds", "20"]} if nano else {}),
         "yolo9000": [*bench, "yolo9000", *ours, *precisions, *peers, "--rounds", "5"],
         "yolov2": [*bench, "yolov2-voc", *ours, *precisions, *peers, "--rounds", "5"],
         "folder": ["benchmarks/folder.py"],

@@ -100,7 +100,8 @@ def _another_network(subject: Subject, model: LoadedModel) -> Running:
         graph.reshape([subject.batch, channels, size_wh[1], size_wh[0]])
         network = core.compile_model(graph, "CPU", _hints(subject))
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"{subject.peer}: cannot be run on images: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"cannot be run on {subject.batch} images at a time: {reason}") from None
     images = np.random.default_rng(0).random((subject.batch, channels, size_wh[1], size_wh[0]), np.float32)
     return Running(lambda: network(images)[0], lambda: np.empty((0, 0, 0, 0), np.float32))  # nothing to compare
 
