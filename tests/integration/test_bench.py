@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from support.small_models import write_flat, write_tree_model
 
-from yolo9000.bench.machine import operations
+from yolo9000.bench.machine import cpu_name, operations
 from yolo9000.bench.measure import Measured, measure
 from yolo9000.bench.peers import PEERS
 from yolo9000.bench.report import Bench, plot_of
@@ -52,6 +53,21 @@ def test_another_network_is_run_at_its_own_size(tmp_path: Path) -> None:
     (tmp_path / "nano.onnx").write_bytes(b"no graph")
     with pytest.raises(ConfigError, match="cannot be run on 2 images at a time"):
         start(other)
+
+
+@pytest.mark.parametrize(
+    ("full", "name"),
+    [
+        ("Intel(R) Xeon(R) Processor", "Intel Xeon"),
+        ("Intel(R) Core(TM) i7-8550U CPU @ 1.80GHz", "Intel Core i7-8550U"),
+        ("AMD EPYC 7763 64-Core Processor", "AMD EPYC 7763 64-Core"),
+        ("Neoverse-N1", "Neoverse-N1"),
+    ],
+)
+def test_names_of_cpus_are_short(full: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    monkeypatch.setattr(Path, "read_text", lambda self: f"model name\t: {full}\n")
+    assert re.fullmatch(rf"{re.escape(name)}, [1-9]\d* cores", cpu_name())
 
 
 def test_subjects_run_in_processes_of_their_own_and_failures_are_reported(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def cpu_name() -> str:
     """The CPU and how much of it this process may use."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {available_cores()} cores"
+    name = re.sub(r"\((R|TM)\)|\s+(CPU|Processor)\b.*", "", models[0]) if models else platform.machine()
+    return f"{name}, {available_cores()} cores"
 
 
 def gemm_peaks(threads: int, rounds: int = 5) -> dict[str, float]:

@@ -46,9 +46,9 @@ def stretch(
 
 
 def fit(
-    images: Sequence[Pixels], network_wh: tuple[int, int], resize_mode: ResizeMode = "letterbox"
+    images: Sequence[np.ndarray], network_wh: tuple[int, int], resize_mode: ResizeMode = "letterbox"
 ) -> Float32[np.ndarray, "n 3 h2 w2"]:
-    """The network's input: the fitted images, channels (R, G, B) first, in [0, 1]."""
+    """The network's input: the fitted images (h, w, 3) of any sizes, channels (R, G, B) first, in [0, 1]."""
     fitted = np.empty((len(images), 3, network_wh[1], network_wh[0]), np.float32)
     for image, channels_first in zip(images, fitted, strict=True):
         (stretch if resize_mode == "stretch" else letterbox)(image, network_wh, channels_first.transpose(1, 2, 0))

@@ -40,7 +40,7 @@ def resize(
     values = image.reshape(height, 3 * width)
     unit = np.float32(255 if image.dtype == np.uint8 else 1)
     result = np.empty((new_height, new_width, 3), np.float32) if out is None else out
-    for start in range(0, new_height, STRIP):  # so small that the arrays between stay in the processor's cache
+    for start in range(0, new_height, STRIP):  # so few that the arrays between stay in the cache
         strip = slice(start, start + STRIP)
         tall = values[rows.first[strip]] * (rows.of_first[strip, None] / unit)
         tall += values[rows.second[strip]] * (rows.of_second[strip, None] / unit)
