@@ -1,38 +1,44 @@
 """How many clicks do the order and the boxes of `yolo9000 review` save? An annotator who answers from the ground truth.
 
-    python benchmarks/annotate.py DATA [--val test] [--size 416] [--batch 8] [--steps 200] [--seeds 3]
+    python benchmarks/annotate.py DATA [--val test] [--size W H] [--images 1000] [--batch 8] [--passes 1500] [--seeds 2]
 
-DATA is a data set with boxes. A detector, the bundled model with its last layer trained again, learns from the images
-that are labelled so far; then the next batch is labelled, as `review` ranks the other images with that detector (the
-first batch with the bundled model), or in random order. By hand an image costs a click, and each of its boxes one more.
-Where the detector's boxes are corrected, as `review` writes them, a click is for the image, for each box that is wrong
-(no object, another label, an IoU below 0.7) and for each object that has none. Boxes are shown from the score on that
-would have cost the fewest clicks in the batch before; the first two batches are labelled by hand. Prints how many
-clicks it takes to 90 % of the mAP50 of a training on all images, on the split of ``--val``.
+DATA is a data set with boxes. The bundled model is fine-tuned as `yolo9000 train` does on the images that are labelled
+so far; then the next batch is labelled, as `review` ranks the other images with the best detector so far (first the
+bundled model), or in random order. By hand an image costs a click, and each of its boxes one more. Where the detector's
+boxes are corrected, as `review` writes them, a click is for the image, for each box that is wrong (no object, another
+label, an IoU below 0.7) and for each object that has none. Boxes are shown from the score on that would have cost the
+fewest clicks in the batch before, at first from 0.5; a detector that does not know the classes shows none. Prints how
+many clicks it takes to 90 % of the mAP50 of a training on all images, on the split of ``--val``.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from last_layer import Image, LastLayer, Whitening, read_images
+from fine_tuned import Given, fine_tuned, fine_tuning
 
 from yolo9000 import Detector
 from yolo9000.bench.machine import cpu_name
 from yolo9000.boxes import iou
 from yolo9000.data.dataset import open_data
+from yolo9000.data.images import load_image
+from yolo9000.errors import TreeError
+from yolo9000.evaluation.evaluate import evaluate
+from yolo9000.evaluation.runner import detect_samples
+from yolo9000.io.cores import available_cores
 from yolo9000.labeling.review import MIN_SCORE, choose
 from yolo9000.labeling.teachers import tree_of
 from yolo9000.taxonomy.wordtree import WordTree
-from yolo9000.types import BoxAnnotations, Detections
+from yolo9000.types import BoxAnnotations, Detections, Sample
 
 GOAL = 0.9
 SHOWN_FROM = (*np.arange(0.25, 1, 0.05).tolist(), 1.0)  # scores; 1 shows no box
+FIRST_SHOWN_FROM = 0.5
 LEFT_AS_IT_IS, OF_THE_OBJECT = 0.7, 0.5  # IoU with the object
 
 Order = Callable[[Sequence[Detections], WordTree, int], list[int]]
@@ -54,8 +60,10 @@ def at_random(seed: int) -> Order:
     return lambda shown, tree, count: rng.permutation(len(shown))[:count].tolist()
 
 
-def clicks_by_hand(images: Iterable[Image]) -> int:
-    return sum(1 + len(image.gt) for image in images)
+def gt(sample: Sample) -> BoxAnnotations:
+    """The boxes that count."""
+    assert sample.boxes is not None
+    return sample.boxes.select(~(sample.boxes.difficult | sample.boxes.crowd))
 
 
 def clicks_to_correct(gt: BoxAnnotations, proposed: Detections, shown_from: float) -> int:
@@ -78,95 +86,115 @@ def clicks_to_correct(gt: BoxAnnotations, proposed: Detections, shown_from: floa
     return 1 + wrong + len(objects)
 
 
+@dataclass(frozen=True)
+class Progress:
+    """After a batch.
+
+    Attributes:
+        clicks: so far, where all boxes are drawn, and where those of the detector are corrected.
+        map50: of the best detector so far.
+    """
+
+    clicks: tuple[int, int]
+    map50: float
+
+
 class Simulation:
     """The annotator, and the detector that learns.
 
     Args:
-        detector: the bundled model.
-        layer: what learns.
-        train: the images to label.
-        val: what its mAP50 is measured on.
         options: of the command.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        layer: LastLayer,
-        train: Sequence[Image],
-        val: Sequence[Image],
-        options: argparse.Namespace,
-    ) -> None:
-        self._trees = tree_of(detector.head), tree_of(layer.head)
-        self._layer, self._train, self._val, self._options = layer, train, val, options
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._recipe = fine_tuning(options.data, options.size)
+        self._data = open_data(options.data, "train")
+        samples = [sample for sample in self._data.samples("fix") if sample.boxes]
+        order = np.random.default_rng(0).permutation(len(samples))[: options.images]
+        self.samples = [samples[index] for index in order]
+        val = open_data(options.data, options.val)
+        self._val = Given.of(val, [sample for sample in val.samples("fix") if sample.boxes])
+        self._classes = WordTree.from_parents([-1] * len(self._data.classes), self._data.classes, self._data.classes)
+        bundled = Detector.load(size_wh=tuple(options.size) if options.size else None)
+        try:
+            self._start, self._tree, self._shows = bundled.with_labels(self._data.classes), self._classes, True
+        except TreeError:  # it does not know all classes
+            self._start, self._tree, self._shows = bundled, tree_of(bundled.head), False
+        self._start_map50 = self._map50(self._start) if self._shows else 0.0
 
-    def score(self, images: Sequence[Image], seed: int) -> float:
-        """The mAP50 of a training on some images."""
-        self._layer.train(images, self._options.steps, seed)
-        return self._layer.map50(self._val)
+    def trained(self, samples: Sequence[Sample], seed: int) -> tuple[Detector, float]:
+        """A detector that has learnt from some samples, and its mAP50."""
+        detector = fine_tuned(self._recipe, self._data, samples, self._options.passes, seed, available_cores())
+        return detector, self._map50(detector)
 
-    def curve(self, order: Order, corrects: bool, seed: int) -> Iterator[tuple[int, float]]:
+    def _map50(self, detector: Detector) -> float:
+        pairs = detect_samples(detector, self._val)
+        return float(evaluate("val", pairs, detector.names).metrics["map50"])
+
+    def curve(self, order: Order, seed: int) -> Iterator[Progress]:
         """Clicks and mAP50 after each batch."""
-        left, labelled, clicks, shown_from = list(self._train), [], 0, 1.0
-        shown, tree = [image.shown for image in left], self._trees[0]
+        left, labelled = list(self.samples), []
+        drawn = corrected = 0
+        best, map50, tree, shows = self._start, self._start_map50, self._tree, self._shows
+        shown_from = FIRST_SHOWN_FROM
         while left:
-            chosen = order(shown, tree, self._options.batch)
-            batch = [left[index] for index in chosen]
-            if corrects and labelled:
-                costs = {
-                    score: sum(clicks_to_correct(left[index].gt, shown[index], score) for index in chosen)
-                    for score in SHOWN_FROM
-                }
-                clicks += costs[shown_from]
+            proposed = detected(best, left)
+            chosen = order(proposed, tree, self._options.batch)
+            costs = {
+                score: sum(clicks_to_correct(gt(left[i]), proposed[i], score) for i in chosen)
+                for score in (SHOWN_FROM if shows else SHOWN_FROM[-1:])
+            }
+            drawn += sum(1 + len(gt(left[i])) for i in chosen)
+            corrected += costs.get(shown_from, costs[SHOWN_FROM[-1]])
+            if shows:
                 shown_from = min(costs, key=lambda score: costs[score])
-            else:
-                clicks += clicks_by_hand(batch)
-            labelled += batch
-            left = [image for index, image in enumerate(left) if index not in set(chosen)]
-            yield clicks, self.score(labelled, seed)
-            shown, tree = list(self._layer.detect(left, MIN_SCORE)), self._trees[1]
-
-    def clicks_to(self, goal: float, order: Order, corrects: bool, seed: int) -> float:
-        """Clicks until the goal is reached, interpolated within the batch that reaches it."""
-        before = (0, 0.0)
-        for now in self.curve(order, corrects, seed):
-            if now[1] >= goal:
-                return before[0] + (now[0] - before[0]) * (goal - before[1]) / (now[1] - before[1])
-            before = now
-        return float(before[0])
+            labelled += [left[i] for i in chosen]
+            left = [sample for i, sample in enumerate(left) if i not in set(chosen)]
+            now, score = self.trained(labelled, seed)
+            if score > map50:
+                best, map50, tree, shows = now, score, self._classes, True
+            yield Progress((drawn, corrected), map50)
 
 
-def prepared(options: argparse.Namespace) -> tuple[Detector, LastLayer, list[Image], list[Image]]:
-    detector = Detector.load(size_wh=(options.size, options.size), threads=1)
-    data = open_data(options.data, "train")
-    train = list(read_images(detector, data, MIN_SCORE))
-    whitening = Whitening(train)
-    val = [whitening.apply(image) for image in read_images(detector, open_data(options.data, options.val), MIN_SCORE)]
-    return detector, LastLayer(detector, data.classes, whitening), [whitening.apply(image) for image in train], val
+def detected(detector: Detector, samples: Sequence[Sample]) -> list[Detections]:
+    """What a detector would propose, down to the scores that `review` looks at."""
+    low = detector.with_settings(conf_threshold=MIN_SCORE)
+    return [low.detect([load_image(sample.image, sample.name).pixels])[0] for sample in samples]
+
+
+def clicks_to(goal: float, curve: Iterable[Progress]) -> tuple[float, ...]:
+    """Clicks until the goal is reached, boxes drawn and corrected, interpolated within the batch that reaches it."""
+    before = Progress((0, 0), 0.0)
+    for now in curve:
+        if now.map50 >= goal:
+            part = (goal - before.map50) / (now.map50 - before.map50)
+            return tuple(was + part * (then - was) for was, then in zip(before.clicks, now.clicks, strict=True))
+        before = now
+    return before.clicks
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--val", choices=["val", "test"], default="val")
-    for name, default in (("size", 416), ("batch", 8), ("steps", 200), ("seeds", 3)):
+    parser.add_argument("--size", type=int, nargs=2)
+    for name, default in (("images", 1000), ("batch", 8), ("passes", 1500), ("seeds", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    detector, layer, train, val = prepared(options)
-    simulation = Simulation(detector, layer, train, val, options)
-    full = [simulation.score(train, seed) for seed in range(options.seeds)]
+    simulation = Simulation(options)
+    samples, seeds = simulation.samples, range(options.seeds)
+    full = [simulation.trained(samples, seed)[1] for seed in seeds]
     goal = GOAL * float(np.mean(full))
-    print(f"{cpu_name()}; {options.data.name}: {len(train):,} images, {clicks_by_hand(train):,} clicks to label all;")
+    clicks = sum(1 + len(gt(sample)) for sample in samples)
+    print(f"{cpu_name()}; {options.data.name}: {len(samples):,} images, {clicks:,} clicks to label all;")
     print(f"mAP50 with all of them {np.mean(full):.3f}, the goal is {goal:.3f}\n")
-    print("| order | boxes | " + " | ".join(f"seed {seed}" for seed in range(options.seeds)) + " | mean |")
+    print("| order | boxes | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean |")
     print("|---|---|" + "---|" * (options.seeds + 1), flush=True)
-    orders: dict[str, Callable[[int], Order]] = {"random": at_random, "review": lambda seed: reviewed}
-    for corrects in (False, True):
-        for name, order in orders.items():
-            values = [simulation.clicks_to(goal, order(seed), corrects, seed) for seed in range(options.seeds)]
-            columns = [name, "corrected" if corrects else "drawn"]
-            columns += [f"{value:.0f}" for value in [*values, float(np.mean(values))]]
+    for name, order in (("random", at_random), ("review", lambda seed: reviewed)):
+        each = [clicks_to(goal, simulation.curve(order(seed), seed)) for seed in seeds]
+        for boxes, values in zip(("drawn", "corrected"), zip(*each, strict=True), strict=True):
+            columns = [name, boxes, *(f"{value:.0f}" for value in (*values, float(np.mean(values))))]
             print("| " + " | ".join(columns) + " |", flush=True)
 
 

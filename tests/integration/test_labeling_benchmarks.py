@@ -22,22 +22,6 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("benchmarks")
-def test_boxes_lie_in_the_letterboxed_input_as_the_decoder_reads_them() -> None:
-    """Their way back, `boxes_to_image`, is the network's."""
-    from last_layer import Image, in_input
-
-    from yolo9000.inference.preprocess import boxes_to_image
-    from yolo9000.types import Detections
-
-    gt = BoxAnnotations.plain(np.array([FIRST, SECOND], np.float32), np.array([0, 1]))
-    size_wh, network_wh = (100, 50), (96, 64)
-    shown = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64), (), size_wh)
-    back = boxes_to_image(in_input(Image("a", np.empty(0), gt, size_wh, shown), network_wh), network_wh, size_wh)
-    corners = np.concatenate([back[:, :2] - back[:, 2:] / 2, back[:, :2] + back[:, 2:] / 2], axis=1)
-    np.testing.assert_allclose(corners * [*size_wh, *size_wh], [FIRST, SECOND], atol=1e-3)
-
-
-@pytest.mark.usefixtures("benchmarks")
 def test_planted_errors_are_as_many_as_asked_for_and_known() -> None:
     from label_errors import plant
 
@@ -123,6 +107,17 @@ def plain(sample: Sample) -> list[object]:
     return [sample.name, sample.boxes.boxes_xyxy.tolist(), sample.boxes.labels.tolist()]
 
 
+@pytest.mark.usefixtures("benchmarks")
+def test_clicks_are_interpolated_where_the_goal_is_reached() -> None:
+    """From 0.5 to 0.7 the goal of 0.55 is a quarter of the way: 20 + 40 / 4 and 8 + 12 / 4."""
+    from annotate import Progress, clicks_to
+
+    curve = [Progress((10, 10), 0.2), Progress((20, 8), 0.5), Progress((60, 20), 0.7), Progress((90, 30), 0.9)]
+    assert clicks_to(0.55, curve) == pytest.approx((30, 11))
+    assert clicks_to(0.1, curve) == pytest.approx((5, 5))
+    assert clicks_to(0.95, curve) == (90, 30)  # never: all of them
+
+
 @pytest.mark.battery
 @pytest.mark.usefixtures("benchmarks")
 def test_both_simulations_run(
@@ -133,11 +128,12 @@ def test_both_simulations_run(
 
     write_voc_set(tmp_path / "fruit", val=4)
     data = str(tmp_path / "fruit")
-    monkeypatch.setattr(sys, "argv", ["x", data, "--size", "96", "--steps", "2", "--batch", "4", "--seeds", "1"])
+    settings = ["--size", "96", "64", "--passes", "16"]
+    monkeypatch.setattr(sys, "argv", ["x", data, *settings, "--batch", "4", "--seeds", "1"])
     annotate.main()
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split(" | ")[:2] for line in lines[-4:]]
-    assert rows == [[f"| {order}", boxes] for boxes in ("drawn", "corrected") for order in ("random", "review")]
-    monkeypatch.setattr(sys, "argv", ["x", data, "--size", "96", "64", "--passes", "16", "--folds", "2"])
+    assert rows == [[f"| {order}", boxes] for order in ("random", "review") for boxes in ("drawn", "corrected")]
+    monkeypatch.setattr(sys, "argv", ["x", data, *settings, "--folds", "2"])
     label_errors.main()
     assert len(capsys.readouterr().out.splitlines()) == 4 + 4
