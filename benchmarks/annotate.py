@@ -37,7 +37,7 @@ from yolo9000.taxonomy.wordtree import WordTree
 from yolo9000.types import BoxAnnotations, Detections, Sample
 
 GOAL = 0.9
-SHOWN_FROM = (*np.arange(0.25, 1, 0.05).tolist(), 1.0)  # scores; 1 shows no box
+SHOWN_FROM = tuple(percent / 100 for percent in range(25, 105, 5))  # scores; 1 shows no box
 FIRST_SHOWN_FROM = 0.5
 LEFT_AS_IT_IS, OF_THE_OBJECT = 0.7, 0.5  # IoU with the object
 
@@ -142,11 +142,11 @@ class Simulation:
             proposed = detected(best, left)
             chosen = order(proposed, tree, self._options.batch)
             costs = {
-                score: sum(clicks_to_correct(gt(left[i]), proposed[i], score) for i in chosen)
-                for score in (SHOWN_FROM if shows else SHOWN_FROM[-1:])
+                score: sum(clicks_to_correct(gt(left[i]), proposed[i], score if shows else 1.0) for i in chosen)
+                for score in SHOWN_FROM
             }
             drawn += sum(1 + len(gt(left[i])) for i in chosen)
-            corrected += costs.get(shown_from, costs[SHOWN_FROM[-1]])
+            corrected += costs[shown_from]
             if shows:
                 shown_from = min(costs, key=lambda score: costs[score])
             labelled += [left[i] for i in chosen]

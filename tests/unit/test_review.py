@@ -9,7 +9,15 @@ import pytest
 from support.small_models import TREE
 
 from yolo9000.errors import ConfigError
-from yolo9000.labeling.review import NOTHING_SEEN, Choice, choices_csv, choose, excluded_names, uncertainty
+from yolo9000.labeling.review import (
+    NOTHING_SEEN,
+    Choice,
+    choices_csv,
+    choose,
+    excluded_names,
+    expected_clicks,
+    uncertainty,
+)
 
 
 def record(*boxes: tuple[str, float]) -> dict[str, Any]:
@@ -30,6 +38,13 @@ def test_what_was_not_seen_before_comes_before_what_was() -> None:
     assert first == Choice(0, 0.5, 1.0)
     assert second.uncertainty == pytest.approx(0.2)
     assert (second.novelty, third.novelty) == (1.0, 0.0)
+
+
+def test_what_is_learnt_counts_for_each_click() -> None:
+    """Four boxes at .8: .8 errors in 1 + 3.2 clicks, .19 each; one at .5: .5 in 1.5; nothing seen: .25 in 1."""
+    records = [record(*[("n4", 0.8)] * 4), record(("n6", 0.5)), record()]
+    assert [expected_clicks(one["boxes"]) for one in records] == pytest.approx([4.2, 1.5, 1.0])
+    assert [choice.index for choice in choose(records, TREE, 3)] == [1, 2, 0]
 
 
 def test_a_cousin_is_less_new_than_a_stranger() -> None:

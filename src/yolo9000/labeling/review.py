@@ -1,7 +1,8 @@
 """Which images to label next: those whose labels would teach a detector most.
 
 An image is worth labelling where the detector is unsure (of an object, or of its label) and where it shows something
-that no image chosen before shows. Images are chosen one after the other by the product of the two.
+that no image chosen before shows. Images are chosen one after the other by the product of the two for each click that
+they are expected to take.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from yolo9000.io.documents import parse_csv
 from yolo9000.io.files import read_text
 from yolo9000.taxonomy.wordtree import WordTree
 
-__all__ = ["MIN_SCORE", "Choice", "choices_csv", "choose", "excluded_names", "uncertainty"]
+__all__ = ["MIN_SCORE", "Choice", "choices_csv", "choose", "excluded_names", "expected_clicks", "uncertainty"]
 
 MIN_SCORE = 0.05
 """Boxes below this are noise."""
@@ -48,7 +49,7 @@ def uncertainty(boxes: Sequence[Mapping[str, Any]]) -> float:
     """How unsure a detector is of an image: of how many of its boxes it is wrong on average.
 
     The sum over the boxes of min(score, 1 - score). The score is objectness x P(label), so doubt about the object and
-    about its label both count. A sum, since an image with many objects teaches more, and takes as many clicks more.
+    about its label both count. A sum, since an image with many objects teaches more.
 
     Example:
         >>> uncertainty([{"score": 0.5}, {"score": 0.95}])
@@ -58,6 +59,16 @@ def uncertainty(boxes: Sequence[Mapping[str, Any]]) -> float:
         return NOTHING_SEEN
     scores = [float(box["score"]) for box in boxes]
     return round(sum(min(score, 1 - score) for score in scores), 9)
+
+
+def expected_clicks(boxes: Sequence[Mapping[str, Any]]) -> float:
+    """How many clicks an image takes on average: one for itself, and one for each of its objects.
+
+    Example:
+        >>> expected_clicks([{"score": 0.5}, {"score": 0.75}])
+        2.25
+    """
+    return 1.0 + sum(float(box["score"]) for box in boxes)
 
 
 def choose(records: Sequence[Mapping[str, Any]], tree: WordTree, count: int) -> list[Choice]:
@@ -74,12 +85,13 @@ def choose(records: Sequence[Mapping[str, Any]], tree: WordTree, count: int) -> 
         return []
     seen = np.stack([_shown(records[index]["boxes"], tree) for index in readable])
     unsure = np.array([uncertainty(records[index]["boxes"]) for index in readable])
+    useful = unsure / [expected_clicks(records[index]["boxes"]) for index in readable]
     novelty = np.ones(len(readable))
     left = np.ones(len(readable), bool)
     choices: list[Choice] = []
     while len(choices) < min(count, len(readable)):
         # A small part of the sum keeps an order among images that show nothing new.
-        value = np.where(left, unsure * (novelty + 1e-3), -1)
+        value = np.where(left, useful * (novelty + 1e-3), -1)
         best = int(value.argmax())
         choices.append(Choice(readable[best], float(unsure[best]), float(novelty[best])))
         left[best] = False
