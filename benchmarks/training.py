@@ -39,7 +39,7 @@ from yolo9000.training.loader import keep_memory
 from yolo9000.training.optimizer import make_optimizer
 from yolo9000.training.recipe import OptimizerSettings
 from yolo9000.training.tasks.detection import targets_of
-from yolo9000.types import BoxAnnotations
+from yolo9000.types import NO_SOFT_LABEL, BoxAnnotations
 
 BOXES = 5  # of an image
 CONTENDERS = ("plain", "channels last", "ours", "compiled")
@@ -66,7 +66,9 @@ def random_batch(setting: Setting, classes: int) -> Batch:
     images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     nothing = tuple(() for _ in boxes)
     indices = tuple(range(count))
-    return Batch(images, tuple(boxes), nothing, tuple(map(str, indices)), indices, tuple(0 for _ in boxes))
+    names = tuple(map(str, indices))
+    soft = (NO_SOFT_LABEL,) * count
+    return Batch(images, tuple(boxes), nothing, names, indices, exhaustive=(None,) * count, soft=soft)
 
 
 def trainer(contender: str, setting: Setting) -> Callable[[], None]:
