@@ -50,8 +50,9 @@ def fit(
 ) -> Float32[np.ndarray, "n 3 h2 w2"]:
     """The network's input: the fitted images (h, w, 3) of any sizes, channels (R, G, B) first, in [0, 1]."""
     fitted = np.empty((len(images), 3, network_wh[1], network_wh[0]), np.float32)
+    fit_one = stretch if resize_mode == "stretch" else letterbox
     for image, channels_first in zip(images, fitted, strict=True):
-        (stretch if resize_mode == "stretch" else letterbox)(image, network_wh, channels_first.transpose(1, 2, 0))
+        fit_one(image, network_wh, channels_first.transpose(1, 2, 0))
     return fitted
 
 

@@ -137,10 +137,9 @@ def _opened(target: Path | str | int, name: str, max_pixels: int, missing: int =
     with reading(name, "cannot be read as a video"):
         capture = _capture(target)
         try:
-            if not capture.isOpened() and missing:
-                raise one_line(name, f"truncated video: the last {missing:,} bytes are missing, the index among them")
             if not capture.isOpened():
-                raise one_line(name, "cannot be opened as a video, a stream or a camera")
+                cut = f"truncated video: the last {missing:,} bytes are missing, the index among them"
+                raise one_line(name, cut if missing else "cannot be opened as a video, a stream or a camera")
             size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
             check_pixels(size, name, max_pixels)
             yield capture

@@ -75,7 +75,7 @@ def optimizer_tensors(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`.
+    """The inverse of `optimizer_tensors`, in place.
 
     A fused optimizer reads a parameter and its state in the order of memory, so both must lie in it alike.
     """
