@@ -21,8 +21,8 @@ from PIL import Image
 from yolo9000 import Detector
 from yolo9000.bench.machine import cpu_name
 from yolo9000.checkpoints.bundled import BUNDLED
-from yolo9000.inference.engines import available_cores
 from yolo9000.inference.pipeline import in_parallel
+from yolo9000.io.cores import available_cores
 
 
 def write_photographs(folder: Path, count: int) -> None:

@@ -24,10 +24,10 @@ from yolo9000.architectures.head import Head
 from yolo9000.bench.machine import cpu_name
 from yolo9000.evaluation.figures import Figure
 from yolo9000.inference.decode import decode
-from yolo9000.inference.engines import available_cores
 from yolo9000.inference.head_output import Candidates, HeadOutput, LazyClassLogits
 from yolo9000.inference.settings import DetectionSettings
 from yolo9000.inference.suppress import LabelledBoxes, remaining
+from yolo9000.io.cores import available_cores
 from yolo9000.taxonomy.wordtree import WordTree
 
 CHILDREN, ANCHORS, CHANNELS, GRID_HW = 5, 3, 1024, (17, 17)
@@ -76,7 +76,7 @@ def suppression(boxes: int, labels: int) -> float:
     return 1e3 * seconds(lambda: remaining(candidates, labelled, DetectionSettings()))
 
 
-def detection(size: int = 416, batch: int = 1, threads: int | None = None) -> float:
+def detection(size: int = 384, batch: int = 1, threads: int | None = None) -> float:
     """Milliseconds an image with the bundled model."""
     detector = Detector.load(size_wh=(size, size), threads=threads)
     images = [np.random.default_rng(i).integers(0, 256, (480, 640, 3), dtype=np.uint8) for i in range(batch)]
@@ -161,9 +161,9 @@ def growths(quick: bool) -> dict[str, dict[str, Growth]]:
             f"{labels} labels": [(n, suppression(n, labels)) for n in (100, 1_000, 3_000, 10_000)] for labels in (1, 80)
         },
         "class rows, MB, by classes": {"float32": [(k, ANCHORS * k * CHANNELS * 4 / 2**20) for k in classes]},
-        "bundled model, ms an image, by size": {"batch 1": [(s, detection(size=s)) for s in (224, 320, 416, 512, 608)]},
-        "bundled model, ms an image, by batch": {"416": [(b, detection(batch=b)) for b in (1, 2, 4, 8)]},
-        "bundled model, ms an image, by threads": {"416": [(t, detection(threads=t)) for t in cores]},
+        "bundled model, ms an image, by size": {"batch 1": [(s, detection(size=s)) for s in (192, 288, 384, 480, 576)]},
+        "bundled model, ms an image, by batch": {"384": [(b, detection(batch=b)) for b in (1, 2, 4, 8)]},
+        "bundled model, ms an image, by threads": {"384": [(t, detection(threads=t)) for t in cores]},
         "training step, s, by classes": {"tiny-yolov2": [(k, steps[k][0]) for k in trained]},
         "training, peak MB, by classes": {"tiny-yolov2": [(k, steps[k][1]) for k in trained]},
     }

@@ -32,7 +32,7 @@ from yolo9000.architectures.surgery import initial_model, with_classes
 from yolo9000.architectures.torch import Network
 from yolo9000.architectures.zoo import BUILT_IN
 from yolo9000.data.batching import Batch
-from yolo9000.inference.engines import available_cores
+from yolo9000.io.cores import available_cores
 from yolo9000.losses.region import region_loss
 from yolo9000.losses.settings import LossSettings
 from yolo9000.training.loader import keep_memory

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from yolo9000.checkpoints.model import LoadedModel
 
-SIZE = 416  # of the input, pixels
+SIZE = 384  # of the input, pixels
 
 
 def taps(model: LoadedModel) -> tuple[int, ...]:

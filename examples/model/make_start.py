@@ -14,22 +14,26 @@ anchors of one ``[region]`` layer at stride 16. What each anchor takes over:
 YOLOX finds an object also from cells that its centre does not lie in; a ``[region]`` layer can only place the centre in
 the cell. Hidden channels tell how far outside of the cell the centre lies, and lower the objectness there.
 
-EfficientNet-Lite0's class rows, reduced to 512 channels, become those of ImageNet's classes; they read the mean over a
-window of 7x7 cells: 224 pixels, as in the classifier's training. A node above them begins with the mean of what is
-below it. Nothing is trained here; ``fit_classes.py`` fits the class rows. What comes first in the table is what both
-networks computed before; from the row that the metadata call ``first_trained`` on it is what is trained.
+EfficientNet-Lite0 has learned from images of 224 pixels, and names what is much larger less well: it reads the image at
+two thirds of its size, which its first convolution computes (`_at_two_thirds`). Its class rows, reduced to 512
+channels, become those of ImageNet's classes; they read the mean over a window of 5x5 cells of 48 pixels. A node above
+them begins with the mean of what is below it.
+
+Nothing is trained here; ``fit_classes.py`` fits the class rows. What comes first in the table is what both networks
+computed before; from the row that the metadata call ``first_trained`` on it is what is trained.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from yolox import LEVELS, SHA256, Rows, YoloxNano
 
-from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Region, Reorg, Route, Upsample
+from yolo9000.architectures.layers import Architecture, AvgPool, Conv, Layer, Region, Reorg, Route, Upsample
 from yolo9000.architectures.weights import ConvParameters, Model, fold_batch_norm
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import read_checkpoint, write_checkpoint
@@ -37,7 +41,7 @@ from yolo9000.errors import YoloError
 from yolo9000.taxonomy.files import read_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
-SIZE = 416
+SIZE = 384
 ANCHORS = ((1.75, 1.75), (5.0, 5.0), (13.75, 13.75))  # cells of 16 pixels
 STRIDES = (8, 16, 32)
 BRANCH = 64  # channels of a branch of YOLOX-Nano
@@ -46,7 +50,8 @@ CLASSIFIER = 512  # channels of EfficientNet-Lite0 in the head
 SMALL_SCALE = 4.0  # swish(4 x) / 4 is nearly x above zero
 STEEPNESS = 5.0  # sigmoid(5 (x - 1/2)) is nearly x between 0 and 1
 OUTSIDE = (4.0, 2.0, 1.0)  # what the objectness' logit loses by level for each cell that the centre lies outside
-WINDOW = 7  # cells of stride 32: side of the square over which class features are averaged
+WINDOW = 5  # cells of stride 48: side of the square over which class features are averaged
+TWO_THIRDS = np.array([[2, 1, 0, 0, 0], [0, 1, 2, 0, 0], [0, 0, 0, 2, 1]], np.float32) / 3  # from five pixels to three
 
 # Where the head's channels come from, and where they begin. "outside" is computed of all before it.
 FIRST = {"reg1": 0, "cls1": 64, "reg2": 128, "cls2": 192, "reg0": 256, "cls0": 320, "classifier": 384, "outside": 896}
@@ -75,12 +80,24 @@ def _plain(filters: int, size: int = 1, groups: int = 1, activation: str = "line
 
 
 def _add_classifier(table: Rows, model: Model, image: int) -> int:
-    """EfficientNet-Lite0 up to the convolution that widens to 1,280 channels."""
+    """EfficientNet-Lite0 up to the convolution that widens to 1,280 channels, at two thirds of the image's size."""
     end = next(i for i, row in enumerate(model.architecture.layers) if isinstance(row, AvgPool)) - 1
+    normalize, stem, *others = zip(model.architecture.layers[:end], model.parameters[:end], strict=True)
     last = image
-    for row, params in zip(model.architecture.layers[:end], model.parameters[:end], strict=True):
+    for row, params in (normalize, _at_two_thirds(*stem), *others):
         last = table.add(row, params, last)
     return last
+
+
+def _at_two_thirds(row: Layer, params: ConvParameters | None) -> tuple[Conv, ConvParameters]:
+    """A 3x3 convolution of stride 2 after the image is made smaller, by the mean of areas: one of 5x5 and stride 3.
+
+    Three pixels of the smaller image cover five of the image, and its steps of two are steps of three.
+    """
+    assert isinstance(row, Conv)
+    assert params is not None
+    weights = np.einsum("oikl,ky,lx->oiyx", params.weights, TWO_THIRDS, TWO_THIRDS).astype(np.float32)
+    return replace(row, size=5, stride=3, end_padding=2), replace(params, weights=weights)
 
 
 def _add_head(table: Rows, yolox: YoloxNano, made: dict[str, int], classifier: Model, last: int) -> None:
@@ -108,7 +125,7 @@ def _add_class_features(table: Rows, classifier: Model, last: int) -> int:
     table.add(_plain(CLASSIFIER), ConvParameters(basis[:, :, None, None], np.zeros(CLASSIFIER, np.float32)))
     mean = np.full((CLASSIFIER, 1, WINDOW, WINDOW), WINDOW**-2, np.float32)
     table.add(_plain(CLASSIFIER, WINDOW, CLASSIFIER), ConvParameters(mean, np.zeros(CLASSIFIER, np.float32)))
-    return table.add(Upsample(2))
+    return table.add(Upsample(3))
 
 
 def reduced_rows(classifier: Model) -> tuple[np.ndarray, np.ndarray]:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
 from yolo9000 import Detector
 from yolo9000.data.dataset import DataSet, open_data
 from yolo9000.data.images import load_image
+from yolo9000.evaluation.classification import accuracy_by_depth, top_k_accuracy
 from yolo9000.evaluation.evaluate import evaluate
-from yolo9000.evaluation.runner import detect_samples, image_level_scores
+from yolo9000.evaluation.runner import detect_samples
 from yolo9000.evaluation.scored import Scored, collect
 from yolo9000.evaluation.tree_paths import Lineage
 from yolo9000.evaluation.tree_severity import localize
@@ -60,12 +61,17 @@ def labelled(folder: Path) -> DataSet:
 
 def print_image_level(detector: Detector, data: DataSet, tree: WordTree) -> None:
     """What the best box of each image says it shows."""
-    scores = image_level_scores(detector, data)
-    print(f"| imagenette: the label of the best box, of {len(data.classes):,} classes | top-1 | top-5 |\n|---|---|---|")
-    print(f"| the class | {scores['top1']:.3f} | {scores['top5']:.3f} |")
-    print(f"| the node above it | {one_above(detector, data, tree):.3f} | |")
-    for depth in (2, 1, 0):
-        print(f"| the same, cut at depth {depth} | {scores[f'top1_depth_{depth}']:.3f} | |")
+    nodes = np.array([tree.find(name) for name in data.classes])
+    samples = list(data.samples())
+    images = (load_image(sample.image, sample.name).pixels for sample in samples)
+    scores = np.concatenate([detector.best_scores([image], nodes) for image in images])
+    gts = np.array([sample.image_labels[0] for sample in samples])
+    answered, labels = nodes[scores.argmax(1)], nodes[gts]
+    print(f"| imagenette: the label of the best box, of {len(nodes):,} classes | top-1 | top-5 |\n|---|---|---|")
+    print(f"| the class | {top_k_accuracy(scores, gts):.3f} | {top_k_accuracy(scores, gts, 5):.3f} |")
+    print(f"| the node above it | {one_above(answered, labels, tree):.3f} | |")
+    for depth, fraction in reversed(list(enumerate(accuracy_by_depth(answered, labels, tree)))[:3]):
+        print(f"| the same, cut at depth {depth} | {fraction:.3f} | |")
     right, persons = answers(detector, data, tree)
     print(f"\n{len(right)} of these images have a prediction that scores {CONFIDENT} or more;", end=" ")
     print(f"the best one is correct in {right.mean():.3f}.", end=" ")
@@ -73,15 +79,10 @@ def print_image_level(detector: Detector, data: DataSet, tree: WordTree) -> None
     print(f"of the others {right[~persons].mean():.3f} are correct")
 
 
-def one_above(detector: Detector, data: DataSet, tree: WordTree) -> float:
-    """The fraction of images whose best class is below the node above their label, or is that node."""
-    nodes = np.array([tree.find(name) for name in data.classes])
-    right = []
-    for sample in data.samples():
-        best = detector.best_scores([load_image(sample.image, sample.name).pixels], nodes)[0].argmax()
-        path = tree.path(int(nodes[sample.image_labels[0]]))
-        right.append(path[max(len(path) - 2, 0)] in tree.path(int(nodes[best])))
-    return float(np.mean(right))
+def one_above(answered: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"], tree: WordTree) -> float:
+    """The fraction of answers that are the node above the label, or below that node."""
+    above = np.where(tree.parents[labels] < 0, labels, tree.parents[labels])
+    return float(Lineage.of(tree).above(above, answered).mean())
 
 
 def answers(detector: Detector, data: DataSet, tree: WordTree) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:

@@ -1,6 +1,6 @@
 """Run the bundled model over images with image-level labels once, and keep what its last layer reads.
 
-    python features.py DATA FEATURES.npz [--split train] [--size 224] [--per-class 60]
+    python features.py DATA FEATURES.npz [--split train] [--size 288] [--per-class 60]
 
 DATA is any data set with one image-level label an image. Features are the mean and the maximum over the image of the
 channels that the class rows are multiplied with. FEATURES.npz holds ``features`` (n, 2 x channels), ``labels`` (n,) and
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--split", choices=["train", "val"], default="train")
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--size", type=int, default=288)
     parser.add_argument("--per-class", type=int, default=60)
     options = parser.parse_args()
     detector = Detector.load(size_wh=(options.size, options.size))

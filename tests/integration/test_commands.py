@@ -291,7 +291,7 @@ class TestPredict:
             (["--conf-threshold", "1.5"], "--conf-threshold: must be less than 1, got 1.5"),
             (["--nms-iou", "-1"], "--nms-iou: must be at least 0, got -1.0"),
             (["--max-detections", "0"], "--max-detections: must be at least 1, got 0"),
-            (["--size", "50"], "--size: must be multiples of 8, got 50x50"),
+            (["--size", "50"], "--size: must be multiples of 8, got 50x50 (nearest: 48x48)"),
             (["--size", "64x"], "--size: must be an integer or WIDTHxHEIGHT, got '64x'"),
             (["--size", "0"], "--size: must be an integer or WIDTHxHEIGHT, got '0'"),
             (["--batch", "0"], "--batch: must be at least 1, got 0"),

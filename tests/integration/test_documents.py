@@ -39,7 +39,7 @@ SMALL = ["epochs=1", "batch=4", "accumulate=1", "workers=0", "network.width=0.05
 SMALL_CLASSIFIER = [*SMALL, "network.size=32", "augment.min_crop=32", "augment.max_crop=40"]
 SMALL_DETECTOR = [*SMALL, "network.size=[96,64]"]
 ADDED = {
-    "fine-tune": ["minutes=none", "epochs=1", "workers=0", "batch=8", "optimizer.burn_in=1", "network.size=[160,128]"],
+    "fine-tune": ["minutes=none", "epochs=1", "workers=0", "batch=8", "optimizer.burn_in=1", "network.size=[192,96]"],
     "imagenet-224": SMALL_CLASSIFIER,
     "imagenet-448": SMALL_CLASSIFIER,
     "small-detector": SMALL_DETECTOR,

@@ -92,7 +92,7 @@ def test_detectors_learn_the_planted_annotations_and_not_those_of_the_files(tmp_
     data = open_data(tmp_path / "fruit", "train")
     rng = np.random.default_rng(0)
     planted = [plant(sample, len(data.classes), 1.0, rng).sample for sample in data.samples()]
-    recipe = fine_tuning(tmp_path / "fruit", (96, 64))
+    recipe = fine_tuning(tmp_path / "fruit", (192, 96))
     with join_world("cpu") as world:
         task = prepare_task(recipe, TrainingData(Given.of(data, planted), None), world)
     learnt, wrong, right = (
@@ -128,7 +128,7 @@ def test_both_simulations_run(
 
     write_voc_set(tmp_path / "fruit", val=4)
     data = str(tmp_path / "fruit")
-    settings = ["--size", "96", "64", "--passes", "16"]
+    settings = ["--size", "192", "96", "--passes", "16"]
     monkeypatch.setattr(sys, "argv", ["x", data, *settings, "--batch", "4", "--seeds", "1"])
     annotate.main()
     lines = capsys.readouterr().out.splitlines()

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -161,6 +162,23 @@ def test_the_mean_of_four_cells_is_exact_above_zero() -> None:
     cells = np.array([[1.0, 5.0], [3.0, 6.0], [2.0, 7.0], [2.0, 8.0]])  # means 2 and 6.5
     x = params.weights[:, :, 0, 0] @ cells.reshape(-1)
     np.testing.assert_allclose(x / (1 + np.exp(-x)) / make_start.SMALL_SCALE, [2, 6.5], atol=0.02)
+
+
+def test_a_convolution_makes_its_image_smaller_first() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((48, 72, 3)).astype(np.float32)
+    smaller = cv2.resize(image, (48, 32), interpolation=cv2.INTER_AREA)
+    kernels = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    params = make_start.ConvParameters(kernels, np.zeros(4, np.float32))
+    row, larger = make_start._at_two_thirds(Conv(4, 3, 2, padding=0, end_padding=1), params)
+
+    def convolved(x: np.ndarray, weights: np.ndarray, stride: int, end: int) -> torch.Tensor:
+        padded = np.pad(x.transpose(2, 0, 1)[None], ((0, 0), (0, 0), (0, end), (0, end)))
+        return torch.nn.functional.conv2d(torch.from_numpy(padded), torch.from_numpy(weights), stride=stride)
+
+    ours, expected = convolved(image, larger.weights, row.stride, row.end_padding), convolved(smaller, kernels, 2, 1)
+    assert ours.shape == (1, 4, 16, 24)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_focus_is_a_convolution_of_six_by_six() -> None:

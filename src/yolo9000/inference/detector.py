@@ -507,5 +507,6 @@ def _checked_size(size_wh: tuple[int, int], model: LoadedModel) -> tuple[int, in
     if size_wh == model.network_wh:  # a network of Darknet may have any size of its own
         return size_wh
     if width < stride or height < stride or width % stride or height % stride:
-        raise ConfigError(f"must be multiples of {stride}, got {width}x{height}", argument="size")
+        nearest = "x".join(str(max(1, round(side / stride)) * stride) for side in size_wh)
+        raise ConfigError(f"must be multiples of {stride}, got {width}x{height} (nearest: {nearest})", argument="size")
     return width, height
