@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ import cv2
 import numpy as np
 from feature_cache import SIZE, taps
 
-from yolo9000.architectures.onnx import build_onnx
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import read_checkpoint
+from yolo9000.training.features import frozen_engine
 
 SHARD = 256
 GREY = 127  # what letterboxing fills up with
@@ -28,28 +29,16 @@ SCALES = (0.45, 1.8)  # of the longer side against the input
 ASPECT, HUE, SATURATION, EXPOSURE = 0.15, 8.0, 0.4, 0.4
 
 
-class FrozenLayers:
-    """The frozen layers in OpenVINO, one image at a time on one thread."""
+def frozen_layers(model: LoadedModel) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """The frozen layers as a function of an image of the input's size, BGR: the taps' outputs, each (C, h, w)."""
+    assert model.weights is not None
+    engine = frozen_engine("openvino", model.weights, taps(model), "float32", threads=1)
 
-    def __init__(self, model: LoadedModel) -> None:
-        import openvino as ov
-
-        assert model.weights is not None
-        outputs = tuple((f"tap{position}", row) for position, row in enumerate(taps(model)))
-        data = build_onnx(model.weights, outputs).SerializeToString()
-        core = ov.Core()
-        network = core.read_model(data)
-        network.reshape([1, 3, SIZE, SIZE])
-        self.outputs = [name for name, _ in outputs]
-        self.compiled = core.compile_model(
-            network, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-        )
-
-    def __call__(self, image: np.ndarray) -> list[np.ndarray]:
-        """The taps' outputs, each (C, h, w), of an image of the input's size, BGR."""
+    def outputs(image: np.ndarray) -> list[np.ndarray]:
         x = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
-        result = self.compiled([x])
-        return [result[name][0] for name in self.outputs]
+        return [one[0] for one in engine.run(x)]
+
+    return outputs
 
 
 def jitter(image: np.ndarray, rng: np.random.Generator | None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -96,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
-    frozen = FrozenLayers(read_checkpoint(options.checkpoint))
+    frozen = frozen_layers(read_checkpoint(options.checkpoint))
     files = [json.loads(line)["file"] for line in options.boxes.read_text().splitlines()]
     jobs = [(file, draw) for draw in range(options.draws) for file in files]
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -107,7 +96,12 @@ def main() -> None:
             print(listing.name, f"{min(start + SHARD, len(jobs)):,} of {len(jobs):,}", flush=True)
 
 
-def _write_shard(listing: Path, frozen: FrozenLayers, options: argparse.Namespace, jobs: list[tuple[str, int]]) -> None:
+def _write_shard(
+    listing: Path,
+    frozen: Callable[[np.ndarray], list[np.ndarray]],
+    options: argparse.Namespace,
+    jobs: list[tuple[str, int]],
+) -> None:
     maps, entries = [], []
     for file, draw in jobs:
         rng = None if options.plain else np.random.default_rng([options.seed, draw, zlib.crc32(file.encode())])

@@ -218,7 +218,7 @@ def test_a_cache_takes_a_quarter_of_the_free_memory(
     ("network_wh", "image_wh", "expected"),
     [
         ((416, 416), (500, 500), (416, 416)),
-        ((416, 416), (640, 480), (480, 352)),  # the root of 416^2 x 4/3 is 480.4, of 416^2 x 3/4 360.3
+        ((416, 416), (640, 480), (480, 384)),  # 480.4, 360.3; 480 x 352 would show 469 x 352
         ((416, 416), (500, 1000), (288, 576)),  # 294.2, 588.3
         ((416, 416), (9000, 1000), (736, 256)),  # as for 3: 720.5, 240.2
         ((72, 48), (10, 1000), (32, 96)),  # as for 1/3: 33.9, 101.8
@@ -230,6 +230,12 @@ def test_a_size_for_images(
     network_wh: tuple[int, int], image_wh: tuple[float, float], expected: tuple[int, int]
 ) -> None:
     assert size_for_images(network_wh, image_wh, 32) == expected
+
+
+def test_a_size_in_coarse_steps_shows_most_of_what_it_should() -> None:
+    """443.4 x 332.6 is wanted. 480 x 384 shows 480 x 360, 1.17 times as many pixels; 384 x 288 0.75 times as many."""
+    assert size_for_images((384, 384), (640, 480), 96) == (480, 384)
+    assert size_for_images((384, 384), (480, 640), 96) == (384, 480)
 
 
 def test_what_training_starts_with_is_evaluated_and_kept_if_nothing_is_better(

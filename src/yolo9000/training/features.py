@@ -19,14 +19,14 @@ from torch import Tensor
 
 from yolo9000.architectures.onnx import build_onnx
 from yolo9000.architectures.torch import Network
-from yolo9000.architectures.weights import fold_batch_norm
+from yolo9000.architectures.weights import Model, fold_batch_norm
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.data.batching import Batch, Example, batch_of, blank_images
 from yolo9000.errors import EngineError
-from yolo9000.inference.engines import Engine, Precision, choose_engine, start_engine
+from yolo9000.inference.engines import Engine, EngineName, Precision, choose_engine, start_engine
 from yolo9000.training.loader import LoadedPart, SampleRequest
 
-__all__ = ["CachePlan", "FeatureCache"]
+__all__ = ["CachePlan", "FeatureCache", "frozen_engine"]
 
 Key = tuple[int, int, tuple[int, int]]
 
@@ -142,8 +142,9 @@ class FeatureCache:
         name = choose_engine() if self._device.type == "cpu" else "torch"
         if name == "torch":
             return self._in_torch
+        precision: Precision = "bfloat16" if self._precision is torch.bfloat16 else "float32"
         try:
-            engine = _frozen_engine(name, self._network, self.layers, self._precision, self._threads)
+            engine = frozen_engine(name, self._network.to_model(), self.layers, precision, self._threads)
         except EngineError as error:
             if error.argument != "precision":
                 raise
@@ -181,18 +182,25 @@ class FeatureCache:
             self._folder.rmdir()
 
 
-def _frozen_engine(
-    name: str, network: Network, layers: Collection[int], precision: torch.dtype, threads: int
+def frozen_engine(
+    name: EngineName, model: Model, layers: Collection[int], precision: Precision, threads: int
 ) -> Engine:
     """An engine whose outputs are those of some layers, in their order, each (N, C, h, w).
+
+    Args:
+        name: of the engine.
+        model: the network; only what those layers need is computed.
+        layers: their indices.
+        precision: what to compute in.
+        threads: number of CPU threads.
 
     Raises:
         EngineError: the engine cannot compute in the precision.
     """
-    architecture = network.architecture
+    architecture = model.architecture
     outputs = [(f"output{index}", index) for index in layers]
-    graph = build_onnx(fold_batch_norm(network.to_model()), outputs).SerializeToString()
-    model = LoadedModel(
+    graph = build_onnx(fold_batch_norm(model), outputs).SerializeToString()
+    loaded = LoadedModel(
         names=(),
         tree=None,
         head=None,
@@ -200,5 +208,4 @@ def _frozen_engine(
         stride=architecture.size_multiple(),
         graph=graph,
     )
-    computed: Precision = "bfloat16" if precision is torch.bfloat16 else "float32"
-    return start_engine(name, model, precision=computed, threads=threads)
+    return start_engine(name, loaded, precision=precision, threads=threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil, floor, log, prod
 
 import numpy as np
 from jaxtyping import Int64
@@ -74,20 +75,28 @@ def usual_size(recipe: Recipe) -> tuple[float, float]:
 
 
 def size_for_images(network_wh: tuple[int, int], image_wh: tuple[float, float], multiple: int) -> tuple[int, int]:
-    """An input for images of a size: in their proportions, with about as many pixels as the network has.
+    """An input for images of a size: one that shows them with about as many pixels as the network has.
 
-    Small images are enlarged by `MAX_ENLARGED` at most: more takes time and shows nothing more.
+    Of the sizes around the wanted one, it is that which comes nearest to it and leaves least of the input empty. Small
+    images are enlarged by `MAX_ENLARGED` at most: more takes time and shows nothing more.
 
     >>> size_for_images((416, 416), (640, 480), 32)
-    (480, 352)
+    (480, 384)
     >>> size_for_images((416, 416), (224, 224), 32)
     (288, 288)
     """
     image_pixels = image_wh[0] * image_wh[1]
     pixels = min(network_wh[0] * network_wh[1], MAX_ENLARGED**2 * image_pixels)
     aspect = min(max(image_wh[0] / image_wh[1], 1 / MAX_ASPECT), MAX_ASPECT)
-    width, height = (max(1, round((pixels * ratio) ** 0.5 / multiple)) * multiple for ratio in (aspect, 1 / aspect))
-    return width, height
+    wanted = (pixels * aspect) ** 0.5, (pixels / aspect) ** 0.5
+
+    def cost(size_wh: tuple[int, int]) -> float:
+        shown = min(side / length for side, length in zip(size_wh, wanted, strict=True)) ** 2  # of the wanted pixels
+        empty = prod(size_wh) / (shown * pixels)
+        return abs(log(shown)) + log(empty)
+
+    widths, heights = ({max(1, floor(side / multiple)), ceil(side / multiple)} for side in wanted)
+    return min(((w * multiple, h * multiple) for w in sorted(widths) for h in sorted(heights)), key=cost)
 
 
 def named_architecture(settings: NetworkSettings, start: str | None = None) -> Architecture:
