@@ -232,7 +232,7 @@ def test_a_size_for_images(
     assert size_for_images(network_wh, image_wh, 32) == expected
 
 
-def test_a_size_in_coarse_steps_shows_most_of_what_it_should() -> None:
+def test_an_input_in_coarse_steps() -> None:
     """443.4 x 332.6 is wanted. 480 x 384 shows 480 x 360, 1.17 times as many pixels; 384 x 288 0.75 times as many."""
     assert size_for_images((384, 384), (640, 480), 96) == (480, 384)
     assert size_for_images((384, 384), (480, 640), 96) == (384, 480)
