@@ -17,7 +17,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from feature_cache import SIZE, taps
+from feature_cache import taps
+from make_start import SIZE
 
 from yolo9000.checkpoints.model import LoadedModel
 from yolo9000.checkpoints.safetensors import read_checkpoint

@@ -14,19 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from make_start import SIZE
 from torch import Tensor
 
 from yolo9000.checkpoints.model import LoadedModel
-
-SIZE = 384  # of the input, pixels
 
 
 def taps(model: LoadedModel) -> tuple[int, ...]:
     """The frozen layers that trained layers read, in order."""
     assert model.weights is not None
-    first, inputs = int(model.trained["first_trained"]), model.weights.architecture.inputs()
-    read = {source for sources in inputs[first:] for source in sources}
-    return tuple(sorted(source for source in read if 0 <= source < first))
+    return model.weights.architecture.cached_taps(range(int(model.trained["first_trained"])))
 
 
 @dataclass(frozen=True)

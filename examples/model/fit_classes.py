@@ -18,8 +18,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from feature_cache import SIZE, Features, Labels, Placed
+from feature_cache import Features, Labels, Placed
 from fitting import Start, minimize, parser
+from make_start import SIZE
 from teachers import NONE, Teachers
 from torch import Tensor
 from yolox import YoloxNano

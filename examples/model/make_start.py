@@ -41,7 +41,7 @@ from yolo9000.errors import YoloError
 from yolo9000.taxonomy.files import read_tree
 from yolo9000.taxonomy.wordtree import WordTree
 
-SIZE = 384
+SIZE = 384  # of the input, pixels
 ANCHORS = ((1.75, 1.75), (5.0, 5.0), (13.75, 13.75))  # cells of 16 pixels
 STRIDES = (8, 16, 32)
 BRANCH = 64  # channels of a branch of YOLOX-Nano
