@@ -17,6 +17,15 @@ from yolo9000.taxonomy.wordtree import WordTree
 
 MIN_MASS = 0.3  # of the classifier's probability that must lie at a label or below, for it to say more
 ALONE = (1.0, 0.5, 0.1)  # by level, what counts of YOLOX-Nano's probability of a class that the classifier denies
+NARROW = (
+    "bed",
+    "bicycle",
+    "chair",
+    "cow",
+    "horse",
+    "motorcycle",
+    "sheep",
+)  # of which ImageNet shows unusual kinds only
 NONE = -1  # no label
 
 
@@ -28,6 +37,7 @@ class Teachers:
         groups: the label tree.
         below: of each node, which are that node or lie below it.
         known: node of each of COCO's classes.
+        narrow: which of these are `NARROW`.
         leaves: node of each of the classifier's classes.
         yolox: rows and biases of YOLOX-Nano's classes, by level.
         rows, biases: of the classifier's classes.
@@ -36,6 +46,7 @@ class Teachers:
     groups: SiblingGroups
     below: Tensor
     known: Tensor
+    narrow: Tensor
     leaves: Tensor
     yolox: list[tuple[Tensor, Tensor]]
     rows: Tensor
@@ -59,6 +70,7 @@ class Teachers:
             SiblingGroups.of(tree),
             torch.from_numpy(np.stack([tree.below(node) for node in range(len(tree))])).float(),
             torch.tensor([tree.find(name) for name in coco]),
+            torch.tensor([name in NARROW for name in coco]),
             torch.tensor([tree.ids.index(one) for one in ids]),
             [(torch.from_numpy(one.weights[:, :, 0, 0]), torch.from_numpy(one.biases)) for one in last],
             torch.from_numpy(reduced_rows(classifier)[1]),
@@ -71,7 +83,8 @@ class Teachers:
         A box with a label is of it. One without is of each class of COCO with YOLOX-Nano's probability, which counts
         less where the class is one of the classifier's too but denied by it (`ALONE`); else it is what
         EfficientNet-Lite0 says. Below a node of which a box is, it is what EfficientNet-Lite0 says of what lies below,
-        if its probability for that is `MIN_MASS`; else the probability stays at the node.
+        if its probability for that is `MIN_MASS`; else the probability stays at the node. Of a class that is `NARROW`
+        YOLOX-Nano alone decides, and all kinds below it are as likely.
 
         Args:
             x: channels of the head, (M, C).
@@ -86,10 +99,11 @@ class Teachers:
         has = labels != NONE
         coco = self._coco(x, anchors, known) * ~has[:, None]
         rest = (1 - coco.sum(1)) * ~has
-        heard = known > MIN_MASS
+        heard = (known > MIN_MASS) & ~self.narrow
         factors = torch.where(heard, coco / known.clamp(min=MIN_MASS), 0)
         result = p * (rest[:, None] + factors @ self.below[self.known])
-        result[:, self.known] += torch.where(heard, 0, coco)
+        result += (coco * self.narrow) @ self._kinds()
+        result[:, self.known] += torch.where(heard | self.narrow, 0, coco)
         result[has] = self._labelled(p[has], below[has], labels[has])
         return result
 
@@ -111,9 +125,14 @@ class Teachers:
             first, scale = FIRST[f"cls{level}"], SMALL_SCALE if level == 0 else 1.0
             p[own] = (x[own, first : first + BRANCH] @ rows.T / scale + biases).sigmoid()
         both = self.below[self.known][:, self.leaves].any(1)
-        agreed = (classifier / MIN_MASS).clamp(max=1).where(both, 1)
+        agreed = (classifier / MIN_MASS).clamp(max=1).where(both & ~self.narrow, 1)
         p *= agreed.maximum(torch.tensor(ALONE)[anchors][:, None])
         return p / p.sum(1, keepdim=True).clamp(min=1)
+
+    def _kinds(self) -> Tensor:
+        """Of each of COCO's classes the leaves at or below it, as probabilities."""
+        kinds = self.below[self.known] * self.groups.leaves
+        return kinds / kinds.sum(1, keepdim=True)
 
     def _labelled(self, p: Tensor, below: Tensor, labels: Tensor) -> Tensor:
         mass = below.gather(1, labels[:, None])

@@ -3,7 +3,7 @@
 # Goes on where it was stopped. README.md says what must lie in SOURCES; about an hour on two cores.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-sources=$1
+sources=$(cd "$1" && pwd) # coco128.yaml, in OUT, names files in it
 out=$2
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 mkdir -p "$out/tables"
@@ -39,7 +39,7 @@ unless "$out/start.safetensors" python "$here/make_start.py" "$yolox" "$out/effi
 
 # What is known of the training images
 python "$here/photographs.py" "$sources/clones" "$out/photographs"
-table photographs "$out/photographs" csv --take caltech101=1200 catdog=600 clothing=83 fddb=150 bsds=110 imagenette=500 \
+table photographs "$out/photographs" csv --take caltech101=1200 catdog=600 clothing=83 fddb=150 bsds=110 imagenette=2500 \
     --rename Longsleeve=shirt Polo=shirt Top=shirt Blouse=shirt Shoes=shoe Outwear="coat or sweater" \
     Blazer="coat or sweater" Hoodie="coat or sweater" Undershirt=clothing Body=clothing
 table coco "$coco" train
@@ -72,5 +72,5 @@ unless "$out/third.safetensors" python "$here/fit_objectness.py" "$out/second.sa
 printf 'classes: %s\nval:\n  - {format: darknet, path: %s}\n' "$coco/classes.txt" "$sources/coco128/images/train2017" \
     >"$out/coco128.yaml"
 unless "$out/calibrated.safetensors" yolo9000 calibrate "$out/third.safetensors" "$out/coco128.yaml" \
-    --max-error 0.16 --min-score 0.25 --on-error fix --out "$out/calibrated.safetensors"
+    --max-error 0.12 --min-score 0.25 --on-error fix --out "$out/calibrated.safetensors"
 yolo9000 export "$out/calibrated.safetensors" --dtype int8 --out "$out/yolo9000-small.onnx" --overwrite
