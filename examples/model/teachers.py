@@ -17,15 +17,8 @@ from yolo9000.taxonomy.wordtree import WordTree
 
 MIN_MASS = 0.3  # of the classifier's probability that must lie at a label or below, for it to say more
 ALONE = (1.0, 0.5, 0.1)  # by level, what counts of YOLOX-Nano's probability of a class that the classifier denies
-NARROW = (
-    "bed",
-    "bicycle",
-    "chair",
-    "cow",
-    "horse",
-    "motorcycle",
-    "sheep",
-)  # of which ImageNet shows unusual kinds only
+# Classes of COCO of which ImageNet shows unusual kinds only
+UNUSUAL = ("bed", "bicycle", "chair", "cow", "horse", "motorcycle", "sheep")
 NONE = -1  # no label
 
 
@@ -37,7 +30,7 @@ class Teachers:
         groups: the label tree.
         below: of each node, which are that node or lie below it.
         known: node of each of COCO's classes.
-        narrow: which of these are `NARROW`.
+        unusual: which of these are `UNUSUAL`.
         leaves: node of each of the classifier's classes.
         yolox: rows and biases of YOLOX-Nano's classes, by level.
         rows, biases: of the classifier's classes.
@@ -46,7 +39,7 @@ class Teachers:
     groups: SiblingGroups
     below: Tensor
     known: Tensor
-    narrow: Tensor
+    unusual: Tensor
     leaves: Tensor
     yolox: list[tuple[Tensor, Tensor]]
     rows: Tensor
@@ -70,7 +63,7 @@ class Teachers:
             SiblingGroups.of(tree),
             torch.from_numpy(np.stack([tree.below(node) for node in range(len(tree))])).float(),
             torch.tensor([tree.find(name) for name in coco]),
-            torch.tensor([name in NARROW for name in coco]),
+            torch.tensor([name in UNUSUAL for name in coco]),
             torch.tensor([tree.ids.index(one) for one in ids]),
             [(torch.from_numpy(one.weights[:, :, 0, 0]), torch.from_numpy(one.biases)) for one in last],
             torch.from_numpy(reduced_rows(classifier)[1]),
@@ -83,7 +76,7 @@ class Teachers:
         A box with a label is of it. One without is of each class of COCO with YOLOX-Nano's probability, which counts
         less where the class is one of the classifier's too but denied by it (`ALONE`); else it is what
         EfficientNet-Lite0 says. Below a node of which a box is, it is what EfficientNet-Lite0 says of what lies below,
-        if its probability for that is `MIN_MASS`; else the probability stays at the node. Of a class that is `NARROW`
+        if its probability for that is `MIN_MASS`; else the probability stays at the node. Of a class that is `UNUSUAL`
         YOLOX-Nano alone decides, and all kinds below it are as likely.
 
         Args:
@@ -99,11 +92,11 @@ class Teachers:
         has = labels != NONE
         coco = self._coco(x, anchors, known) * ~has[:, None]
         rest = (1 - coco.sum(1)) * ~has
-        heard = (known > MIN_MASS) & ~self.narrow
+        heard = (known > MIN_MASS) & ~self.unusual
         factors = torch.where(heard, coco / known.clamp(min=MIN_MASS), 0)
         result = p * (rest[:, None] + factors @ self.below[self.known])
-        result += (coco * self.narrow) @ self._kinds()
-        result[:, self.known] += torch.where(heard | self.narrow, 0, coco)
+        result += (coco * self.unusual) @ self._kinds()
+        result[:, self.known] += torch.where(heard | self.unusual, 0, coco)
         result[has] = self._labelled(p[has], below[has], labels[has])
         return result
 
@@ -125,7 +118,7 @@ class Teachers:
             first, scale = FIRST[f"cls{level}"], SMALL_SCALE if level == 0 else 1.0
             p[own] = (x[own, first : first + BRANCH] @ rows.T / scale + biases).sigmoid()
         both = self.below[self.known][:, self.leaves].any(1)
-        agreed = (classifier / MIN_MASS).clamp(max=1).where(both & ~self.narrow, 1)
+        agreed = (classifier / MIN_MASS).clamp(max=1).where(both & ~self.unusual, 1)
         p *= agreed.maximum(torch.tensor(ALONE)[anchors][:, None])
         return p / p.sum(1, keepdim=True).clamp(min=1)
 

@@ -42,7 +42,7 @@ import label_table  # noqa: E402
 import make_start  # noqa: E402
 import make_tree  # noqa: E402
 import yolox  # noqa: E402
-from teachers import NARROW, NONE, Teachers  # noqa: E402
+from teachers import NONE, UNUSUAL, Teachers  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_the_tree_holds_every_class_once_and_no_abstract_word(tree: WordTree) ->
     assert len(ids) == len(set(ids)) == 1000
     assert set(ids) <= set(tree.ids)
     assert len({name.lower() for name in tree.names}) == len(tree)
-    assert all(tree.nodes_named(name) for name in (*COCO, *NARROW))
+    assert all(tree.nodes_named(name) for name in (*COCO, *UNUSUAL))
     assert not {"whole", "artifact", "instrumentality", "physical object", "entity"} & set(tree.names)
     assert tree.path_names(tree.find("dog")) == "animal > dog"
     assert int(tree.depths.max()) <= 4
@@ -114,7 +114,7 @@ def teachers(pets: WordTree) -> Teachers:
         groups=SiblingGroups.of(pets),
         below=torch.from_numpy(np.stack([pets.below(node) for node in range(len(pets))])).float(),
         known=torch.tensor([2, 1]),
-        narrow=torch.tensor([False, False]),
+        unusual=torch.tensor([False, False]),
         leaves=torch.tensor([4, 5, 3]),
         yolox=[(torch.zeros(2, 64), torch.tensor([0.4, 0.3]).logit()) for _ in range(3)],
         rows=torch.zeros(3, 512),
@@ -142,13 +142,13 @@ def test_a_class_that_the_classifier_denies_counts_less(teachers: Teachers, leve
 
 
 @pytest.mark.parametrize("biases", [[0.01, 0.01, 0.98], [0.6, 0.2, 0.2]])  # denies the class, or is sure of a kind
-def test_of_a_narrow_class_one_network_decides_and_all_kinds_are_as_likely(
+def test_of_a_class_with_unusual_kinds_one_network_decides_and_all_kinds_are_as_likely(
     teachers: Teachers, biases: list[float]
 ) -> None:
     """Cat .4, half of it each of its two kinds; tool .3; the rest, .3, as the classifier says."""
-    narrow = replace(teachers, biases=torch.tensor(biases).log(), narrow=torch.tensor([True, False]))
+    unusual = replace(teachers, biases=torch.tensor(biases).log(), unusual=torch.tensor([True, False]))
     tabby, tiger, dog = (0.3 * probability for probability in biases)
-    torch.testing.assert_close(distribution(narrow, 2, NONE), torch.tensor([0, 0.3, 0, dog, 0.2 + tabby, 0.2 + tiger]))
+    torch.testing.assert_close(distribution(unusual, 2, NONE), torch.tensor([0, 0.3, 0, dog, 0.2 + tabby, 0.2 + tiger]))
 
 
 def test_a_label_is_taken_and_what_lies_below_it_is_the_classifiers(teachers: Teachers) -> None:
