@@ -17,7 +17,7 @@ from yolo9000.taxonomy.wordtree import WordTree
 
 MIN_MASS = 0.3  # of the classifier's probability that must lie at a label or below, for it to say more
 ALONE = (1.0, 0.5, 0.1)  # by level, what counts of YOLOX-Nano's probability of a class that the classifier denies
-# Classes of COCO of which ImageNet shows unusual kinds only
+# Classes of COCO of which ImageNet shows unusual kinds only: of horses the sorrel
 UNUSUAL = ("bed", "bicycle", "chair", "cow", "horse", "motorcycle", "sheep")
 NONE = -1  # no label
 
@@ -30,7 +30,7 @@ class Teachers:
         groups: the label tree.
         below: of each node, which are that node or lie below it.
         known: node of each of COCO's classes.
-        unusual: which of these are `UNUSUAL`.
+        unusual: whether each of COCO's classes is one of `UNUSUAL`.
         leaves: node of each of the classifier's classes.
         yolox: rows and biases of YOLOX-Nano's classes, by level.
         rows, biases: of the classifier's classes.
@@ -123,7 +123,7 @@ class Teachers:
         return p / p.sum(1, keepdim=True).clamp(min=1)
 
     def _kinds(self) -> Tensor:
-        """Of each of COCO's classes the leaves at or below it, as probabilities."""
+        """Equal probabilities of the leaves at or below each of COCO's classes, (80, K)."""
         kinds = self.below[self.known] * self.groups.leaves
         return kinds / kinds.sum(1, keepdim=True)
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # The bundled model, from public files to the .onnx: ./train.sh SOURCES OUT
-# Goes on where it was stopped. README.md says what must lie in SOURCES; about an hour on two cores.
+# Goes on where it was stopped. README.md says what must lie in SOURCES, and how long it takes.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-sources=$(cd "$1" && pwd) # coco128.yaml, in OUT, names files in it
+sources=$(cd "$1" && pwd) # absolute: OUT/coco128.yaml names files in it
 out=$2
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 mkdir -p "$out/tables"
